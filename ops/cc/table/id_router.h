@@ -1,0 +1,58 @@
+// id_router.h: what a worker does with one table's ids of one batch.
+//
+// IdRouter makes ids distinct and gives each distinct id a place: the shard that
+// owns it and its index among that shard's distinct ids. Places are numbered in
+// the order in which the ids first stand, so results do not depend on hashing.
+//
+// Thread safety: one thread at a time. Memory: 16 bytes a hash slot (two to four
+// slots an id of the batch) and 24 bytes a distinct id. Every int64 is an id.
+
+#ifndef MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_
+#define MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_
+
+#include <cstdint>
+#include <vector>
+
+namespace monolith_tf {
+
+// A place as one int64: shard in the upper 24 bits, index in the lower 40.
+inline constexpr int kPlaceIndexBits = 40;
+
+inline int64_t MakePlace(int64_t shard, int64_t index) {
+  return (shard << kPlaceIndexBits) | index;
+}
+inline int64_t PlaceShard(int64_t place) { return place >> kPlaceIndexBits; }
+inline int64_t PlaceIndex(int64_t place) {
+  return place & ((int64_t{1} << kPlaceIndexBits) - 1);
+}
+
+class IdRouter {
+ public:
+  explicit IdRouter(int num_shards);
+
+  // Routes `ids[n]`; fills `places[n]` when it is not null. O(n).
+  void Route(const int64_t* ids, int64_t n, int64_t* places);
+
+  int num_shards() const { return num_shards_; }
+  // Distinct ids, in the order in which they first stand.
+  const std::vector<int64_t>& distinct_ids() const { return ids_; }
+  // Per distinct id: how often it stands, and its place.
+  const std::vector<int64_t>& counts() const { return counts_; }
+  const std::vector<int64_t>& distinct_places() const { return places_; }
+  // Per position of the input: which distinct id it is.
+  const std::vector<int64_t>& distinct_index() const { return index_; }
+  // Per shard: how many distinct ids it owns.
+  const std::vector<int64_t>& shard_sizes() const { return shard_sizes_; }
+
+ private:
+  int num_shards_;
+  std::vector<int64_t> ids_;
+  std::vector<int64_t> counts_;
+  std::vector<int64_t> places_;
+  std::vector<int64_t> index_;
+  std::vector<int64_t> shard_sizes_;
+};
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_
