@@ -1,24 +1,9 @@
-#include "id_router.h"
+#include "ops/cc/table/id_router.h"
 
-#include <random>
-
-#include "hash.h"
-#include "partition.h"
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
-namespace {
-
-// A key of this process, so that nobody can choose ids that share one slot.
-uint64_t ProcessKey() {
-  static const uint64_t key = [] {
-    std::random_device device;
-    return (static_cast<uint64_t>(device()) << 32) | device();
-  }();
-  return key;
-}
-
-}  // namespace
-
 IdRouter::IdRouter(int num_shards) : num_shards_(num_shards) {}
 
 void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {
@@ -31,19 +16,17 @@ void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {
   int64_t num_slots = 16;
   while (num_slots < 2 * n) num_slots *= 2;
   const uint64_t mask = static_cast<uint64_t>(num_slots - 1);
-  const uint64_t key = ProcessKey();
+  const KeyedHash hash = KeyedHash::OfProcess();
   // Index of the distinct id plus one; 0 is an empty slot.
   std::vector<int64_t> slots(num_slots, 0);
   std::vector<int64_t> slot_ids(num_slots);
 
   for (int64_t i = 0; i < n; ++i) {
     const int64_t id = ids[i];
-    // Two rounds around the key: one round would only permute chosen ids.
-    uint64_t slot =
-        Mix64(Mix64(static_cast<uint64_t>(id) ^ key) + key) & mask;
+    uint64_t slot = hash(id) & mask;
     while (slots[slot] != 0 && slot_ids[slot] != id) slot = (slot + 1) & mask;
     if (slots[slot] == 0) {
-      const int shard = Owner(Partition(id), num_shards_);
+      const int shard = OwnerOf(PartitionOf(id), num_shards_);
       ids_.push_back(id);
       counts_.push_back(0);
       places_.push_back(MakePlace(shard, shard_sizes_[shard]++));

@@ -1,11 +1,13 @@
 // id_router.h: what a worker does with one table's ids of one batch.
 //
-// IdRouter makes ids distinct and gives each distinct id a place: the shard that
-// owns it and its index among that shard's distinct ids. Places are numbered in
-// the order in which the ids first stand, so results do not depend on hashing.
+// IdRouter makes ids distinct and gives each distinct id a place: the shard
+// that owns it and its index among that shard's distinct ids. Places are
+// numbered in the order in which the ids first stand, so results do not depend
+// on hashing.
 //
-// Thread safety: one thread at a time. Memory: 16 bytes a hash slot (two to four
-// slots an id of the batch) and 24 bytes a distinct id. Every int64 is an id.
+// Thread safety: one thread at a time. Memory: 16 bytes a hash slot (two to
+// four slots an id of the batch) and 24 bytes a distinct id. Every int64 is an
+// id.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_

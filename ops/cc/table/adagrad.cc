@@ -1,0 +1,58 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+
+#include "ops/cc/table/optimizer.h"
+
+namespace monolith_tf {
+namespace {
+
+// As tf_keras.optimizers.Adagrad:
+//   accumulator += g^2
+//   weights -= rate * g / sqrt(accumulator + epsilon)
+class Adagrad : public Optimizer {
+ public:
+  Adagrad(float initial_accumulator, float epsilon)
+      : initial_accumulator_(initial_accumulator), epsilon_(epsilon) {}
+
+  int num_slots() const override { return 1; }
+
+  void InitializeSlots(int64_t dim, float* slots) const override {
+    std::fill_n(slots, dim, initial_accumulator_);
+  }
+
+  Step Prepare(float learning_rate, int64_t) const override {
+    return {learning_rate, learning_rate};
+  }
+
+  void Apply(const Step& step, int64_t dim, int n, float* const* rows,
+             const float* const* gradients) const override {
+    const float rate = step.learning_rate;
+    const float epsilon = epsilon_;
+    for (int i = 0; i < n; ++i) {
+      float* __restrict weights = rows[i];
+      float* __restrict accumulator = rows[i] + dim;
+      const float* __restrict gradient = gradients[i];
+      for (int64_t j = 0; j < dim; ++j) {
+        const float g = gradient[j];
+        const float sum = accumulator[j] + g * g;
+        accumulator[j] = sum;
+        weights[j] -= rate * g / std::sqrt(sum + epsilon);
+      }
+    }
+  }
+
+ private:
+  const float initial_accumulator_;
+  const float epsilon_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Optimizer> MakeAdagrad(float initial_accumulator,
+                                             float epsilon) {
+  return std::make_unique<Adagrad>(initial_accumulator, epsilon);
+}
+
+}  // namespace monolith_tf

@@ -1,0 +1,54 @@
+#include "ops/cc/table/table_config.h"
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "ops/cc/table/initializer.h"
+#include "ops/cc/table/optimizer.h"
+
+namespace monolith_tf {
+
+absl::Status TableConfig::Validate() const {
+  if (name.empty()) {
+    return absl::InvalidArgumentError(
+        "a table's name must not be empty: initial rows depend on it. "
+        "Received: \"\"");
+  }
+  if (dim < 1 || dim > kMaxDim) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dim of table \"", name, "\" must be in [1, ", kMaxDim,
+                     "]. Received: ", dim));
+  }
+  absl::Status status = MakeOptimizer(optimizer).status();
+  status.Update(MakeInitializer(initializer).status());
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("table \"", name, "\": ", status.message()));
+  }
+  return status;
+}
+
+std::string TableConfig::DebugString() const {
+  return absl::StrCat(
+      "{name: \"", name, "\", dim: ", dim, ", optimizer: ", optimizer.kind, "(",
+      absl::StrJoin(optimizer.hyperparameters, ", "),
+      "), initializer: ", initializer.kind, "(",
+      absl::StrJoin(initializer.parameters, ", "), "), seed: ", seed, "}");
+}
+
+bool operator==(const OptimizerConfig& a, const OptimizerConfig& b) {
+  return a.kind == b.kind && a.hyperparameters == b.hyperparameters;
+}
+
+bool operator==(const InitializerConfig& a, const InitializerConfig& b) {
+  return a.kind == b.kind && a.parameters == b.parameters;
+}
+
+bool operator==(const TableConfig& a, const TableConfig& b) {
+  return a.name == b.name && a.dim == b.dim && a.optimizer == b.optimizer &&
+         a.initializer == b.initializer && a.seed == b.seed;
+}
+
+}  // namespace monolith_tf
