@@ -1,0 +1,66 @@
+// Reads the packed int64 tensor that lookup and apply take.
+
+#ifndef MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_
+#define MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace monolith_tf {
+
+// Bounds of each table's ids in a packed tensor: a prefix of `prefix` numbers,
+// then one count a table, then `columns` runs of all ids' length.
+struct PackedIds {
+  const int64_t* prefix;
+  std::vector<int64_t> sizes;    // per table
+  std::vector<int64_t> offsets;  // per table, of its ids within a column
+  int64_t total = 0;             // ids of all tables
+  const int64_t* columns;        // start of the first column
+
+  static absl::Status Parse(const tensorflow::Tensor& packed, int64_t prefix,
+                            int64_t num_tables, int64_t columns,
+                            PackedIds* out) {
+    if (packed.dims() != 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`packed` must be a vector, got shape ",
+                       packed.shape().DebugString(), "."));
+    }
+    const int64_t size = packed.NumElements();
+    if (size < prefix + num_tables) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "`packed` must start with ", prefix + num_tables, " numbers for ",
+          num_tables, " tables, got ", size, " in all."));
+    }
+    const int64_t* data = packed.flat<int64_t>().data();
+    const int64_t left = size - prefix - num_tables;
+    out->prefix = data;
+    out->sizes.assign(data + prefix, data + prefix + num_tables);
+    out->offsets.clear();
+    out->total = 0;
+    for (const int64_t n : out->sizes) {
+      if (n < 0 || n > left) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("`packed` says that a table has ", n,
+                         " ids; between 0 and ", left, " can be there."));
+      }
+      out->offsets.push_back(out->total);
+      out->total += n;
+    }
+    if (out->total * columns != left) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`packed` names ", out->total, " ids in ", columns,
+                       " columns, which takes ", out->total * columns,
+                       " numbers behind its counts; got ", left, "."));
+    }
+    out->columns = data + prefix + num_tables;
+    return absl::OkStatus();
+  }
+};
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_

@@ -1,0 +1,194 @@
+// Kernels that read whole rows out of a table and put them back: export in
+// chunks, export by checkpoint group, import.
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/table/partition.h"
+#include "ops/cc/table/table.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace monolith_tf {
+namespace {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+absl::Status CopyOut(OpKernelContext* context, int output,
+                     const TensorShape& shape, const int64_t* data) {
+  Tensor* tensor = nullptr;
+  TF_RETURN_IF_ERROR(context->allocate_output(output, shape, &tensor));
+  std::copy_n(data, tensor->NumElements(), tensor->flat<int64_t>().data());
+  return absl::OkStatus();
+}
+
+absl::Status CopyOut(OpKernelContext* context, int output,
+                     const TensorShape& shape, const float* data) {
+  Tensor* tensor = nullptr;
+  TF_RETURN_IF_ERROR(context->allocate_output(output, shape, &tensor));
+  std::copy_n(data, tensor->NumElements(), tensor->flat<float>().data());
+  return absl::OkStatus();
+}
+
+class ExportChunkOp : public OpKernel {
+ public:
+  explicit ExportChunkOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+    OP_REQUIRES_OK(context, context->GetAttr("max_rows", &max_rows_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    const Tensor& cursor = context->input(1);
+    OP_REQUIRES(context, cursor.dims() == 0,
+                absl::InvalidArgumentError(
+                    absl::StrCat("`cursor` must be a scalar, got shape ",
+                                 cursor.shape().DebugString(), ".")));
+    const int64_t start = cursor.scalar<int64_t>()();
+    OP_REQUIRES(context, start >= 0,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`cursor` must be 0 or the `next_cursor` of the call "
+                    "before; got ",
+                    start, " (-1 means that the export has ended).")));
+    std::vector<int64_t> ids;
+    std::vector<int64_t> last_update;
+    std::vector<float> rows;
+    const int64_t next =
+        table->ExportChunk(start, max_rows_, &ids, &rows, &last_update);
+    const int64_t n = ids.size();
+    OP_REQUIRES_OK(context, CopyOut(context, 0, TensorShape({n}), ids.data()));
+    OP_REQUIRES_OK(context,
+                   CopyOut(context, 1, TensorShape({n}), last_update.data()));
+    OP_REQUIRES_OK(
+        context,
+        CopyOut(context, 2, TensorShape({n, table->row_width()}), rows.data()));
+    OP_REQUIRES_OK(context, CopyOut(context, 3, TensorShape({}), &next));
+  }
+
+ private:
+  std::string table_;
+  int64_t max_rows_;
+};
+
+class ExportGroupsOp : public OpKernel {
+ public:
+  explicit ExportGroupsOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+    OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
+    OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
+    OP_REQUIRES(context, first_group_ + num_groups_ <= kNumGroups,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Groups are numbered from 0 to ", kNumGroups - 1,
+                    "; got first_group ", first_group_, " and num_groups ",
+                    num_groups_, ".")));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    std::vector<int64_t> group_counts;
+    std::vector<int64_t> ids;
+    std::vector<int64_t> last_update;
+    std::vector<float> rows;
+    table->ExportGroups(first_group_, first_group_ + num_groups_, &group_counts,
+                        &ids, &last_update, &rows);
+    const int64_t width = table->row_width();
+    int64_t start = 0;
+    for (int64_t g = 0; g < num_groups_; ++g) {
+      const int64_t n = group_counts[g];
+      Tensor* keys = nullptr;
+      OP_REQUIRES_OK(context,
+                     context->allocate_output(g, TensorShape({n, 2}), &keys));
+      int64_t* out = keys->flat<int64_t>().data();
+      for (int64_t i = 0; i < n; ++i) {
+        out[2 * i] = ids[start + i];
+        out[2 * i + 1] = last_update[start + i];
+      }
+      OP_REQUIRES_OK(context,
+                     CopyOut(context, num_groups_ + g, TensorShape({n, width}),
+                             rows.data() + start * width));
+      start += n;
+    }
+  }
+
+ private:
+  std::string table_;
+  int64_t first_group_;
+  int64_t num_groups_;
+};
+
+class ImportOp : public OpKernel {
+ public:
+  explicit ImportOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    const Tensor& keys = context->input(1);
+    const Tensor& rows = context->input(2);
+    const int64_t width = table->row_width();
+    OP_REQUIRES(context, keys.dims() == 2 && keys.dim_size(1) == 2,
+                absl::InvalidArgumentError(
+                    absl::StrCat("Table '", table_,
+                                 "': `keys` must be [n, 2] (id, time of "
+                                 "the last update), got ",
+                                 keys.shape().DebugString(), ".")));
+    const int64_t n = keys.dim_size(0);
+    OP_REQUIRES(
+        context,
+        rows.dims() == 2 && rows.dim_size(0) == n && rows.dim_size(1) == width,
+        absl::InvalidArgumentError(absl::StrCat(
+            "Table '", table_, "' has rows of ", width,
+            " floats (weights, then slots), so `rows` must be [", n, ", ",
+            width, "]; got ", rows.shape().DebugString(),
+            ". Were they saved by a table with another dim or optimizer?")));
+    const int64_t* key = keys.flat<int64_t>().data();
+    const float* row = rows.flat<float>().data();
+    std::vector<int64_t> ids;
+    std::vector<int64_t> last_update;
+    std::vector<float> owned;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t id = key[2 * i];
+      if (OwnerOf(PartitionOf(id), resource->num_shards()) !=
+          resource->shard()) {
+        continue;
+      }
+      ids.push_back(id);
+      last_update.push_back(key[2 * i + 1]);
+      owned.insert(owned.end(), row + i * width, row + (i + 1) * width);
+    }
+    OP_REQUIRES_OK(context, table->Import(ids.data(), last_update.data(),
+                                          owned.data(), ids.size()));
+  }
+
+ private:
+  std::string table_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithExportChunk").Device(DEVICE_CPU),
+                        ExportChunkOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithExportGroups").Device(DEVICE_CPU),
+                        ExportGroupsOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithImport").Device(DEVICE_CPU), ImportOp);
+
+}  // namespace
+}  // namespace monolith_tf

@@ -1,0 +1,368 @@
+// Kernels that make, read and change tables: check the inputs, call the core,
+// copy out.
+//
+// The resource lives in the server's default container until the server stops
+// or the container is reset. A kernel holds a reference to the set and a shared
+// pointer to each table while it runs, so dropping a table waits for nobody.
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/packed_ids.h"
+#include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/table/partition.h"
+#include "ops/cc/table/table.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/framework/resource_op_kernel.h"
+
+namespace monolith_tf {
+namespace {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+// A row of ids needs ids `[n]` and rows `[n, width]`.
+absl::Status CheckRows(const std::string& table, const Tensor& ids,
+                       const Tensor& rows, int64_t width) {
+  if (ids.dims() != 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("Table '", table, "': `ids` must be a vector, got shape ",
+                     ids.shape().DebugString(), "."));
+  }
+  if (rows.dims() != 2 || rows.dim_size(0) != ids.dim_size(0) ||
+      rows.dim_size(1) != width) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("Table '", table, "': `rows` must be [", ids.dim_size(0),
+                     ", ", width, "] for `ids` ", ids.shape().DebugString(),
+                     ", got ", rows.shape().DebugString(), "."));
+  }
+  return absl::OkStatus();
+}
+
+class TableCreateOp : public OpKernel {
+ public:
+  explicit TableCreateOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &config_.name));
+    OP_REQUIRES_OK(context, context->GetAttr("dim", &config_.dim));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("optimizer", &config_.optimizer.kind));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("hyperparameters",
+                                    &config_.optimizer.hyperparameters));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("initializer", &config_.initializer.kind));
+    OP_REQUIRES_OK(context, context->GetAttr("initializer_parameters",
+                                             &config_.initializer.parameters));
+    int64_t seed;
+    OP_REQUIRES_OK(context, context->GetAttr("seed", &seed));
+    config_.seed = static_cast<uint64_t>(seed);
+    OP_REQUIRES_OK(context, context->GetAttr("shard", &shard_));
+    OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
+    OP_REQUIRES_OK(context, context->GetAttr("generation", &generation_));
+    OP_REQUIRES_OK(context, config_.Validate());
+    OP_REQUIRES(context,
+                num_shards_ >= 1 && num_shards_ <= kNumPartitions &&
+                    shard_ >= 0 && shard_ < num_shards_,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Table '", config_.name, "': shard must be in [0, ",
+                    "num_shards) and num_shards in [1, ", kNumPartitions,
+                    "], got shard ", shard_, " of ", num_shards_, ".")));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const tensorflow::ResourceHandle& handle =
+        tensorflow::HandleFromInput(context, 0);
+    TableSetPtr resource;
+    OP_REQUIRES_OK(
+        context, tensorflow::LookupOrCreateResource<TableSetResource>(
+                     context, handle, &resource, [&](TableSetResource** made) {
+                       *made = new TableSetResource(handle.name(), shard_,
+                                                    num_shards_, generation_);
+                       return absl::OkStatus();
+                     }));
+    OP_REQUIRES(
+        context,
+        resource->shard() == shard_ && resource->num_shards() == num_shards_,
+        absl::InvalidArgumentError(absl::StrCat(
+            "Table set '", handle.name(), "' on ", context->device()->name(),
+            " is shard ", resource->shard(), " of ", resource->num_shards(),
+            "; table '", config_.name, "' was to be made in shard ", shard_,
+            " of ", num_shards_, ".")));
+    OP_REQUIRES_OK(context, resource->tables().CreateTable(config_));
+  }
+
+ private:
+  TableConfig config_;
+  int64_t shard_;
+  int64_t num_shards_;
+  int64_t generation_;
+};
+
+// An op on one table, named by the attribute `table`.
+class OneTableOp : public OpKernel {
+ public:
+  explicit OneTableOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &name_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), name_, &table));
+    Run(context, resource.get(), table.get());
+  }
+
+ protected:
+  virtual void Run(OpKernelContext* context, TableSetResource* resource,
+                   Table* table) = 0;
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+};
+
+class TableDropOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource* resource,
+           Table*) override {
+    OP_REQUIRES_OK(context, resource->tables().DropTable(name()));
+  }
+};
+
+// An op on several tables, named by the attributes `tables` and `dims`.
+class ManyTablesOp : public OpKernel {
+ public:
+  explicit ManyTablesOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("tables", &names_));
+    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
+  }
+
+ protected:
+  int64_t num_tables() const { return names_.size(); }
+  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<int64_t>& dims() const { return dims_; }
+
+  absl::Status FindTables(OpKernelContext* context, TableSetResource* resource,
+                          std::vector<std::shared_ptr<Table>>* tables) const {
+    tables->resize(names_.size());
+    for (size_t t = 0; t < names_.size(); ++t) {
+      TF_RETURN_IF_ERROR(FindTableOfDim(context, resource, names_[t], dims_[t],
+                                        &(*tables)[t]));
+    }
+    return absl::OkStatus();
+  }
+
+  // Floats that the rows of all tables take.
+  int64_t NumFloats(const PackedIds& packed) const {
+    int64_t floats = 0;
+    for (size_t t = 0; t < dims_.size(); ++t) {
+      floats += packed.sizes[t] * dims_[t];
+    }
+    return floats;
+  }
+
+ private:
+  std::vector<std::string> names_;
+  std::vector<int64_t> dims_;
+};
+
+class LookupOp : public ManyTablesOp {
+ public:
+  using ManyTablesOp::ManyTablesOp;
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::vector<std::shared_ptr<Table>> tables;
+    OP_REQUIRES_OK(context, FindTables(context, resource.get(), &tables));
+    PackedIds packed;
+    OP_REQUIRES_OK(
+        context, PackedIds::Parse(context->input(1), /*prefix=*/0, num_tables(),
+                                  /*columns=*/1, &packed));
+    Tensor* rows = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, TensorShape({NumFloats(packed)}), &rows));
+    float* out = rows->flat<float>().data();
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      tables[t]->Lookup(packed.columns + packed.offsets[t], packed.sizes[t],
+                        out, /*exists=*/nullptr);
+      out += packed.sizes[t] * dims()[t];
+    }
+  }
+};
+
+class ApplyOp : public ManyTablesOp {
+ public:
+  using ManyTablesOp::ManyTablesOp;
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::vector<std::shared_ptr<Table>> tables;
+    OP_REQUIRES_OK(context, FindTables(context, resource.get(), &tables));
+    PackedIds packed;
+    OP_REQUIRES_OK(
+        context, PackedIds::Parse(context->input(1), /*prefix=*/2, num_tables(),
+                                  /*columns=*/2, &packed));
+    const Tensor& values = context->input(2);
+    const int64_t num_values = num_tables() + NumFloats(packed);
+    OP_REQUIRES(context,
+                values.dims() == 1 && values.NumElements() == num_values,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`values` must be [", num_values, "] (", num_tables(),
+                    " learning rates, then the gradients of ", packed.total,
+                    " ids), got ", values.shape().DebugString(), ".")));
+    const float* learning_rates = values.flat<float>().data();
+    const float* gradients = learning_rates + num_tables();
+    std::vector<ApplyRequest> requests(num_tables());
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      ApplyRequest& request = requests[t];
+      request.ids = packed.columns + packed.offsets[t];
+      request.counts = packed.columns + packed.total + packed.offsets[t];
+      request.gradients = gradients;
+      request.n = packed.sizes[t];
+      request.global_step = packed.prefix[0];
+      request.event_time = packed.prefix[1];
+      request.learning_rate = learning_rates[t];
+      gradients += request.n * dims()[t];
+      // All tables are checked before the first row of any changes.
+      OP_REQUIRES_OK(context, tables[t]->Check(request));
+    }
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      OP_REQUIRES_OK(context, tables[t]->Apply(requests[t]));
+    }
+  }
+};
+
+class LookupWithExistsOp : public OneTableOp {
+ public:
+  explicit LookupWithExistsOp(OpKernelConstruction* context)
+      : OneTableOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("dim", &dim_));
+  }
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    OP_REQUIRES(context, table->dim() == dim_,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Table '", name(), "' has dim ", table->dim(),
+                    ", but the op was built for dim ", dim_, ".")));
+    const Tensor& ids = context->input(1);
+    OP_REQUIRES(context, ids.dims() == 1,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Table '", name(), "': `ids` must be a vector, got shape ",
+                    ids.shape().DebugString(), ".")));
+    const int64_t n = ids.dim_size(0);
+    Tensor* rows = nullptr;
+    Tensor* exists = nullptr;
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, TensorShape({n, dim_}), &rows));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(1, TensorShape({n}), &exists));
+    table->Lookup(ids.flat<int64_t>().data(), n, rows->flat<float>().data(),
+                  exists->flat<bool>().data());
+  }
+
+ private:
+  int64_t dim_;
+};
+
+class AssignOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    const Tensor& ids = context->input(1);
+    const Tensor& rows = context->input(2);
+    OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, table->dim()));
+    OP_REQUIRES_OK(context,
+                   table->Assign(ids.flat<int64_t>().data(),
+                                 rows.flat<float>().data(), ids.dim_size(0)));
+  }
+};
+
+class RemoveOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    const Tensor& ids = context->input(1);
+    OP_REQUIRES(context, ids.dims() == 1,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Table '", name(), "': `ids` must be a vector, got shape ",
+                    ids.shape().DebugString(), ".")));
+    Tensor* removed = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &removed));
+    removed->scalar<int64_t>()() =
+        table->Remove(ids.flat<int64_t>().data(), ids.dim_size(0));
+  }
+};
+
+class ClearOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext*, TableSetResource*, Table* table) override {
+    table->Clear();
+  }
+};
+
+class SizeOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    Tensor* size = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &size));
+    size->scalar<int64_t>()() = table->size();
+  }
+};
+
+class MemoryBytesOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    Tensor* bytes = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &bytes));
+    bytes->scalar<int64_t>()() = table->memory_bytes();
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithTableSetHandle").Device(DEVICE_CPU),
+                        tensorflow::ResourceHandleOp<TableSetResource>);
+REGISTER_KERNEL_BUILDER(Name("MonolithTableCreate").Device(DEVICE_CPU),
+                        TableCreateOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithTableDrop").Device(DEVICE_CPU),
+                        TableDropOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithLookup").Device(DEVICE_CPU), LookupOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithLookupWithExists").Device(DEVICE_CPU),
+                        LookupWithExistsOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithApply").Device(DEVICE_CPU), ApplyOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithAssign").Device(DEVICE_CPU), AssignOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithRemove").Device(DEVICE_CPU), RemoveOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithClear").Device(DEVICE_CPU), ClearOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithSize").Device(DEVICE_CPU), SizeOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithMemoryBytes").Device(DEVICE_CPU),
+                        MemoryBytesOp);
+
+}  // namespace
+}  // namespace monolith_tf

@@ -1,0 +1,99 @@
+// The table set as a TensorFlow resource, and how kernels find it.
+
+#ifndef MONOLITH_TF_OPS_CC_KERNELS_TABLE_SET_RESOURCE_H_
+#define MONOLITH_TF_OPS_CC_KERNELS_TABLE_SET_RESOURCE_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "ops/cc/table/table_set.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/resource_mgr.h"
+
+namespace monolith_tf {
+
+class TableSetResource : public tensorflow::ResourceBase {
+ public:
+  TableSetResource(std::string name, int shard, int num_shards,
+                   int64_t generation)
+      : shard_(shard),
+        num_shards_(num_shards),
+        tables_(std::move(name), shard, num_shards, generation) {}
+
+  std::string DebugString() const override {
+    return absl::StrCat("monolith_tf table set, shard ", shard_, " of ",
+                        num_shards_);
+  }
+
+  int shard() const { return shard_; }
+  int num_shards() const { return num_shards_; }
+  TableSet& tables() { return tables_; }
+
+ private:
+  const int shard_;
+  const int num_shards_;
+  TableSet tables_;
+};
+
+using TableSetPtr = tensorflow::core::RefCountPtr<TableSetResource>;
+
+// Finds the table set of input 0. FailedPrecondition, naming the set and the
+// server, where none was created or restored in this generation.
+inline absl::Status FindTableSet(tensorflow::OpKernelContext* context,
+                                 TableSetPtr* resource) {
+  const tensorflow::ResourceHandle& handle =
+      tensorflow::HandleFromInput(context, 0);
+  const absl::Status status =
+      tensorflow::LookupResource(context, handle, resource);
+  if (absl::IsNotFound(status)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Table set '", handle.name(), "' does not exist on server ",
+        context->device()->name(), " (wanted by op '",
+        context->op_kernel().name(),
+        "'): it was neither created nor restored there in this generation, as "
+        "after a restart of the server. Create the model's tables again and "
+        "restore the last checkpoint before training goes on."));
+  }
+  return status;
+}
+
+// Finds a table. FailedPrecondition, naming the table and the server, where the
+// set does not hold it.
+inline absl::Status FindTable(tensorflow::OpKernelContext* context,
+                              TableSetResource* resource,
+                              const std::string& name,
+                              std::shared_ptr<Table>* table) {
+  absl::StatusOr<std::shared_ptr<Table>> found = resource->tables().Find(name);
+  if (!found.ok()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Table '", name, "' does not exist on server ",
+        context->device()->name(),
+        ": it was neither created nor restored there in this generation. ",
+        found.status().message()));
+  }
+  *table = *std::move(found);
+  return absl::OkStatus();
+}
+
+// The same, and the table's dim is the one that the op was built for.
+inline absl::Status FindTableOfDim(tensorflow::OpKernelContext* context,
+                                   TableSetResource* resource,
+                                   const std::string& name, int64_t dim,
+                                   std::shared_ptr<Table>* table) {
+  TF_RETURN_IF_ERROR(FindTable(context, resource, name, table));
+  if ((*table)->dim() != dim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "Table '", name, "' has dim ", (*table)->dim(), " on server ",
+        context->device()->name(), ", but the op was built for dim ", dim,
+        ". Build the model with the table's own config."));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_KERNELS_TABLE_SET_RESOURCE_H_
