@@ -1,0 +1,121 @@
+# `make demo` and `make test` are the two commands of the README. Both set up
+# everything they need in $(VENV) the first time.
+
+VENV ?= .venv
+NEWEST_VENV ?= .venv-newest
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# MovieLens ratings.csv for `make demo`; without it a generator is used.
+DATA ?=
+# More arguments for the demo, pytest, the benchmarks or the soak.
+ARGS ?=
+
+BIN := $(VENV)/bin
+NEWEST_BIN := $(NEWEST_VENV)/bin
+CC_FILES = $(shell find ops/cc tests/cc -name '*.cc' -o -name '*.h')
+CC_SOURCES = $(shell find ops/cc -name '*.cc' -o -name '*.h')
+PACKAGES = $(shell find monolith_tf ops estimators serving -name __init__.py)
+BAZEL ?= bazel
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-newest lint format cc-test sanitize bazel bench \
+	soak build clean
+
+help:
+	@echo 'make demo [DATA=path/to/ratings.csv]  train, export, serve, push deltas'
+	@echo 'make test [ARGS="-k name"]            every test, C++ tests included'
+	@echo 'make test-newest                      the same on the newest TensorFlow'
+	@echo 'make lint, make format                ruff and clang-format'
+	@echo 'make cc-test, make sanitize           C++ tests; with ASan, UBSan, TSan'
+	@echo 'make bazel                            the C++ and its tests with Bazel'
+	@echo 'make bench, make soak                 measurements; a long run'
+	@echo 'make clean                            what builds leave behind'
+
+# --- Environments -----------------------------------------------------------
+
+define make_venv
+@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	|| { echo 'The lock files are for Python 3.11 with venv and g++:' \
+	'apt-get install python3.11-venv g++' \
+	'(and PYTHON=/path/to/python3.11 if that is not what is found)'; exit 1; }
+@command -v $${CXX:-g++} >/dev/null \
+	|| { echo 'No C++ compiler found: apt-get install g++'; exit 1; }
+$(PYTHON) -m venv $(1)
+$(1)/bin/pip install --quiet --disable-pip-version-check -r $(2)
+endef
+
+$(BIN)/.requirements: requirements/locked.txt
+	$(call make_venv,$(VENV),$<)
+	@touch $@
+
+$(NEWEST_BIN)/.requirements: requirements/newest.txt
+	$(call make_venv,$(NEWEST_VENV),$<)
+	@touch $@
+
+# Editable: a change of Python needs no build, a change of C++ runs this again.
+$(BIN)/.built: $(BIN)/.requirements setup.py pyproject.toml $(CC_SOURCES) \
+		$(PACKAGES)
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation -e .
+	@touch $@
+
+build: $(BIN)/.built
+
+# --- The two commands -------------------------------------------------------
+
+demo: build
+	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)') $(ARGS)
+
+# pytest, not `python -m pytest`: that puts the root on sys.path.
+test: build gtest
+	$(BIN)/pytest $(ARGS)
+
+# --- Others -----------------------------------------------------------------
+
+# A wheel, not an editable install: the op library in ops/ belongs to $(VENV).
+test-newest: $(NEWEST_BIN)/.requirements gtest
+	$(NEWEST_BIN)/pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --force-reinstall .
+	$(NEWEST_BIN)/pytest $(ARGS)
+
+.PHONY: gtest
+gtest:
+	@test -e /usr/include/gtest/gtest.h || { echo \
+	'The C++ tests need GoogleTest: apt-get install libgtest-dev'; exit 1; }
+
+lint: $(BIN)/.requirements
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CC_FILES)
+
+format: $(BIN)/.requirements
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CC_FILES)
+
+cc-test: $(BIN)/.requirements gtest
+	PYTHON=$(BIN)/python tests/cc/run.sh
+
+sanitize: $(BIN)/.requirements gtest
+	PYTHON=$(BIN)/python tests/cc/run.sh address,undefined
+	PYTHON=$(BIN)/python tests/cc/run.sh thread
+
+bazel: $(BIN)/.requirements gtest
+	@command -v $(BAZEL) >/dev/null || { echo \
+	'No Bazel found: apt-get install bazel-bootstrap'; exit 1; }
+	@mkdir -p .build
+	$(BAZEL) test //... \
+		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
+	$(BAZEL) build //:_monolith_ops.so \
+		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
+	$(BAZEL) shutdown
+
+bench: build
+	$(BIN)/python benchmarks/run.py $(ARGS)
+
+soak: build
+	$(BIN)/python experiments/soak.py $(ARGS)
+
+clean:
+	rm -rf .build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -f ops/_monolith_ops.so ops/_build_info.py $(BIN)/.built bazel-out
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

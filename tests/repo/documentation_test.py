@@ -1,0 +1,102 @@
+"""The documents are true: links resolve, programs run, formats are named."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+# MAGIC = b"..." in Python, kMagic[] = "..." in C++.
+MAGIC = re.compile(
+    r"""(?:\b\w*MAGIC\w*\b|\bk\w*Magic\w*)[^=\n]*=\s*b?["']([^"'\\]+)"""
+)
+
+
+def documents(root):
+    return [*sorted(root.glob("*.md")), *sorted((root / "docs").glob("*.md"))]
+
+
+def programs(text):
+    return [
+        body for language, body in FENCE.findall(text) if language == "python"
+    ]
+
+
+def anchors(text):
+    """GitHub's anchors of the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in headings
+    }
+
+
+def test_every_relative_link_resolves(repository_root):
+    broken = []
+    for document in documents(repository_root):
+        for link in LINK.findall(FENCE.sub("", document.read_text())):
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = document.parent / path if path else document
+            found = target.exists() and (
+                not anchor or anchor in anchors(target.read_text())
+            )
+            if not found:
+                broken.append(f"{document.name}: {link}")
+    assert not broken, "\n".join(broken)
+
+
+def test_the_program_of_the_readme_runs(repository_root, tmp_path):
+    (program, *_) = programs((repository_root / "README.md").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_program_of_the_readme_is_short(repository_root):
+    (program, *_) = programs((repository_root / "README.md").read_text())
+    assert len([line for line in program.splitlines() if line.strip()]) <= 12
+
+
+def test_formats_names_every_magic_in_the_sources(repository_root):
+    formats = (repository_root / "docs/formats.md").read_text()
+    magics = {
+        magic
+        for folder in ("monolith_tf", "ops", "estimators", "serving")
+        for path in (repository_root / folder).rglob("*")
+        if path.suffix in {".py", ".cc", ".h"}
+        for magic in MAGIC.findall(path.read_text())
+    }
+    assert magics, "no magic found: does the pattern still fit the sources?"
+    assert not sorted(m for m in magics if m not in formats)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_that_is_named_exists(repository_root, document):
+    makefile = (repository_root / "Makefile").read_text()
+    named = re.findall(
+        r"`make ([a-z-]+)", (repository_root / document).read_text()
+    )
+    assert named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_guarantees_names_tests_that_exist(repository_root):
+    text = (repository_root / "docs/guarantees.md").read_text()
+    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", text)
+    assert named
+    for path, name in named:
+        file = repository_root / path
+        assert file.exists(), path
+        if name:
+            assert name in file.read_text(), f"{path}::{name}"
