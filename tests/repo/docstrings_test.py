@@ -1,0 +1,33 @@
+"""The examples in docstrings run, and show what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import monolith_tf
+
+
+def modules():
+    found = ["monolith_tf"]
+    for package in ("monolith_tf", "monolith_tf.ops", "monolith_tf.serving"):
+        path = importlib.import_module(package).__path__
+        found += [
+            module.name
+            for module in pkgutil.walk_packages(path, package + ".")
+            if not module.name.endswith("__main__")
+        ]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_examples_of_a_module_run(name):
+    results = doctest.testmod(
+        importlib.import_module(name),
+        extraglobs={"mt": monolith_tf},
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
+    )
+    assert results.failed == 0, f"{results.failed} examples of {name} fail"

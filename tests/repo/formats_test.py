@@ -1,0 +1,101 @@
+"""The golden vectors of docs/formats.md, against the library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import monolith_tf as mt
+from monolith_tf import hashing
+from monolith_tf import initial_rows
+from monolith_tf import sharding
+
+
+def table_under(text, heading, *columns):
+    """Rows of the first table with these columns after a heading."""
+    section = text.split(f"\n## {heading}", 1)[1].split("\n## ", 1)[0]
+    head = "| " + " | ".join(columns) + " |"
+    assert head in section, f"{heading}: no table {head}"
+    rows = []
+    for line in section.split(head, 1)[1].strip().splitlines()[1:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip(" `") for cell in line.strip("|").split("|")])
+    assert rows
+    return rows
+
+
+@pytest.fixture(scope="module")
+def formats(repository_root):
+    return (repository_root / "docs/formats.md").read_text()
+
+
+def test_text_hashes(formats):
+    for text, value in table_under(formats, "1. Hashes", "text", "fnv1a64"):
+        assert hashing.fnv1a64(text) == int(value, 16)
+
+
+def test_partitions_owners_and_groups(formats):
+    rows = table_under(
+        formats,
+        "2. Partition, owner, group",
+        *("id", "mix64", "partition", "group"),
+        *("owner of 2", "owner of 3", "owner of 7"),
+    )
+    for id, mixed, partition, group, *owners in rows:
+        id, partition = int(id), int(partition)
+        assert hashing.mix64(id) == int(mixed, 16)
+        assert sharding.partition(id) == partition
+        assert sharding.group(id) == int(group)
+        for num_shards, owner in zip((2, 3, 7), owners, strict=True):
+            assert sharding.owner(partition, num_shards) == int(owner)
+
+
+def float_of(pattern):
+    return np.array(int(pattern, 16), np.uint32).view(np.float32)
+
+
+@pytest.fixture(
+    params=["stock TensorFlow ops", "op library"], ids=["stock", "ops"]
+)
+def rows_of(request):
+    """Initial rows of a config, by each of the two implementations."""
+    if request.param == "op library":
+        return lambda config, ids: mt.Table(config).lookup(ids).numpy()
+    return lambda config, ids: initial_rows.initial_rows(config, ids).numpy()
+
+
+@pytest.mark.parametrize(
+    ("column", "initializer"),
+    [
+        (4, mt.initializers.RandomUniform(-0.05, 0.05)),
+        (5, mt.initializers.TruncatedNormal(0.0, 0.05)),
+    ],
+    ids=["uniform", "truncated_normal"],
+)
+def test_initial_rows(formats, rows_of, column, initializer):
+    config = mt.TableConfig("movie", 2, initializer=initializer, seed=7)
+    golden = table_under(
+        formats,
+        "3. Initial rows",
+        *("id", "j", "id_key", "bits(j)", "uniform", "truncated_normal"),
+    )
+    for cells in golden:
+        ids = tf.constant([int(cells[0])], tf.int64)
+        row = rows_of(config, ids)[0]
+        expected = float_of(cells[column])
+        assert row[int(cells[1])].tobytes() == expected.tobytes()
+
+
+def test_coefficients_are_those_of_the_library(formats):
+    rows = table_under(formats, "3. Initial rows", "power of q * q", "P", "Q")
+    p, q = zip(*((row[1], row[2]) for row in rows), strict=True)
+    assert tuple(map(float, p)) == initial_rows._QUANTILE_P
+    assert tuple(float(x) for x in q if x) == initial_rows._QUANTILE_Q
+
+
+def test_ids_of_strings(formats):
+    rows = table_under(formats, "4. Ids of strings, packed ids", "string", "id")
+    for text, id in rows:
+        assert mt.ids.from_strings([text]).numpy().tolist() == [int(id)]
