@@ -22,10 +22,10 @@ absl::Status CheckParameters(const InitializerConfig& config,
     valid = valid && std::isfinite(parameter);
   }
   if (valid) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "initializer \"", config.kind, "\" takes ", num_expected,
-      " finite parameters {", names, "}. Received: {",
-      absl::StrJoin(parameters, ", "), "}"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("initializer \"", config.kind, "\" takes ", num_expected,
+                   " finite parameters {", names, "}. Received: {",
+                   absl::StrJoin(parameters, ", "), "}"));
 }
 
 }  // namespace

@@ -39,8 +39,10 @@ absl::StatusOr<std::unique_ptr<const Optimizer>> MakeOptimizer(
     return MakeSgd();
   }
   if (config.kind == "adagrad") {
-    if (!AreFinite(h, 2) || h[0] < 0 || h[1] < 0) {
-      return Refusal(config, "{initial_accumulator >= 0, epsilon >= 0}");
+    // With both zero, a zero in the first gradient would be 0 / 0.
+    if (!AreFinite(h, 2) || h[0] < 0 || h[1] < 0 || h[0] + h[1] == 0) {
+      return Refusal(config,
+                     "{initial_accumulator >= 0, epsilon >= 0}, not both 0");
     }
     return MakeAdagrad(h[0], h[1]);
   }

@@ -90,6 +90,7 @@ class Table {
   void Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists) const;
 
   // One optimizer step for each id; an unseen id gets its initial row first.
+  // The row's time becomes event_time, unless it was later.
   // InvalidArgument before the first row changes, or ResourceExhausted when
   // memory ends, after which a part of the batch is applied.
   absl::Status Apply(const ApplyRequest& request);
@@ -156,13 +157,25 @@ class Table {
  private:
   explicit Table(const TableConfig& config);
 
-  template <typename Stage>
-  void Gather(const int64_t* ids, int64_t n, const Stage& stage) const;
-  // What Apply, Assign and Import share: finds or makes the row of each id
-  // and hands groups of them to `change`.
-  template <typename Change>
-  absl::Status Change(const int64_t* ids, int64_t n, const Change& change);
+  // What Lookup and its kin share. Calls found(position, row) under the lock
+  // of the row's stripe for the ids that have a row, and missing(position)
+  // without it for the others; `bytes` of a row are brought into the cache.
+  template <typename Found, typename Missing>
+  void ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
+                  const Found& found, const Missing& missing) const;
+  // What Apply, Assign and Import share: finds or inserts the row of each id,
+  // calls initialize(row) for the new ones and update(group, rows, count)
+  // for the first `count` ids of a group, all under the stripe's lock.
+  template <typename Initialize, typename Update>
+  absl::Status ChangeRows(const int64_t* ids, int64_t n,
+                          const Initialize& initialize, const Update& update);
+  // The ids of a stripe whose group is in [first_group, last_group), added to
+  // ids_of_group[group - first_group].
+  void CollectIds(const Stripe& stripe, int first_group, int last_group,
+                  std::vector<std::vector<int64_t>>* ids_of_group) const;
+  // Writes the initial weights of `id` to `row` [dim].
   void InitializeRow(int64_t id, float* row) const;
+  absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
 
   const TableConfig config_;
   const std::unique_ptr<const Initializer> initializer_;
@@ -172,7 +185,7 @@ class Table {
   const KeyedHash hash_;
   // Rows of one hold of a lock, from the two bounds above.
   const int group_rows_;
-  const std::unique_ptr<Stripe[]> stripes_;
+  std::unique_ptr<Stripe> stripes_[kNumStripes];
 };
 
 // The largest cut: rows keep it in 32 bits. At ten cuts a second it lasts

@@ -20,7 +20,7 @@ inline constexpr int64_t kMaxDim = 65536;
 //
 //   kind        hyperparameters
 //   "sgd"       {}
-//   "adagrad"   {initial_accumulator >= 0, epsilon >= 0}
+//   "adagrad"   {initial_accumulator >= 0, epsilon >= 0}, not both 0
 //   "adam"      {0 <= beta_1 < 1, 0 <= beta_2 < 1, epsilon > 0}
 struct OptimizerConfig {
   std::string kind;

@@ -1,0 +1,41 @@
+#include "ops/cc/table/striped_batch.h"
+
+#include <atomic>
+#include <cstdint>
+
+#include "ops/cc/table/cuckoo_index.h"
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/table.h"
+
+namespace monolith_tf {
+
+int StripedBatch::FirstStripeOfThread() {
+  static std::atomic<int> next{0};
+  // An odd step far from 0 and 64 keeps the first few threads apart.
+  static thread_local const int stripe =
+      next.fetch_add(27, std::memory_order_relaxed) & (Table::kNumStripes - 1);
+  return stripe;
+}
+
+void StripedBatch::Sort(const int64_t* ids, int size, KeyedHash hash,
+                        int first_stripe) {
+  int ends[Table::kNumStripes] = {};
+  for (int i = 0; i < size; ++i) {
+    unsorted_[i] = hash(ids[i]);
+    ++ends[CuckooIndex::StripeOf(unsorted_[i])];
+  }
+  int begin = 0;
+  for (int s = 0; s < Table::kNumStripes; ++s) {
+    int& count = ends[(first_stripe + s) & (Table::kNumStripes - 1)];
+    const int stripe_begin = begin;
+    begin += count;
+    count = stripe_begin;
+  }
+  for (int i = 0; i < size; ++i) {
+    const int place = ends[CuckooIndex::StripeOf(unsorted_[i])]++;
+    hashes_[place] = unsorted_[i];
+    positions_[place] = static_cast<uint16_t>(i);
+  }
+}
+
+}  // namespace monolith_tf

@@ -1,0 +1,97 @@
+// striped_batch.h
+//
+// Brings a batch of ids into the order of their stripes, so that one hold of
+// a lock serves a group of them, and fetches the buckets of the groups to come
+// while it works on one. Ids of one stripe keep their order, and equal ids are
+// of one stripe.
+
+#ifndef MONOLITH_TF_OPS_CC_TABLE_STRIPED_BATCH_H_
+#define MONOLITH_TF_OPS_CC_TABLE_STRIPED_BATCH_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/table.h"
+
+namespace monolith_tf {
+
+// Ids of one stripe: element k is ids[positions[k]], with hashes[k].
+struct StripedGroup {
+  const int64_t* ids;
+  const uint64_t* hashes;
+  const uint16_t* positions;
+  int size;
+  // Where ids[0] stands in the whole batch.
+  int64_t base;
+
+  int64_t id(int k) const { return ids[positions[k]]; }
+  int64_t position(int k) const { return base + positions[k]; }
+};
+
+class StripedBatch {
+ public:
+  // Calls `work(stripe, group)` for ids [n] in groups of at most
+  // `group_rows`, no lock held; stops when it returns false.
+  template <typename Work>
+  static void ForEachGroup(const int64_t* ids, int64_t n, KeyedHash hash,
+                           int group_rows,
+                           const std::unique_ptr<Stripe>* stripes,
+                           const Work& work) {
+    StripedBatch batch;
+    const int first_stripe = FirstStripeOfThread();
+    for (int64_t base = 0; base < n; base += kCapacity) {
+      const int size = static_cast<int>(std::min<int64_t>(kCapacity, n - base));
+      batch.Sort(ids + base, size, hash, first_stripe);
+      if (!batch.Visit(ids + base, base, size, group_rows, stripes, work)) {
+        return;
+      }
+    }
+  }
+
+ private:
+  // Ids sorted at a time: long enough for full groups, short enough for the
+  // fastest caches and a stack.
+  static constexpr int kCapacity = 4096;
+  // Ids whose buckets are on their way while a group is worked on.
+  static constexpr int kPrefetchDistance = 64;
+
+  // Threads that come at once start at different stripes.
+  static int FirstStripeOfThread();
+
+  void Sort(const int64_t* ids, int size, KeyedHash hash, int first_stripe);
+
+  template <typename Work>
+  bool Visit(const int64_t* ids, int64_t base, int size, int group_rows,
+             const std::unique_ptr<Stripe>* stripes, const Work& work) const {
+    int fetched = 0;
+    for (int begin = 0; begin < size;) {
+      const int stripe = CuckooIndex::StripeOf(hashes_[begin]);
+      const int limit = std::min(size, begin + group_rows);
+      int end = begin + 1;
+      while (end < limit && CuckooIndex::StripeOf(hashes_[end]) == stripe) {
+        ++end;
+      }
+      const int ahead = std::min(size, end + kPrefetchDistance);
+      for (; fetched < ahead; ++fetched) {
+        const uint64_t hash = hashes_[fetched];
+        stripes[CuckooIndex::StripeOf(hash)]->PrefetchBuckets(hash);
+      }
+      const StripedGroup group{ids, hashes_ + begin, positions_ + begin,
+                               end - begin, base};
+      if (!work(stripes[stripe].get(), group)) return false;
+      begin = end;
+    }
+    return true;
+  }
+
+  uint64_t unsorted_[kCapacity];
+  uint64_t hashes_[kCapacity];
+  uint16_t positions_[kCapacity];
+};
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_TABLE_STRIPED_BATCH_H_

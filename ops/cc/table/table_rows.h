@@ -1,0 +1,64 @@
+// table_rows.h
+//
+// How the methods of Table read rows: the body of Table::ForEachRow, shared
+// by the files that implement them.
+
+#ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_ROWS_H_
+#define MONOLITH_TF_OPS_CC_TABLE_TABLE_ROWS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/spin_lock.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/striped_batch.h"
+#include "ops/cc/table/table.h"
+
+namespace monolith_tf {
+
+// memcpy of rows: whole cache lines without a call.
+inline void CopyFloats(const float* from, int64_t n, float* to) {
+  constexpr int64_t kLine = 16;
+  int64_t i = 0;
+  for (; i + kLine <= n; i += kLine) {
+    std::memcpy(to + i, from + i, kLine * sizeof(float));
+  }
+  for (; i < n; ++i) to[i] = from[i];
+}
+
+template <typename Found, typename Missing>
+void Table::ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
+                       const Found& found, const Missing& missing) const {
+  const size_t fetched_bytes = sizeof(Row) + bytes;
+  StripedBatch::ForEachGroup(
+      ids, n, hash_, group_rows_, stripes_,
+      [&](Stripe* stripe, const StripedGroup& group) {
+        int64_t absent[kMaxGroupRows];
+        int num_absent = 0;
+        {
+          SpinLockHolder holder(stripe->lock());
+          uint32_t candidates[kMaxGroupRows];
+          for (int k = 0; k < group.size; ++k) {
+            candidates[k] = stripe->Candidate(group.hashes[k]);
+            stripe->PrefetchRow(candidates[k], fetched_bytes);
+          }
+          for (int k = 0; k < group.size; ++k) {
+            const Row* row =
+                stripe->FindAt(candidates[k], group.hashes[k], group.id(k));
+            if (row != nullptr) {
+              found(group.position(k), *row);
+            } else {
+              absent[num_absent++] = group.position(k);
+            }
+          }
+        }
+        for (int k = 0; k < num_absent; ++k) missing(absent[k]);
+        return true;
+      });
+}
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_TABLE_TABLE_ROWS_H_

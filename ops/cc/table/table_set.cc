@@ -1,0 +1,222 @@
+#include "ops/cc/table/table_set.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+
+namespace monolith_tf {
+namespace {
+
+using Pending = std::vector<std::pair<int64_t, int64_t>>;
+
+// `pending` without what was acknowledged, and with `touched` at `cut`.
+// `touched` is sorted and distinct.
+Pending Merge(const Pending& pending, const std::vector<int64_t>& touched,
+              int64_t cut, int64_t acked_cut) {
+  Pending merged;
+  merged.reserve(pending.size() + touched.size());
+  size_t next = 0;
+  for (const int64_t id : touched) {
+    for (; next < pending.size() && pending[next].first < id; ++next) {
+      if (pending[next].second > acked_cut) merged.push_back(pending[next]);
+    }
+    if (next < pending.size() && pending[next].first == id) ++next;
+    merged.emplace_back(id, cut);
+  }
+  for (; next < pending.size(); ++next) {
+    if (pending[next].second > acked_cut) merged.push_back(pending[next]);
+  }
+  return merged;
+}
+
+TableDelta ReadDelta(const Table& table, const Pending& pending) {
+  TableDelta delta;
+  delta.table = table.config().name;
+  delta.dim = table.dim();
+  delta.ids.reserve(pending.size());
+  for (const auto& change : pending) delta.ids.push_back(change.first);
+  const std::unique_ptr<bool[]> exists(new bool[pending.size()]);
+  table.ReadDelta(delta.ids, exists.get(), &delta.rows);
+  delta.exists.assign(exists.get(), exists.get() + pending.size());
+  return delta;
+}
+
+}  // namespace
+
+TableSet::TableSet(std::string name, int shard, int num_shards,
+                   int64_t generation)
+    : name_(std::move(name)),
+      shard_(shard),
+      num_shards_(num_shards),
+      generation_(generation) {}
+
+int64_t TableSet::generation() const {
+  std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+  return generation_;
+}
+
+int64_t TableSet::cut() const {
+  std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+  return cut_;
+}
+
+absl::Status TableSet::CreateTable(const TableConfig& config) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  const auto found = tables_.find(config.name);
+  if (found != tables_.end()) {
+    const TableConfig& present = found->second.table->config();
+    if (present == config) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table set \"", name_, "\" has a table \"", config.name,
+        "\" of another config. There: ", present.DebugString(), ". Received: ",
+        config.DebugString(), ". Give one of the two another name."));
+  }
+  absl::StatusOr<std::unique_ptr<Table>> table = Table::Create(config);
+  if (!table.ok()) return table.status();
+  if (tracking_) (*table)->StartTracking(cut_ + 1);
+  std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+  tables_[config.name].table = *std::move(table);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<Table>> TableSet::Find(
+    absl::string_view table) const {
+  {
+    std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+    const auto found = tables_.find(table);
+    if (found != tables_.end()) return found->second.table;
+  }
+  return absl::NotFoundError(
+      absl::StrCat("table set \"", name_, "\" has no table \"", table,
+                   "\" on shard ", shard_, " of ", num_shards_, ". Tables: [",
+                   absl::StrJoin(TableNames(), ", "), "]. Create it first."));
+}
+
+absl::Status TableSet::DropTable(absl::string_view table) {
+  // Outlives the locks, in case this is the last pointer.
+  std::shared_ptr<Table> dropped;
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  absl::StatusOr<std::shared_ptr<Table>> found = Find(table);
+  if (!found.ok()) return found.status();
+  dropped = *std::move(found);
+  std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+  tables_.erase(tables_.find(table));
+  return absl::OkStatus();
+}
+
+std::vector<std::string> TableSet::TableNames() const {
+  std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+  std::vector<std::string> names;
+  for (const auto& entry : tables_) names.push_back(entry.first);
+  return names;
+}
+
+int64_t TableSet::memory_bytes() const {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  int64_t bytes = sizeof(*this);
+  for (const auto& [name, entry] : tables_) {
+    bytes += entry.table->memory_bytes() +
+             entry.pending.capacity() * sizeof(entry.pending[0]);
+  }
+  return bytes;
+}
+
+int64_t TableSet::StartDeltas() {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (!tracking_) {
+    tracking_ = true;
+    oldest_cut_ = cut_;
+    for (auto& [name, entry] : tables_) entry.table->StartTracking(cut_ + 1);
+  }
+  return cut_;
+}
+
+void TableSet::StopDeltas() {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  tracking_ = false;
+  for (auto& [name, entry] : tables_) entry.table->StopTracking();
+  DropLogs();
+}
+
+absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (!tracking_) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "table set \"", name_, "\": deltas were not started on shard ", shard_,
+        ". Start them before the first delta is taken."));
+  }
+  if (acked_cut < 0 || acked_cut > cut_) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table set \"", name_, "\": acked_cut must be a cut that was taken, ",
+        "in [0, ", cut_, "]. Received: ", acked_cut, " on shard ", shard_));
+  }
+  if (acked_cut < oldest_cut_) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "table set \"", name_, "\": shard ", shard_,
+        " holds the changes after cut ", oldest_cut_,
+        " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
+  }
+  if (cut_ + 1 >= kMaxCut) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "table set \"", name_, "\": no cut is left after ", cut_,
+        ". Restart the server of shard ", shard_, " from a snapshot."));
+  }
+  const int64_t to_cut = cut_ + 1;
+  {
+    std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+    cut_ = to_cut;
+  }
+  oldest_cut_ = acked_cut;
+  ShardDelta delta;
+  delta.generation = generation_;
+  delta.from_cut = acked_cut;
+  delta.to_cut = to_cut;
+  // All logs are taken before the first row is read, so that the cut is one
+  // moment and not one a table.
+  for (auto& [name, entry] : tables_) {
+    std::vector<int64_t> touched;
+    entry.table->SwapTouched(to_cut + 1, &touched);
+    std::sort(touched.begin(), touched.end());
+    touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+    entry.pending = Merge(entry.pending, touched, to_cut, acked_cut);
+  }
+  for (const auto& [name, entry] : tables_) {
+    delta.tables.push_back(ReadDelta(*entry.table, entry.pending));
+  }
+  return delta;
+}
+
+void TableSet::Renew(int64_t generation) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  DropLogs();
+  std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+  generation_ = generation;
+}
+
+void TableSet::DropLogs() {
+  // A new cut: rows that are stamped with the present one are in no log any
+  // more, so their next change has to be logged.
+  {
+    std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+    ++cut_;
+  }
+  oldest_cut_ = cut_;
+  for (auto& [name, entry] : tables_) {
+    entry.table->SwapTouched(cut_ + 1, nullptr);
+    entry.pending = Pending();
+  }
+}
+
+}  // namespace monolith_tf

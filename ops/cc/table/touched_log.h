@@ -1,0 +1,54 @@
+// touched_log.h
+//
+// The ids that changed since a stripe's last cut, in blocks: an append never
+// copies what is there, so its longest pause is one allocation of a block.
+// Not thread-safe.
+
+#ifndef MONOLITH_TF_OPS_CC_TABLE_TOUCHED_LOG_H_
+#define MONOLITH_TF_OPS_CC_TABLE_TOUCHED_LOG_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace monolith_tf {
+
+class TouchedLog {
+ public:
+  void Append(int64_t id) {
+    if (blocks_.empty() || blocks_.back().size() == block_ids_) {
+      // Small tables have many stripes and short logs: blocks start small.
+      if (!blocks_.empty() && block_ids_ < kMaxBlockIds) block_ids_ *= 2;
+      blocks_.emplace_back();
+      blocks_.back().reserve(block_ids_);
+    }
+    blocks_.back().push_back(id);
+  }
+
+  // Appends the ids to `ids`, in order.
+  void CopyTo(std::vector<int64_t>* ids) const {
+    for (const std::vector<int64_t>& block : blocks_) {
+      ids->insert(ids->end(), block.begin(), block.end());
+    }
+  }
+
+  int64_t memory_bytes() const {
+    int64_t bytes = blocks_.capacity() * sizeof(blocks_[0]);
+    for (const std::vector<int64_t>& block : blocks_) {
+      bytes += block.capacity() * sizeof(int64_t);
+    }
+    return bytes;
+  }
+
+ private:
+  static constexpr size_t kMinBlockIds = 16;
+  static constexpr size_t kMaxBlockIds = 4096;
+
+  std::vector<std::vector<int64_t>> blocks_;
+  // Capacity of the last block.
+  size_t block_ids_ = kMinBlockIds;
+};
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_TABLE_TOUCHED_LOG_H_
