@@ -1,0 +1,33 @@
+"""Export, deltas and a small model server.
+
+The public names load on first use: the model server runs without Keras and
+without the op library.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOME = {
+    "DeltaPusher": "monolith_tf.serving.pusher",
+    "ExportRecord": "monolith_tf.serving.export_record",
+    "ModelServer": "monolith_tf.serving.server",
+    "PredictionClient": "monolith_tf.serving.client",
+    "PushOptions": "monolith_tf.serving.pusher",
+    "dense_variables": "monolith_tf.serving.graph.model_trace",
+    "export_saved_model": "monolith_tf.serving.export",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str):
+    """Loads a public name."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted([*globals(), *_HOME])

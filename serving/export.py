@@ -1,0 +1,371 @@
+"""Writes a model as a SavedModel that a stock TensorFlow Serving loads."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Collection
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf.errors import ExportError
+from monolith_tf.serving.export_record import RECORD_FILE
+from monolith_tf.serving.export_record import ExportRecord
+from monolith_tf.serving.graph import growth
+from monolith_tf.serving.graph import reserved_ids
+from monolith_tf.serving.graph import saved_model_files
+from monolith_tf.serving.graph.delta_control import DeltaControl
+from monolith_tf.serving.graph.dense_copy import DenseCopy
+from monolith_tf.serving.graph.model_inputs import ModelInputs
+from monolith_tf.serving.graph.model_trace import ModelTrace
+from monolith_tf.serving.graph.model_trace import dense_variables
+from monolith_tf.serving.graph.row_file import RowFileWriter
+from monolith_tf.serving.graph.serving_backend import ServingBackend
+from monolith_tf.serving.graph.serving_table import ServingTable
+from monolith_tf.table_set import tables_of
+
+# Rows are read from the parameter servers in chunks of this many.
+_CHUNK_ROWS = 65536
+
+# Room that is left by default: four times the rows of the export.
+_GROWTH = 4
+_MIN_EXPECTED_ROWS = 3072
+
+
+def export_saved_model(
+    model,
+    directory: str | os.PathLike,
+    *,
+    version: int | None = None,
+    ragged: str = "padded",
+    string_features: Collection[str] = (),
+    expected_rows: int | Mapping[str, int] | None = None,
+    inputs: Mapping[str, tf.TypeSpec] | None = None,
+) -> ExportRecord:
+    """Writes `<directory>/<version>`: the base that deltas apply to.
+
+    The SavedModel holds stock ops only. Its signatures are `serving_default`
+    (features by name), `monolith_apply_delta`, `monolith_status` and, for the
+    i-th table by name, `monolith_lookup_<i>`; docs/formats.md specifies them.
+    The tables log their changes from here on, so that a pusher can send them.
+
+    Training may go on meanwhile: rows that change are in the first deltas, and
+    dense variables are read one after the other. Nothing of the export is
+    shared with the model, which may live on parameter servers. The version
+    directory appears by rename when all its files are durable, or not at all.
+
+    Args:
+      model: A built tf_keras model with layers that read tables.
+      directory: Where the versions lie; made if it is not there.
+      version: Positive number; the highest there is plus one if None.
+      ragged: How features whose rows vary in length, ragged or sparse, travel:
+        "padded" as `[batch, length]`, filled up with the `padding_id` of the
+        feature (strings: ""), or "row_splits" as `<feature>:values` and
+        `<feature>:row_splits`.
+      string_features: Names of int64 features that travel as strings and are
+        hashed as `mt.ids.from_strings` does.
+      expected_rows: Rows that a table will have, tombstones included, before
+        the next export, one number for all or by name of the table; four times
+        the present ones if None. A table beyond it grows, and answers nothing
+        while it does.
+      inputs: Specs of the inputs by name, for a subclassed model that was not
+        called yet.
+
+    Returns:
+      The record of the export; also the path of the version directory.
+
+    Raises:
+      ValueError: The model has no tables, an argument is out of range or names
+        what there is not, or a ragged feature has no padding_id.
+      FileExistsError: There is such a version.
+      ExportError: The model holds what a stock server can't load, a shard was
+        restored meanwhile, or the directory can't be written.
+
+    Example:
+
+    >>> import tempfile
+    >>> import monolith_tf as mt
+    >>> import tf_keras
+    >>> config = mt.TableConfig("item", dim=2,
+    ...                         initializer=mt.initializers.Zeros())
+    >>> ids = tf_keras.Input([], dtype="int64", name="item_id")
+    >>> model = tf_keras.Model(
+    ...     {"item_id": ids}, mt.layers.DynamicEmbedding(config)(ids))
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     record = mt.serving.export_saved_model(model, directory)
+    >>> record.version, record.num_shards, len(record.tables)
+    (1, 1, 1)
+    """
+    tables = tables_of(model)
+    if not tables:
+        raise ValueError(
+            f"Model {getattr(model, 'name', model)!r} has no tables, so there "
+            "is nothing to push to it. Use tf.saved_model.save, or read ids "
+            "through mt.layers.EmbeddingCollection."
+        )
+    job = _Export(
+        model=model,
+        tables=tables,
+        inputs=ModelInputs(
+            model,
+            inputs=inputs,
+            ragged=ragged,
+            string_features=string_features,
+        ),
+        expected_rows=_expected_rows(expected_rows, tables),
+        directory=os.path.abspath(os.fspath(directory)),
+        version=_checked_version(version),
+    )
+    # A thread of its own is in no strategy scope, graph or device scope, so
+    # that what is made here is local even when a callback of `fit` calls.
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(job.run).result()
+
+
+@dataclasses.dataclass
+class _Export:
+    """One call of `export_saved_model`, its arguments checked."""
+
+    model: object
+    tables: list
+    inputs: ModelInputs
+    expected_rows: dict[str, int | None]
+    directory: str
+    version: int | None
+
+    def run(self) -> ExportRecord:
+        try:
+            os.makedirs(self.directory, exist_ok=True)
+            version = self._free_version()
+            work = os.path.join(
+                self.directory, f".tmp-{version}-{secrets.token_hex(8)}"
+            )
+            os.mkdir(work)
+            try:
+                return self._write(version, work)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise ExportError(
+                f"Can't write an export to {self.directory!r}: {error}. Pass a "
+                "directory that this process may write to, with room enough."
+            ) from error
+
+    def _free_version(self) -> int:
+        versions = [
+            int(name)
+            for name in os.listdir(self.directory)
+            if re.fullmatch("[0-9]+", name)
+        ]
+        version = self.version
+        if version is None:
+            return max(versions, default=0) + 1
+        if version in versions:
+            raise self._version_taken(version)
+        return version
+
+    def _version_taken(self, version: int) -> FileExistsError:
+        return FileExistsError(
+            f"Version {version} exists in {self.directory!r}, and a server may "
+            "be reading it. Pass a higher version, or None for the next one."
+        )
+
+    def _write(self, version: int, work: str) -> ExportRecord:
+        table_set = self.tables[0].table_set
+        export_id = secrets.randbits(63) or 1
+        generations = table_set.generations()
+        # Before the first row is read: what changes from here on is in deltas.
+        cuts = table_set.start_deltas()
+        dense = _copy_dense(self.model)
+        serving_tables = [
+            ServingTable(
+                table.config,
+                shared_name=f"monolith_{export_id:016x}_{table.name}",
+                # Ids that were chosen to share buckets in one export don't in
+                # the next.
+                salt=secrets.randbits(63),
+            )
+            for table in self.tables
+        ]
+        control = DeltaControl(
+            serving_tables,
+            dense,
+            export_id=export_id,
+            generations=generations,
+            mutex_name=f"monolith_{export_id:016x}_mutex",
+        )
+        trace = ModelTrace(
+            self.model,
+            self.inputs,
+            ServingBackend(self.tables, serving_tables),
+            dense,
+        )
+        answer, resources = trace.function([*serving_tables, dense])
+        manifest = [
+            self._write_rows(table, serving_table, index, work)
+            for index, (table, serving_table) in enumerate(
+                zip(self.tables, serving_tables, strict=True)
+            )
+        ]
+        if table_set.generations() != generations:
+            raise ExportError(
+                "A shard of the tables was restored or restarted while its "
+                "rows were read, so the export would mix two states. Export "
+                "again."
+            )
+        record = ExportRecord(
+            path=os.path.join(self.directory, str(version)),
+            version=version,
+            export_id=export_id,
+            generations=list(generations),
+            cuts=list(cuts),
+            tables=manifest,
+            dense=dense.manifest(),
+            features={
+                feature.name: feature.describe()
+                for feature in self.inputs.features
+            },
+            created_unix_seconds=time.time(),
+        )
+        root = tf.Module()
+        root.tables = serving_tables
+        root.dense = dense
+        root.control = control
+        root.resources = resources
+        signatures = {
+            "serving_default": answer,
+            "monolith_apply_delta": control.apply_delta_function(),
+            "monolith_status": control.status_function(),
+        }
+        for index, serving_table in enumerate(serving_tables):
+            signatures[f"monolith_lookup_{index}"] = _lookup_function(
+                serving_table
+            )
+        saved = os.path.join(work, "model")
+        tf.saved_model.save(root, saved, signatures=signatures)
+        saved_model_files.finish(
+            saved,
+            {argument: name for name, argument in trace.argument_names.items()},
+        )
+        _write_record(saved, record)
+        self._publish(saved, record)
+        return record
+
+    def _write_rows(
+        self, table, serving_table: ServingTable, index: int, work: str
+    ) -> dict:
+        """Streams the rows of a table to files; its entry in the manifest."""
+        writer = RowFileWriter(
+            os.path.join(work, f"monolith_table_{index}"), table.dim
+        )
+        reserved_rows = {}
+        all_ids = []
+        for ids, rows in table.export(_CHUNK_ROWS):
+            ids, rows = np.asarray(ids), np.asarray(rows)
+            is_reserved = np.isin(ids, reserved_ids.RESERVED_IDS)
+            for position in np.flatnonzero(is_reserved):
+                reserved_rows[int(ids[position])] = rows[position].copy()
+            writer.write(ids[~is_reserved], rows[~is_reserved])
+            all_ids.append(ids[~is_reserved])
+        # A row that was removed and came back meanwhile may be there twice;
+        # the later one wins in the server, and both count as one.
+        num_rows = len(np.unique(np.concatenate(all_ids))) if all_ids else 0
+        expected = self.expected_rows[table.name]
+        if expected is None:
+            expected = max(_GROWTH * num_rows, _MIN_EXPECTED_ROWS)
+        num_written = sum(map(len, all_ids))
+        num_buckets = growth.buckets_for(max(expected, num_written))
+        serving_table.start_from(
+            writer.close(),
+            num_rows=num_rows,
+            reserved_rows=reserved_rows,
+            num_buckets=num_buckets,
+        )
+        return {
+            "name": table.name,
+            "dim": table.dim,
+            "rows": num_rows + len(reserved_rows),
+            "buckets": num_buckets,
+        }
+
+    def _publish(self, saved: str, record: ExportRecord) -> None:
+        saved_model_files.sync(saved)
+        try:
+            os.rename(saved, record.path)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise self._version_taken(record.version) from error
+            raise
+        saved_model_files.sync_one(self.directory)
+
+
+def _copy_dense(model) -> DenseCopy:
+    variables = dense_variables(model)
+    return DenseCopy(
+        [variable.name for variable in variables],
+        [tf.convert_to_tensor(variable).numpy() for variable in variables],
+    )
+
+
+def _lookup_function(table: ServingTable):
+    def lookup(ids):
+        rows, live = table.lookup(ids)
+        return {"rows": rows, "live": live}
+
+    return tf.function(lookup, autograph=False).get_concrete_function(
+        ids=tf.TensorSpec([None], tf.int64)
+    )
+
+
+def _write_record(saved: str, record: ExportRecord) -> None:
+    file = os.path.join(saved, RECORD_FILE)
+    os.makedirs(os.path.dirname(file), exist_ok=True)
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(record.to_json())
+
+
+def _checked_version(version: int | None) -> int | None:
+    if version is None:
+        return None
+    if isinstance(version, bool) or not isinstance(version, (int, np.integer)):
+        raise ValueError(
+            f"version must be a positive integer or None. Received: {version!r}"
+            f" (of type {type(version).__name__})."
+        )
+    if not 0 < version < 1 << 63:
+        raise ValueError(
+            f"version must be from 1 to 2^63 - 1. Received: {version}."
+        )
+    return int(version)
+
+
+def _expected_rows(expected_rows, tables) -> dict[str, int | None]:
+    """Expected rows of each table by name, None where not given."""
+    names = [table.name for table in tables]
+    if expected_rows is None or isinstance(expected_rows, (int, np.integer)):
+        by_name = dict.fromkeys(names, expected_rows)
+    else:
+        unknown = sorted(set(expected_rows) - set(names))
+        if unknown:
+            raise ValueError(
+                f"expected_rows names {unknown}, the tables of the model are "
+                f"{names}."
+            )
+        by_name = {name: expected_rows.get(name) for name in names}
+    for name, number in by_name.items():
+        if number is not None and number < 1:
+            raise ValueError(
+                f"expected_rows of table {name!r} must be 1 or more. Received: "
+                f"{number}."
+            )
+    return by_name

@@ -1,0 +1,135 @@
+"""Finds out what a model takes and how its layers pad it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from monolith_tf.serving.graph.feature_input import PADDED
+from monolith_tf.serving.graph.feature_input import ROW_SPLITS
+from monolith_tf.serving.graph.feature_input import FeatureInput
+
+
+class ModelInputs:
+    """The inputs of a tf_keras model, each as a request brings it.
+
+    Args:
+      model: A built tf_keras model.
+      inputs: Specs of the inputs by name, for a model that does not know them;
+        None to ask the model.
+      ragged: "padded" or "row_splits".
+      string_features: Names of the inputs that travel as strings.
+
+    Raises:
+      ValueError: The model does not know its inputs, `ragged` or
+        `string_features` name what there is not, or an input can't be served.
+    """
+
+    def __init__(
+        self,
+        model,
+        *,
+        inputs: Mapping[str, tf.TypeSpec] | None = None,
+        ragged: str = PADDED,
+        string_features: Collection[str] = (),
+    ):
+        if ragged not in (PADDED, ROW_SPLITS):
+            raise ValueError(
+                f'ragged must be "{PADDED}" or "{ROW_SPLITS}". Received: '
+                f"ragged={ragged!r}."
+            )
+        if isinstance(string_features, str):
+            raise ValueError(
+                "string_features must be a list of names. Received: "
+                f"{string_features!r}."
+            )
+        self._structure, names = _structure_and_names(model, inputs)
+        unknown = sorted(set(string_features) - set(names))
+        if unknown:
+            raise ValueError(
+                f"string_features names {unknown}, which the model does not "
+                f"take. Its inputs are {sorted(names)}."
+            )
+        paddings = _padding_ids(model)
+        self.features = [
+            FeatureInput(
+                name=name,
+                spec=spec,
+                ragged=ragged,
+                padding_id=paddings.get(name),
+                is_string=name in string_features,
+            )
+            for name, spec in zip(
+                names, tf.nest.flatten(self._structure), strict=True
+            )
+        ]
+        self.request_specs = {}
+        for feature in self.features:
+            self.request_specs.update(feature.request_specs)
+
+    def read(self, tensors: tuple[tf.Tensor, ...]):
+        """What the model is called with.
+
+        Args:
+          tensors: One for each of `request_specs`, in order.
+        """
+        request = dict(zip(self.request_specs, tensors, strict=True))
+        return tf.nest.pack_sequence_as(
+            self._structure,
+            [feature.read(request) for feature in self.features],
+        )
+
+
+def _structure_and_names(model, inputs):
+    """Nested specs of the inputs, and their names in flat order."""
+    if inputs is not None:
+        structure = dict(inputs)
+    elif getattr(model, "inputs", None):
+        tensors = model.input
+        structure = tf.nest.map_structure(lambda t: t.type_spec, tensors)
+        if not isinstance(tensors, dict):
+            return structure, [t.name for t in tf.nest.flatten(tensors)]
+    else:
+        known = model.save_spec()
+        if known is None:
+            raise ValueError(
+                f"Model {model.name!r} does not know its inputs: it was not "
+                "called yet. Call it on a batch, or pass "
+                'inputs={"name": tf.TensorSpec([None], tf.int64), ...}.'
+            )
+        structure = known[0][0]
+    if not isinstance(structure, dict):
+        specs = tf.nest.flatten(structure)
+        names = [
+            getattr(spec, "name", None) or f"input_{index + 1}"
+            for index, spec in enumerate(specs)
+        ]
+        return structure, names
+    if any(tf.nest.is_nested(spec) for spec in structure.values()):
+        raise ValueError(
+            f"Model {model.name!r} takes a dictionary of structures; a request "
+            "carries named tensors only. Pass the model a flat dictionary. "
+            f"Received: {structure}."
+        )
+    # In the order of tf.nest, whatever the order of the dictionary.
+    return dict(structure), sorted(structure)
+
+
+def _padding_ids(model) -> dict[str, int]:
+    """The padding_id of each feature of the model's layers that has one."""
+    found = {}
+    for layer in model.submodules:
+        for feature in getattr(layer, "features", None) or ():
+            padding_id = getattr(feature, "padding_id", None)
+            if padding_id is None:
+                continue
+            known = found.setdefault(feature.name, padding_id)
+            if known != padding_id:
+                raise ValueError(
+                    f"Feature {feature.name!r} has padding_id {known} in one "
+                    f"layer and {padding_id} in another; a padded request has "
+                    "one. Use the same in both."
+                )
+    return found

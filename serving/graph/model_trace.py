@@ -1,0 +1,155 @@
+"""Traces what a model answers, on tables and variables of the export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from monolith_tf.anchor import TableVariable
+from monolith_tf.errors import ExportError
+from monolith_tf.lookup_backend import lookup_backend
+from monolith_tf.serving.graph.dense_copy import DenseCopy
+from monolith_tf.serving.graph.model_inputs import ModelInputs
+from monolith_tf.serving.graph.rebind import rebind
+from monolith_tf.serving.graph.saved_model_files import check_stock_ops
+
+
+def dense_variables(model) -> list[tf.Variable]:
+    """The variables of a model that are not tables, in manifest order.
+
+    Their bytes, in this order, are what a delta of dense variables carries.
+
+    Args:
+      model: A built tf_keras model.
+    """
+    return [v for v in model.variables if not isinstance(v, TableVariable)]
+
+
+class ModelTrace:
+    """The signature `serving_default` of a model.
+
+    Args:
+      model: A built tf_keras model.
+      inputs: Its inputs.
+      backend: What the layers read their rows from.
+      dense: Copy of `dense_variables(model)`.
+      own_captures: Tensors of the export that stay as they are, such as the
+        handles of its tables.
+
+    Raises:
+      ExportError: The model reads what an export can't hold.
+    """
+
+    def __init__(self, model, inputs: ModelInputs, backend, dense: DenseCopy):
+        self._model = model
+        self._inputs = inputs
+        specs = list(inputs.request_specs.values())
+
+        def answer(*tensors):
+            with lookup_backend(backend):
+                outputs = model(inputs.read(tensors), training=False)
+            return _named_outputs(model, outputs)
+
+        self._traced = tf.function(answer, autograph=False)
+        self._traced = self._traced.get_concrete_function(*specs)
+        check_stock_ops(self._traced.graph.as_graph_def())
+        self._replacements = {}
+        for variable, copy in zip(
+            dense_variables(model), dense.copies, strict=True
+        ):
+            for handle in _handles(variable):
+                self._replacements[id(handle)] = copy.handle
+        self.argument_names = _argument_names(inputs.request_specs)
+
+    def function(
+        self, own_modules: Sequence[tf.Module]
+    ) -> tuple[tf.types.experimental.ConcreteFunction, list]:
+        """The traced answer, free of the model's variables.
+
+        Args:
+          own_modules: Modules of the export, whose resources may be read.
+
+        Returns:
+          The concrete function, and the trackable resources of the model that
+          it reads, such as the vocabulary of a `StringLookup`.
+        """
+        known = set(self._replacements)
+        for module in own_modules:
+            known.update(id(handle) for handle in _resources(module))
+        owners = {}
+        for owner in tf.train.TrackableView(self._model).descendants():
+            if isinstance(owner, tf.saved_model.experimental.TrackableResource):
+                owners[id(owner.resource_handle)] = owner
+        resources = []
+        for tensor in self._traced.captured_inputs:
+            if tensor.dtype != tf.resource or id(tensor) in known:
+                continue
+            if id(tensor) not in owners:
+                raise ExportError(
+                    f"Model {self._model.name!r} reads a variable or resource "
+                    f"that it does not hold, {_describe(self._traced, tensor)};"
+                    " its value in a server would never change. Make it an "
+                    "attribute of the model or of one of its layers."
+                )
+            resources.append(owners[id(tensor)])
+        specs = self._inputs.request_specs
+        function = rebind(
+            self._traced,
+            self._replacements,
+            {self.argument_names[name]: spec for name, spec in specs.items()},
+        )
+        return function, resources
+
+
+def _named_outputs(model, outputs) -> dict[str, tf.Tensor]:
+    if not isinstance(outputs, dict):
+        flat = tf.nest.flatten(outputs)
+        names = getattr(model, "output_names", None) or ()
+        if len(set(names)) != len(flat):
+            names = [f"output_{index + 1}" for index in range(len(flat))]
+        outputs = dict(zip(names, flat, strict=True))
+    for name, output in outputs.items():
+        if not isinstance(output, tf.Tensor):
+            raise ExportError(
+                f"Output {name!r} of model {model.name!r} is a "
+                f"{type(output).__name__}; a reply carries tensors only. Turn "
+                "it into one, for example by to_tensor(), in the model."
+            )
+    return dict(outputs)
+
+
+def _argument_names(request_specs) -> dict[str, str]:
+    """A Python argument's name for each name in a request."""
+    return {
+        name: name
+        if name.isidentifier() and name.isascii()
+        else f"request_{index}"
+        for index, name in enumerate(request_specs)
+    }
+
+
+def _handles(variable) -> list[tf.Tensor]:
+    """Handles that reading a variable may capture."""
+    replicas = getattr(variable, "values", None)
+    if isinstance(replicas, (list, tuple)):
+        return [replica.handle for replica in replicas]
+    return [variable.handle]
+
+
+def _resources(module: tf.Module) -> list[tf.Tensor]:
+    handles = [variable.handle for variable in module.variables]
+    for child in tf.train.TrackableView(module).descendants():
+        if isinstance(child, tf.saved_model.experimental.TrackableResource):
+            handles.append(child.resource_handle)
+    return handles
+
+
+def _describe(traced, tensor) -> str:
+    for variable in traced.graph.variables:
+        if variable.handle is tensor:
+            return f"variable {variable.name!r}"
+    position = [id(t) for t in traced.captured_inputs].index(id(tensor))
+    placeholder = traced.inputs[-len(traced.captured_inputs) + position]
+    readers = [op.name for op in placeholder.consumers()]
+    return f"read by {', '.join(readers)}"

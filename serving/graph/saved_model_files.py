@@ -1,0 +1,105 @@
+"""Checks and touches up the files of a SavedModel before it is published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from monolith_tf.errors import ExportError
+
+_OWN_PREFIX = "Monolith"
+
+
+def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
+    """Refuses a graph that a server without this library can't load.
+
+    Args:
+      graph_def: Graph with its function library.
+
+    Raises:
+      ExportError: An op is one of this library; names op and layer.
+    """
+    nodes = list(graph_def.node)
+    for function in graph_def.library.function:
+        nodes += function.node_def
+    for node in nodes:
+        if node.op.startswith(_OWN_PREFIX):
+            raise ExportError(
+                f"The model still has the op {node.op} at {node.name!r} after "
+                "its tables were replaced; a server without this library can't "
+                "load that. Layers must read rows through "
+                "monolith_tf.lookup_backend.current_backend() when there is "
+                "one, as those of mt.layers do."
+            )
+
+
+def finish(path: str, signature_inputs: Mapping[str, str]) -> None:
+    """Checks the ops of a SavedModel and gives inputs their names.
+
+    A request may call an input what no Python argument can be called, such as
+    "genres:values".
+
+    Args:
+      path: Directory of the SavedModel.
+      signature_inputs: Names of the inputs of `serving_default`, by the name
+        that they were traced with.
+
+    Raises:
+      ExportError: An op is one of this library.
+    """
+    file = os.path.join(path, "saved_model.pb")
+    saved_model = saved_model_pb2.SavedModel()
+    with open(file, "rb") as stream:
+        saved_model.ParseFromString(stream.read())
+    for meta_graph in saved_model.meta_graphs:
+        check_stock_ops(meta_graph.graph_def)
+        signature = meta_graph.signature_def["serving_default"]
+        inputs = {
+            signature_inputs[traced]: info
+            for traced, info in signature.inputs.items()
+        }
+        copies = {}
+        for name, info in inputs.items():
+            copies[name] = type(info)()
+            copies[name].CopyFrom(info)
+        signature.inputs.clear()
+        for name, info in copies.items():
+            signature.inputs[name].CopyFrom(info)
+        # What tf.saved_model.load calls the arguments of the signature.
+        for function in meta_graph.object_graph_def.nodes:
+            _rename_keywords(function, signature_inputs)
+    with open(file, "wb") as stream:
+        stream.write(saved_model.SerializeToString(deterministic=True))
+
+
+def sync(path: str) -> None:
+    """Makes a directory and all below it durable.
+
+    Args:
+      path: Directory.
+    """
+    for directory, _, files in os.walk(path, topdown=False):
+        for name in files:
+            sync_one(os.path.join(directory, name))
+        sync_one(directory)
+
+
+def sync_one(path: str) -> None:
+    """Makes one file, or the names in one directory, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename_keywords(node, names: Mapping[str, str]) -> None:
+    if node.WhichOneof("kind") != "bare_concrete_function":
+        return
+    function = node.bare_concrete_function
+    keywords = [names.get(k, k) for k in function.argument_keywords]
+    del function.argument_keywords[:]
+    function.argument_keywords.extend(keywords)

@@ -1,0 +1,236 @@
+"""A table in a server: rows of trained ids, initial rows of all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf import hashing
+from monolith_tf.initial_rows import initial_rows
+from monolith_tf.serving.graph import growth
+from monolith_tf.serving.graph import reserved_ids
+from monolith_tf.serving.graph import row_file
+from monolith_tf.serving.graph.row_map import RowMap
+
+# Last element of a stored value. Absent is never stored, only read.
+_LIVE = 1.0
+_DEAD = 0.0
+_ABSENT = -1.0
+
+
+class ServingTable(tf.Module):
+    """Lookups for anybody, changes for one caller at a time.
+
+    A value is a row and a flag. DenseHashTable never gets a bucket back that
+    was removed from, so a tombstone overwrites a row with zeros and flag 0 and
+    is counted. Absent and dead ids read their initial row.
+
+    DenseHashTable takes the low bits of a key as its bucket; ids that were
+    packed or counted by a stride share them, so a key is a mixed id:
+    `mix64(id ^ salt)`, one to one. The two ids of `reserved_ids` have no key;
+    their values are in a variable.
+
+    `lookup` may run beside everything. `apply` must hold the mutex of the
+    export; one call is seen whole or not at all, but for a change of both a
+    reserved id and others.
+
+    Args:
+      config: `monolith_tf.TableConfig`; name, dim, seed and initializer count.
+      shared_name: Name of the hash table in a server, unique.
+      salt: Any int64.
+      num_buckets: Buckets to start with, a power of two.
+    """
+
+    def __init__(
+        self,
+        config,
+        *,
+        shared_name: str,
+        salt: int = 0,
+        num_buckets: int = growth.MIN_BUCKETS,
+    ):
+        super().__init__()
+        self._config = config
+        self._dim = config.dim
+        self._salt = salt
+        reserved_keys = self._key_of(
+            tf.constant(reserved_ids.RESERVED_IDS, tf.int64)
+        )
+        self._map = RowMap(
+            width=config.dim + 1,
+            shared_name=shared_name,
+            key_of=self._key_of,
+            reserved_keys=tuple(int(key) for key in reserved_keys),
+            num_buckets=num_buckets,
+        )
+        self._reserved = tf.Variable(
+            [[0.0] * config.dim + [_ABSENT]] * len(reserved_ids.RESERVED_IDS),
+            trainable=False,
+            name="reserved_rows",
+        )
+        self._live = _counter("live_rows", 0)
+        self._dead = _counter("dead_rows", 0)
+        self._buckets = _counter("buckets", num_buckets)
+
+    def start_from(
+        self,
+        files: Sequence[row_file.RowFile],
+        *,
+        num_rows: int,
+        reserved_rows: dict[int, np.ndarray],
+        num_buckets: int,
+    ) -> None:
+        """Sets what a loaded copy starts with; call it before saving, once.
+
+        Args:
+          files: Row files, without the reserved ids.
+          num_rows: Distinct ids in `files`.
+          reserved_rows: Rows `[dim]` of the reserved ids that have one, by id.
+          num_buckets: Buckets to start with, a power of two.
+        """
+        self._map.start_from(files, num_buckets)
+        values = self._reserved.numpy()
+        for id_, row in reserved_rows.items():
+            index = reserved_ids.RESERVED_IDS.index(id_)
+            values[index] = np.append(row, np.float32(_LIVE))
+        self._reserved.assign(values)
+        self._live.assign(num_rows + len(reserved_rows))
+        self._buckets.assign(num_buckets)
+
+    @property
+    def config(self):
+        """`TableConfig` of the rows."""
+        return self._config
+
+    @property
+    def dim(self) -> int:
+        """Length of a row."""
+        return self._dim
+
+    def status(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Live rows, dead rows and buckets; int64 scalars."""
+        return (
+            self._live.read_value(),
+            self._dead.read_value(),
+            self._buckets.read_value(),
+        )
+
+    def lookup(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows of ids; initial rows of those that are absent or dead.
+
+        Args:
+          ids: int64 `[n]`; may repeat.
+
+        Returns:
+          `(rows, live)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
+        """
+        values = self._find(ids)
+        live = values[:, -1] > 0
+        # Computed for those that need them only: in steady traffic few.
+        unseen = tf.where(tf.logical_not(live))
+        rows = tf.tensor_scatter_nd_update(
+            values[:, :-1],
+            unseen,
+            initial_rows(self._config, tf.gather_nd(ids, unseen)),
+        )
+        rows = tf.ensure_shape(rows, [None, self._dim])
+        return rows, tf.cast(live, tf.int64)
+
+    def apply(
+        self, ids: tf.Tensor, live: tf.Tensor, rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Sets rows and tombstones.
+
+        Args:
+          ids: int64 `[n]`, distinct.
+          live: bool `[n]`, True where a row follows, False for a tombstone.
+          rows: float32 `[m, dim]`, the rows in the order of the ids that have
+            one.
+
+        Returns:
+          int64 scalar `n`, after everything is written.
+        """
+        flags = self._find(ids)[:, -1]
+        was_live = flags > 0
+        was_dead = tf.equal(flags, _DEAD)
+        values = tf.tensor_scatter_nd_update(
+            tf.zeros([tf.size(ids), self._dim + 1]),
+            tf.where(live),
+            # An update keeps all bits; a sum would lose the sign of -0.0.
+            tf.concat([rows, tf.fill([tf.shape(rows)[0], 1], _LIVE)], axis=1),
+        )
+        # A tombstone of an id that was never here needs no bucket.
+        stored = live | (flags >= 0)
+        slot, is_reserved = _reserved_slot(ids)
+        keys = tf.boolean_mask(self._key_of(ids), stored & ~is_reserved)
+        inserted = tf.size(keys, out_type=tf.int64)
+        entries = self._map.size()
+        writes = [
+            self._reserved.assign(
+                tf.tensor_scatter_nd_update(
+                    self._reserved,
+                    tf.boolean_mask(slot, stored & is_reserved)[:, None],
+                    tf.boolean_mask(values, stored & is_reserved),
+                )
+            ),
+            self._buckets.assign(
+                growth.buckets_after_insert(
+                    self._buckets.read_value(), entries, inserted
+                )
+            ),
+            self._live.assign_add(
+                _count(live & ~was_live) - _count(~live & was_live)
+            ),
+            self._dead.assign_add(
+                _count(~live & was_live) - _count(live & was_dead)
+            ),
+        ]
+        with tf.control_dependencies([flags, entries]):
+            writes.append(
+                self._map.insert(
+                    keys,
+                    tf.boolean_mask(values, stored & ~is_reserved),
+                )
+            )
+        # Eager operations are None and done.
+        with tf.control_dependencies([w for w in writes if w is not None]):
+            return tf.size(ids, out_type=tf.int64)
+
+    def _key_of(self, ids: tf.Tensor) -> tf.Tensor:
+        salted = tf.bitwise.bitwise_xor(ids, tf.constant(self._salt, tf.int64))
+        return tf.bitcast(
+            hashing.mix64_tensor(hashing.as_uint64(salted)), tf.int64
+        )
+
+    def _find(self, ids: tf.Tensor) -> tf.Tensor:
+        """Stored values `[n, dim + 1]`; flag `_ABSENT` where there is none."""
+        absent = tf.constant([0.0] * self._dim + [_ABSENT])
+        slot, is_reserved = _reserved_slot(ids)
+        # Any key that is not reserved will do for the two that are.
+        stand_in = self._key_of(tf.zeros_like(ids))
+        keys = tf.where(is_reserved, stand_in, self._key_of(ids))
+        return tf.where(
+            is_reserved[:, None],
+            tf.gather(self._reserved, tf.maximum(slot, 0)),
+            self._map.find(keys, absent),
+        )
+
+
+def _reserved_slot(ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Index of each id in `RESERVED_IDS` or -1, and whether it is there."""
+    slot = tf.where(
+        tf.equal(ids, reserved_ids.EMPTY_ID),
+        0,
+        tf.where(tf.equal(ids, reserved_ids.DELETED_ID), 1, -1),
+    )
+    return slot, slot >= 0
+
+
+def _counter(name: str, value: int) -> tf.Variable:
+    return tf.Variable(value, trainable=False, dtype=tf.int64, name=name)
+
+
+def _count(mask: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(mask, tf.int64))
