@@ -11,14 +11,10 @@ ARGS ?=
 
 BIN := $(VENV)/bin
 NEWEST_BIN := $(NEWEST_VENV)/bin
-CC_FILES = $(shell find ops/cc tests/cc -name '*.cc' -o -name '*.h')
+CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h')
 CC_SOURCES = $(shell find ops/cc -name '*.cc' -o -name '*.h')
 PACKAGES = $(shell find monolith_tf ops estimators serving -name __init__.py)
 BAZEL ?= bazel
-# Objects of the C++ tests, apart for each TensorFlow whose Abseil they use.
-CC_TEST = PYTHON=$(BIN)/python \
-	BUILD_DIR=$(abspath .build)/cc-$(shell sed -n 's/^tensorflow==//p' \
-	requirements/locked.txt) tests/cc/run.sh
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-newest lint format cc-test sanitize bazel bench \
@@ -97,11 +93,11 @@ format: $(BIN)/.requirements
 	$(BIN)/clang-format -i $(CC_FILES)
 
 cc-test: $(BIN)/.requirements gtest
-	$(CC_TEST)
+	PYTHON=$(BIN)/python tests/cc/run.sh
 
 sanitize: $(BIN)/.requirements gtest
-	$(CC_TEST) address,undefined
-	$(CC_TEST) thread
+	PYTHON=$(BIN)/python tests/cc/run.sh address,undefined
+	PYTHON=$(BIN)/python tests/cc/run.sh thread
 
 bazel: $(BIN)/.requirements gtest
 	@command -v $(BAZEL) >/dev/null || { echo \
