@@ -40,7 +40,6 @@ def read_movielens(path: str | os.PathLike[str]) -> Ratings:
         line, what the line holds and what was expected.
 
     Example:
-
     >>> ratings = read_movielens("ml-latest-small/ratings.csv")
     >>> ratings.label[:3]
     array([1., 0., 1.], dtype=float32)

@@ -47,7 +47,6 @@ def generate_traffic(
       ValueError: If an argument is out of its range.
 
     Example:
-
     >>> ratings = generate_traffic(num_examples=1000, seed=1)
     >>> len(ratings)
     1000

@@ -77,7 +77,9 @@ def test_likes_drift_so_that_old_averages_mislead(traffic):
     def average(part):
         ids, inverse = np.unique(part.movie_id, return_inverse=True)
         likes = np.bincount(inverse, part.label)
-        return dict(zip(ids, (likes + 5) / (np.bincount(inverse) + 10)))
+        return dict(
+            zip(ids, (likes + 5) / (np.bincount(inverse) + 10), strict=True)
+        )
 
     old, recent = average(traffic[:half]), average(traffic[half:tail])
     known = [movie in old and movie in recent for movie in traffic.movie_id]

@@ -1,0 +1,38 @@
+"""Serves as the worker or parameter server that `TF_CONFIG` names.
+
+python -m monolith_tf.estimators
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from monolith_tf.estimators import cluster
+
+_ROLES = {
+    cluster.PARAMETER_SERVER: cluster.run_parameter_server,
+    cluster.WORKER: cluster.run_worker,
+}
+
+
+def main() -> int:
+    """Runs the role; returns an exit code if there is none to run."""
+    try:
+        _, role, _ = cluster.parse_tf_config(os.environ.get("TF_CONFIG"))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if role not in _ROLES:
+        print(
+            f"TF_CONFIG names the task {role!r}; expected one of "
+            f"{sorted(_ROLES)}. A chief is your own training program.",
+            file=sys.stderr,
+        )
+        return 2
+    _ROLES[role]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
