@@ -132,7 +132,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n,
   return status;
 }
 
-absl::Status Table::Apply(const ApplyRequest& request) {
+absl::Status Table::Check(const ApplyRequest& request) const {
   const int64_t n = request.n;
   absl::Status status =
       CheckBatch("apply", n,
@@ -162,6 +162,13 @@ absl::Status Table::Apply(const ApplyRequest& request) {
                     request.ids[i], " at position ", i);
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status Table::Apply(const ApplyRequest& request) {
+  absl::Status status = Check(request);
+  if (!status.ok()) return status;
+  const int64_t n = request.n;
   const int64_t dim = this->dim();
   const Optimizer::Step step =
       optimizer_->Prepare(request.learning_rate, request.global_step);

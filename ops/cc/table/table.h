@@ -89,6 +89,10 @@ class Table {
   // says which were there; it may be null.
   void Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists) const;
 
+  // The InvalidArgument that Apply would answer with; changes nothing. For a
+  // caller that updates several tables and wants all of them checked first.
+  absl::Status Check(const ApplyRequest& request) const;
+
   // One optimizer step for each id; an unseen id gets its initial row first.
   // The row's time becomes event_time, unless it was later.
   // InvalidArgument before the first row changes, or ResourceExhausted when

@@ -1,0 +1,83 @@
+"""The zero-row variable that stands for a table in a model's weights.
+
+A lookup is tied to it, so its gradient is a value: a `tf.IndexedSlices` of the
+ids and rows of the step. An optimizer made by `mt.optimizers.with_tables` sends
+that value to the table. The variable holds nothing itself, and what would treat
+it as a weight is refused with the line to write.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import tensorflow as tf
+from tensorflow.python.ops import resource_variable_ops
+
+from monolith_tf.errors import MonolithError
+
+_NO_VALUE = (
+    "The rows of table {name!r} are not in a weight that can be read or set as "
+    "an array (get_weights, set_weights, restore_best_weights, .h5 files). "
+    "Keep them with model.save_weights(path) in TensorFlow's format, "
+    "tf.train.Checkpoint or a .keras file; for the best epoch use "
+    "tf_keras.callbacks.ModelCheckpoint(path, save_best_only=True, "
+    "save_weights_only=True) and model.load_weights(path) afterwards. For "
+    "single rows use mt.Table.lookup and mt.Table.assign."
+)
+
+
+class TableVariable(resource_variable_ops.ResourceVariable):
+    """Trainable float32 `[0, dim]`; see the module's docstring.
+
+    Made by `mt.Table`; `table` is the table that it stands for.
+    """
+
+    def __init__(self, table, device: str, strategy):
+        """Makes the variable on a device, past all variable creators."""
+        self._table = weakref.ref(table)
+        self._table_name = table.name
+        with tf.init_scope(), tf.device(device):
+            super().__init__(
+                initial_value=tf.zeros([0, table.dim]),
+                trainable=True,
+                name=table.name,
+                distribute_strategy=strategy,
+            )
+
+    @property
+    def table(self):
+        """The `mt.Table` that the variable stands for."""
+        table = self._table()
+        if table is None:
+            raise MonolithError(
+                f"Table {self._table_name!r} was deleted, but its variable is "
+                "still in use. Keep the mt.Table or its layer alive."
+            )
+        return table
+
+    def _distributed_container(self):
+        # Keras optimizers ask for this before they touch a variable; those of
+        # with_tables never get to see one of a table.
+        raise MonolithError(
+            f"This optimizer can't update table {self._table_name!r}: its rows "
+            "are not in a variable. Wrap the optimizer: "
+            "model.compile(mt.optimizers.with_tables(optimizer), ...), or in a "
+            "loop of your own optimizer = "
+            "mt.optimizers.with_tables(optimizer). It sends the gradients of "
+            "rows to the tables and all others to your optimizer."
+        )
+
+    def numpy(self):
+        """Refuses: there is no array to give."""
+        raise MonolithError(_NO_VALUE.format(name=self._table_name))
+
+    def _refuse_assignment(self, *args, **kwargs):
+        del args, kwargs
+        raise MonolithError(_NO_VALUE.format(name=self._table_name))
+
+    assign = _refuse_assignment
+    assign_add = _refuse_assignment
+    assign_sub = _refuse_assignment
+    scatter_add = _refuse_assignment
+    scatter_sub = _refuse_assignment
+    scatter_update = _refuse_assignment

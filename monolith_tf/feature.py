@@ -1,0 +1,82 @@
+"""A model input that reads a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+
+from monolith_tf.config import TableConfig
+from monolith_tf.table import Table
+
+COMBINERS = ("sum", "mean", "sqrtn", None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Feature:
+    """A model input and how its rows become vectors.
+
+    Several features may read one table: give them the same config object.
+
+    Args:
+        name: Key of the input, and of the output.
+        table: `mt.TableConfig` or `mt.Table`.
+        combiner: "sum", "mean" or "sqrtn" makes one vector of an example's
+            rows (sum, sum / n, sum / sqrt(n)); an example without ids gets
+            zeros. None keeps one vector an id.
+        padding_id: The id that fills up short examples, or None. It reads
+            zeros, gets no gradient, is not counted, and is masked.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: An argument has a value out of range.
+
+    Example:
+
+    >>> import monolith_tf as mt
+    >>> feature = mt.Feature("genres", mt.TableConfig("genre", dim=4),
+    ...                      combiner="mean", padding_id=0)
+    """
+
+    name: str
+    table: TableConfig | Table
+    combiner: str | None = None
+    padding_id: int | None = None
+
+    def __post_init__(self):
+        """Checks every argument."""
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(
+                "A feature's name must be a non-empty str. Received: "
+                f"name={self.name!r}."
+            )
+        if not isinstance(self.table, (TableConfig, Table)):
+            raise TypeError(
+                f"Feature {self.name!r} needs an mt.TableConfig or an mt.Table. "
+                f"Received: {self.table!r}."
+            )
+        if self.combiner not in COMBINERS:
+            raise ValueError(
+                f"combiner of feature {self.name!r} must be 'sum', 'mean', "
+                f"'sqrtn' or None. Received: combiner={self.combiner!r}."
+            )
+        if self.padding_id is not None:
+            try:
+                padding_id = operator.index(self.padding_id)
+            except TypeError:
+                raise TypeError(
+                    f"padding_id of feature {self.name!r} must be an integer or "
+                    f"None. Received: padding_id={self.padding_id!r}."
+                ) from None
+            if not -(1 << 63) <= padding_id < 1 << 63:
+                raise ValueError(
+                    f"padding_id of feature {self.name!r} must be an int64. "
+                    f"Received: padding_id={padding_id}."
+                )
+            object.__setattr__(self, "padding_id", padding_id)
+
+    @property
+    def config(self) -> TableConfig:
+        """The config of the table that the feature reads."""
+        if isinstance(self.table, Table):
+            return self.table.config
+        return self.table

@@ -1,0 +1,92 @@
+"""An embedding without a number of ids."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+from monolith_tf.config import TableConfig
+from monolith_tf.feature import Feature
+from monolith_tf.layers.table_layer import TableLayer
+from monolith_tf.table import Table
+
+
+@tf_keras.saving.register_keras_serializable(package="monolith_tf")
+class DynamicEmbedding(TableLayer):
+    """Reads one table: like tf.keras.layers.Embedding without `input_dim`.
+
+    Args:
+        table: `mt.TableConfig` or `mt.Table`. Layers given the same object
+            share the table.
+        combiner: "sum", "mean", "sqrtn" or None, as of `mt.Feature`.
+        padding_id: The id that fills up short examples, or None; see
+            `mt.Feature`.
+        **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
+
+    Call arguments:
+        inputs: int64 (or int32) tensor `[batch, ...]`, `tf.RaggedTensor`, or
+            `tf.SparseTensor` `[batch, length]`.
+
+    Output shape:
+        Without a combiner the shape of the ids and `dim`; with one the
+        innermost dimension of the ids is combined. float32, or the layer's
+        compute dtype.
+
+    Raises:
+        TypeError: Ids of another dtype.
+        ValueError: A combiner that is none.
+
+    Example:
+
+    >>> import monolith_tf as mt
+    >>> layer = mt.layers.DynamicEmbedding(mt.TableConfig("movie", dim=16))
+    >>> layer(tf.constant([[5, -1, 2**40]], tf.int64)).shape
+    TensorShape([1, 3, 16])
+    """
+
+    def __init__(
+        self,
+        table: TableConfig | Table,
+        combiner: str | None = None,
+        padding_id: int | None = None,
+        **kwargs,
+    ):
+        """Makes the table, or finds it."""
+        feature = Feature("ids", table, combiner, padding_id)
+        super().__init__([feature], **kwargs)
+        self._feature = feature
+
+    @property
+    def table(self) -> Table:
+        """The table that the layer reads."""
+        return self._table_list[0]
+
+    def call(self, inputs):
+        """Reads and combines."""
+        feature_ids, rows = self.read({"ids": inputs})["ids"]
+        return feature_ids.vectors(rows)
+
+    def compute_mask(self, inputs, mask=None):
+        """Masks padding: bool of the shape of dense ids, or None."""
+        del mask
+        feature = self._feature
+        if feature.padding_id is None or feature.combiner is not None:
+            return None
+        if isinstance(inputs, (tf.RaggedTensor, tf.SparseTensor)):
+            return None
+        return tf.not_equal(tf.cast(inputs, tf.int64), feature.padding_id)
+
+    def get_config(self):
+        """Returns what `from_config` makes an equal layer of."""
+        config = super().get_config()
+        config["table"] = self._feature.config.get_config()
+        config["combiner"] = self._feature.combiner
+        config["padding_id"] = self._feature.padding_id
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes the layer that `get_config` described, with a new table."""
+        config = dict(config)
+        config["table"] = TableConfig.from_config(config["table"])
+        return cls(**config)

@@ -1,0 +1,144 @@
+"""The layer that reads all features of a model at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras
+
+from monolith_tf.config import TableConfig
+from monolith_tf.feature import Feature
+from monolith_tf.layers.table_layer import TableLayer
+
+
+@tf_keras.saving.register_keras_serializable(package="monolith_tf")
+class EmbeddingCollection(TableLayer):
+    """Turns a dict of ids into a dict of vectors, all tables in one lookup.
+
+    Args:
+        features: `mt.Feature`s with different names. Features with the same
+            config object (or equal configs) share a table.
+        **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
+
+    Call arguments:
+        inputs: Dict of feature name to ids, one entry a feature (others are
+            refused): int64 (or int32) tensor `[batch, ...]`, `tf.RaggedTensor`,
+            or `tf.SparseTensor` `[batch, length]`.
+
+    Output shape:
+        Dict of feature name to float32 (the layer's compute dtype): with a
+        combiner `[batch, ..., dim]`, the innermost dimension of the ids
+        combined; without one the shape of the ids and `dim`.
+
+    Raises:
+        TypeError: Ids of another dtype, or features that are none.
+        ValueError: Features of one name, two tables of one name with different
+            configs, or inputs that do not match the features.
+
+    Example:
+
+    >>> import monolith_tf as mt
+    >>> layer = mt.layers.EmbeddingCollection([
+    ...     mt.Feature("movie_id", mt.TableConfig("movie", dim=16)),
+    ...     mt.Feature("genres", mt.TableConfig("genre", dim=4),
+    ...                combiner="mean", padding_id=0)])
+    >>> vectors = layer({"movie_id": tf.constant([5, -1], tf.int64),
+    ...                  "genres": tf.ragged.constant([[1, 2], []], tf.int64)})
+    >>> vectors["movie_id"].shape, vectors["genres"].shape
+    (TensorShape([2, 16]), TensorShape([2, 4]))
+    """
+
+    def __init__(self, features: Sequence[Feature], **kwargs):
+        """Checks the features and makes their tables."""
+        features = list(features)
+        if not features:
+            raise ValueError(
+                "EmbeddingCollection needs at least one mt.Feature. Received: "
+                "none."
+            )
+        for feature in features:
+            if not isinstance(feature, Feature):
+                raise TypeError(
+                    "EmbeddingCollection needs mt.Features. Received: "
+                    f"{feature!r} (of type {type(feature).__name__})."
+                )
+        names = [feature.name for feature in features]
+        if len(set(names)) != len(names):
+            raise ValueError(
+                "The features of an EmbeddingCollection need different names. "
+                f"Received: {names}."
+            )
+        super().__init__(features, **kwargs)
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features, as they were given."""
+        return self._feature_list
+
+    def call(self, inputs):
+        """Reads and combines."""
+        self._check_names(inputs)
+        return {
+            name: feature_ids.vectors(rows)
+            for name, (feature_ids, rows) in self.read(inputs).items()
+        }
+
+    def compute_mask(self, inputs, mask=None):
+        """Masks padding: per feature bool of the ids' shape, or None."""
+        del mask
+        self._check_names(inputs)
+        return {
+            feature.name: _mask(feature, inputs[feature.name])
+            for feature in self._feature_list
+        }
+
+    def get_config(self):
+        """Returns what `from_config` makes an equal layer of."""
+        config = super().get_config()
+        config["features"] = [
+            {
+                "name": feature.name,
+                "table": feature.config.get_config(),
+                "combiner": feature.combiner,
+                "padding_id": feature.padding_id,
+            }
+            for feature in self._feature_list
+        ]
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes the layer that `get_config` described, with new tables."""
+        config = dict(config)
+        config["features"] = [
+            Feature(
+                name=feature["name"],
+                table=TableConfig.from_config(feature["table"]),
+                combiner=feature["combiner"],
+                padding_id=feature["padding_id"],
+            )
+            for feature in config["features"]
+        ]
+        return cls(**config)
+
+    def _check_names(self, inputs) -> None:
+        expected = sorted(feature.name for feature in self._feature_list)
+        if not isinstance(inputs, dict):
+            raise TypeError(
+                f"Layer {self.name!r} needs a dict of feature name to ids, with "
+                f"the keys {expected}. Received: {type(inputs).__name__}."
+            )
+        if sorted(inputs) != expected:
+            raise ValueError(
+                f"Layer {self.name!r} needs ids for exactly the features "
+                f"{expected}. Received: {sorted(inputs)}."
+            )
+
+
+def _mask(feature: Feature, ids):
+    if feature.padding_id is None or feature.combiner is not None:
+        return None
+    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
+        return None
+    return tf.not_equal(tf.cast(ids, tf.int64), feature.padding_id)

@@ -1,0 +1,130 @@
+"""What the layers that read tables have in common."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+from monolith_tf.config import TableConfig
+from monolith_tf.errors import CheckpointError
+from monolith_tf.feature import Feature
+from monolith_tf.layers.feature_ids import FeatureIds
+from monolith_tf.lookup import lookup_rows
+from monolith_tf.table import Table
+from monolith_tf.table_set import two_configs_message
+
+
+class TableLayer(tf_keras.layers.Layer):
+    """Reads tables for some features; the base of the public layers."""
+
+    def __init__(self, features: list[Feature], **kwargs):
+        """Makes the tables, or finds those that are there."""
+        super().__init__(**kwargs)
+        # Keras would cast int64 inputs never, but float inputs to its own
+        # dtype, and hide a wrong dtype so.
+        self._autocast = False
+        self._feature_list = tuple(features)
+        self._table_of_feature = self._make_tables(features)
+        self._table_list = sorted(
+            set(self._table_of_feature.values()), key=lambda table: table.name
+        )
+        self._anchors = [table.anchor for table in self._table_list]
+
+    @property
+    def tables(self) -> list[Table]:
+        """The distinct tables that the layer reads, ordered by name."""
+        return list(self._table_list)
+
+    def read(self, inputs: dict) -> dict[str, tuple[FeatureIds, tf.Tensor]]:
+        """Reads the rows of all features by one lookup.
+
+        Args:
+            inputs: Feature name to ids.
+
+        Returns:
+            Feature name to its flat ids and their rows `[n, dim]`.
+        """
+        found = {
+            feature.name: FeatureIds.of(feature, inputs[feature.name])
+            for feature in self._feature_list
+        }
+        by_table: dict[Table, list[str]] = {
+            table: [] for table in self._table_list
+        }
+        for name in found:
+            by_table[self._table_of_feature[name]].append(name)
+        tables = list(by_table)
+        rows = lookup_rows(
+            tables,
+            [
+                _concat([found[name].ids for name in names])
+                for names in by_table.values()
+            ],
+        )
+        read = {}
+        for names, table_rows in zip(by_table.values(), rows, strict=True):
+            table_rows = tf.cast(table_rows, self.compute_dtype)
+            sizes = [tf.shape(found[name].ids)[0] for name in names]
+            parts = (
+                [table_rows]
+                if len(names) == 1
+                else tf.split(table_rows, sizes, num=len(names))
+            )
+            for name, part in zip(names, parts, strict=True):
+                part = tf.ensure_shape(part, [None, table_rows.shape[-1]])
+                read[name] = (found[name], part)
+        return read
+
+    def save_own_variables(self, store):
+        """Writes the rows with their slots into a .keras file."""
+        for table in self._table_list:
+            parts = list(table.export_whole())
+            for number, (ids, last_update, rows) in enumerate(parts):
+                prefix = f"{table.name}:{number}"
+                store[f"{prefix}:ids"] = ids
+                store[f"{prefix}:last_update"] = last_update
+                store[f"{prefix}:rows"] = rows
+            store[f"{table.name}:parts"] = len(parts)
+
+    def load_own_variables(self, store):
+        """Puts the rows of a .keras file in place of the tables'."""
+        for table in self._table_list:
+            if f"{table.name}:parts" not in store:
+                raise CheckpointError(
+                    f"The .keras file has no rows of table {table.name!r}. "
+                    "Load it into the model that was saved."
+                )
+        for table in self._table_list:
+            table.clear()
+            for number in range(int(store[f"{table.name}:parts"][()])):
+                prefix = f"{table.name}:{number}"
+                table.import_whole(
+                    store[f"{prefix}:ids"][()],
+                    store[f"{prefix}:last_update"][()],
+                    store[f"{prefix}:rows"][()],
+                )
+
+    def _make_tables(self, features: list[Feature]) -> dict[str, Table]:
+        """Returns the table of each feature; equal configs are one table."""
+        of_feature: dict[str, Table] = {}
+        by_name: dict[str, TableConfig] = {}
+        for feature in features:
+            first = by_name.setdefault(feature.config.name, feature.config)
+            if not first.same_as(feature.config):
+                raise ValueError(two_configs_message(first, feature.config))
+        made: dict[str, Table] = {}
+        for feature in features:
+            name = feature.config.name
+            if isinstance(feature.table, Table):
+                if made.setdefault(name, feature.table) is not feature.table:
+                    raise ValueError(
+                        two_configs_message(made[name].config, feature.config)
+                    )
+            elif name not in made:
+                made[name] = Table(by_name[name])
+            of_feature[feature.name] = made[name]
+        return of_feature
+
+
+def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)

@@ -1,0 +1,217 @@
+"""Makes a Keras optimizer send the gradients of rows to the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tf_keras
+
+from monolith_tf.anchor import TableVariable
+from monolith_tf.lookup import apply_row_gradients
+
+_SUFFIX = "WithTables"
+_PACKAGE = "monolith_tf"
+_classes: dict[type, type] = {}
+
+
+def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
+    """Makes an optimizer that trains tables and dense weights.
+
+    The dense weights are updated by the Keras optimizer as ever; the gradients
+    of lookups go to the tables, each of which makes one step of its own
+    optimizer for every distinct id. Clipping (`clipnorm`, `clipvalue`,
+    `global_clipnorm`) and loss scaling act on both, before the split; as for a
+    Keras Embedding they see the slices of a batch before equal ids are summed.
+
+    Args:
+        optimizer: A tf_keras optimizer or its name, such as "adam"; of a
+            `LossScaleOptimizer` the inner one is wrapped. It must be new: slots
+            that it has made already are not taken over.
+
+    Returns:
+        An optimizer of a class that extends the one given.
+
+    Raises:
+        TypeError: It is not a tf_keras optimizer.
+
+    Example:
+
+    >>> import monolith_tf as mt
+    >>> optimizer = mt.optimizers.with_tables("adam")
+    >>> type(optimizer).__name__
+    'AdamWithTables'
+    """
+    if isinstance(optimizer, str):
+        optimizer = tf_keras.optimizers.get(optimizer)
+    if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
+        if isinstance(optimizer.inner_optimizer, _WithTables):
+            return optimizer
+        config = optimizer.get_config()
+        return tf_keras.mixed_precision.LossScaleOptimizer(
+            with_tables(optimizer.inner_optimizer),
+            dynamic=config["dynamic"],
+            initial_scale=config["initial_scale"],
+            dynamic_growth_steps=config["dynamic_growth_steps"],
+        )
+    if isinstance(optimizer, _WithTables):
+        return optimizer
+    if isinstance(optimizer, tf_keras.optimizers.legacy.Optimizer):
+        raise TypeError(
+            "with_tables takes the optimizers of tf_keras.optimizers, not those "
+            f"of tf_keras.optimizers.legacy. Received: {optimizer!r}. Use "
+            f"tf_keras.optimizers.{type(optimizer).__name__}."
+        )
+    if not isinstance(optimizer, tf_keras.optimizers.Optimizer):
+        raise TypeError(
+            "with_tables takes a tf_keras optimizer or its name. Received: "
+            f"{optimizer!r} (of type {type(optimizer).__module__}."
+            f"{type(optimizer).__name__}). With Keras 3 installed as tf.keras, "
+            "import tf_keras, or set TF_USE_LEGACY_KERAS=1."
+        )
+    return _class_with_tables(type(optimizer)).from_config(
+        optimizer.get_config()
+    )
+
+
+def sum_gradients(gradients: Sequence):
+    """Sums gradients of one variable over several batches.
+
+    For accumulating gradients in a loop of your own: the gradients of a table
+    are slices, which are put together, not added as arrays.
+
+    Args:
+        gradients: Of one variable, one a batch; `tf.IndexedSlices`, tensors, or
+            None for batches that did not use it.
+
+    Returns:
+        A gradient of the same kind, or None if all are None.
+
+    Example:
+
+    >>> first = tf.IndexedSlices([[1.0]], tf.constant([7], tf.int64))
+    >>> second = tf.IndexedSlices([[2.0]], tf.constant([8], tf.int64))
+    >>> sum_gradients([first, second]).indices.numpy()
+    array([7, 8])
+    """
+    gradients = [gradient for gradient in gradients if gradient is not None]
+    if not gradients:
+        return None
+    if all(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
+        return tf.IndexedSlices(
+            tf.concat([gradient.values for gradient in gradients], axis=0),
+            tf.concat([gradient.indices for gradient in gradients], axis=0),
+            gradients[0].dense_shape,
+        )
+    return tf.add_n([tf.convert_to_tensor(gradient) for gradient in gradients])
+
+
+class _WithTables:
+    """Mixed into a Keras optimizer class, before it."""
+
+    def build(self, var_list):
+        """Makes slots for the dense variables only."""
+        super().build(_dense(var_list))
+
+    def apply_gradients(self, grads_and_vars, *args, **kwargs):
+        """Updates tables and dense variables from clipped gradients."""
+        grads_and_vars = list(grads_and_vars)
+        of_tables = [
+            (gradient, variable)
+            for gradient, variable in grads_and_vars
+            if isinstance(variable, TableVariable) and gradient is not None
+        ]
+        if not of_tables:
+            return super().apply_gradients(
+                [
+                    pair
+                    for pair in grads_and_vars
+                    if not isinstance(pair[1], TableVariable)
+                ],
+                *args,
+                **kwargs,
+            )
+        if tf.distribute.has_strategy():
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            if replicas > 1:
+                raise ValueError(
+                    f"Tables can't be trained by {replicas} replicas at once. "
+                    "Use tf.distribute.ParameterServerStrategy, or one replica."
+                )
+        for gradient, variable in of_tables:
+            _check_slices(gradient, variable)
+        present = [pair for pair in grads_and_vars if pair[0] is not None]
+        clipped = self._clip_once([gradient for gradient, _ in present])
+        dense = []
+        tables = []
+        slices = []
+        for gradient, (_, variable) in zip(clipped, present, strict=True):
+            if isinstance(variable, TableVariable):
+                tables.append(variable.table)
+                slices.append(gradient)
+            else:
+                dense.append((gradient, variable))
+        with tf.init_scope():
+            self.build([variable for _, variable in dense])
+        applied = apply_row_gradients(
+            tables, slices, step=self.iterations.read_value()
+        )
+        with tf.control_dependencies(applied):
+            if dense:
+                return self._apply_clipped(dense, *args, **kwargs)
+            return self.iterations.assign_add(1)
+
+    def _clip_once(self, gradients):
+        """Clips dense gradients and rows together, as Keras would."""
+        return super()._clip_gradients(gradients)
+
+    def _apply_clipped(self, grads_and_vars, *args, **kwargs):
+        self._is_clipped = True
+        try:
+            return super().apply_gradients(grads_and_vars, *args, **kwargs)
+        finally:
+            self._is_clipped = False
+
+    def _clip_gradients(self, grads):
+        """Keras calls it inside `apply_gradients`: once is enough."""
+        if getattr(self, "_is_clipped", False):
+            return grads
+        return super()._clip_gradients(grads)
+
+
+def _dense(variables) -> list:
+    return [v for v in variables if not isinstance(v, TableVariable)]
+
+
+def _check_slices(gradient, variable: TableVariable) -> None:
+    if isinstance(gradient, tf.IndexedSlices):
+        return
+    raise TypeError(
+        f"The gradient of table {variable.table.name!r} must be a "
+        "tf.IndexedSlices, as a tf.GradientTape gives it. Received: "
+        f"{gradient!r}. Made dense it has no rows left. To accumulate gradients "
+        "over batches use mt.optimizers.sum_gradients."
+    )
+
+
+def _class_with_tables(base: type) -> type:
+    """Returns the class that extends a Keras optimizer class; one a base."""
+    if base not in _classes:
+        made = type(base.__name__ + _SUFFIX, (_WithTables, base), {})
+        made.__doc__ = f"{base.__name__} that sends gradients of rows to tables."
+        made.__module__ = __name__
+        _classes[base] = tf_keras.saving.register_keras_serializable(
+            package=_PACKAGE
+        )(made)
+    return _classes[base]
+
+
+# Registered at import, so that a saved optimizer loads in a new process.
+for _name in dir(tf_keras.optimizers):
+    _base = getattr(tf_keras.optimizers, _name)
+    if (
+        isinstance(_base, type)
+        and issubclass(_base, tf_keras.optimizers.Optimizer)
+        and _base is not tf_keras.optimizers.Optimizer
+    ):
+        _class_with_tables(_base)

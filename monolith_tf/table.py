@@ -1,0 +1,386 @@
+"""The table: rows of float32 for ids that nobody counted in advance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.trackable import base as trackable
+
+from monolith_tf import lookup as lookup_lib
+from monolith_tf import ops
+from monolith_tf import table_checkpoint
+from monolith_tf.anchor import TableVariable
+from monolith_tf.config import TableConfig
+from monolith_tf.table_set import TableSet
+from monolith_tf.table_set import table_set_for
+
+
+class Table(trackable.Trackable):
+    """A named set of rows, sharded over the servers of the open strategy.
+
+    Every int64 is an id, and two ids never share a row. A lookup changes
+    nothing; a row is made by the first gradient or assignment. Given a config
+    *object* that a live table was made of, `Table` returns that table.
+
+    A table is trackable: `tf.train.Checkpoint(table=table)` keeps its rows and
+    slots, and restores them on any number of servers.
+
+    Args:
+        config: `mt.TableConfig`.
+
+    Raises:
+        TypeError: `config` is not a `TableConfig`.
+        ValueError: The current table set has another table of that name.
+
+    Example:
+
+    >>> import monolith_tf as mt
+    >>> table = mt.Table(mt.TableConfig(
+    ...     "movie", dim=2, optimizer=mt.optimizers.SGD(0.5),
+    ...     initializer=mt.initializers.Constant(1.0)))
+    >>> table.apply_gradients([7, 7], [[1.0, 0.0], [1.0, 2.0]])
+    >>> table.lookup([7, 8]).numpy()
+    array([[0., 0.],
+           [1., 1.]], dtype=float32)
+    >>> table.size()
+    1
+    """
+
+    def __new__(cls, config: TableConfig):
+        """Returns the live table of this config object, or a new one."""
+        if not isinstance(config, TableConfig):
+            raise TypeError(
+                "mt.Table needs an mt.TableConfig. Received: "
+                f"{config!r} (of type {type(config).__name__})."
+            )
+        table_set = table_set_for(config)
+        found = table_set.find(config.name)
+        if found is not None:
+            return found
+        table = super().__new__(cls)
+        table._make(config, table_set)
+        return table
+
+    def __init__(self, config: TableConfig):
+        """All is done in `__new__`, which may return a live table."""
+        del config
+
+    def _make(self, config: TableConfig, table_set: TableSet) -> None:
+        self._config = config
+        self._table_set = table_set
+        table_set.create(self)
+        self._anchor = TableVariable(
+            self, table_set.devices[0], table_set.strategy
+        )
+        self._step = _step_variable(table_set.devices[0])
+
+    @property
+    def config(self) -> TableConfig:
+        """The table's config."""
+        return self._config
+
+    @property
+    def name(self) -> str:
+        """The table's name."""
+        return self._config.name
+
+    @property
+    def dim(self) -> int:
+        """Length of a row."""
+        return self._config.dim
+
+    @property
+    def table_set(self) -> TableSet:
+        """The table set that the table lives in."""
+        return self._table_set
+
+    @property
+    def anchor(self) -> TableVariable:
+        """The zero-row variable that gradients of lookups are taken for."""
+        return self._anchor
+
+    @property
+    def trainable_variables(self) -> list[TableVariable]:
+        """What a `tf.GradientTape` takes as sources, as of a layer."""
+        return [self._anchor]
+
+    def lookup(self, ids) -> tf.Tensor:
+        """Reads rows; an unseen id reads its initial row and stays unseen.
+
+        Args:
+            ids: int64 `[n]`, duplicates allowed.
+
+        Returns:
+            float32 `[n, dim]`, in the order of the ids. Its gradient goes to
+            `trainable_variables`.
+
+        Raises:
+            TypeError: The ids are not integers.
+            ValueError: The ids are not a vector.
+            tf.errors.FailedPreconditionError: A server came back without the
+                table; the message names both.
+        """
+        return lookup_lib.lookup_rows([self], [self._vector(ids)])[0]
+
+    def lookup_with_exists(self, ids) -> tuple[tf.Tensor, tf.Tensor]:
+        """Reads rows and tells which ids have one.
+
+        Args:
+            ids: int64 `[n]`.
+
+        Returns:
+            rows float32 `[n, dim]` and exists bool `[n]`.
+        """
+        ids = self._vector(ids)
+        owners = self._owners(ids)
+        rows = tf.zeros([tf.shape(ids)[0], self.dim])
+        exists = tf.zeros(tf.shape(ids), tf.bool)
+        for shard, device in enumerate(self._table_set.devices):
+            where = tf.where(tf.equal(owners, shard))
+            mine = tf.gather_nd(ids, where)
+            with tf.device(device):
+                shard_rows, shard_exists = ops.lookup_with_exists(
+                    self._table_set.handles[shard],
+                    mine,
+                    table=self.name,
+                    dim=self.dim,
+                )
+            rows = tf.tensor_scatter_nd_update(rows, where, shard_rows)
+            exists = tf.tensor_scatter_nd_update(exists, where, shard_exists)
+        return rows, exists
+
+    def apply_gradients(
+        self, ids, gradients, *, step=None, event_time=None, learning_rate=None
+    ) -> None:
+        """Makes one optimizer step for every distinct id.
+
+        Args:
+            ids: int64 `[n]`; gradients of equal ids are summed.
+            gradients: float32 `[n, dim]`.
+            step: int64 scalar, the steps made before this one (Adam's bias
+                correction, schedules). Default: the table's own count of these
+                calls.
+            event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
+                Default: the clock.
+            learning_rate: float32 scalar for this call. Default: the
+                optimizer's.
+
+        Raises:
+            TypeError: The ids are not integers or the gradients not floats.
+            ValueError: The shapes do not fit.
+        """
+        ids = self._vector(ids)
+        gradients = self._rows("gradients", gradients, ids)
+        own_count = step is None
+        if own_count:
+            step = self._step.read_value()
+        rates = None
+        if learning_rate is not None:
+            rates = [tf.cast(learning_rate, tf.float32)]
+        lookup_lib.apply_row_gradients(
+            [self],
+            [tf.IndexedSlices(gradients, ids)],
+            step=step,
+            event_time=(
+                None if event_time is None else tf.cast(event_time, tf.int64)
+            ),
+            learning_rates=rates,
+        )
+        if own_count:
+            self._step.assign_add(1)
+
+    def assign(self, ids, rows) -> None:
+        """Sets rows; slots stay, and those of a new row are initial.
+
+        Args:
+            ids: int64 `[n]`; of a repeated id the last row stays.
+            rows: float32 `[n, dim]`.
+
+        Raises:
+            TypeError: The ids are not integers or the rows not floats.
+            ValueError: The shapes do not fit.
+        """
+        ids = self._vector(ids)
+        rows = self._rows("rows", rows, ids)
+        for shard, mine, where in self._split(ids):
+            ops.assign(
+                self._table_set.handles[shard],
+                mine,
+                tf.gather_nd(rows, where),
+                table=self.name,
+            )
+
+    def remove(self, ids) -> tf.Tensor:
+        """Removes rows with their slots; unseen ids are passed over.
+
+        Args:
+            ids: int64 `[n]`.
+
+        Returns:
+            int64 scalar, how many rows there were.
+        """
+        removed = tf.constant(0, tf.int64)
+        for shard, mine, _ in self._split(self._vector(ids)):
+            removed += ops.remove(
+                self._table_set.handles[shard], mine, table=self.name
+            )
+        return removed
+
+    def clear(self) -> None:
+        """Removes every row."""
+        for device, handle in self._servers():
+            with tf.device(device):
+                ops.clear(handle, table=self.name)
+
+    def size(self) -> int:
+        """Returns the number of rows on all servers (int64 in a function)."""
+        return self._total(ops.size)
+
+    def memory_bytes(self) -> int:
+        """Returns the bytes that index, rows and logs take on all servers."""
+        return self._total(ops.memory_bytes)
+
+    def export(
+        self, batch_size: int = 65536
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Reads all rows, some at a time, while training may go on.
+
+        A row that is there all the while comes exactly once; the order is the
+        table's own.
+
+        Args:
+            batch_size: The most rows of a part.
+
+        Yields:
+            ids int64 `[n]` and rows float32 `[n, dim]`, n <= batch_size.
+
+        Raises:
+            ValueError: `batch_size` is below 1.
+        """
+        for ids, _, rows in self.export_whole(batch_size):
+            yield ids, rows[:, : self.dim]
+
+    def export_whole(
+        self, batch_size: int = 65536
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Does what `export` does, with times and slots.
+
+        Yields:
+            ids int64 `[n]`, last_update int64 `[n]` in seconds since the epoch,
+            rows float32 `[n, row_width]`: weights, then slots in the order of
+            `config.optimizer.slot_names`.
+        """
+        if batch_size < 1:
+            raise ValueError(
+                f"batch_size must be at least 1. Received: {batch_size}."
+            )
+        for device, handle in self._servers():
+            cursor = 0
+            while cursor != -1:
+                with tf.device(device):
+                    ids, last_update, rows, next_cursor = ops.export_chunk(
+                        handle,
+                        tf.constant(cursor, tf.int64),
+                        table=self.name,
+                        max_rows=batch_size,
+                    )
+                cursor = int(next_cursor)
+                if ids.shape[0]:
+                    yield ids.numpy(), last_update.numpy(), rows.numpy()
+
+    def import_whole(self, ids, last_update, rows) -> None:
+        """Sets rows with times and slots, as `export_whole` gave them.
+
+        Args:
+            ids: int64 `[n]`.
+            last_update: int64 `[n]`, seconds since the epoch.
+            rows: float32 `[n, row_width]`.
+        """
+        keys = tf.stack(
+            [tf.cast(ids, tf.int64), tf.cast(last_update, tf.int64)], axis=1
+        )
+        for device, handle in self._servers():
+            with tf.device(device):
+                ops.import_rows(handle, keys, rows, table=self.name)
+
+    def __repr__(self) -> str:
+        """Names the table and its shards."""
+        return (
+            f"<mt.Table {self.name!r}, dim {self.dim}, "
+            f"{self._table_set.num_shards} shards>"
+        )
+
+    def _serialize_to_tensors(self):
+        return table_checkpoint.serialize(self, self._step)
+
+    def _restore_from_tensors(self, restored_tensors):
+        return table_checkpoint.restore(self, self._step, restored_tensors)
+
+    def _servers(self):
+        return zip(
+            self._table_set.devices, self._table_set.handles, strict=True
+        )
+
+    def _total(self, op):
+        total = 0
+        for device, handle in self._servers():
+            with tf.device(device):
+                total += op(handle, table=self.name)
+        return int(total) if tf.executing_eagerly() else total
+
+    def _owners(self, ids: tf.Tensor) -> tf.Tensor:
+        return table_checkpoint.owners(ids, self._table_set.num_shards)
+
+    def _split(self, ids: tf.Tensor):
+        """Yields shard, its ids and their positions, on the shard's device."""
+        owners = self._owners(ids)
+        for shard, device in enumerate(self._table_set.devices):
+            where = tf.where(tf.equal(owners, shard))
+            mine = tf.gather_nd(ids, where)
+            with tf.device(device):
+                yield shard, mine, where
+
+    def _vector(self, ids) -> tf.Tensor:
+        ids = tf.convert_to_tensor(ids)
+        if ids.shape.rank == 1 and ids.shape[0] == 0:
+            ids = tf.zeros([0], tf.int64)
+        if ids.dtype not in (tf.int64, tf.int32):
+            raise TypeError(
+                f"Table {self.name!r} needs int64 ids. Received: dtype "
+                f"{ids.dtype.name}. Strings become ids by mt.ids.from_strings."
+            )
+        if ids.shape.rank is not None and ids.shape.rank != 1:
+            raise ValueError(
+                f"Table {self.name!r} needs a vector of ids, [n]. Received: "
+                f"shape {tuple(ids.shape)}. Flatten them with "
+                "tf.reshape(ids, [-1])."
+            )
+        return tf.cast(ids, tf.int64)
+
+    def _rows(self, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
+        rows = tf.convert_to_tensor(rows)
+        if rows.dtype != tf.float32:
+            raise TypeError(
+                f"Table {self.name!r} needs float32 {what}. Received: dtype "
+                f"{rows.dtype.name}."
+            )
+        expected = tf.TensorShape([ids.shape[0], self.dim])
+        if not rows.shape.is_compatible_with(expected):
+            raise ValueError(
+                f"Table {self.name!r} needs {what} of shape [n, {self.dim}] for "
+                f"ids [n]. Received: {what} of shape {tuple(rows.shape)} for "
+                f"ids of shape {tuple(ids.shape)}."
+            )
+        return rows
+
+
+def _step_variable(device: str) -> tf.Variable:
+    """Counts calls of `Table.apply_gradients`, past all variable creators."""
+    from tensorflow.python.ops import resource_variable_ops
+
+    with tf.init_scope(), tf.device(device):
+        return resource_variable_ops.ResourceVariable(
+            tf.constant(0, tf.int64), trainable=False, name="step"
+        )

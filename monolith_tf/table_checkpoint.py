@@ -1,0 +1,169 @@
+"""A table's part of a checkpoint: tensors keyed by fixed groups of partitions.
+
+The keys do not depend on the number of servers, so what N servers saved
+restores on M (docs/formats.md). Per group there is `keys-<group>` int64 `[n, 2]`
+(id, seconds of the last update) and `rows-<group>` float32 `[n, row_width]`;
+`layout` says what the rows are, `counts` int64 `[64]` how many each group has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from monolith_tf import hashing
+from monolith_tf import ops
+from monolith_tf import sharding
+from monolith_tf.errors import CheckpointError
+from monolith_tf.table_set import new_generation
+
+if TYPE_CHECKING:
+    from monolith_tf.table import Table
+
+_GROUPS = range(sharding.NUM_GROUPS)
+
+
+def layout(table: Table) -> str:
+    """Says what a table's rows are made of; equal on save and restore."""
+    optimizer = table.config.optimizer
+    slots = ",".join(optimizer.slot_names) or "none"
+    return (
+        f"format=1 dim={table.dim} optimizer={optimizer.kind} slots={slots} "
+        f"groups={sharding.NUM_GROUPS}"
+    )
+
+
+def owners(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
+    """Returns the shard that owns each id: int64, the shape of `ids`."""
+    top = tf.bitwise.right_shift(
+        hashing.mix64_tensor(hashing.as_uint64(ids)), tf.constant(52, tf.uint64)
+    )
+    return tf.cast(top, tf.int64) * num_shards // sharding.NUM_PARTITIONS
+
+
+def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
+    """Reads a table into the tensors of a checkpoint, each on its server."""
+    keys: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    homes: list[str] = [""] * len(_GROUPS)
+    table_set = table.table_set
+    for shard, device in enumerate(table_set.devices):
+        groups = sharding.groups_of_shard(shard, table_set.num_shards)
+        if not groups:
+            continue
+        with tf.device(device):
+            shard_keys, shard_rows = ops.export_groups(
+                table_set.handles[shard],
+                table=table.name,
+                first_group=groups.start,
+                num_groups=len(groups),
+            )
+        for number, group in enumerate(groups):
+            keys[group].append(shard_keys[number])
+            rows[group].append(shard_rows[number])
+            homes[group] = homes[group] or device
+    tensors = {}
+    counts = []
+    for group in _GROUPS:
+        # A group that two servers share is put together on the first of them.
+        with tf.device(homes[group]):
+            tensors[f"keys-{group:02d}"] = _concat(keys[group])
+            tensors[f"rows-{group:02d}"] = _concat(rows[group])
+            counts.append(
+                tf.shape(tensors[f"keys-{group:02d}"], out_type=tf.int64)[0]
+            )
+    with tf.device(table_set.devices[0]):
+        tensors["counts"] = tf.stack(counts)
+        tensors["layout"] = tf.constant(layout(table))
+        tensors["step"] = step.read_value()
+    return tensors
+
+
+def restore(
+    table: Table, step: tf.Variable, tensors: dict[str, tf.Tensor]
+) -> tf.Operation | None:
+    """Puts the rows of a checkpoint in place of the table's.
+
+    Nothing is changed unless every part is there and fits. The table set gets
+    a new generation.
+
+    Raises:
+        CheckpointError: A part is missing, or the rows are of another layout
+            (`tf.errors.InvalidArgumentError` when the restore runs in a graph).
+    """
+    names = ["counts", "layout", "step"]
+    names += [f"{kind}-{group:02d}" for group in _GROUPS for kind in _KINDS]
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"The checkpoint lacks {len(missing)} of {len(names)} parts of "
+            f"table {table.name!r}: {', '.join(missing[:5])} ... Nothing was "
+            "restored; use another checkpoint."
+        )
+    checks = _check_layout(table, tensors["layout"])
+    checks += _check_counts(table, tensors)
+    table_set = table.table_set
+    with tf.control_dependencies(checks):
+        table.clear()
+        for shard, device in enumerate(table_set.devices):
+            for group in sharding.groups_of_shard(shard, table_set.num_shards):
+                with tf.device(device):
+                    ops.import_rows(
+                        table_set.handles[shard],
+                        tensors[f"keys-{group:02d}"],
+                        tensors[f"rows-{group:02d}"],
+                        table=table.name,
+                    )
+        for shard, device in enumerate(table_set.devices):
+            with tf.device(device):
+                ops.renew(table_set.handles[shard], new_generation())
+        with tf.device(table_set.devices[0]):
+            return step.assign(tensors["step"])
+
+
+_KINDS = ("keys", "rows")
+
+
+def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _check_layout(table: Table, found: tf.Tensor) -> list[tf.Operation]:
+    expected = layout(table)
+    message = (
+        f"The checkpoint's rows do not fit table {table.name!r}, which has "
+        f"{expected!r}. Restore into a table of the config that was saved."
+    )
+    if hasattr(found, "numpy"):
+        if found.numpy().decode() != expected:
+            raise CheckpointError(
+                f"{message} The checkpoint has {found.numpy().decode()!r}."
+            )
+        return []
+    return [
+        tf.debugging.Assert(
+            tf.equal(found, expected), [message, "The checkpoint has", found]
+        )
+    ]
+
+
+def _check_counts(table: Table, tensors) -> list[tf.Operation]:
+    found = tf.stack(
+        [
+            tf.shape(tensors[f"{kind}-{group:02d}"], out_type=tf.int64)[0]
+            for kind in _KINDS
+            for group in _GROUPS
+        ]
+    )
+    expected = tf.tile(tensors["counts"], [len(_KINDS)])
+    message = (
+        f"The checkpoint's groups of table {table.name!r} do not have the rows "
+        "that were counted when it was saved. Use another checkpoint."
+    )
+    fits = tf.reduce_all(tf.equal(found, expected))
+    if hasattr(fits, "numpy"):
+        if not fits.numpy():
+            raise CheckpointError(message)
+        return []
+    return [tf.debugging.Assert(fits, [message])]

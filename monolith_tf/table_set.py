@@ -1,0 +1,368 @@
+"""Table sets: which tables live together, and on which servers.
+
+A table set is one TensorFlow resource per server. `mt.Table`s are made in the
+current set: that of the `with mt.TableSet():` block, else that of the strategy
+whose scope is open, else the process's own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import secrets
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf import ops
+from monolith_tf.config import TableConfig
+from monolith_tf.sharding import NUM_PARTITIONS
+
+if TYPE_CHECKING:
+    from monolith_tf.table import Table
+
+_active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
+    "monolith_tf_table_sets", default=()
+)
+_lock = threading.RLock()
+
+
+@dataclasses.dataclass(frozen=True)
+class TableDelta:
+    """What changed in one table of one shard.
+
+    Attributes:
+        ids: int64 `[n]`, distinct.
+        exists: bool `[n]`; False is a tombstone, the row was removed.
+        rows: float32 `[n, dim]`; zeros where the row was removed.
+    """
+
+    ids: np.ndarray
+    exists: np.ndarray
+    rows: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardDelta:
+    """The final states of the ids of one shard that changed between two cuts.
+
+    Attributes:
+        shard: Which shard of `num_shards`.
+        num_shards: Number of shards.
+        generation: The shard's generation.
+        from_cut: Changes after this cut are in here,
+        to_cut: up to this one.
+        tables: Per table name, what changed.
+    """
+
+    shard: int
+    num_shards: int
+    generation: int
+    from_cut: int
+    to_cut: int
+    tables: dict[str, TableDelta]
+
+
+class TableSet:
+    """The tables of one model on all servers.
+
+    Made by itself where it is needed. Make one of your own to keep two models
+    apart, or to split tables in one process:
+
+    Args:
+        num_shards: Number of shards, 1 to 4096, all in this process. Under a
+            ParameterServerStrategy leave it out: there is one shard a parameter
+            server.
+
+    Raises:
+        ValueError: `num_shards` is out of range, or given under a
+            ParameterServerStrategy; or the strategy has several replicas.
+
+    Example:
+
+    >>> import monolith_tf as mt
+    >>> with mt.TableSet(num_shards=2):
+    ...     table = mt.Table(mt.TableConfig("user", dim=4))
+    >>> table.table_set.num_shards
+    2
+    """
+
+    def __init__(self, num_shards: int | None = None):
+        """Chooses the devices; nothing is made on them yet."""
+        strategy = _current_strategy()
+        if strategy is not None:
+            if num_shards is not None:
+                raise ValueError(
+                    "Under a ParameterServerStrategy a table set has one shard "
+                    "a parameter server: leave num_shards out. Received: "
+                    f"num_shards={num_shards}."
+                )
+            cluster = strategy.cluster_resolver.cluster_spec()
+            self.devices = tuple(
+                f"/job:ps/replica:0/task:{task}/device:CPU:0"
+                for task in range(cluster.num_tasks("ps"))
+            )
+        else:
+            num_shards = 1 if num_shards is None else num_shards
+            if not 1 <= num_shards <= NUM_PARTITIONS:
+                raise ValueError(
+                    f"num_shards must be from 1 to {NUM_PARTITIONS}. Received: "
+                    f"num_shards={num_shards}."
+                )
+            self.devices = (_local_cpu(),) * num_shards
+        self._strategy = None if strategy is None else weakref.ref(strategy)
+        self._name = f"monolith_tf/{secrets.token_hex(8)}"
+        self._tables: weakref.WeakValueDictionary[str, Table] = (
+            weakref.WeakValueDictionary()
+        )
+        self.handles = []
+        for shard, device in enumerate(self.devices):
+            with tf.init_scope(), tf.device(device):
+                self.handles.append(
+                    ops.table_set_handle(f"{self._name}/{shard}")
+                )
+        if strategy is None:
+            weakref.finalize(self, _destroy, self.handles).atexit = False
+
+    @property
+    def num_shards(self) -> int:
+        """Number of shards."""
+        return len(self.devices)
+
+    @property
+    def strategy(self):
+        """The ParameterServerStrategy that the servers belong to, or None."""
+        return None if self._strategy is None else self._strategy()
+
+    @property
+    def tables(self) -> list[Table]:
+        """The live tables, ordered by name."""
+        with _lock:
+            return [table for _, table in sorted(self._tables.items())]
+
+    def find(self, name: str) -> Table | None:
+        """Returns the live table of a name, or None."""
+        return self._tables.get(name)
+
+    def create(self, table: Table) -> None:
+        """Makes a table on every server; `mt.Table` calls it."""
+        config = table.config
+        for shard, (device, handle) in enumerate(
+            zip(self.devices, self.handles, strict=True)
+        ):
+            with tf.init_scope(), tf.device(device):
+                ops.table_create(
+                    handle,
+                    table=config.name,
+                    dim=config.dim,
+                    optimizer=config.optimizer.kind,
+                    hyperparameters=config.optimizer.hyperparameters,
+                    initializer=config.initializer.kind,
+                    initializer_parameters=config.initializer.parameters,
+                    seed=config.seed,
+                    shard=shard,
+                    num_shards=self.num_shards,
+                    generation=new_generation(),
+                )
+        with _lock:
+            self._tables[config.name] = table
+        if self.strategy is None:
+            weakref.finalize(
+                table, _drop, list(self.handles), config.name
+            ).atexit = False
+
+    def generations(self) -> list[int]:
+        """Returns each shard's generation, an int63 drawn anew at a restore."""
+        return [generation for generation, _ in self._status()]
+
+    def cuts(self) -> list[int]:
+        """Returns the cut that each shard has reached."""
+        return [cut for _, cut in self._status()]
+
+    def start_deltas(self) -> list[int]:
+        """Starts to log changed ids; returns per shard the cut reached.
+
+        Deltas hold what changes after it. Calling it again does no harm.
+        """
+        cuts = []
+        for device, handle in zip(self.devices, self.handles, strict=True):
+            with tf.init_scope(), tf.device(device):
+                cuts.append(int(ops.start_deltas(handle)))
+        return cuts
+
+    def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
+        """Advances a shard's cut and reads what changed since `acked_cut`.
+
+        What an earlier call handed out above `acked_cut` comes again, so a lost
+        answer loses nothing.
+
+        Args:
+            shard: Which shard.
+            acked_cut: The last cut whose delta is safe; at first what
+                `start_deltas` returned.
+        """
+        tables = self.tables
+        with tf.init_scope(), tf.device(self.devices[shard]):
+            taken = ops.take_delta(
+                self.handles[shard],
+                tf.constant(acked_cut, tf.int64),
+                tables=[table.name for table in tables],
+                dims=[table.dim for table in tables],
+            )
+        return ShardDelta(
+            shard=shard,
+            num_shards=self.num_shards,
+            generation=int(taken.generation),
+            from_cut=int(taken.from_cut),
+            to_cut=int(taken.to_cut),
+            tables={
+                table.name: TableDelta(ids.numpy(), exists.numpy(), rows.numpy())
+                for table, ids, exists, rows in zip(
+                    tables, taken.ids, taken.exists, taken.rows, strict=True
+                )
+            },
+        )
+
+    def _status(self) -> list[tuple[int, int]]:
+        status = []
+        for device, handle in zip(self.devices, self.handles, strict=True):
+            with tf.init_scope(), tf.device(device):
+                generation, cut = ops.table_set_status(handle)
+                status.append((int(generation), int(cut)))
+        return status
+
+    def __enter__(self) -> TableSet:
+        """Makes this the current table set."""
+        _active.set((*_active.get(), self))
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Makes the set that was current before current again."""
+        _active.set(_active.get()[:-1])
+
+
+def table_set_for(config: TableConfig) -> TableSet:
+    """Returns the set that a table of this config belongs to now.
+
+    Outside of a `with mt.TableSet():` block another live table of the same name
+    means that a new model begins, and with it a new set.
+
+    Raises:
+        ValueError: The set of the `with` block has another table of that name.
+    """
+    if _active.get():
+        table_set = _active.get()[-1]
+        found = table_set.find(config.name)
+        if found is not None and found.config is not config:
+            raise ValueError(two_configs_message(found.config, config))
+        return table_set
+    strategy = _current_strategy()
+    with _lock:
+        if strategy is None:
+            found = _process_sets
+            key = "process"
+        else:
+            found = _strategy_sets
+            key = strategy
+        table_set = found.get(key)
+        if table_set is not None and table_set.tables:
+            table = table_set.find(config.name)
+            if table is None or table.config is config:
+                return table_set
+        found[key] = TableSet()
+        return found[key]
+
+
+def two_configs_message(first: TableConfig, second: TableConfig) -> str:
+    """Says that a name stands for two tables, and what to do."""
+    return (
+        f"Two tables are named {first.name!r}: {first} and {second}. A model "
+        "holds at most one table of a name: pass the same TableConfig object (or "
+        "the same mt.Table) wherever the table is used, or rename one."
+    )
+
+
+def tables_of(model) -> list[Table]:
+    """Returns the distinct tables that a model's layers read, by name.
+
+    Args:
+        model: A tf_keras model or layer, an `mt.Table`, or a list of these.
+
+    Raises:
+        ValueError: Two tables of the model have one name, or they lie in
+            different table sets.
+    """
+    found: dict[str, Table] = {}
+    for part in model if isinstance(model, (list, tuple)) else [model]:
+        if hasattr(part, "_flatten_layers"):
+            holders = list(part._flatten_layers())
+        else:
+            holders = [part]
+        for holder in holders:
+            tables = getattr(holder, "tables", None)
+            if tables is None:
+                tables = [holder] if hasattr(holder, "table_set") else []
+            for table in tables:
+                other = found.setdefault(table.name, table)
+                if other is not table:
+                    raise ValueError(
+                        two_configs_message(other.config, table.config)
+                    )
+    if len({id(table.table_set) for table in found.values()}) > 1:
+        raise ValueError(
+            "The model's tables lie in different table sets, because it was "
+            "built while another model with tables of the same names was alive: "
+            f"{sorted(found)}. Build each model in a set of its own: "
+            "`with mt.TableSet(): model = build()`."
+        )
+    return [table for _, table in sorted(found.items())]
+
+
+def new_generation() -> int:
+    """Draws a generation: 1 to 2^63 - 1."""
+    return secrets.randbits(63) or 1
+
+
+_process_sets: dict[str, TableSet] = {}
+_strategy_sets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def _current_strategy():
+    """Returns the open ParameterServerStrategy, or None for one process."""
+    if not tf.distribute.has_strategy():
+        return None
+    strategy = tf.distribute.get_strategy()
+    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+        return strategy
+    if strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"Tables can't be used under {type(strategy).__name__} with "
+            f"{strategy.num_replicas_in_sync} replicas: each replica would make "
+            "an optimizer step of its own. Use "
+            "tf.distribute.ParameterServerStrategy, or one replica."
+        )
+    return None
+
+
+def _local_cpu() -> str:
+    return tf.config.list_logical_devices("CPU")[0].name
+
+
+def _destroy(handles) -> None:
+    for handle in handles:
+        with tf.init_scope():
+            tf.raw_ops.DestroyResourceOp(
+                resource=handle, ignore_lookup_error=True
+            )
+
+
+def _drop(handles, name: str) -> None:
+    for handle in handles:
+        with tf.init_scope():
+            try:
+                ops.table_drop(handle, name)
+            except tf.errors.FailedPreconditionError:
+                pass  # The set went first.
