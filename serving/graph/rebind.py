@@ -44,8 +44,11 @@ def rebind(
             argument: inputs[name]
             for argument, name in zip(arguments, input_specs, strict=True)
         }
+        graph = tf.compat.v1.get_default_graph()
         for name, tensor in zip(captures, captured, strict=True):
-            input_map[name] = replacements.get(id(tensor), tensor)
+            input_map[name] = graph.capture(
+                replacements.get(id(tensor), tensor)
+            )
         outputs = tf.graph_util.import_graph_def(
             graph_def,
             input_map=input_map,

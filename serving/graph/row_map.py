@@ -47,6 +47,9 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         self._files = ()
         self._assets = []
         self._in_server_graph = False
+        # Made now: a trace that is the first to ask would make it in its graph.
+        with tf.init_scope(), tf.device("CPU"):
+            self._resource_handle = self._create_resource()
 
     def start_from(
         self, files: Sequence[row_file.RowFile], num_buckets: int

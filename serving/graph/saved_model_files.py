@@ -56,6 +56,9 @@ def finish(path: str, signature_inputs: Mapping[str, str]) -> None:
         saved_model.ParseFromString(stream.read())
     for meta_graph in saved_model.meta_graphs:
         check_stock_ops(meta_graph.graph_def)
+    if all(traced == name for traced, name in signature_inputs.items()):
+        return
+    for meta_graph in saved_model.meta_graphs:
         signature = meta_graph.signature_def["serving_default"]
         inputs = {
             signature_inputs[traced]: info
@@ -73,6 +76,8 @@ def finish(path: str, signature_inputs: Mapping[str, str]) -> None:
             _rename_keywords(function, signature_inputs)
     with open(file, "wb") as stream:
         stream.write(saved_model.SerializeToString(deterministic=True))
+    # It is of the file as it was; a SavedModel may be without.
+    os.remove(os.path.join(path, "fingerprint.pb"))
 
 
 def sync(path: str) -> None:
