@@ -8,56 +8,40 @@
 # compilers run at once (default: 2).
 set -eu
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$(dirname "$0")/../.."
 sanitizer=${1:-none}
-[ $# -gt 0 ] && shift
-python=${PYTHON:-python3}
-cxx=${CXX:-g++}
-build=${BUILD_DIR:-$root/build/cc}/$sanitizer
-tensorflow=$("$python" -c '
+[ $# -eq 0 ] || shift
+tensorflow=$("${PYTHON:-python3}" -c '
 import importlib.util
 spec = importlib.util.find_spec("tensorflow")
 print(spec.submodule_search_locations[0] if spec else "")')
 if [ -z "$tensorflow" ]; then
-  echo "No TensorFlow for $python. Set PYTHON to one that has it." >&2
+  echo "${PYTHON:-python3} has no TensorFlow. Set PYTHON to one that has." >&2
   exit 1
 fi
 
-flags="-std=c++17 -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno"
-flags="$flags -I$root -isystem $tensorflow/include"
+# Sanitizers keep some optimization, or the random operations take minutes.
 case $sanitizer in
-  none) flags="$flags -O3" ;;
-  *) flags="$flags -O1 -fno-omit-frame-pointer -fno-sanitize-recover=all"
-     flags="$flags -fsanitize=$sanitizer" ;;
+  none) mode="-O3" ;;
+  *) mode="-O1 -fno-omit-frame-pointer -fno-sanitize-recover=all
+     -fsanitize=$sanitizer" ;;
 esac
+flags="-std=c++17 -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno
+  $mode -I. -isystem $tensorflow/include"
+libraries="-L$tensorflow -l:libtensorflow_framework.so.2
+  -Wl,-rpath,$tensorflow -lgtest -lgtest_main -lpthread"
+# A TensorFlow of another version has another Abseil.
+out=${BUILD_DIR:-.build/cc}/$(echo "$tensorflow" | cksum | cut -d' ' -f1)
+out=$out/$sanitizer
 
-mkdir -p "$build"
-export root cxx flags build
-{
-  ls "$root"/ops/cc/table/*.cc
-  ls "$root"/tests/cc/*_test.cc
-} | xargs -P "${JOBS:-2}" -I{} sh -c '
-  object=$build/$(basename {} .cc).o
-  depend=$build/$(basename {} .cc).d
-  if [ -f "$object" ] && [ -f "$depend" ] &&
-     [ -z "$(sed "s/^[^:]*://; s/\\\\$//" "$depend" | xargs -n1 |
-             while read -r file; do
-               [ "$file" -nt "$object" ] && echo "$file"; done)" ]; then
-    exit 0
-  fi
-  $cxx $flags -MMD -MF "$depend" -c {} -o "$object" || exit 255'
-
-core=$(for file in "$root"/ops/cc/table/*.cc; do
-  echo "$build/$(basename "$file" .cc).o"; done)
-for file in "$root"/tests/cc/*_test.cc; do
-  name=$(basename "$file" .cc)
-  if [ $# -gt 0 ]; then
-    case " $* " in *" $name "*) ;; *) continue ;; esac
-  fi
-  # shellcheck disable=SC2086
-  $cxx $flags "$build/$name.o" $core -o "$build/$name" \
-    -L"$tensorflow" -l:libtensorflow_framework.so.2 \
-    -Wl,-rpath,"$tensorflow" -lgtest -lgtest_main -lpthread
-  echo "== $name ($sanitizer)"
-  "$build/$name" --gtest_brief=1
+if [ $# -eq 0 ]; then
+  for test in tests/cc/*_test.cc; do
+    set -- "$@" "$(basename "$test" .cc)"
+  done
+fi
+make -s -j"${JOBS:-2}" -f tests/cc/build.mk CXX="${CXX:-g++}" OUT="$out" \
+  FLAGS="$(echo $flags)" LIBRARIES="$(echo $libraries)" GOALS="$*"
+for test in "$@"; do
+  echo "== $test ($sanitizer)"
+  TF_CPP_MIN_LOG_LEVEL=2 "$out/$test" --gtest_brief=1
 done

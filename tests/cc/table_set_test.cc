@@ -1,0 +1,210 @@
+#include "ops/cc/table/table_set.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tests/cc/test_support.h"
+
+namespace monolith_tf {
+namespace {
+
+class TableSetTest : public ::testing::Test {
+ protected:
+  TableSetTest() : tables_("ranker", 1, 3, 77) {
+    EXPECT_TRUE(tables_.CreateTable(SgdConfig(1, "movie")).ok());
+    EXPECT_TRUE(tables_.CreateTable(SgdConfig(2, "genre")).ok());
+    movie_ = *tables_.Find("movie");
+    genre_ = *tables_.Find("genre");
+  }
+
+  // The delta after `acked_cut`; tables are genre [0] and movie [1].
+  ShardDelta Take(int64_t acked_cut) {
+    auto delta = tables_.TakeDelta(acked_cut);
+    EXPECT_TRUE(delta.ok()) << delta.status();
+    EXPECT_EQ(delta->tables.size(), 2u);
+    EXPECT_EQ(delta->tables[0].table, "genre");
+    EXPECT_EQ(delta->tables[1].table, "movie");
+    return *std::move(delta);
+  }
+
+  std::vector<int64_t> MovieIds(int64_t acked_cut) {
+    return Take(acked_cut).tables[1].ids;
+  }
+
+  TableSet tables_;
+  std::shared_ptr<Table> movie_;
+  std::shared_ptr<Table> genre_;
+};
+
+using Ids = std::vector<int64_t>;
+
+TEST_F(TableSetTest, CreatingATableAgainKeepsItsRows) {
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1.0f}, 1.0f).ok());
+  EXPECT_TRUE(tables_.CreateTable(SgdConfig(1, "movie")).ok());
+  EXPECT_EQ((*tables_.Find("movie"))->size(), 1);
+}
+
+TEST_F(TableSetTest, AnotherConfigUnderTheSameNameIsRefusedWithBoth) {
+  ExpectError(tables_.CreateTable(SgdConfig(8, "movie")),
+              absl::StatusCode::kInvalidArgument,
+              {"\"ranker\"", "\"movie\"", "dim: 1", "dim: 8"});
+}
+
+TEST_F(TableSetTest, AnUnknownTableIsNotFoundAndTheOthersAreListed) {
+  ExpectError(tables_.Find("user").status(), absl::StatusCode::kNotFound,
+              {"no table \"user\"", "shard 1 of 3", "[genre, movie]"});
+  ExpectError(tables_.DropTable("user"), absl::StatusCode::kNotFound,
+              {"no table \"user\""});
+}
+
+TEST_F(TableSetTest, ADroppedTableLivesAsLongAsItsReaders) {
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1.0f}, 1.0f).ok());
+  ASSERT_TRUE(tables_.DropTable("movie").ok());
+  EXPECT_FALSE(tables_.Find("movie").ok());
+  EXPECT_EQ(Rows(*movie_, {1}), std::vector<float>{-1.0f});
+  EXPECT_EQ(tables_.TableNames(), std::vector<std::string>{"genre"});
+}
+
+TEST_F(TableSetTest, DeltasMustBeStarted) {
+  ExpectError(tables_.TakeDelta(0).status(),
+              absl::StatusCode::kFailedPrecondition, {"were not started"});
+}
+
+TEST_F(TableSetTest, ADeltaHoldsFinalRowsAndTombstonesSortedById) {
+  ASSERT_TRUE(Step(movie_.get(), {1, 2, 3}, {1, 1, 1}, 1.0f).ok());
+  EXPECT_EQ(tables_.StartDeltas(), 0);
+  ASSERT_TRUE(Step(movie_.get(), {3, 9, -4}, {1, 1, 1}, 1.0f).ok());
+  ASSERT_TRUE(Step(movie_.get(), {9}, {1}, 1.0f).ok());
+  ASSERT_TRUE(Step(genre_.get(), {5}, {2}, 1.0f).ok());
+  const int64_t removed[] = {1, 100};
+  movie_->Remove(removed, 2);
+  const ShardDelta delta = Take(0);
+  EXPECT_EQ(delta.generation, 77);
+  EXPECT_EQ(delta.from_cut, 0);
+  EXPECT_EQ(delta.to_cut, 1);
+  EXPECT_EQ(delta.tables[1].ids, (Ids{-4, 1, 3, 9}));
+  EXPECT_EQ(delta.tables[1].exists, (std::vector<uint8_t>{1, 0, 1, 1}));
+  EXPECT_EQ(delta.tables[1].rows, (std::vector<float>{-1, -2, -2}));
+  EXPECT_EQ(delta.tables[1].dim, 1);
+  EXPECT_EQ(delta.tables[0].ids, Ids{5});
+  EXPECT_EQ(delta.tables[0].rows, (std::vector<float>{-2, -2}));
+  EXPECT_EQ(tables_.cut(), 1);
+}
+
+TEST_F(TableSetTest, AcknowledgedChangesDoNotComeAgainAndOthersDo) {
+  tables_.StartDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
+  EXPECT_EQ(MovieIds(0), (Ids{1, 2}));
+  ASSERT_TRUE(Step(movie_.get(), {2, 3}, {1, 1}, 1.0f).ok());
+  // The first reply was lost.
+  EXPECT_EQ(MovieIds(0), (Ids{1, 2, 3}));
+  // The first was not lost after all: 1 changed up to cut 1 only.
+  EXPECT_EQ(MovieIds(1), (Ids{2, 3}));
+  EXPECT_EQ(MovieIds(2), Ids{});
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  EXPECT_EQ(MovieIds(4), Ids{1});
+}
+
+TEST_F(TableSetTest, ALostTombstoneComesAgain) {
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  tables_.StartDeltas();
+  const int64_t id = 1;
+  movie_->Remove(&id, 1);
+  EXPECT_EQ(Take(0).tables[1].exists, std::vector<uint8_t>{0});
+  EXPECT_EQ(Take(0).tables[1].exists, std::vector<uint8_t>{0});
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  EXPECT_EQ(Take(2).tables[1].exists, std::vector<uint8_t>{1});
+}
+
+TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAreRefused) {
+  tables_.StartDeltas();
+  ExpectError(tables_.TakeDelta(1).status(), absl::StatusCode::kInvalidArgument,
+              {"acked_cut", "[0, 0]", "Received: 1"});
+  ExpectError(tables_.TakeDelta(-1).status(),
+              absl::StatusCode::kInvalidArgument, {"Received: -1"});
+  Take(0);
+  Take(1);
+  ExpectError(tables_.TakeDelta(0).status(), absl::StatusCode::kOutOfRange,
+              {"after cut 1", "Received: acked_cut 0", "Resync"});
+}
+
+TEST_F(TableSetTest, StartingDeltasAgainChangesNothing) {
+  EXPECT_EQ(tables_.StartDeltas(), 0);
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  EXPECT_EQ(tables_.StartDeltas(), 0);
+  EXPECT_EQ(MovieIds(0), Ids{1});
+  EXPECT_EQ(tables_.StartDeltas(), 1);
+}
+
+TEST_F(TableSetTest, ATableMadeAfterTheStartIsInTheDelta) {
+  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.CreateTable(SgdConfig(1, "user")).ok());
+  ASSERT_TRUE(Step(tables_.Find("user")->get(), {8}, {1}, 1.0f).ok());
+  auto delta = tables_.TakeDelta(0);
+  ASSERT_TRUE(delta.ok());
+  ASSERT_EQ(delta->tables.size(), 3u);
+  EXPECT_EQ(delta->tables[2].ids, Ids{8});
+}
+
+TEST_F(TableSetTest, RenewDropsLogsAndLogsTheNextChangeOfTheSameRow) {
+  tables_.StartDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
+  Take(0);
+  ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
+  tables_.Renew(78);
+  EXPECT_EQ(tables_.generation(), 78);
+  const int64_t cut = tables_.cut();
+  ExpectError(tables_.TakeDelta(1).status(), absl::StatusCode::kOutOfRange,
+              {"Resync"});
+  // Row 2 is stamped with the cut whose log was dropped.
+  ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
+  const ShardDelta delta = Take(cut);
+  EXPECT_EQ(delta.generation, 78);
+  EXPECT_EQ(delta.tables[1].ids, Ids{2});
+}
+
+TEST_F(TableSetTest, StoppedDeltasLogNothingAndStartAnew) {
+  tables_.StartDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  tables_.StopDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
+  EXPECT_FALSE(tables_.TakeDelta(0).ok());
+  const int64_t cut = tables_.StartDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  EXPECT_EQ(MovieIds(cut), Ids{1});
+}
+
+TEST_F(TableSetTest, ClearIsADeltaOfTombstones) {
+  ASSERT_TRUE(Step(movie_.get(), {1, 2, 3}, {1, 1, 1}, 1.0f).ok());
+  tables_.StartDeltas();
+  movie_->Clear();
+  ASSERT_TRUE(Step(movie_.get(), {2}, {4}, 1.0f).ok());
+  const ShardDelta delta = Take(0);
+  EXPECT_EQ(delta.tables[1].ids, (Ids{1, 2, 3}));
+  EXPECT_EQ(delta.tables[1].exists, (std::vector<uint8_t>{0, 1, 0}));
+  EXPECT_EQ(delta.tables[1].rows, std::vector<float>{-4.0f});
+}
+
+TEST_F(TableSetTest, AssignAndImportAreInTheDelta) {
+  tables_.StartDeltas();
+  const int64_t ids[] = {1, 2};
+  const int64_t times[] = {0, 0};
+  const float rows[] = {5.0f, 6.0f};
+  ASSERT_TRUE(movie_->Assign(ids, rows, 1).ok());
+  ASSERT_TRUE(movie_->Import(ids + 1, times, rows + 1, 1).ok());
+  const ShardDelta delta = Take(0);
+  EXPECT_EQ(delta.tables[1].ids, (Ids{1, 2}));
+  EXPECT_EQ(delta.tables[1].rows, (std::vector<float>{5.0f, 6.0f}));
+}
+
+TEST_F(TableSetTest, MemoryCountsTheTables) {
+  EXPECT_GE(tables_.memory_bytes(),
+            movie_->memory_bytes() + genre_->memory_bytes());
+}
+
+}  // namespace
+}  // namespace monolith_tf

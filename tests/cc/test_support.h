@@ -1,0 +1,92 @@
+// Builders and matchers that the tests of the table core share.
+
+#ifndef MONOLITH_TF_TESTS_CC_TEST_SUPPORT_H_
+#define MONOLITH_TF_TESTS_CC_TEST_SUPPORT_H_
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ops/cc/table/table.h"
+#include "ops/cc/table/table_config.h"
+
+namespace monolith_tf {
+
+inline TableConfig SgdConfig(int64_t dim, std::string name = "movie") {
+  return {std::move(name), dim, {"sgd", {}}, {"zeros", {}}, 0};
+}
+
+inline TableConfig AdagradConfig(int64_t dim, std::string name = "movie") {
+  return {std::move(name),
+          dim,
+          {"adagrad", {0.1f, 1e-7f}},
+          {"uniform", {-0.05f, 0.05f}},
+          7};
+}
+
+inline TableConfig AdamConfig(int64_t dim, std::string name = "movie") {
+  return {std::move(name),
+          dim,
+          {"adam", {0.9f, 0.999f, 1e-7f}},
+          {"truncated_normal", {0.0f, 0.01f}},
+          7};
+}
+
+inline std::unique_ptr<Table> MakeTable(const TableConfig& config) {
+  auto table = Table::Create(config);
+  EXPECT_TRUE(table.ok()) << table.status();
+  return *std::move(table);
+}
+
+// A step on `ids` with one gradient value for all of a row's elements.
+inline absl::Status Step(Table* table, const std::vector<int64_t>& ids,
+                         const std::vector<float>& gradient_of_row,
+                         float learning_rate, int64_t global_step = 1,
+                         int64_t event_time = 0) {
+  const std::vector<int64_t> counts(ids.size(), 1);
+  std::vector<float> gradients;
+  for (const float gradient : gradient_of_row) {
+    gradients.insert(gradients.end(), table->dim(), gradient);
+  }
+  ApplyRequest request;
+  request.ids = ids.data();
+  request.counts = counts.data();
+  request.gradients = gradients.data();
+  request.n = static_cast<int64_t>(ids.size());
+  request.global_step = global_step;
+  request.event_time = event_time;
+  request.learning_rate = learning_rate;
+  return table->Apply(request);
+}
+
+inline std::vector<float> Rows(const Table& table,
+                               const std::vector<int64_t>& ids) {
+  std::vector<float> rows(ids.size() * table.dim());
+  table.Lookup(ids.data(), ids.size(), rows.data(), nullptr);
+  return rows;
+}
+
+inline std::vector<bool> Exists(const Table& table,
+                                const std::vector<int64_t>& ids) {
+  std::vector<float> rows(ids.size() * table.dim());
+  const std::unique_ptr<bool[]> exists(new bool[ids.size()]);
+  table.Lookup(ids.data(), ids.size(), rows.data(), exists.get());
+  return std::vector<bool>(exists.get(), exists.get() + ids.size());
+}
+
+inline void ExpectError(const absl::Status& status, absl::StatusCode code,
+                        const std::vector<std::string>& parts) {
+  EXPECT_EQ(status.code(), code) << status;
+  for (const std::string& part : parts) {
+    EXPECT_NE(status.message().find(part), std::string::npos)
+        << "no \"" << part << "\" in: " << status;
+  }
+}
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_TESTS_CC_TEST_SUPPORT_H_
