@@ -16,7 +16,7 @@ import struct
 import google_crc32c
 import numpy as np
 
-from monolith_tf.errors import MonolithError
+from monolith_tf.errors import FormatError
 
 MAGIC = b"MTFDELTA"
 FORMAT_VERSION = 1
@@ -40,7 +40,7 @@ _TABLE_BLOCK = 2
 _DENSE_BLOCK = 3
 
 
-class CorruptDeltaError(MonolithError):
+class CorruptDeltaError(FormatError):
     """A delta file that cannot be read; nothing of it was used.
 
     Attributes:
@@ -159,6 +159,14 @@ class DeltaChunk:
         """Tombstones over all tables."""
         return sum(table.num_tombstones for table in self.tables)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the file that holds it."""
+        blocks = [_HEADER.size, *map(_table_bytes, self.tables)]
+        if self.dense:
+            blocks.append(len(self.dense))
+        return _PROLOGUE_BYTES + sum(blocks) + _BLOCK.size * len(blocks)
+
     def __eq__(self, other: object) -> bool:
         """Equal when their files are equal, byte for byte."""
         if not isinstance(other, DeltaChunk):
@@ -222,6 +230,11 @@ def read(path: str | os.PathLike) -> DeltaChunk:
     path = os.fspath(path)
     with open(path, "rb") as file:
         return decode(file.read(), path)
+
+
+def _table_bytes(table: TableChunk) -> int:
+    name_bytes = len(table.name.encode("utf-8"))
+    return _TABLE.size + name_bytes + 9 * table.ids.size + table.rows.nbytes
 
 
 def _block(kind: int, payload: bytes) -> bytes:

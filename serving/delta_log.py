@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterable
 from collections.abc import Iterator
 
-from monolith_tf.errors import MonolithError
+from monolith_tf.errors import DeliveryError
 from monolith_tf.serving import delta as delta_lib
 
 _CHUNK_NAME = re.compile(r"^(\d{5})-(\d{20})\.delta$")
@@ -39,11 +39,11 @@ _DISK_BLOCK_BYTES = 4096
 _logger = logging.getLogger(__name__)
 
 
-class LogInUseError(MonolithError):
+class LogInUseError(DeliveryError):
     """Another process writes to this log directory."""
 
 
-class NotInLogError(MonolithError):
+class NotInLogError(DeliveryError):
     """A sequence number that the log does not hold (any more)."""
 
 

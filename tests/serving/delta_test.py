@@ -92,6 +92,7 @@ chunks = st.builds(
 @given(chunks)
 def test_a_chunk_comes_back_bit_for_bit(chunk):
     back = delta_lib.decode(delta_lib.encode(chunk))
+    assert len(delta_lib.encode(chunk)) == chunk.num_bytes
     assert back.header == chunk.header
     assert back.dense == chunk.dense
     assert [t.name for t in back.tables] == [t.name for t in chunk.tables]

@@ -1,0 +1,5 @@
+"""Keras callbacks."""
+
+from monolith_tf.callbacks.delta_push import DeltaPush
+
+__all__ = ["DeltaPush"]

@@ -1,0 +1,309 @@
+"""A thin client of TensorFlow Serving's protocol: NumPy in, NumPy out.
+
+It speaks to TensorFlow Serving and to the small model server alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from collections.abc import Iterable
+from collections.abc import Mapping
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import get_model_status_pb2
+from tensorflow_serving.apis import model_service_pb2_grpc
+from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from monolith_tf.errors import DeliveryError
+
+RETRIED_CODES = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+)
+# gRPC says RESOURCE_EXHAUSTED for this too, and it never gets better.
+_TOO_LARGE = "larger than max"
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # gRPC's own 2 minutes would keep a restarted server waiting.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+
+class ServingCallError(DeliveryError):
+    """A call that the model server refused or did not answer.
+
+    Attributes:
+        code: the `grpc.StatusCode`.
+        details: the server's own words.
+    """
+
+    def __init__(self, address: str, call: str, error: grpc.RpcError):
+        self.code = error.code()
+        self.details = error.details() or ""
+        hint = ""
+        if self.unreachable:
+            hint = (
+                f" Expected a model server that answers at {address}; check "
+                "that it runs, and that address and port (its gRPC port) are "
+                "right."
+            )
+        super().__init__(
+            f"{call} at {address} failed with {self.code.name}: "
+            f"{self.details}.{hint}"
+        )
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the same call may succeed later."""
+        return _is_worth_retrying(self.code, self.details)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictReply:
+    """Outputs by name, and the version of the model that computed them."""
+
+    outputs: dict[str, np.ndarray]
+    version: int
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """One version of a model on the server.
+
+    Args:
+        version: its number.
+        state: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END".
+        error_message: why loading failed, or "".
+    """
+
+    version: int
+    state: str
+    error_message: str
+
+
+class PredictionClient:
+    """Calls one model server; safe to use from several threads.
+
+    Args:
+        address: "host:port" of the server's gRPC port.
+        timeout_seconds: deadline of one attempt.
+        max_attempts: attempts of one call; UNAVAILABLE, RESOURCE_EXHAUSTED and
+            DEADLINE_EXCEEDED are retried. A call that met its deadline may have
+            run all the same: only calls that may run twice should be retried.
+        backoff_seconds: wait before the second attempt; it doubles each time,
+            to at most 2 s, and a random half of it is taken off.
+
+    Example:
+    ```python
+    with PredictionClient("localhost:8500") as client:
+        reply = client.predict("ranker", {"movie_id": np.array([1, 2])})
+        print(reply.version, reply.outputs)
+    ```
+    """
+
+    def __init__(
+        self,
+        address: str,
+        timeout_seconds: float = 10.0,
+        max_attempts: int = 5,
+        backoff_seconds: float = 0.05,
+    ):
+        if timeout_seconds <= 0 or max_attempts < 1 or backoff_seconds < 0:
+            raise ValueError(
+                "`timeout_seconds` must be positive, `max_attempts` at least "
+                "1, `backoff_seconds` not negative. Received: "
+                f"timeout_seconds={timeout_seconds}, "
+                f"max_attempts={max_attempts}, "
+                f"backoff_seconds={backoff_seconds}."
+            )
+        self.address = address
+        self._timeout_seconds = timeout_seconds
+        self._max_attempts = max_attempts
+        self._backoff_seconds = backoff_seconds
+        self._channel = grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(
+            self._channel
+        )
+        self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def predict(
+        self,
+        model_name: str,
+        inputs: Mapping[str, np.ndarray],
+        signature_name: str = "serving_default",
+        version: int | None = None,
+        output_filter: Iterable[str] = (),
+    ) -> PredictReply:
+        """Runs one signature.
+
+        Args:
+            model_name: name of the model on the server.
+            inputs: arrays by input name, in the dtypes of the signature.
+            signature_name: which signature.
+            version: version to ask; None leaves the choice to the server.
+            output_filter: names of the wanted outputs; empty means all.
+
+        Returns:
+            The outputs and the version that answered.
+
+        Raises:
+            ServingCallError: the server refused, or no attempt got through.
+        """
+        request = predict_pb2.PredictRequest()
+        _fill_model_spec(request.model_spec, model_name, version)
+        request.model_spec.signature_name = signature_name
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        request.output_filter.extend(output_filter)
+        reply = self._call(
+            f"Predict of {model_name}:{signature_name}",
+            self._prediction.Predict,
+            request,
+        )
+        return PredictReply(
+            outputs={
+                name: tf.make_ndarray(value)
+                for name, value in reply.outputs.items()
+            },
+            version=reply.model_spec.version.value,
+        )
+
+    def metadata(self, model_name: str, version: int | None = None):
+        """Returns the signatures of a model: `SignatureDef` by name.
+
+        Raises:
+            ServingCallError: see `predict`.
+        """
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        _fill_model_spec(request.model_spec, model_name, version)
+        request.metadata_field.append("signature_def")
+        reply = self._call(
+            f"GetModelMetadata of {model_name}",
+            self._prediction.GetModelMetadata,
+            request,
+        )
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        reply.metadata["signature_def"].Unpack(signatures)
+        return dict(signatures.signature_def)
+
+    def status(
+        self, model_name: str, version: int | None = None
+    ) -> list[VersionStatus]:
+        """Returns the versions that the server knows, newest first.
+
+        Raises:
+            ServingCallError: see `predict`; NOT_FOUND for an unknown model.
+        """
+        request = get_model_status_pb2.GetModelStatusRequest()
+        _fill_model_spec(request.model_spec, model_name, version)
+        reply = self._call(
+            f"GetModelStatus of {model_name}",
+            self._model.GetModelStatus,
+            request,
+        )
+        states = get_model_status_pb2.ModelVersionStatus.State
+        return sorted(
+            (
+                VersionStatus(
+                    version=status.version,
+                    state=states.Name(status.state),
+                    error_message=status.status.error_message,
+                )
+                for status in reply.model_version_status
+            ),
+            key=lambda status: -status.version,
+        )
+
+    def wait_until_available(
+        self,
+        model_name: str,
+        version: int | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> int:
+        """Waits until the server serves a model.
+
+        Args:
+            model_name: name of the model on the server.
+            version: the version to wait for; None takes any.
+            timeout_seconds: how long to wait.
+
+        Returns:
+            The (newest) version that is available.
+
+        Raises:
+            TimeoutError: not available in time; says what the server says.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                statuses = self.status(model_name, version)
+                seen = str(statuses)
+                for status in statuses:
+                    if status.state == "AVAILABLE":
+                        return status.version
+            except ServingCallError as error:
+                if not error.unreachable and (
+                    error.code != grpc.StatusCode.NOT_FOUND
+                ):
+                    raise
+                seen = str(error)
+            if time.monotonic() > deadline:
+                wanted = (
+                    model_name
+                    if version is None
+                    else (f"{model_name} version {version}")
+                )
+                raise TimeoutError(
+                    f"{wanted} is not available at {self.address} after "
+                    f"{timeout_seconds:.0f} s. Last answer: {seen}"
+                )
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> PredictionClient:
+        """Returns the client itself."""
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Closes."""
+        self.close()
+
+    def _call(self, what: str, method, request):
+        wait = self._backoff_seconds
+        for attempt in range(1, self._max_attempts + 1):
+            try:
+                return method(request, timeout=self._timeout_seconds)
+            except grpc.RpcError as error:
+                failure = ServingCallError(self.address, what, error)
+                if not failure.unreachable or attempt == self._max_attempts:
+                    raise failure from error
+            # Not for secrets: only keeps clients from retrying in step.
+            time.sleep(wait * random.uniform(0.5, 1.0))
+            wait = min(2 * wait, 2.0)
+        raise RuntimeError("unreachable")
+
+
+def _is_worth_retrying(code: grpc.StatusCode, details: str) -> bool:
+    return code in RETRIED_CODES and _TOO_LARGE not in details
+
+
+def _fill_model_spec(spec, model_name: str, version: int | None) -> None:
+    spec.name = model_name
+    if version is not None:
+        spec.version.value = version

@@ -1,0 +1,466 @@
+"""Carries what changes in a trainer to a model server, and keeps it equal.
+
+A round cuts the changes of every shard, makes them durable in the log, then
+sends them in order. What was cut but not logged comes again with the next cut;
+what was logged but not acknowledged is sent again; what the log cannot give is
+replaced by a new full export. docs/guarantees.md says what follows from that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from monolith_tf.errors import DeliveryError
+from monolith_tf.serving import delta as delta_lib
+from monolith_tf.serving import trainer_state
+from monolith_tf.serving.client import PredictionClient
+from monolith_tf.serving.delivery import Delivery
+from monolith_tf.serving.delivery import ResyncNeededError
+from monolith_tf.serving.delta_log import DeltaLog
+from monolith_tf.serving.export_record import ExportRecord
+from monolith_tf.serving.push_metrics import PushMetrics
+from monolith_tf.serving.push_options import PushOptions
+
+__all__ = ["DeltaPusher", "PushOptions", "PushStats"]
+
+_FIRST_BACKOFF_SECONDS = 0.1
+# New exports that no chunk follows: something else is wrong.
+_MAX_VAIN_RESYNCS = 3
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class PushStats:
+    """What one round did.
+
+    Args:
+        rows: rows that were cut.
+        tombstones: ids gone from the trainer's tables that were cut.
+        chunks: chunks that were logged.
+        bytes: their bytes.
+        waiting: chunks that are logged but not acknowledged.
+        delivered: whether the server acknowledged everything.
+        problem: why it did not, or "".
+        version: version of the export that the deltas go to.
+    """
+
+    rows: int
+    tombstones: int
+    chunks: int
+    bytes: int
+    waiting: int
+    delivered: bool
+    problem: str
+    version: int
+
+
+class DeltaPusher:
+    """Keeps a served export equal to a model that trains on.
+
+    All methods are safe to call from any thread; rounds happen one at a time.
+    `start` runs rounds on a thread of its own; without it, call `push`.
+
+    Args:
+        source: a tf_keras model, or a pair (table set, dense variables).
+        address: "host:port" of the model server's gRPC port.
+        model_name: name of the model there.
+        log_directory: directory for the delta log, on this machine's disk. One
+            pusher at a time; chunks of other exports in it are removed.
+        export_record: what `export_saved_model` returned, or the path of its
+            version directory.
+        export_fn: writes a new version where the server looks for it and
+            returns its record; called on the pusher's thread when deltas cannot
+            go on. Without it that is an error.
+        interval_seconds: a push starts when the last one was acknowledged and
+            this long has passed since it started.
+        options: bounds and deadlines; see `PushOptions`.
+
+    Attributes:
+        metrics: `PushMetrics`.
+        record: the export that the deltas go to.
+
+    Raises:
+        LogInUseError: another process writes to the log directory.
+        FormatError: `export_record` is not an export.
+
+    Example:
+    ```python
+    record = export_saved_model(model, "/models/ranker")
+    with DeltaPusher(
+        model, "localhost:8500", "ranker", "/var/log/deltas", record,
+        export_fn=lambda: export_saved_model(model, "/models/ranker"),
+    ) as pusher:
+        pusher.start()
+        model.fit(stream)
+    ```
+    """
+
+    def __init__(
+        self,
+        source,
+        address: str,
+        model_name: str,
+        log_directory: str | os.PathLike,
+        export_record: ExportRecord | str | os.PathLike,
+        export_fn: Callable[[], ExportRecord | str] | None = None,
+        interval_seconds: float = 0.1,
+        options: PushOptions | None = None,
+    ):
+        if interval_seconds < 0:
+            raise ValueError(
+                "`interval_seconds` must not be negative. Received: "
+                f"interval_seconds={interval_seconds}."
+            )
+        self._interval_seconds = interval_seconds
+        self._options = options or PushOptions()
+        self._trainer = trainer_state.TrainerState.of(source)
+        self._export_fn = export_fn
+        self.record = _record_of(export_record)
+        self.metrics = self._options.metrics or PushMetrics()
+        self._trainer.start_deltas()
+        self._log = DeltaLog(
+            log_directory,
+            self.record.export_id,
+            self._options.log_max_bytes,
+            self._options.log_max_age_seconds,
+        )
+        self._client = PredictionClient(
+            address,
+            self._options.timeout_seconds,
+            self._options.max_attempts,
+        )
+        self._delivery: Delivery | None = None
+        self._model_name = model_name
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._closed = False
+        self._flush_at_end = True
+        self._dense_digest = b""
+        self._fresh: dict[tuple[int, int], delta_lib.DeltaChunk] = {}
+        self._oldest_cut: float | None = None
+        self._verified_at = 0.0
+        self._vain_resyncs = 0
+        self._num_dropped_before = 0
+
+    def push(self) -> PushStats:
+        """Runs one round: cut, log, send.
+
+        Returns:
+            What happened; `delivered` is False when the server is out of reach
+            or has not loaded the export yet. That is no error: the next round
+            goes on.
+
+        Raises:
+            DeliveryError: the server refuses, or a resync is needed and there
+                is no `export_fn`.
+        """
+        return self._push(verify=False)
+
+    def flush(self, timeout_seconds: float | None = None) -> None:
+        """Returns when the server holds everything that changed before.
+
+        Args:
+            timeout_seconds: how long to wait for the server; None takes
+                `flush_timeout_seconds` of the options.
+
+        Raises:
+            DeliveryError: see `push`; or the server did not take it in time.
+        """
+        if timeout_seconds is None:
+            timeout_seconds = self._options.flush_timeout_seconds
+        deadline = time.monotonic() + timeout_seconds
+        backoff = _FIRST_BACKOFF_SECONDS
+        while True:
+            stats = self._push(verify=True)
+            if stats.delivered:
+                return
+            if time.monotonic() + backoff > deadline:
+                raise DeliveryError(
+                    f"{stats.waiting} chunks for {self._model_name!r} at "
+                    f"{self._client.address} were not acknowledged within "
+                    f"{timeout_seconds:.0f} s. Last problem: {stats.problem}"
+                )
+            time.sleep(backoff)
+            backoff = min(2 * backoff, self._options.max_backoff_seconds)
+
+    def start(self) -> None:
+        """Pushes on a thread of its own until `close`.
+
+        Raises:
+            RuntimeError: started or closed before.
+        """
+        if self._thread is not None or self._closed:
+            raise RuntimeError(
+                "A DeltaPusher starts once. Make a new one to start again."
+            )
+        self._thread = threading.Thread(
+            target=self._run, name="delta pusher", daemon=True
+        )
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises what stopped the thread, if anything did.
+
+        Raises:
+            DeliveryError: the thread stopped; its error is the cause.
+        """
+        if self._error is not None:
+            raise DeliveryError(
+                f"Pushing deltas to {self._model_name!r} at "
+                f"{self._client.address} stopped: {self._error}"
+            ) from self._error
+
+    def close(self, flush: bool = True) -> None:
+        """Pushes the last delta, joins the thread, frees log and connection.
+
+        Args:
+            flush: False leaves out the last push.
+
+        Raises:
+            DeliveryError: the thread had stopped, or the last delta could not
+                be delivered; everything is freed all the same.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._flush_at_end = flush
+        self._stopping.set()
+        try:
+            if self._thread is not None:
+                self._thread.join()
+            elif flush:
+                self.flush()
+            self.check()
+        finally:
+            self._client.close()
+            self._log.close()
+
+    def __enter__(self) -> DeltaPusher:
+        """Returns the pusher itself."""
+        return self
+
+    def __exit__(self, error_type, *_) -> None:
+        """Closes; after an error without the last push."""
+        self.close(flush=error_type is None)
+
+    def _run(self) -> None:
+        try:
+            backoff = _FIRST_BACKOFF_SECONDS
+            while not self._stopping.is_set():
+                started = time.monotonic()
+                if self.push().delivered:
+                    backoff = _FIRST_BACKOFF_SECONDS
+                    spent = time.monotonic() - started
+                    pause = max(0.0, self._interval_seconds - spent)
+                else:
+                    pause = backoff
+                    backoff = min(
+                        2 * backoff, self._options.max_backoff_seconds
+                    )
+                self._stopping.wait(pause)
+            # Here and not in close(): this thread is in no strategy scope.
+            if self._flush_at_end:
+                self.flush()
+        except BaseException as error:
+            _logger.exception("The delta pusher stopped")
+            self._error = error
+
+    def _push(self, verify: bool) -> PushStats:
+        with self._lock:
+            try:
+                return self._round(verify)
+            except ResyncNeededError as error:
+                self._resync(error)
+            # What changed since the export; the server may still load it.
+            try:
+                return self._round(verify)
+            except ResyncNeededError as error:
+                return self._stats([], str(error))
+
+    def _round(self, verify: bool) -> PushStats:
+        if self._delivery is None:
+            self._delivery = Delivery(
+                self._client,
+                self._model_name,
+                self._log,
+                self.record,
+                self.metrics,
+            )
+        try:
+            chunks = self._cut_and_log()
+        except OSError as error:
+            # Nothing was acknowledged to the tables: the next cut has it all.
+            self.metrics.count("failed_writes")
+            _logger.error("The delta log cannot be written: %s", error)
+            return self._stats([], f"the delta log cannot be written: {error}")
+        now = time.monotonic()
+        if now - self._verified_at >= self._options.verify_seconds:
+            verify = True
+        delivered = self._delivery.deliver(self._fresh, verify)
+        self._fresh = {}
+        now = time.monotonic()
+        if delivered:
+            self._vain_resyncs = 0
+            if verify or chunks:
+                self._verified_at = now
+        if self._oldest_cut is not None:
+            self.metrics.set_lag(now - self._oldest_cut)
+            if delivered:
+                self._oldest_cut = None
+        return self._stats(chunks, self._delivery.problem)
+
+    def _stats(self, chunks, problem: str) -> PushStats:
+        waiting = self._delivery.num_waiting if self._delivery else 0
+        return PushStats(
+            rows=sum(c.num_ids - c.num_tombstones for c in chunks),
+            tombstones=sum(c.num_tombstones for c in chunks),
+            chunks=len(chunks),
+            bytes=sum(c.num_bytes for c in chunks),
+            waiting=waiting,
+            delivered=not problem and not waiting,
+            problem=problem,
+            version=self.record.version,
+        )
+
+    def _cut_and_log(self) -> list[delta_lib.DeltaChunk]:
+        """Cuts every stream; returns what is durable now and was not before."""
+        self._check_num_shards()
+        cut_at = time.monotonic()
+        streams = self._delivery.streams
+        chunks, new_cuts = [], {}
+        for stream in streams[:-1]:
+            delta = self._take(stream)
+            pieces = list(
+                trainer_state.split_delta(
+                    delta,
+                    [table["name"] for table in self.record.tables],
+                    self._options.chunk_rows,
+                )
+            )
+            chunks += [
+                self._chunk(
+                    stream,
+                    stream.last_logged + 1 + i,
+                    (stream.acked_cut, delta.to_cut),
+                    tables=tables,
+                )
+                for i, tables in enumerate(pieces)
+            ]
+            # An empty delta leaves the cut: the deltas of a stream join up.
+            if pieces:
+                new_cuts[stream.index] = delta.to_cut
+        dense, digest = self._dense_chunk(streams[-1])
+        chunks += dense
+        if not chunks:
+            return []
+        self._log.append(chunks)
+        for chunk in chunks:
+            streams[chunk.shard].last_logged = chunk.sequence
+            self._fresh[chunk.shard, chunk.sequence] = chunk
+        for index, cut in new_cuts.items():
+            streams[index].acked_cut = cut
+        self._dense_digest = digest
+        if self._oldest_cut is None:
+            self._oldest_cut = cut_at
+        self.metrics.count("deltas", len(new_cuts) + len(dense))
+        dropped = self._log.num_dropped - self._num_dropped_before
+        self._num_dropped_before = self._log.num_dropped
+        self.metrics.count("dropped_chunks", dropped)
+        return chunks
+
+    def _dense_chunk(self, stream) -> tuple[list[delta_lib.DeltaChunk], bytes]:
+        dense = self._trainer.dense_bytes(self.record)
+        digest = hashlib.blake2b(dense).digest()
+        if not dense or digest == self._dense_digest:
+            return [], self._dense_digest
+        sequence = stream.last_logged + 1
+        # The state is whole each time, so a cut is simply a count.
+        cuts = (sequence - 1, sequence)
+        return [self._chunk(stream, sequence, cuts, dense=dense)], digest
+
+    def _chunk(self, stream, sequence: int, cuts, **content):
+        from_cut, to_cut = cuts
+        return delta_lib.DeltaChunk(
+            export_id=self.record.export_id,
+            generation=stream.generation,
+            shard=stream.index,
+            num_shards=self.record.num_shards,
+            from_cut=from_cut,
+            to_cut=to_cut,
+            sequence=sequence,
+            **content,
+        )
+
+    def _check_num_shards(self) -> None:
+        if self._trainer.num_shards != self.record.num_shards:
+            raise ResyncNeededError(
+                f"the trainer has {self._trainer.num_shards} shards, the "
+                f"export {self.record.num_shards}"
+            )
+
+    def _take(self, stream):
+        try:
+            delta = self._trainer.take_delta(stream.index, stream.acked_cut)
+        except tf.errors.OutOfRangeError as error:
+            # Another pusher took deltas since, or the shard is a new one.
+            raise ResyncNeededError(error.message) from error
+        if delta.generation != stream.generation:
+            raise ResyncNeededError(
+                f"shard {stream.index} has generation {delta.generation}, the "
+                f"export {stream.generation}: the shard was restored or "
+                "restarted after the export was written"
+            )
+        return delta
+
+    def _resync(self, reason: ResyncNeededError) -> None:
+        """Writes a new export and goes on with it at sequence 1."""
+        if self._export_fn is None:
+            raise DeliveryError(
+                f"Deltas to {self._model_name!r} cannot go on: {reason}. "
+                "Expected `export_fn`, which writes a new export to go on "
+                "with. Pass one, or export and make a new DeltaPusher."
+            ) from reason
+        if self._vain_resyncs >= _MAX_VAIN_RESYNCS:
+            raise DeliveryError(
+                f"{self._vain_resyncs} new exports for {self._model_name!r} "
+                f"were of no use: {reason}. Check that the server reads the "
+                "directory that `export_fn` writes to, and that nothing else "
+                "pushes to it."
+            ) from reason
+        self._vain_resyncs += 1
+        _logger.warning(
+            "Deltas to %r cannot go on, a new export is written: %s",
+            self._model_name,
+            reason,
+        )
+        record = _record_of(self._export_fn())
+        if record.export_id == self.record.export_id:
+            raise DeliveryError(
+                "`export_fn` must write a new export. It returned export "
+                f"{record.export_id} again."
+            )
+        self.record = record
+        self.metrics.count("resyncs")
+        self._log.start(record.export_id)
+        self._num_dropped_before = self._log.num_dropped
+        self._delivery = None
+        self._fresh = {}
+        self._dense_digest = b""
+        self._oldest_cut = None
+
+
+def _record_of(record) -> ExportRecord:
+    if isinstance(record, ExportRecord):
+        return record
+    return ExportRecord.load(record)

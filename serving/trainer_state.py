@@ -1,0 +1,129 @@
+"""The side of the trainer that deltas are cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf.serving import delta as delta_lib
+from monolith_tf.serving.export_record import ExportRecord
+
+
+class TrainerState:
+    """A table set and the dense variables beside it.
+
+    Args:
+        table_set: gives `num_shards`, `start_deltas()` and
+            `take_delta(shard, acked_cut)`.
+        dense_variables: variables in the order of the export's manifest.
+    """
+
+    def __init__(self, table_set, dense_variables: Sequence):
+        self._table_set = table_set
+        self._dense_variables = list(dense_variables)
+
+    @classmethod
+    def of(cls, source) -> TrainerState:
+        """Takes a model, or a pair (table set, dense variables).
+
+        Raises:
+            TypeError: neither.
+            ValueError: the model has no tables, or tables of several sets.
+        """
+        if isinstance(source, TrainerState):
+            return source
+        if isinstance(source, tuple) and len(source) == 2:
+            return cls(*source)
+        if not hasattr(source, "variables"):
+            raise TypeError(
+                "Deltas are cut from a Keras model or from a pair (table "
+                f"set, dense variables). Received: {type(source).__name__}."
+            )
+        # Here, so that a pusher of a table set needs no model.
+        from monolith_tf import table_set as table_set_lib
+        from monolith_tf.serving.graph import model_trace
+
+        tables = table_set_lib.tables_of(source)
+        if not tables:
+            raise ValueError(
+                f"Model {getattr(source, 'name', source)!r} has no tables, so "
+                "there are no deltas. Expected a model that reads ids through "
+                "mt.layers.EmbeddingCollection or DynamicEmbedding."
+            )
+        return cls(tables[0].table_set, model_trace.dense_variables(source))
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of the table set now."""
+        return self._table_set.num_shards
+
+    def start_deltas(self) -> None:
+        """Turns the logging of changed ids on."""
+        self._table_set.start_deltas()
+
+    def take_delta(self, shard: int, acked_cut: int):
+        """Returns what changed in a shard after `acked_cut`."""
+        return self._table_set.take_delta(shard, acked_cut)
+
+    def dense_bytes(self, record: ExportRecord) -> bytes:
+        """Returns the little-endian bytes of all dense variables, in order.
+
+        Each variable is read whole; between two variables a training step may
+        happen.
+
+        Raises:
+            ValueError: the variables are not those of the export.
+        """
+        values = [
+            tf.convert_to_tensor(variable).numpy()
+            for variable in self._dense_variables
+        ]
+        expected = [(d["dtype"], tuple(d["shape"])) for d in record.dense]
+        found = [(v.dtype.name, v.shape) for v in values]
+        if found != expected:
+            raise ValueError(
+                f"The export has dense variables {expected}. The trainer has: "
+                f"{found}. Write a new export."
+            )
+        return b"".join(value.tobytes() for value in values)
+
+
+def split_delta(
+    delta, names: Collection[str], chunk_rows: int
+) -> Iterator[tuple[delta_lib.TableChunk, ...]]:
+    """Yields the tables of a shard's delta in pieces of few rows.
+
+    Args:
+        delta: what `take_delta` returned.
+        names: tables that the export has; others in the set are left out.
+        chunk_rows: most ids in a piece, over all its tables.
+
+    Yields:
+        A tuple of `TableChunk`, never empty; nothing for an empty delta.
+    """
+    piece, room = [], chunk_rows
+    for name in sorted(delta.tables.keys() & set(names)):
+        table = delta.tables[name]
+        start, num_ids = 0, len(table.ids)
+        while start < num_ids:
+            end = min(num_ids, start + room)
+            live = np.asarray(table.exists[start:end], np.bool_)
+            piece.append(
+                delta_lib.TableChunk(
+                    name=name,
+                    ids=np.asarray(table.ids[start:end], np.int64),
+                    live=live,
+                    rows=np.asarray(table.rows[start:end], np.float32)[live],
+                )
+            )
+            room -= end - start
+            start = end
+            if room == 0:
+                yield tuple(piece)
+                piece, room = [], chunk_rows
+    if piece:
+        yield tuple(piece)
