@@ -18,7 +18,7 @@ def modules():
         found += [
             module.name
             for module in pkgutil.walk_packages(path, package + ".")
-            if not module.name.endswith("__main__")
+            if not module.name.endswith(("__main__", "._monolith_ops"))
         ]
     return sorted(set(found))
 
