@@ -15,12 +15,10 @@ from monolith_tf import errors
 from monolith_tf import ids
 from monolith_tf import initializers
 from monolith_tf import layers
-
 from monolith_tf import optimizers
 from monolith_tf.config import TableConfig
 from monolith_tf.errors import MonolithError
 from monolith_tf.feature import Feature
-
 from monolith_tf.table import Table
 from monolith_tf.table_set import TableSet
 

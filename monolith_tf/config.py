@@ -19,8 +19,8 @@ class TableConfig:
     model holds at most one table of a name.
 
     Args:
-        name: Non-empty text. Initial rows, checkpoints, exports and deltas go by
-            it.
+        name: Non-empty text. Initial rows, checkpoints, exports and deltas go
+        by it.
         dim: Length of a row, 1 to 65,536 floats.
         optimizer: One of `mt.optimizers.SGD`, `Adagrad`, `Adam`; the table's
             own, whatever optimizer the model is compiled with.
@@ -33,7 +33,6 @@ class TableConfig:
         ValueError: An argument has a value out of range.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> config = mt.TableConfig(
     ...     name="movie", dim=16,
@@ -74,8 +73,8 @@ class TableConfig:
         object.__setattr__(self, "dim", _integer(self, "dim"))
         if not 1 <= self.dim <= 65536:
             raise ValueError(
-                f"dim of table {self.name!r} must be from 1 to 65536. Received: "
-                f"dim={self.dim}."
+                f"dim of table {self.name!r} must be from 1 to 65536. "
+                f"Received: dim={self.dim}."
             )
         if not isinstance(self.optimizer, row_optimizers.RowOptimizer):
             raise TypeError(

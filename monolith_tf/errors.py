@@ -6,8 +6,12 @@ says what was found, what was expected and how to go on.
 """
 
 
-class MonolithError(RuntimeError):
-    """Base of the errors that this library raises at run time."""
+class MonolithError(Exception):
+    """Base of the errors that this library raises at run time.
+
+    A plain `Exception`, because AutoGraph passes on the type of an error only
+    where it can be made of a message alone.
+    """
 
 
 class CheckpointError(MonolithError):

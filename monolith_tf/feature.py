@@ -31,7 +31,6 @@ class Feature:
         ValueError: An argument has a value out of range.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> feature = mt.Feature("genres", mt.TableConfig("genre", dim=4),
     ...                      combiner="mean", padding_id=0)
@@ -51,8 +50,8 @@ class Feature:
             )
         if not isinstance(self.table, (TableConfig, Table)):
             raise TypeError(
-                f"Feature {self.name!r} needs an mt.TableConfig or an mt.Table. "
-                f"Received: {self.table!r}."
+                f"Feature {self.name!r} needs an mt.TableConfig or an "
+                f"mt.Table. Received: {self.table!r}."
             )
         if self.combiner not in COMBINERS:
             raise ValueError(
@@ -64,8 +63,8 @@ class Feature:
                 padding_id = operator.index(self.padding_id)
             except TypeError:
                 raise TypeError(
-                    f"padding_id of feature {self.name!r} must be an integer or "
-                    f"None. Received: padding_id={self.padding_id!r}."
+                    f"padding_id of feature {self.name!r} must be an integer "
+                    f"or None. Received: padding_id={self.padding_id!r}."
                 ) from None
             if not -(1 << 63) <= padding_id < 1 << 63:
                 raise ValueError(

@@ -29,7 +29,6 @@ def from_strings(strings) -> tf.Tensor | tf.RaggedTensor | tf.SparseTensor:
         TypeError: The values are not strings.
 
     Example:
-
     >>> from_strings(tf.constant(["a", "movie"])).numpy()
     array([-5528939962900187677,  6863965781205323345])
     """
@@ -70,7 +69,6 @@ def pack(feature_number: int, ids):
         tf.errors.InvalidArgumentError: An id does not fit.
 
     Example:
-
     >>> pack(2, tf.constant([5], tf.int64)).numpy()
     array([562949953421317])
     """

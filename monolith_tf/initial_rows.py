@@ -43,7 +43,6 @@ def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
         float32 `[n, dim]`.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> config = mt.TableConfig("movie", dim=2,
     ...                         initializer=mt.initializers.Constant(0.5))

@@ -34,7 +34,6 @@ class Zeros(Initializer):
     """Rows of zeros.
 
     Example:
-
     >>> Zeros().parameters
     ()
     """
@@ -50,7 +49,6 @@ class Constant(Initializer):
         value: Finite float.
 
     Example:
-
     >>> Constant(0.5).parameters
     (0.5,)
     """
@@ -72,7 +70,6 @@ class RandomUniform(Initializer):
         maxval: Finite float above `minval`.
 
     Example:
-
     >>> RandomUniform(-0.05, 0.05).parameters
     (-0.05, 0.05)
     """
@@ -96,15 +93,14 @@ class TruncatedNormal(Initializer):
     """Elements from a normal distribution cut at two standard deviations.
 
     The quantile function is a rational approximation (docs/formats.md) with an
-    absolute error below 1e-7 standard deviations, so that every machine computes
-    the same bits.
+    absolute error below 1e-7 standard deviations, so that every machine
+    computes the same bits.
 
     Args:
         mean: Finite float.
         stddev: Finite float above 0, of the distribution before it is cut.
 
     Example:
-
     >>> TruncatedNormal(stddev=0.01).parameters
     (0.0, 0.01)
     """
@@ -144,8 +140,8 @@ def _check_finite(name: str, **numbers: float) -> None:
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(
-                f"{name} needs a number for {key}. Received: {value!r} (of type "
-                f"{type(value).__name__})."
+                f"{name} needs a number for {key}. Received: {value!r} (of "
+                f"type {type(value).__name__})."
             )
         if not math.isfinite(value):
             raise ValueError(

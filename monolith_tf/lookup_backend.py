@@ -13,8 +13,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
-_backend: contextvars.ContextVar[LookupBackend | None] = (
-    contextvars.ContextVar("monolith_tf_lookup_backend", default=None)
+_backend: contextvars.ContextVar[LookupBackend | None] = contextvars.ContextVar(
+    "monolith_tf_lookup_backend", default=None
 )
 
 

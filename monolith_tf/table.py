@@ -35,7 +35,6 @@ class Table(trackable.Trackable):
         ValueError: The current table set has another table of that name.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> table = mt.Table(mt.TableConfig(
     ...     "movie", dim=2, optimizer=mt.optimizers.SGD(0.5),
@@ -369,9 +368,9 @@ class Table(trackable.Trackable):
         expected = tf.TensorShape([ids.shape[0], self.dim])
         if not rows.shape.is_compatible_with(expected):
             raise ValueError(
-                f"Table {self.name!r} needs {what} of shape [n, {self.dim}] for "
-                f"ids [n]. Received: {what} of shape {tuple(rows.shape)} for "
-                f"ids of shape {tuple(ids.shape)}."
+                f"Table {self.name!r} needs {what} of shape [n, {self.dim}] "
+                f"for ids [n]. Received: {what} of shape {tuple(rows.shape)} "
+                f"for ids of shape {tuple(ids.shape)}."
             )
         return rows
 

@@ -1,9 +1,10 @@
 """A table's part of a checkpoint: tensors keyed by fixed groups of partitions.
 
 The keys do not depend on the number of servers, so what N servers saved
-restores on M (docs/formats.md). Per group there is `keys-<group>` int64 `[n, 2]`
-(id, seconds of the last update) and `rows-<group>` float32 `[n, row_width]`;
-`layout` says what the rows are, `counts` int64 `[64]` how many each group has.
+restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
+`[n, 2]` (id, seconds of the last update), and `rows-<group>`, float32
+`[n, row_width]`; `layout` says what the rows are, `counts`, int64 `[64]`, how
+many each group has, `step` how often `Table.apply_gradients` was called.
 """
 
 from __future__ import annotations

@@ -82,7 +82,6 @@ class TableSet:
             ParameterServerStrategy; or the strategy has several replicas.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> with mt.TableSet(num_shards=2):
     ...     table = mt.Table(mt.TableConfig("user", dim=4))
@@ -100,10 +99,9 @@ class TableSet:
                     "a parameter server: leave num_shards out. Received: "
                     f"num_shards={num_shards}."
                 )
-            cluster = strategy.cluster_resolver.cluster_spec()
             self.devices = tuple(
                 f"/job:ps/replica:0/task:{task}/device:CPU:0"
-                for task in range(cluster.num_tasks("ps"))
+                for task in range(strategy.extended._num_ps)
             )
         else:
             num_shards = 1 if num_shards is None else num_shards
@@ -219,7 +217,9 @@ class TableSet:
             from_cut=int(taken.from_cut),
             to_cut=int(taken.to_cut),
             tables={
-                table.name: TableDelta(ids.numpy(), exists.numpy(), rows.numpy())
+                table.name: TableDelta(
+                    ids.numpy(), exists.numpy(), rows.numpy()
+                )
                 for table, ids, exists, rows in zip(
                     tables, taken.ids, taken.exists, taken.rows, strict=True
                 )
@@ -280,8 +280,8 @@ def two_configs_message(first: TableConfig, second: TableConfig) -> str:
     """Says that a name stands for two tables, and what to do."""
     return (
         f"Two tables are named {first.name!r}: {first} and {second}. A model "
-        "holds at most one table of a name: pass the same TableConfig object (or "
-        "the same mt.Table) wherever the table is used, or rename one."
+        "holds at most one table of a name: pass the same TableConfig object "
+        "(or the same mt.Table) wherever the table is used, or rename one."
     )
 
 
@@ -314,8 +314,8 @@ def tables_of(model) -> list[Table]:
     if len({id(table.table_set) for table in found.values()}) > 1:
         raise ValueError(
             "The model's tables lie in different table sets, because it was "
-            "built while another model with tables of the same names was alive: "
-            f"{sorted(found)}. Build each model in a set of its own: "
+            "built while another model with tables of the same names was "
+            f"alive: {sorted(found)}. Build each model in a set of its own: "
             "`with mt.TableSet(): model = build()`."
         )
     return [table for _, table in sorted(found.items())]
@@ -340,8 +340,8 @@ def _current_strategy():
     if strategy.num_replicas_in_sync > 1:
         raise ValueError(
             f"Tables can't be used under {type(strategy).__name__} with "
-            f"{strategy.num_replicas_in_sync} replicas: each replica would make "
-            "an optimizer step of its own. Use "
+            f"{strategy.num_replicas_in_sync} replicas: each replica would "
+            "make an optimizer step of its own. Use "
             "tf.distribute.ParameterServerStrategy, or one replica."
         )
     return None

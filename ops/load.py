@@ -50,6 +50,6 @@ def check_build(built_for: str, installed: str) -> None:
     if built_for != installed:
         raise ImportError(
             f"monolith_tf was built for TensorFlow {built_for}, but TensorFlow "
-            f"{installed} is installed; C++ ops run only under the version that "
-            f"they were built for. {_REBUILD}"
+            f"{installed} is installed; C++ ops run only under the version "
+            f"that they were built for. {_REBUILD}"
         )

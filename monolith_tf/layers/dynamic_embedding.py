@@ -37,7 +37,6 @@ class DynamicEmbedding(TableLayer):
         ValueError: A combiner that is none.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> layer = mt.layers.DynamicEmbedding(mt.TableConfig("movie", dim=16))
     >>> layer(tf.constant([[5, -1, 2**40]], tf.int64)).shape

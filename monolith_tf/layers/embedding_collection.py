@@ -37,7 +37,6 @@ class EmbeddingCollection(TableLayer):
             configs, or inputs that do not match the features.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> layer = mt.layers.EmbeddingCollection([
     ...     mt.Feature("movie_id", mt.TableConfig("movie", dim=16)),
@@ -126,8 +125,8 @@ class EmbeddingCollection(TableLayer):
         expected = sorted(feature.name for feature in self._feature_list)
         if not isinstance(inputs, dict):
             raise TypeError(
-                f"Layer {self.name!r} needs a dict of feature name to ids, with "
-                f"the keys {expected}. Received: {type(inputs).__name__}."
+                f"Layer {self.name!r} needs a dict of feature name to ids, "
+                f"with the keys {expected}. Received: {type(inputs).__name__}."
             )
         if sorted(inputs) != expected:
             raise ValueError(

@@ -79,8 +79,8 @@ class RowOptimizer:
         elif hasattr(rate, "get_config"):
             import tf_keras
 
-            config["learning_rate"] = (
-                tf_keras.optimizers.schedules.serialize(rate)
+            config["learning_rate"] = tf_keras.optimizers.schedules.serialize(
+                rate
             )
         elif callable(rate):
             raise ValueError(
@@ -99,7 +99,6 @@ class SGD(RowOptimizer):
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
 
     Example:
-
     >>> SGD(learning_rate=0.5).slot_names
     ()
     """
@@ -121,7 +120,6 @@ class Adagrad(RowOptimizer):
         epsilon: Float >= 0.
 
     Example:
-
     >>> Adagrad(learning_rate=0.05).slot_names
     ('accumulator',)
     """
@@ -158,7 +156,6 @@ class Adam(RowOptimizer):
         epsilon: Float > 0.
 
     Example:
-
     >>> Adam().slot_names
     ('momentum', 'velocity')
     """

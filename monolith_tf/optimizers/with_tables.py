@@ -36,7 +36,6 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
         TypeError: It is not a tf_keras optimizer.
 
     Example:
-
     >>> import monolith_tf as mt
     >>> optimizer = mt.optimizers.with_tables("adam")
     >>> type(optimizer).__name__
@@ -58,9 +57,9 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
         return optimizer
     if isinstance(optimizer, tf_keras.optimizers.legacy.Optimizer):
         raise TypeError(
-            "with_tables takes the optimizers of tf_keras.optimizers, not those "
-            f"of tf_keras.optimizers.legacy. Received: {optimizer!r}. Use "
-            f"tf_keras.optimizers.{type(optimizer).__name__}."
+            "with_tables takes the optimizers of tf_keras.optimizers, not "
+            f"those of tf_keras.optimizers.legacy. Received: {optimizer!r}. "
+            f"Use tf_keras.optimizers.{type(optimizer).__name__}."
         )
     if not isinstance(optimizer, tf_keras.optimizers.Optimizer):
         raise TypeError(
@@ -88,7 +87,6 @@ def sum_gradients(gradients: Sequence):
         A gradient of the same kind, or None if all are None.
 
     Example:
-
     >>> first = tf.IndexedSlices([[1.0]], tf.constant([7], tf.int64))
     >>> second = tf.IndexedSlices([[2.0]], tf.constant([8], tf.int64))
     >>> sum_gradients([first, second]).indices.numpy()
@@ -113,6 +111,7 @@ class _WithTables:
         """Makes slots for the dense variables only."""
         super().build(_dense(var_list))
 
+    @tf.autograph.experimental.do_not_convert
     def apply_gradients(self, grads_and_vars, *args, **kwargs):
         """Updates tables and dense variables from clipped gradients."""
         grads_and_vars = list(grads_and_vars)
@@ -189,8 +188,8 @@ def _check_slices(gradient, variable: TableVariable) -> None:
     raise TypeError(
         f"The gradient of table {variable.table.name!r} must be a "
         "tf.IndexedSlices, as a tf.GradientTape gives it. Received: "
-        f"{gradient!r}. Made dense it has no rows left. To accumulate gradients "
-        "over batches use mt.optimizers.sum_gradients."
+        f"{gradient!r}. Made dense it has no rows left. To accumulate "
+        "gradients over batches use mt.optimizers.sum_gradients."
     )
 
 
@@ -198,7 +197,9 @@ def _class_with_tables(base: type) -> type:
     """Returns the class that extends a Keras optimizer class; one a base."""
     if base not in _classes:
         made = type(base.__name__ + _SUFFIX, (_WithTables, base), {})
-        made.__doc__ = f"{base.__name__} that sends gradients of rows to tables."
+        made.__doc__ = (
+            f"{base.__name__} that sends gradients of rows to tables."
+        )
         made.__module__ = __name__
         _classes[base] = tf_keras.saving.register_keras_serializable(
             package=_PACKAGE
