@@ -1,0 +1,77 @@
+"""Ends a wait of the main thread when a child process dies."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable
+
+from monolith_tf.estimators.child_process import ChildProcess
+from monolith_tf.estimators.child_process import ProcessError
+
+_LOOK_SECONDS = 0.2
+
+
+class DeathWatch:
+    """A block that raises `ProcessError` as soon as a child process dies.
+
+    Training waits for lost workers to come back, for ever if need be. Inside
+    the block a thread looks after the children; when one has died it
+    interrupts the main thread as Ctrl-C does, and the block raises what
+    `ChildProcess.check` says instead of `KeyboardInterrupt`.
+
+    Args:
+      children: Processes that are to live as long as the block.
+
+    Raises:
+      RuntimeError: On entering outside the main thread.
+
+    Example:
+    >>> with estimators.LocalCluster() as cluster:
+    ...     with estimators.DeathWatch(cluster.children):
+    ...         model.fit(dataset, steps_per_epoch=100)
+    """
+
+    def __init__(self, children: Iterable[ChildProcess]):
+        """Remembers the children; entering the block starts the thread."""
+        self._children = tuple(children)
+        self._stop = threading.Event()
+        self._failure: ProcessError | None = None
+        self._thread = threading.Thread(
+            target=self._look, name="death watch", daemon=True
+        )
+
+    def __enter__(self) -> DeathWatch:
+        """Starts looking."""
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(
+                "DeathWatch interrupts the main thread, so enter it there. "
+                f"Received: thread {threading.current_thread().name!r}."
+            )
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        """Stops looking; raises the death that ended the block."""
+        try:
+            self._stop.set()
+            self._thread.join()
+        except KeyboardInterrupt:
+            if self._failure is None:
+                raise
+        # An error of the block may be what the death has caused; it stays as
+        # the context of this one.
+        if self._failure is not None:
+            raise self._failure
+
+    def _look(self) -> None:
+        while not self._stop.wait(_LOOK_SECONDS):
+            try:
+                for child in self._children:
+                    child.check()
+            except ProcessError as failure:
+                self._failure = failure
+                signal.pthread_kill(
+                    threading.main_thread().ident, signal.SIGINT
+                )
+                return

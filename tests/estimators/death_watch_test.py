@@ -1,0 +1,60 @@
+"""Tests of the watch over child processes."""
+
+import os
+import signal
+import sys
+import threading
+
+import pytest
+
+from monolith_tf import estimators
+
+DEADLINE_SECONDS = 60.0
+FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
+
+
+def test_a_death_ends_a_wait_and_is_reported(tmp_path):
+    with estimators.ChildProcess("worker 3", FOREVER, tmp_path / "log") as it:
+        with pytest.raises(
+            estimators.ProcessError, match="worker 3 .* was killed by SIGKILL"
+        ):
+            with estimators.DeathWatch([it]):
+                os.kill(it.pid, signal.SIGKILL)
+                threading.Event().wait(DEADLINE_SECONDS)
+                raise AssertionError("the wait was not interrupted")
+
+
+def test_a_block_whose_children_live_ends_as_ever(tmp_path):
+    with estimators.ChildProcess("ps 0", FOREVER, tmp_path / "log") as child:
+        with estimators.DeathWatch([child]):
+            pass
+        with pytest.raises(ValueError, match="own error"):
+            with estimators.DeathWatch([child]):
+                raise ValueError("own error")
+
+
+def test_ctrl_c_stays_ctrl_c(tmp_path):
+    with estimators.ChildProcess("ps 0", FOREVER, tmp_path / "log") as child:
+        with pytest.raises(KeyboardInterrupt):
+            with estimators.DeathWatch([child]):
+                os.kill(os.getpid(), signal.SIGINT)
+                threading.Event().wait(DEADLINE_SECONDS)
+
+
+def test_it_is_refused_outside_the_main_thread():
+    caught = []
+
+    def enter():
+        try:
+            with estimators.DeathWatch([]):
+                pass
+        except RuntimeError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=enter, name="other")
+    thread.start()
+    thread.join()
+    assert caught == [
+        "DeathWatch interrupts the main thread, so enter it there. Received: "
+        "thread 'other'."
+    ]
