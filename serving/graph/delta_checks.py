@@ -259,9 +259,7 @@ def _check_dense(dense, dense_bytes: int, is_dense) -> list[Check]:
         Check(
             tf.equal(tf.size(dense), 1),
             DeltaStatus.MALFORMED,
-            lambda: _text(
-                "dense has ", tf.size(dense), " strings, expected 1"
-            ),
+            lambda: _text("dense has ", tf.size(dense), " strings, expected 1"),
         ),
         Check(
             is_dense | tf.equal(length, 0),

@@ -179,5 +179,3 @@ def _apply_rows(table: ServingTable, ids, live, rows) -> tf.Tensor:
 def _true_after(operations: Sequence[tf.Operation]) -> tf.Tensor:
     with tf.control_dependencies(list(operations)):
         return tf.constant(True)
-
-

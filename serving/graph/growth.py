@@ -60,6 +60,4 @@ def buckets_after_insert(
     too_small = tf.cast(pending, tf.float32) > (
         tf.cast(candidates, tf.float32) * MAX_LOAD_FACTOR
     )
-    return tf.gather(
-        candidates, tf.reduce_sum(tf.cast(too_small, tf.int64))
-    )
+    return tf.gather(candidates, tf.reduce_sum(tf.cast(too_small, tf.int64)))

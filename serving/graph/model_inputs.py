@@ -118,18 +118,33 @@ def _structure_and_names(model, inputs):
 
 
 def _padding_ids(model) -> dict[str, int]:
-    """The padding_id of each feature of the model's layers that has one."""
+    """The padding_id of each input of the model that has one."""
     found = {}
     for layer in model.submodules:
-        for feature in getattr(layer, "features", None) or ():
-            padding_id = getattr(feature, "padding_id", None)
-            if padding_id is None:
-                continue
-            known = found.setdefault(feature.name, padding_id)
+        for name, padding_id in _paddings_of(layer):
+            known = found.setdefault(name, padding_id)
             if known != padding_id:
                 raise ValueError(
-                    f"Feature {feature.name!r} has padding_id {known} in one "
-                    f"layer and {padding_id} in another; a padded request has "
-                    "one. Use the same in both."
+                    f"Feature {name!r} has padding_id {known} in one layer and "
+                    f"{padding_id} in another; a padded request has one. Use "
+                    "the same in both."
                 )
     return found
+
+
+def _paddings_of(layer) -> list[tuple[str, int]]:
+    """Names of inputs and their padding_id, of a layer that reads tables."""
+    if not getattr(layer, "tables", None):
+        return []
+    features = getattr(layer, "features", None)
+    if features is None:
+        # A layer of one feature has no name for it: its inputs have.
+        padding_id = layer.get_config().get("padding_id")
+        named = [
+            (tensor.name, padding_id)
+            for node in layer.inbound_nodes
+            for tensor in node.keras_inputs
+        ]
+    else:
+        named = [(feature.name, feature.padding_id) for feature in features]
+    return [(name, id_) for name, id_ in named if id_ is not None]

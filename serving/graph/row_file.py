@@ -154,9 +154,7 @@ class RowFileWriter:
         return self.files
 
     def _flush(self) -> None:
-        content = encode(
-            np.concatenate(self._ids), np.concatenate(self._rows)
-        )
+        content = encode(np.concatenate(self._ids), np.concatenate(self._rows))
         path = f"{self._prefix}_{len(self.files):05d}.rows"
         with open(path, "wb") as file:
             file.write(content)

@@ -18,7 +18,9 @@ class ServingBackend:
       serving_tables: Their stand-ins, in the same order.
     """
 
-    def __init__(self, tables: Sequence, serving_tables: Sequence[ServingTable]):
+    def __init__(
+        self, tables: Sequence, serving_tables: Sequence[ServingTable]
+    ):
         self._by_name = {
             table.name: (table, serving_table)
             for table, serving_table in zip(tables, serving_tables, strict=True)

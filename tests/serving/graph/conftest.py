@@ -26,9 +26,7 @@ class Replica:
         token = secrets.token_hex(8)
         self.tables = [
             ServingTable(
-                TableConfig(
-                    name, dim, initializer=initializers.Constant(0.5)
-                ),
+                TableConfig(name, dim, initializer=initializers.Constant(0.5)),
                 shared_name=f"{token}_{name}",
                 salt=secrets.randbits(63),
                 num_buckets=num_buckets,

@@ -227,7 +227,9 @@ def test_malformed_contents_are_refused_and_nothing_changed(
     unchanged_replica, damage, message
 ):
     before = state(unchanged_replica)
-    inputs = unchanged_replica.request(rows=[{5: [1, 2], 6: [3, 4]}, {5: [5, 6, 7]}])
+    inputs = unchanged_replica.request(
+        rows=[{5: [1, 2], 6: [3, 4]}, {5: [5, 6, 7]}]
+    )
     damage(inputs)
     outputs = unchanged_replica.send(inputs)
     assert (outputs["status"], outputs["message"]) == (MALFORMED, message)

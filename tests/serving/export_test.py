@@ -1,0 +1,634 @@
+"""A model exported, loaded by stock TensorFlow, and what can't be exported."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import monolith_tf as mt
+from monolith_tf import serving
+from monolith_tf.errors import ExportError
+from monolith_tf.errors import FormatError
+from monolith_tf.serving import export as export_module
+from monolith_tf.serving.export_record import ExportRecord
+from monolith_tf.serving.graph.row_file import RowFileWriter
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def make_config(name="movie", dim=2, **arguments):
+    arguments.setdefault("initializer", mt.initializers.RandomUniform())
+    return mt.TableConfig(
+        name, dim, optimizer=mt.optimizers.Adagrad(0.5), **arguments
+    )
+
+
+def make_model(padding_id=0):
+    """Dense, ragged and sparse features of two tables."""
+    movie, genre = make_config(), make_config("genre", 3)
+    inputs = {
+        "movie_id": tf_keras.Input([], dtype="int64", name="movie_id"),
+        "genres": tf_keras.Input(
+            [None], dtype="int64", ragged=True, name="genres"
+        ),
+        "tags": tf_keras.Input([None], dtype="int64", sparse=True, name="tags"),
+    }
+    with mt.TableSet(num_shards=2):
+        vectors = mt.layers.EmbeddingCollection(
+            [
+                mt.Feature("movie_id", movie),
+                mt.Feature("genres", genre, "mean", padding_id),
+                mt.Feature("tags", genre, "sum", -1),
+            ]
+        )(inputs)
+    x = tf.concat([vectors[name] for name in sorted(vectors)], axis=-1)
+    x = tf_keras.layers.BatchNormalization()(x)
+    score = tf_keras.layers.Dense(1, name="score")(x)
+    model = tf_keras.Model(inputs, score)
+    model.compile(mt.optimizers.with_tables("adam"), "mse")
+    return model
+
+
+def one_table_model(config=None):
+    ids = tf_keras.Input([], dtype="int64", name="movie_id")
+    with mt.TableSet():
+        rows = mt.layers.DynamicEmbedding(config or make_config())(ids)
+    return tf_keras.Model({"movie_id": ids}, {"rows": rows})
+
+
+BATCH = {
+    "movie_id": tf.constant([1, 2, 3], tf.int64),
+    "genres": tf.ragged.constant([[1, 2], [], [3]], dtype=tf.int64),
+    "tags": tf.sparse.from_dense(
+        tf.constant([[5, 0], [6, 7], [0, 0]], tf.int64)
+    ),
+}
+PADDED = {
+    "movie_id": BATCH["movie_id"],
+    "genres": tf.constant([[1, 2, 0], [0, 0, 0], [3, 0, 0]], tf.int64),
+    "tags": tf.constant([[5, -1], [6, 7], [-1, -1]], tf.int64),
+}
+
+
+def train(model, epochs=1):
+    labels = tf.constant([[1.0], [0.0], [1.0]])
+    model.fit(BATCH, labels, batch_size=3, epochs=epochs, verbose=0)
+
+
+def answer(model, batch=BATCH):
+    return model(batch, training=False).numpy()
+
+
+def signature_of(loaded, name="serving_default"):
+    return loaded.signatures[name]
+
+
+def score(loaded, batch=PADDED):
+    return signature_of(loaded)(**batch)["score"].numpy()
+
+
+def status(loaded):
+    outputs = signature_of(loaded, "monolith_status")(
+        query=tf.zeros([1, 1], tf.int64)
+    )
+    return {k: v.numpy().reshape(-1).tolist() for k, v in outputs.items()}
+
+
+def lookup(loaded, ids, table=0):
+    outputs = signature_of(loaded, f"monolith_lookup_{table}")(
+        ids=tf.constant(ids, tf.int64)
+    )
+    return outputs["rows"].numpy(), outputs["live"].numpy().tolist()
+
+
+def send(loaded, record, sequence, shard=0, tables=None, dense=b""):
+    """Applies a delta; `tables` are (ids, exists, rows) by name."""
+    num_shards = record.num_shards
+    generation = [*record.generations, record.export_id][shard]
+    header = [1, record.export_id, generation, shard, num_shards, 0, sequence]
+    inputs = {
+        "header": tf.constant([[*header, sequence]], tf.int64),
+        "dense": tf.constant([dense]),
+    }
+    for index, table in enumerate(record.tables):
+        ids, exists, rows = (tables or {}).get(
+            table["name"], ([], [], np.zeros([0, table["dim"]]))
+        )
+        rows = np.asarray(rows, np.float32)[np.asarray(exists, bool)]
+        inputs[f"ids_{index}"] = tf.constant([ids], tf.int64)
+        inputs[f"live_{index}"] = tf.constant([exists], tf.int64)
+        inputs[f"rows_{index}"] = tf.constant(rows.reshape(1, -1))
+    outputs = signature_of(loaded, "monolith_apply_delta")(**inputs)
+    assert outputs["status"].numpy() == [0], outputs["message"].numpy()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = make_model()
+    train(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    return serving.export_saved_model(
+        trained, tmp_path_factory.mktemp("export")
+    )
+
+
+def test_the_export_answers_as_the_trainer(trained, exported):
+    np.testing.assert_array_equal(
+        score(tf.saved_model.load(exported)), answer(trained)
+    )
+
+
+def test_a_session_answers_as_the_trainer(trained, exported):
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        meta_graph = tf.compat.v1.saved_model.load(
+            session, ["serve"], exported.path
+        )
+        signature = meta_graph.signature_def["serving_default"]
+        scores = session.run(
+            signature.outputs["score"].name,
+            {
+                signature.inputs[name].name: value.numpy()
+                for name, value in PADDED.items()
+            },
+        )
+    np.testing.assert_array_equal(scores, answer(trained))
+
+
+def test_features_travel_as_row_splits(trained, tmp_path):
+    record = serving.export_saved_model(trained, tmp_path, ragged="row_splits")
+    tags = tf.RaggedTensor.from_sparse(BATCH["tags"])
+    request = {
+        "movie_id": BATCH["movie_id"],
+        "genres:values": BATCH["genres"].values,
+        "genres:row_splits": BATCH["genres"].row_splits,
+        "tags:values": tags.values,
+        "tags:row_splits": tags.row_splits,
+    }
+    np.testing.assert_array_equal(
+        score(tf.saved_model.load(record), request), answer(trained)
+    )
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        meta_graph = tf.compat.v1.saved_model.load(
+            session, ["serve"], record.path
+        )
+        signature = meta_graph.signature_def["serving_default"]
+        assert sorted(signature.inputs) == sorted(request)
+
+
+def test_features_travel_as_strings(trained, tmp_path):
+    record = serving.export_saved_model(
+        trained, tmp_path, string_features=["movie_id", "genres"]
+    )
+    batch = {
+        "movie_id": mt.ids.from_strings(["a", "b", ""]),
+        "genres": mt.ids.from_strings(
+            tf.ragged.constant([["x", "y"], [], ["z"]])
+        ),
+        "tags": BATCH["tags"],
+    }
+    request = {
+        "movie_id": tf.constant(["a", "b", ""]),
+        "genres": tf.constant([["x", "y"], ["", ""], ["z", ""]]),
+        "tags": PADDED["tags"],
+    }
+    np.testing.assert_array_equal(
+        score(tf.saved_model.load(record), request), answer(trained, batch)
+    )
+
+
+def test_a_layer_of_one_feature_is_padded_by_its_own_id(tmp_path):
+    ids = tf_keras.Input([None], dtype="int64", ragged=True, name="tags")
+    with mt.TableSet():
+        layer = mt.layers.DynamicEmbedding(make_config(), "sum", padding_id=9)
+    model = tf_keras.Model(ids, layer(ids))
+    record = serving.export_saved_model(model, tmp_path)
+    (output,) = signature_of(tf.saved_model.load(record))(
+        tags=tf.constant([[1, 2, 9], [3, 9, 9]], tf.int64)
+    ).values()
+    expected = model(tf.ragged.constant([[1, 2], [3]], dtype=tf.int64))
+    np.testing.assert_array_equal(output, expected)
+
+
+def test_a_subclassed_model_names_its_outputs(tmp_path):
+    class Model(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            with mt.TableSet():
+                self.rows = mt.layers.DynamicEmbedding(make_config())
+
+        def call(self, features):
+            rows = self.rows(features["user id"])
+            return {"sum": tf.reduce_sum(rows, -1), "rows": rows}
+
+    spec = {"user id": tf.TensorSpec([None], tf.int64)}
+    with pytest.raises(ValueError, match="does not know its inputs"):
+        serving.export_saved_model(Model(), tmp_path)
+    record = serving.export_saved_model(Model(), tmp_path, inputs=spec)
+    outputs = signature_of(tf.saved_model.load(record))(
+        **{"user id": tf.constant([5], tf.int64)}
+    )
+    assert sorted(outputs) == ["rows", "sum"]
+    called = Model()
+    called({"user id": tf.constant([5], tf.int64)})
+    serving.export_saved_model(called, tmp_path)
+
+
+def test_a_vocabulary_of_the_model_goes_with_it(tmp_path):
+    name = tf_keras.Input([], dtype="string", name="name")
+    indices = tf_keras.layers.StringLookup(vocabulary=["a", "b"])(name)
+    with mt.TableSet():
+        rows = mt.layers.DynamicEmbedding(make_config())(indices)
+    model = tf_keras.Model(name, rows)
+    record = serving.export_saved_model(model, tmp_path)
+    (output,) = signature_of(tf.saved_model.load(record))(
+        name=tf.constant(["b", "x"])
+    ).values()
+    np.testing.assert_array_equal(output, model(tf.constant(["b", "x"])))
+
+
+def test_the_record_says_what_the_export_holds(trained, exported):
+    (table_set,) = {t.table_set for t in mt.table_set.tables_of(trained)}
+    loaded = ExportRecord.load(exported)
+    assert loaded == exported
+    assert os.fspath(loaded) == exported.path
+    assert exported.generations == table_set.generations()
+    assert len(exported.cuts) == exported.num_shards == 2
+    assert exported.tables == [
+        {"name": "genre", "dim": 3, "rows": 6, "buckets": 4096},
+        {"name": "movie", "dim": 2, "rows": 3, "buckets": 4096},
+    ]
+    assert exported.dense == [
+        {"name": v.name, "dtype": "float32", "shape": v.shape.as_list()}
+        for v in serving.dense_variables(trained)
+    ]
+    assert len(exported.dense) == 6
+    assert exported.features["genres"] == {
+        "kind": "padded",
+        "inputs": {"genres": {"dtype": "int64", "shape": [None, None]}},
+        "padding": 0,
+    }
+    fields = json.loads(
+        open(f"{exported.path}/assets.extra/monolith_export.json").read()
+    )
+    assert (fields["format"], fields["num_shards"]) == (1, 2)
+    loaded_status = status(tf.saved_model.load(exported))
+    assert loaded_status["export_id"] == [exported.export_id]
+    assert loaded_status["generations"] == [
+        *exported.generations,
+        exported.export_id,
+    ]
+    assert loaded_status["last_sequences"] == [0, 0, 0]
+    assert loaded_status["live_rows"] == [6, 3]
+    assert loaded_status["buckets"] == [4096, 4096]
+
+
+def test_a_directory_that_is_no_export_has_no_record(tmp_path):
+    with pytest.raises(FormatError, match="does not exist, so .* is no export"):
+        ExportRecord.load(tmp_path)
+    (tmp_path / "assets.extra").mkdir()
+    file = tmp_path / "assets.extra" / "monolith_export.json"
+    file.write_text('{"format": 2, "num_shards": 1}')
+    with pytest.raises(FormatError, match="format 2, expected 1"):
+        ExportRecord.load(tmp_path)
+    file.write_text("{")
+    with pytest.raises(FormatError, match="is no export record"):
+        ExportRecord.load(tmp_path)
+
+
+def test_the_export_holds_stock_ops_only(exported):
+    with open(f"{exported.path}/saved_model.pb", "rb") as file:
+        assert not re.search(rb"\bMonolith[A-Z]", file.read())
+
+
+def test_rows_of_several_files_load_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        export_module,
+        "RowFileWriter",
+        functools.partial(RowFileWriter, target_bytes=16 * 7),
+    )
+    model = one_table_model()
+    (table,) = mt.table_set.tables_of(model)
+    ids = np.arange(-50, 50)
+    rows = np.arange(200, dtype=np.float32).reshape(100, 2)
+    table.assign(ids, rows)
+    record = serving.export_saved_model(model, tmp_path)
+    assert len(os.listdir(f"{record.path}/assets")) == 15
+    read, live = lookup(tf.saved_model.load(record), [*ids, 50])
+    np.testing.assert_array_equal(read[:-1], rows)
+    assert live == [1] * 100 + [0]
+
+
+def test_a_damaged_row_file_is_refused_when_loaded(tmp_path):
+    model = one_table_model()
+    (table,) = mt.table_set.tables_of(model)
+    table.assign([1], [[1.0, 2.0]])
+    record = serving.export_saved_model(model, tmp_path)
+    (name,) = os.listdir(f"{record.path}/assets")
+    with open(f"{record.path}/assets/{name}", "r+b") as file:
+        file.seek(40)
+        file.write(b"\x01")
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=f"is damaged.*{name}"
+    ):
+        tf.saved_model.load(record)
+
+
+def test_tables_are_sized_for_the_rows_that_are_expected(tmp_path):
+    model = one_table_model()
+    (table,) = mt.table_set.tables_of(model)
+    table.assign(np.arange(10), np.zeros([10, 2], np.float32))
+    for expected, buckets in [(None, 4096), (1, 16), ({"movie": 40}, 64)]:
+        record = serving.export_saved_model(
+            model, tmp_path, expected_rows=expected
+        )
+        assert record.tables[0]["buckets"] == buckets
+        assert status(tf.saved_model.load(record))["buckets"] == [buckets]
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        mt.initializers.Zeros(),
+        mt.initializers.Constant(0.25),
+        mt.initializers.RandomUniform(-1.0, 3.0),
+        mt.initializers.TruncatedNormal(0.5, 2.0),
+    ],
+    ids=lambda initializer: initializer.kind,
+)
+def test_trainer_and_export_agree_on_all_kinds_of_ids(tmp_path, initializer):
+    model = one_table_model(make_config(dim=3, initializer=initializer))
+    (table,) = mt.table_set.tables_of(model)
+    special = [0, -1, -(2**63), 2**63 - 1]
+    special += [0x6D6F6E6F6C697468, 0x74662D7365727665]
+    seen = np.array([*special[::2], 5], np.int64)
+    table.apply_gradients(seen, np.full([4, 3], 0.5, np.float32))
+    loaded = tf.saved_model.load(serving.export_saved_model(model, tmp_path))
+    ids = tf.constant([*special, 5, 6], tf.int64)
+    outputs = signature_of(loaded)(movie_id=ids)
+    np.testing.assert_array_equal(
+        outputs["rows"].numpy().view(np.uint32),
+        table.lookup(ids).numpy().view(np.uint32),
+    )
+    _, live = lookup(loaded, ids)
+    assert live == [int(id_ in seen) for id_ in ids.numpy()]
+    assert status(loaded)["live_rows"] == [4]
+
+
+def test_deltas_bring_the_export_to_the_trainer_bit_for_bit(tmp_path):
+    model = make_model()
+    train(model)
+    record = serving.export_saved_model(model, tmp_path)
+    tables = mt.table_set.tables_of(model)
+    before = answer(model)
+    train(model, epochs=3)
+    tables[1].remove([2])
+    tables[0].assign([0x6D6F6E6F6C697468, -1], np.ones([2, 3], np.float32))
+    loaded = tf.saved_model.load(record)
+    np.testing.assert_array_equal(score(loaded), before)
+    for shard in range(2):
+        delta = tables[0].table_set.take_delta(shard, record.cuts[shard])
+        changes = {
+            name: (table.ids, table.exists.astype(np.int64), table.rows)
+            for name, table in delta.tables.items()
+        }
+        send(loaded, record, 1, shard, changes)
+    dense = b"".join(v.numpy().tobytes() for v in model.variables[2:])
+    assert len(serving.dense_variables(model)) == len(model.variables) - 2
+    send(loaded, record, 1, 2, dense=dense)
+    np.testing.assert_array_equal(score(loaded), answer(model))
+    assert not np.array_equal(answer(model), before)
+    for index, table in enumerate(tables):
+        for ids, rows in table.export():
+            read, live = lookup(loaded, ids, index)
+            np.testing.assert_array_equal(read, rows)
+            assert all(live)
+    assert status(loaded)["live_rows"] == [t.size() for t in tables]
+    assert status(loaded)["dead_rows"] == [0, 1]
+
+
+def test_export_and_trainer_do_not_change_each_other(tmp_path):
+    model = make_model()
+    train(model)
+    record = serving.export_saved_model(model, tmp_path)
+    loaded = tf.saved_model.load(record)
+    before = score(loaded)
+    train(model, epochs=2)
+    np.testing.assert_array_equal(score(loaded), before)
+    np.testing.assert_array_equal(score(tf.saved_model.load(record)), before)
+    now = answer(model)
+    size = sum(variable.shape.num_elements() for variable in model.variables)
+    send(loaded, record, 1, 2, dense=np.ones(size, np.float32).tobytes())
+    send(loaded, record, 1, 0, {"movie": ([1], [1], [[7.0, 7.0]])})
+    assert not np.array_equal(score(loaded), before)
+    np.testing.assert_array_equal(answer(model), now)
+
+
+def test_copies_in_one_process_share_nothing(trained, exported, tmp_path):
+    other = serving.export_saved_model(trained, tmp_path)
+    assert other.export_id != exported.export_id
+    changed = tf.saved_model.load(exported)
+    same = tf.saved_model.load(exported)
+    version = tf.saved_model.load(other)
+    before = score(changed)
+    send(changed, exported, 1, 0, {"movie": ([1], [1], [[7.0, 7.0]])})
+    assert not np.array_equal(score(changed), before)
+    assert status(changed)["last_sequences"] == [1, 0, 0]
+    for loaded in (same, version, tf.saved_model.load(exported)):
+        np.testing.assert_array_equal(score(loaded), before)
+        assert status(loaded)["last_sequences"] == [0, 0, 0]
+        _, live = lookup(loaded, [1], 1)
+        assert live == [1]
+
+
+def test_versions_follow_each_other(tmp_path):
+    model = one_table_model()
+    (tmp_path / "not-a-version").mkdir()
+    versions = [
+        serving.export_saved_model(model, tmp_path / "a" / "b", version=v)
+        for v in (None, None, 7, None, 3)
+    ]
+    assert [record.version for record in versions] == [1, 2, 7, 8, 3]
+    # Nothing but versions: what was under way is gone or has its name.
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["1", "2", "3", "7", "8"]
+
+
+def test_a_version_is_never_overwritten(exported, trained):
+    directory = os.path.dirname(exported.path)
+    before = sorted(os.listdir(directory))
+    with pytest.raises(
+        FileExistsError, match="Version 1 exists in .* Pass a higher version"
+    ):
+        serving.export_saved_model(trained, directory, version=1)
+    assert sorted(os.listdir(directory)) == before
+
+
+def test_a_version_that_appears_meanwhile_is_not_overwritten(
+    tmp_path, monkeypatch
+):
+    sync = export_module.saved_model_files.sync
+
+    def other_process_is_faster(path):
+        sync(path)
+        (tmp_path / "1" / "assets").mkdir(parents=True)
+
+    monkeypatch.setattr(
+        export_module.saved_model_files, "sync", other_process_is_faster
+    )
+    with pytest.raises(FileExistsError, match="Version 1 exists"):
+        serving.export_saved_model(one_table_model(), tmp_path)
+    assert os.listdir(tmp_path) == ["1"]
+    assert os.listdir(tmp_path / "1") == ["assets"]
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ExportError, match="Can't write an export to .*file"):
+        serving.export_saved_model(one_table_model(), tmp_path / "file" / "x")
+
+
+def test_a_shard_restored_meanwhile_fails_the_export(tmp_path, monkeypatch):
+    model = one_table_model()
+    (table,) = mt.table_set.tables_of(model)
+    answers = iter([[1], [2]])
+    monkeypatch.setattr(
+        type(table.table_set), "generations", lambda self: next(answers)
+    )
+    with pytest.raises(ExportError, match="restored or restarted while"):
+        serving.export_saved_model(model, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_model_without_tables_is_refused(tmp_path):
+    x = tf_keras.Input([2])
+    model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x))
+    with pytest.raises(ValueError, match="has no tables"):
+        serving.export_saved_model(model, tmp_path)
+
+
+def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
+    model = make_model(padding_id=None)
+    with pytest.raises(
+        ValueError, match="'genres' has no padding_id.*ragged=\"row_splits\""
+    ):
+        serving.export_saved_model(model, tmp_path)
+    serving.export_saved_model(model, tmp_path, ragged="row_splits")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"string_features": ["movie"]},
+            r"string_features names \['movie'\], which the model does not take."
+            r" Its inputs are \['genres', 'movie_id', 'tags'\]",
+        ),
+        ({"string_features": "movie_id"}, "must be a list of names"),
+        ({"ragged": "flat"}, 'must be "padded" or "row_splits".*flat'),
+        ({"version": 0}, "version must be from 1 to .* Received: 0"),
+        ({"version": "1"}, "version must be a positive integer.*'1'"),
+        ({"expected_rows": 0}, "must be 1 or more. Received: 0"),
+        (
+            {"expected_rows": {"user": 5}},
+            r"names \['user'\], the tables of the model are \['genre', 'movie'",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(
+    trained, tmp_path, arguments, message
+):
+    with pytest.raises(ValueError, match=message):
+        serving.export_saved_model(trained, tmp_path, **arguments)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_float_feature_can_not_travel_as_strings(tmp_path):
+    ids = tf_keras.Input([], dtype="int64", name="movie_id")
+    age = tf_keras.Input([], name="age")
+    with mt.TableSet():
+        rows = mt.layers.DynamicEmbedding(make_config())(ids)
+    model = tf_keras.Model([ids, age], rows * age[:, None])
+    with pytest.raises(ValueError, match="'age'.*int64.*Received: float32"):
+        serving.export_saved_model(model, tmp_path, string_features=["age"])
+
+
+def test_an_op_of_this_library_is_refused_with_its_layer(tmp_path):
+    with mt.TableSet():
+        layer = mt.layers.DynamicEmbedding(make_config(), name="rows_of_movie")
+
+    class Counting(tf_keras.layers.Layer):
+        def call(self, rows):
+            return rows + tf.cast(layer.table.size(), tf.float32)
+
+    ids = tf_keras.Input([], dtype="int64", name="movie_id")
+    model = tf_keras.Model(ids, Counting(name="counting")(layer(ids)))
+    with pytest.raises(
+        ExportError, match=r"still has the op Monolith\w+ at '.*counting"
+    ):
+        serving.export_saved_model(model, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_variable_that_the_model_does_not_hold_is_refused(tmp_path):
+    hidden = tf.Variable(2.0, name="hidden")
+
+    class Scaling(tf_keras.layers.Layer):
+        def call(self, rows):
+            return rows * hidden
+
+    ids = tf_keras.Input([], dtype="int64", name="movie_id")
+    with mt.TableSet():
+        rows = mt.layers.DynamicEmbedding(make_config())(ids)
+    model = tf_keras.Model(ids, Scaling()(rows))
+    with pytest.raises(ExportError, match="does not hold, variable 'hidden:0'"):
+        serving.export_saved_model(model, tmp_path)
+
+
+def test_a_table_that_no_layer_holds_is_refused(tmp_path):
+    with mt.TableSet():
+        table = mt.Table(make_config("secret"))
+        layer = mt.layers.DynamicEmbedding(make_config())
+
+    class Reading(tf_keras.layers.Layer):
+        def call(self, ids):
+            return table.lookup(ids)
+
+    ids = tf_keras.Input([], dtype="int64", name="movie_id")
+    model = tf_keras.Model(ids, Reading()(ids) + layer(ids))
+    with pytest.raises(ExportError, match="reads table 'secret'.*'movie'"):
+        serving.export_saved_model(model, tmp_path)
+
+
+def test_a_dense_variable_of_strings_is_refused(tmp_path):
+    class Naming(tf_keras.layers.Layer):
+        def build(self, shape):
+            self.label = tf.Variable("name", name="label")
+
+        def call(self, rows):
+            return rows
+
+    ids = tf_keras.Input([], dtype="int64", name="movie_id")
+    with mt.TableSet():
+        rows = mt.layers.DynamicEmbedding(make_config())(ids)
+    model = tf_keras.Model(ids, Naming()(rows))
+    with pytest.raises(ValueError, match="label:0' has dtype string"):
+        serving.export_saved_model(model, tmp_path)
+
+
+def test_an_output_that_is_no_tensor_is_refused(tmp_path):
+    ids = tf_keras.Input([None], dtype="int64", ragged=True, name="tags")
+    with mt.TableSet():
+        layer = mt.layers.DynamicEmbedding(make_config(), padding_id=0)
+    model = tf_keras.Model(ids, layer(ids))
+    with pytest.raises(ExportError, match="is a RaggedTensor.*to_tensor"):
+        serving.export_saved_model(model, tmp_path)
