@@ -1,0 +1,299 @@
+"""What `mt.Table` does, in hand-computed numbers."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import monolith_tf as mt
+
+INT64_MIN = -(1 << 63)
+INT64_MAX = (1 << 63) - 1
+EVERY_KIND_OF_ID = [0, -1, INT64_MIN, INT64_MAX, 1, 1 << 40]
+
+
+def make(name="table", **arguments):
+    arguments.setdefault("dim", 2)
+    arguments.setdefault("optimizer", mt.optimizers.SGD(0.5))
+    arguments.setdefault("initializer", mt.initializers.Constant(1.0))
+    return mt.Table(mt.TableConfig(name=name, **arguments))
+
+
+@pytest.fixture(params=[1, 2, 3])
+def shards(request):
+    with mt.TableSet(num_shards=request.param):
+        yield request.param
+
+
+def test_unseen_id_reads_its_initial_row_and_stays_unseen(shards):
+    table = make()
+    np.testing.assert_array_equal(table.lookup([7, 8]), [[1, 1], [1, 1]])
+    assert table.size() == 0
+
+
+def test_gradients_of_equal_ids_are_summed_before_the_one_step(shards):
+    table = make(optimizer=mt.optimizers.Adagrad(1.0, 0.0))
+    table.apply_gradients([7, 7], [[3.0, 0.0], [1.0, 0.0]])
+    # One step with gradient 4: 1 - 4 / sqrt(16); two would give less.
+    np.testing.assert_allclose(table.lookup([7]), [[0, 1]], atol=1e-6)
+
+
+def test_sgd_step_by_hand(shards):
+    table = make()
+    table.apply_gradients([7, 8], [[2.0, 4.0], [0.0, -2.0]])
+    np.testing.assert_array_equal(table.lookup([8, 7]), [[1, 2], [0, -1]])
+
+
+def test_every_int64_is_an_id(shards):
+    table = make()
+    rows = np.arange(12, dtype=np.float32).reshape(6, 2)
+    table.assign(EVERY_KIND_OF_ID, rows)
+    np.testing.assert_array_equal(table.lookup(EVERY_KIND_OF_ID), rows)
+    assert table.size() == 6
+    assert table.remove(EVERY_KIND_OF_ID).numpy() == 6
+    assert table.size() == 0
+
+
+def test_assign_keeps_slots():
+    table = make(optimizer=mt.optimizers.Adagrad(1.0, 0.0, 0.0 + 1e-30))
+    table.apply_gradients([7], [[3.0, 3.0]])
+    table.assign([7], [[0.0, 0.0]])
+    table.apply_gradients([7], [[4.0, 4.0]])
+    # accumulator 9 + 16 = 25: the step is 4 / 5.
+    np.testing.assert_allclose(table.lookup([7]), [[-0.8, -0.8]], rtol=1e-6)
+
+
+def test_removed_id_starts_fresh_with_its_slots():
+    table = make(optimizer=mt.optimizers.Adagrad(1.0, 0.0, 1e-30))
+    table.apply_gradients([7], [[3.0, 3.0]])
+    table.remove([7])
+    table.apply_gradients([7], [[4.0, 4.0]])
+    np.testing.assert_allclose(table.lookup([7]), [[0, 0]], atol=1e-6)
+
+
+def test_clear_removes_every_row(shards):
+    table = make()
+    table.assign(EVERY_KIND_OF_ID, np.zeros([6, 2], np.float32))
+    table.clear()
+    assert table.size() == 0
+    np.testing.assert_array_equal(table.lookup([0]), [[1, 1]])
+
+
+def test_export_gives_every_row_once_in_parts(shards):
+    table = make()
+    ids = np.arange(-50, 50)
+    table.assign(ids, np.stack([ids, -ids], axis=1).astype(np.float32))
+    found = {}
+    for part_ids, part_rows in table.export(batch_size=7):
+        assert 1 <= len(part_ids) <= 7
+        assert part_rows.shape == (len(part_ids), 2)
+        for id, row in zip(part_ids, part_rows, strict=True):
+            assert int(id) not in found
+            found[int(id)] = row.tolist()
+    assert found == {int(id): [float(id), float(-id)] for id in ids}
+
+
+def test_lookup_with_exists_tells_seen_from_unseen(shards):
+    table = make()
+    table.assign([5], [[3.0, 4.0]])
+    rows, exists = table.lookup_with_exists([5, 6, 5])
+    np.testing.assert_array_equal(rows, [[3, 4], [1, 1], [3, 4]])
+    np.testing.assert_array_equal(exists, [True, False, True])
+
+
+def test_memory_grows_with_rows(shards):
+    table = make(dim=16)
+    before = table.memory_bytes()
+    table.assign(np.arange(10_000), np.zeros([10_000, 16], np.float32))
+    assert table.memory_bytes() - before >= 10_000 * 16 * 4
+
+
+def test_lookup_after_apply_in_one_function_reads_the_new_rows(shards):
+    table = make()
+
+    @tf.function
+    def both(ids):
+        before = table.lookup(ids)
+        table.apply_gradients(ids, tf.ones([2, 2]))
+        return before, table.lookup(ids)
+
+    before, after = both(tf.constant([7, 8], tf.int64))
+    np.testing.assert_array_equal(before, [[1, 1], [1, 1]])
+    np.testing.assert_array_equal(after, [[0.5, 0.5], [0.5, 0.5]])
+
+
+def test_order_holds_across_nested_functions():
+    table = make()
+
+    @tf.function
+    def read(ids):
+        return table.lookup(ids)
+
+    @tf.function
+    def write(ids):
+        table.apply_gradients(ids, tf.ones([1, 2]))
+
+    @tf.function
+    def all_of_it(ids):
+        rows = [read(ids)]
+        for _ in range(3):
+            write(ids)
+            rows.append(read(ids))
+        return tf.concat(rows, axis=0)
+
+    rows = all_of_it(tf.constant([7], tf.int64))
+    np.testing.assert_array_equal(rows[:, 0], [1, 0.5, 0, -0.5])
+
+
+def test_gradient_of_a_lookup_is_slices_of_its_ids():
+    table = make()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(table.lookup([7, 8, 7]) * [[1.0], [2.0], [3.0]])
+    (gradient,) = tape.gradient(loss, table.trainable_variables)
+    np.testing.assert_array_equal(gradient.indices, [7, 8, 7])
+    np.testing.assert_array_equal(gradient.values, [[1, 1], [2, 2], [3, 3]])
+
+
+def test_learning_rate_of_a_call_goes_before_the_optimizers():
+    table = make()
+    table.apply_gradients([7], [[1.0, 1.0]], learning_rate=0.25)
+    np.testing.assert_array_equal(table.lookup([7]), [[0.75, 0.75]])
+
+
+def halving(step):
+    return 0.5 ** tf.cast(step + 1, tf.float32)
+
+
+def test_learning_rate_schedule_sees_the_steps_made_before():
+    table = make(optimizer=mt.optimizers.SGD(halving))
+    for _ in range(3):
+        table.apply_gradients([7], [[1.0, 1.0]])
+    np.testing.assert_array_equal(table.lookup([7]), [[0.125, 0.125]])
+
+
+def test_learning_rate_variable_is_read_at_every_step():
+    rate = tf.Variable(0.5)
+    table = make(optimizer=mt.optimizers.SGD(rate))
+    table.apply_gradients([7], [[1.0, 1.0]])
+    rate.assign(0.25)
+    table.apply_gradients([7], [[1.0, 1.0]])
+    np.testing.assert_array_equal(table.lookup([7]), [[0.25, 0.25]])
+
+
+def test_event_time_travels_to_the_row(shards):
+    table = make()
+    table.apply_gradients([7], [[1.0, 1.0]], event_time=1234)
+    ((_, last_update, _),) = table.export_whole()
+    assert last_update.tolist() == [1234]
+
+
+def test_same_config_object_is_the_same_table():
+    config = mt.TableConfig("shared", dim=2)
+    first = mt.Table(config)
+    assert mt.Table(config) is first
+
+
+def test_new_config_of_a_name_is_a_new_table():
+    first = make()
+    first.assign([7], [[5.0, 5.0]])
+    second = make()
+    np.testing.assert_array_equal(second.lookup([7]), [[1, 1]])
+    np.testing.assert_array_equal(first.lookup([7]), [[5, 5]])
+
+
+def test_two_configs_of_one_name_in_one_set_are_refused():
+    with mt.TableSet():
+        first = make(dim=2)
+        with pytest.raises(ValueError, match="Two tables are named 'table'"):
+            make(dim=3)
+    del first
+
+
+def test_deleted_table_frees_its_name():
+    with mt.TableSet() as table_set:
+        table = make(dim=2)
+        del table
+        gc.collect()
+        assert not table_set.tables
+        assert make(dim=3).dim == 3
+
+
+def test_wrong_dtype_of_ids_says_what_to_do():
+    with pytest.raises(TypeError, match=r"int64 ids.*float32"):
+        make().lookup([1.5])
+    with pytest.raises(TypeError, match="mt.ids.from_strings"):
+        make().lookup(["a"])
+
+
+def test_wrong_rank_of_ids_says_what_to_do():
+    with pytest.raises(ValueError, match=r"vector of ids.*\(1, 2\)"):
+        make().lookup([[1, 2]])
+
+
+def test_wrong_shape_of_gradients_says_both():
+    with pytest.raises(ValueError, match=r"\[n, 2\].*\(1, 3\).*\(1,\)"):
+        make().apply_gradients([1], [[1.0, 2.0, 3.0]])
+
+
+def test_wrong_dtype_of_rows_is_refused():
+    with pytest.raises(TypeError, match="float32 rows.*float64"):
+        make().assign([1], np.zeros([1, 2]))
+
+
+def test_table_needs_a_config():
+    with pytest.raises(TypeError, match="needs an mt.TableConfig"):
+        mt.Table("movie")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"dim": -1}, ValueError, "dim of table 'x' must be from 1"),
+        ({"dim": 0}, ValueError, "dim=0"),
+        ({"dim": 1.5}, TypeError, "must be an integer"),
+        ({"name": ""}, ValueError, "1 to 255 bytes"),
+        ({"name": 7}, TypeError, "must be a str"),
+        ({"name": "a/b"}, ValueError, "must not hold '/'"),
+        ({"seed": -1}, ValueError, "seed of table 'x'"),
+        ({"optimizer": "adam"}, TypeError, "mt.optimizers.SGD"),
+        ({"initializer": 0.5}, TypeError, "mt.initializers.Zeros"),
+    ],
+)
+def test_bad_config_says_what_is_wrong(change, error, message):
+    arguments = {"name": "x", "dim": 2, **change}
+    with pytest.raises(error, match=message):
+        mt.TableConfig(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("make_it", "message"),
+    [
+        (lambda: mt.optimizers.SGD(-1.0), "learning_rate >= 0"),
+        (lambda: mt.optimizers.SGD(float("nan")), "finite learning_rate"),
+        (lambda: mt.optimizers.Adagrad(0.1, -1.0), "initial_accumulator"),
+        (lambda: mt.optimizers.Adagrad(0.1, 0.0, 0.0), "divides by zero"),
+        (lambda: mt.optimizers.Adam(beta_1=1.0), "beta_1 < 1"),
+        (lambda: mt.optimizers.Adam(epsilon=0.0), "epsilon > 0"),
+        (lambda: mt.initializers.RandomUniform(1.0, 1.0), "minval < maxval"),
+        (lambda: mt.initializers.TruncatedNormal(stddev=0.0), "stddev > 0"),
+        (lambda: mt.initializers.Constant(float("inf")), "finite value"),
+        (lambda: mt.TableSet(num_shards=0), "num_shards must be from 1"),
+    ],
+)
+def test_bad_numbers_say_what_is_wrong(make_it, message):
+    with pytest.raises(ValueError, match=message):
+        make_it()
+
+
+def test_config_round_trips():
+    config = mt.TableConfig(
+        "x",
+        dim=3,
+        optimizer=mt.optimizers.Adam(0.01, beta_2=0.99),
+        initializer=mt.initializers.TruncatedNormal(0.5, 0.25),
+        seed=(1 << 64) - 1,
+    )
+    assert mt.TableConfig.from_config(config.get_config()).same_as(config)
