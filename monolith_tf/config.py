@@ -6,7 +6,7 @@ import dataclasses
 import operator
 
 from monolith_tf import initializers
-from monolith_tf.optimizers import row_optimizers
+from monolith_tf import row_optimizers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

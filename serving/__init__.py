@@ -1,7 +1,7 @@
 """Export, deltas and a small model server.
 
-The public names load on first use: the model server runs without Keras and
-without the op library.
+The public names load on first use, so that what a process does not use it does
+not wait for.
 """
 
 from __future__ import annotations

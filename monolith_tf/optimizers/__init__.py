@@ -4,12 +4,12 @@
 optimizer send the gradients of rows to the tables.
 """
 
-from monolith_tf.optimizers.row_optimizers import SGD
-from monolith_tf.optimizers.row_optimizers import Adagrad
-from monolith_tf.optimizers.row_optimizers import Adam
-from monolith_tf.optimizers.row_optimizers import RowOptimizer
 from monolith_tf.optimizers.with_tables import sum_gradients
 from monolith_tf.optimizers.with_tables import with_tables
+from monolith_tf.row_optimizers import SGD
+from monolith_tf.row_optimizers import Adagrad
+from monolith_tf.row_optimizers import Adam
+from monolith_tf.row_optimizers import RowOptimizer
 
 __all__ = [
     "SGD",
