@@ -151,6 +151,8 @@ def _serve(arguments) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
+    # TensorFlow's loader of sessions tells everybody to use another one.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from monolith_tf.serving.server import ModelServer
 
     for name, path in models.items():

@@ -51,6 +51,7 @@ class ServingCallError(DeliveryError):
     """
 
     def __init__(self, address: str, call: str, error: grpc.RpcError):
+        """Says what failed and where."""
         self.code = error.code()
         self.details = error.details() or ""
         hint = ""
@@ -121,6 +122,7 @@ class PredictionClient:
         max_attempts: int = 5,
         backoff_seconds: float = 0.05,
     ):
+        """Connects at the first call."""
         if timeout_seconds <= 0 or max_attempts < 1 or backoff_seconds < 0:
             raise ValueError(
                 "`timeout_seconds` must be positive, `max_attempts` at least "

@@ -89,6 +89,7 @@ class Delivery:
         record: ExportRecord,
         metrics: PushMetrics,
     ):
+        """Starts with `record`, at what the log holds of it."""
         self._client = client
         self._model_name = model_name
         self._log = log

@@ -49,6 +49,7 @@ class CorruptDeltaError(FormatError):
     """
 
     def __init__(self, path: str, offset: int, reason: str):
+        """Says file, offset and what to do."""
         super().__init__(
             f"Delta file {path!r} is refused at byte {offset}: {reason}. "
             "Nothing of it was applied. Remove the file; the pusher then "
@@ -75,6 +76,7 @@ class TableChunk:
     rows: np.ndarray
 
     def __post_init__(self):
+        """Checks dtypes and shapes."""
         if self.ids.dtype != np.int64 or self.ids.ndim != 1:
             raise ValueError(
                 f"`ids` of table {self.name!r} must be int64 [n]. Received: "

@@ -85,6 +85,7 @@ class DeltaLog:
         max_age_seconds: float = 24 * 3600.0,
         clock=time.time,
     ):
+        """Takes the lock and looks at what is there."""
         if max_bytes < _DISK_BLOCK_BYTES or max_age_seconds <= 0:
             raise ValueError(
                 f"`max_bytes` must be at least {_DISK_BLOCK_BYTES} and "

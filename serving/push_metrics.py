@@ -37,6 +37,7 @@ class PushMetrics:
     """
 
     def __init__(self, registry=None):
+        """Starts every count at 0."""
         self._exported = {}
         self._exported_lag = None
         self.lag_seconds = 0.0

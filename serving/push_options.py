@@ -40,6 +40,7 @@ class PushOptions:
     metrics: PushMetrics | None = None
 
     def __post_init__(self):
+        """Checks every number."""
         if not 1 <= self.chunk_rows <= 4096:
             raise ValueError(
                 "`chunk_rows` must be from 1 to 4096. Received: "

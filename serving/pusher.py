@@ -115,6 +115,7 @@ class DeltaPusher:
         interval_seconds: float = 0.1,
         options: PushOptions | None = None,
     ):
+        """Turns the logging of changed ids on and opens the log."""
         if interval_seconds < 0:
             raise ValueError(
                 "`interval_seconds` must not be negative. Received: "

@@ -23,6 +23,7 @@ class TrainerState:
     """
 
     def __init__(self, table_set, dense_variables: Sequence):
+        """Keeps both; reads nothing yet."""
         self._table_set = table_set
         self._dense_variables = list(dense_variables)
 

@@ -66,6 +66,7 @@ class DeltaPush(tf_keras.callbacks.Callback):
         interval_seconds: float = 0.1,
         options: PushOptions | None = None,
     ):
+        """Connects to nothing yet; `fit` does."""
         super().__init__()
         options = options or PushOptions()
         self.metrics = options.metrics or PushMetrics()

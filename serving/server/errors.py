@@ -26,6 +26,7 @@ class RequestError(Exception):
     """
 
     def __init__(self, code: grpc.StatusCode, message: str):
+        """Keeps code and message."""
         super().__init__(message)
         self.code = code
         self.message = message

@@ -24,6 +24,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; the rest answers UNIMPLEMENTED."""
 
     def __init__(self, models: Mapping[str, model_lib.Model]):
+        """Answers for these models, by name."""
         self._models = models
 
     def Predict(self, request, context):  # noqa: N802
@@ -75,6 +76,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus; HandleReloadConfigRequest answers UNIMPLEMENTED."""
 
     def __init__(self, models: Mapping[str, model_lib.Model]):
+        """Answers for these models, by name."""
         self._models = models
 
     def GetModelStatus(self, request, context):  # noqa: N802

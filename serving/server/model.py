@@ -66,6 +66,7 @@ class Model:
         load: Callable[[str, int, str], servable_lib.Servable] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
+        """Loads nothing yet; `poll` does."""
         self.name = name
         self.base_path = base_path
         self._load = load or servable_lib.Servable

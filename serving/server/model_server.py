@@ -29,6 +29,7 @@ class PortInUseError(MonolithError):
     """Somebody listens there already, or the host is not of this machine."""
 
     def __init__(self, what: str, host: str, port: int, reason: str):
+        """Says which port, and what to do."""
         super().__init__(
             f"{what} port {host}:{port} cannot be opened: {reason}. Choose "
             "another port, or 0 for any free one."
@@ -70,6 +71,7 @@ class ModelServer:
         rest_api_port: int | None = None,
         poll_seconds: float = 0.25,
     ):
+        """Opens the ports and loads the newest versions before it returns."""
         if not models:
             raise ValueError(
                 "`models` must name at least one model. Received: {}."
@@ -127,16 +129,9 @@ class ModelServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             grpc_services.ModelService(self.models), self._grpc
         )
-        try:
-            self.port = self._grpc.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            raise PortInUseError(
-                "gRPC", host, port, "the address is in use or not ours"
-            ) from error
-        if self.port == 0:
-            raise PortInUseError(
-                "gRPC", host, port, "the address is in use or not ours"
-            )
+        # gRPC prints its own lines about a taken port; a socket just says it.
+        _listen("gRPC", host, port).close()
+        self.port = self._grpc.add_insecure_port(f"{host}:{port}")
 
     def _open_rest(self, host: str, port: int | None) -> None:
         self.rest_api_port = None
@@ -144,16 +139,8 @@ class ModelServer:
         if port is None:
             return
         # werkzeug ends the process when a port is taken; a socket does not.
-        listener = socket.socket()
+        listener = _listen("REST", host, port)
         self._closing.callback(listener.close)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise PortInUseError(
-                "REST", host, port, error.strerror or str(error)
-            ) from error
-        listener.listen(128)
         self.rest_api_port = listener.getsockname()[1]
         self._rest = werkzeug_serving.make_server(
             host,
@@ -194,3 +181,17 @@ class ModelServer:
                 model.poll()
             except Exception:  # One model must not stop the watch of others.
                 _logger.exception("Watching %r failed", model.base_path)
+
+
+def _listen(what: str, host: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(
+            what, host, port, error.strerror or str(error)
+        ) from error
+    return listener

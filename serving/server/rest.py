@@ -40,6 +40,12 @@ class QuietHandler(werkzeug_serving.WSGIRequestHandler):
         _logger.debug(message, *args)
 
 
+class _ModelName(routing.BaseConverter):
+    """A path segment up to the colon of the verb."""
+
+    regex = "[^/:]+"
+
+
 class RestApi:
     """The WSGI application.
 
@@ -48,11 +54,12 @@ class RestApi:
     """
 
     def __init__(self, models: Mapping[str, model_lib.Model]):
+        """Builds the routes."""
         self._models = models
         rules = []
         for base in (
-            "/v1/models/<name>",
-            "/v1/models/<name>/versions/<int:version>",
+            "/v1/models/<model:name>",
+            "/v1/models/<model:name>/versions/<int:version>",
         ):
             rules += [
                 routing.Rule(base, methods=["GET"], endpoint="status"),
@@ -63,7 +70,7 @@ class RestApi:
                     f"{base}:predict", methods=["POST"], endpoint="predict"
                 ),
             ]
-        self._urls = routing.Map(rules)
+        self._urls = routing.Map(rules, converters={"model": _ModelName})
         self._handlers = {
             "status": self._status,
             "metadata": self._metadata,

@@ -117,6 +117,7 @@ class Servable:
     """
 
     def __init__(self, name: str, version: int, path: str):
+        """Loads the version; blocks until it can answer."""
         self.name = name
         self.version = version
         self.path = path
