@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <set>
 #include <vector>
@@ -11,18 +12,20 @@ namespace {
 
 TEST(RowArenaTest, StridesFollowTheLineRule) {
   // Bytes of a row: 16 + 4 * row_width.
-  EXPECT_EQ(RowArena(1).stride(), 32);    // 20, two a line
-  EXPECT_EQ(RowArena(4).stride(), 32);    // 32
-  EXPECT_EQ(RowArena(8).stride(), 64);    // 48 would straddle
-  EXPECT_EQ(RowArena(12).stride(), 64);   // 64
-  EXPECT_EQ(RowArena(16).stride(), 80);   // 80, padding would cost 60 %
-  EXPECT_EQ(RowArena(32).stride(), 144);  // 144, padding would cost 33 %
-  EXPECT_EQ(RowArena(28).stride(), 128);  // 128
-  EXPECT_EQ(RowArena(26).stride(), 128);  // 120, padding costs 7 %
+  EXPECT_EQ(RowArena(1, nullptr).stride(), 32);   // 20, two a line
+  EXPECT_EQ(RowArena(4, nullptr).stride(), 32);   // 32
+  EXPECT_EQ(RowArena(8, nullptr).stride(), 64);   // 48 would straddle
+  EXPECT_EQ(RowArena(12, nullptr).stride(), 64);  // 64
+  EXPECT_EQ(RowArena(16, nullptr).stride(), 80);  // 80, padding would cost 60 %
+  EXPECT_EQ(RowArena(32, nullptr).stride(),
+            144);  // 144, padding would cost 33 %
+  EXPECT_EQ(RowArena(28, nullptr).stride(), 128);  // 128
+  EXPECT_EQ(RowArena(26, nullptr).stride(), 128);  // 120, padding costs 7 %
 }
 
 TEST(RowArenaTest, RowsDoNotOverlapAndNeverMove) {
-  RowArena arena(3);
+  MemoryPool pool;
+  RowArena arena(3, &pool);
   std::vector<Row*> rows;
   for (uint32_t handle = 0; handle < 5000; ++handle) {
     ASSERT_EQ(arena.Allocate(), handle);
@@ -42,7 +45,8 @@ TEST(RowArenaTest, RowsDoNotOverlapAndNeverMove) {
 }
 
 TEST(RowArenaTest, FreedRowsAreMarkedAndGivenAgain) {
-  RowArena arena(3);
+  MemoryPool pool;
+  RowArena arena(3, &pool);
   for (int i = 0; i < 40; ++i) arena.At(arena.Allocate())->cut = 0;
   arena.Free(7);
   arena.Free(30);
@@ -53,16 +57,47 @@ TEST(RowArenaTest, FreedRowsAreMarkedAndGivenAgain) {
   EXPECT_EQ(arena.Allocate(), 40u);
 }
 
-TEST(RowArenaTest, MemoryIsCountedByTouchedPages) {
-  RowArena arena(12);
+TEST(RowArenaTest, MemoryIsThatOfTheSegments) {
+  MemoryPool pool;
+  RowArena arena(12, &pool);
   EXPECT_EQ(arena.memory_bytes(), 0);
   arena.Allocate();
-  EXPECT_EQ(arena.memory_bytes(), 16 * 64);
+  EXPECT_GE(arena.memory_bytes(), 16 * 64);
+  EXPECT_LE(arena.memory_bytes(), 16 * 64 + 64);
   for (int i = 1; i < 100000; ++i) arena.Allocate();
-  // Chunks below 100,000 rows end at 16 * (2^12 - 1) = 65,520 rows; the next
-  // of 65,536 is resident in huge pages of what is used.
   EXPECT_GE(arena.memory_bytes(), 100000 * 64);
-  EXPECT_LE(arena.memory_bytes(), 100000 * 64 + (2 << 20) + 8 * 4096);
+  EXPECT_LE(arena.memory_bytes(), 100000 * 64 + 2 * RowArena::kMaxSegmentBytes);
+}
+
+TEST(RowArenaTest, RowsLongerThanASegmentHaveOneEach) {
+  MemoryPool pool;
+  RowArena arena(40000, &pool);
+  for (uint32_t handle = 0; handle < 20; ++handle) {
+    ASSERT_EQ(arena.Allocate(), handle);
+    arena.At(handle)->values()[39999] = static_cast<float>(handle);
+  }
+  for (uint32_t handle = 0; handle < 20; ++handle) {
+    EXPECT_EQ(arena.At(handle)->values()[39999], handle);
+  }
+}
+
+TEST(MemoryPoolTest, SegmentsAreZeroedAlignedAndApart) {
+  MemoryPool pool;
+  std::vector<MemoryPool::Segment> segments;
+  for (const size_t bytes :
+       {size_t{100}, size_t{40000}, size_t{40001}, MemoryPool::kExtentBytes,
+        2 * MemoryPool::kExtentBytes, size_t{40000}}) {
+    segments.push_back(pool.Allocate(bytes));
+    char* const data = segments.back().data;
+    ASSERT_NE(data, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % 64, 0u);
+    for (const size_t i : {size_t{0}, bytes / 2, bytes - 1}) {
+      EXPECT_EQ(data[i], 0);
+      data[i] = 1;
+    }
+  }
+  // Two segments of one extent, the second behind the first.
+  EXPECT_EQ(segments[2].data - segments[1].data, 40000);
 }
 
 }  // namespace

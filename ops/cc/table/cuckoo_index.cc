@@ -8,18 +8,10 @@
 #include "ops/cc/table/memory_block.h"
 
 namespace monolith_tf {
-namespace {
-
-// Above this load the search for a free slot gets long.
-constexpr int64_t kMaxLoadNumerator = 15;
-constexpr int64_t kMaxLoadDenominator = 16;
-
-}  // namespace
-
 bool CuckooIndex::InsertWithoutMoving(uint64_t hash, uint32_t handle) {
   const int64_t capacity = num_buckets() * kSlots;
-  if (!is_growing() &&
-      (size_ + 1) * kMaxLoadDenominator > capacity * kMaxLoadNumerator) {
+  if (!is_growing() && static_cast<float>(size_ + 1) >
+                           static_cast<float>(capacity) * max_load_) {
     // Without memory for a larger array the present one may still have room.
     if (!StartGrowth() && capacity == 0) return false;
   }

@@ -62,9 +62,16 @@ class CuckooIndex {
   // Buckets that the search for a free slot looks at.
   static constexpr int kMaxSearchNodes = 256;
 
-  CuckooIndex() = default;
+  // Grows when more than `max_load` of the slots are taken. Above 0.94 the
+  // search for a free slot gets long.
+  explicit CuckooIndex(float max_load = 0.9375f) : max_load_(max_load) {}
   CuckooIndex(const CuckooIndex&) = delete;
   CuckooIndex& operator=(const CuckooIndex&) = delete;
+
+  // Stripes fill evenly. Different loads keep them from growing all at once.
+  static float MaxLoadOf(int stripe) {
+    return 0.9375f - 0.0015f * static_cast<float>(stripe & 63);
+  }
 
   static int StripeOf(uint64_t hash) { return static_cast<int>(hash >> 58); }
 
@@ -203,6 +210,7 @@ class CuckooIndex {
   void FinishGrowth();
   bool InsertWithoutMoving(uint64_t hash, uint32_t handle);
 
+  const float max_load_;
   Array array_;
   Array old_;
   // Old buckets [0, num_moved_) are empty.

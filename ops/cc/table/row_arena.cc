@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
-#include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 
 namespace monolith_tf {
 namespace {
+
+// Rows of a first segment, as a power of two.
+constexpr int kFirstBits = 4;
 
 int64_t StrideOf(int64_t row_width) {
   const int64_t bytes =
@@ -22,7 +26,11 @@ int64_t StrideOf(int64_t row_width) {
 
 }  // namespace
 
-RowArena::RowArena(int64_t row_width) : stride_(StrideOf(row_width)) {}
+RowArena::RowArena(int64_t row_width, MemoryPool* pool)
+    : stride_(StrideOf(row_width)), max_bits_(0), pool_(pool) {
+  while ((stride_ << (max_bits_ + 1)) <= kMaxSegmentBytes) ++max_bits_;
+  first_bits_ = std::min(max_bits_, kFirstBits);
+}
 
 uint32_t RowArena::Allocate() {
   if (first_free_ != kNoHandle) {
@@ -31,13 +39,16 @@ uint32_t RowArena::Allocate() {
     return handle;
   }
   if (end_ == kMaxRows) return kNoHandle;
-  const uint32_t capacity =
-      kFirstChunkRows * ((uint32_t{1} << num_chunks_) - 1);
-  if (end_ == capacity) {
-    MemoryBlock chunk = MemoryBlock::Allocate(
-        (size_t{kFirstChunkRows} << num_chunks_) * stride_);
-    if (chunk.empty()) return kNoHandle;
-    chunks_[num_chunks_++] = static_cast<MemoryBlock&&>(chunk);
+  if (end_ == capacity_) {
+    const int bits =
+        std::min(max_bits_, first_bits_ + static_cast<int>(segments_.size()));
+    const uint32_t num_rows = std::min(uint32_t{1} << bits, kMaxRows - end_);
+    MemoryPool::Segment segment =
+        pool_->Allocate(static_cast<size_t>(stride_) << bits);
+    if (segment.data == nullptr) return kNoHandle;
+    segments_.push_back(segment.data);
+    owners_.push_back(std::move(segment.owner));
+    capacity_ += num_rows;
   }
   return end_++;
 }
@@ -50,15 +61,9 @@ void RowArena::Free(uint32_t handle) {
 }
 
 int64_t RowArena::memory_bytes() const {
-  int64_t bytes = 0;
-  uint64_t begin = 0;
-  for (int chunk = 0; chunk < num_chunks_; ++chunk) {
-    const uint64_t rows = uint64_t{kFirstChunkRows} << chunk;
-    const uint64_t used = std::min<uint64_t>(rows, end_ - begin);
-    bytes += chunks_[chunk].ResidentBytes(used * stride_);
-    begin += rows;
-  }
-  return bytes;
+  return capacity_ * stride_ +
+         static_cast<int64_t>(segments_.capacity() * sizeof(segments_[0]) +
+                              owners_.capacity() * sizeof(owners_[0]));
 }
 
 }  // namespace monolith_tf

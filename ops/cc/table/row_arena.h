@@ -1,8 +1,9 @@
 // row_arena.h
 //
-// The rows of one stripe, in chunks of 16, 32, 64 ... rows. A row is named by
-// a 32-bit handle and never moves, so a pointer to it stays good until it is
-// freed; handles 0, 1, 2 ... are given in order, and freed ones again first.
+// The rows of one stripe, in segments of 16, 32, 64 ... rows up to about
+// kMaxSegmentBytes, then all of that size. A row is named by a 32-bit handle
+// and never moves, so a pointer to it stays good until it is freed; handles
+// 0, 1, 2 ... are given in order, and freed ones again first.
 //
 // A row
 //
@@ -14,16 +15,19 @@
 // padded to the next 64 bytes when that costs at most 12.5 % or the row would
 // straddle two lines without need, else to the next 16.
 //
-// Memory: chunks are resident from their first touch on; a freed row keeps
-// its memory for the next. Not thread-safe.
+// Memory comes from the table's pool; a freed row keeps its memory for the
+// next. Not thread-safe.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 
 namespace monolith_tf {
 
@@ -50,8 +54,10 @@ inline bool Row::is_free() const { return cut == kFreeRow; }
 
 class RowArena {
  public:
-  // Rows of `row_width` floats.
-  explicit RowArena(int64_t row_width);
+  static constexpr int64_t kMaxSegmentBytes = 128 * 1024;
+
+  // Rows of `row_width` floats from `pool`, which lives as long.
+  RowArena(int64_t row_width, MemoryPool* pool);
 
   RowArena(RowArena&&) = default;
   RowArena& operator=(RowArena&&) = default;
@@ -62,11 +68,20 @@ class RowArena {
 
   // `handle` < end().
   Row* At(uint32_t handle) const {
-    // Chunk c starts at handle kFirstChunkRows * (2^c - 1).
-    const uint64_t place = uint64_t{handle} + kFirstChunkRows;
-    const int chunk = 63 - __builtin_clzll(place) - kFirstChunkBits;
-    const uint64_t index = place - (uint64_t{kFirstChunkRows} << chunk);
-    return reinterpret_cast<Row*>(chunks_[chunk].data() + index * stride_);
+    // With `place` from 2^first_bits_ on, segments begin at powers of two
+    // until they are as long as they get.
+    const uint64_t place = uint64_t{handle} + (uint64_t{1} << first_bits_);
+    uint64_t segment = place >> max_bits_;
+    uint64_t index;
+    if (segment == 0) {
+      const int bits = 63 - __builtin_clzll(place);
+      segment = bits - first_bits_;
+      index = place - (uint64_t{1} << bits);
+    } else {
+      segment += max_bits_ - first_bits_ - 1;
+      index = place & ((uint64_t{1} << max_bits_) - 1);
+    }
+    return reinterpret_cast<Row*>(segments_[segment] + index * stride_);
   }
 
   // Starts to bring the first `bytes` of a row into the cache.
@@ -85,17 +100,19 @@ class RowArena {
   int64_t memory_bytes() const;
 
  private:
-  static constexpr int kFirstChunkBits = 4;
-  static constexpr int kFirstChunkRows = 1 << kFirstChunkBits;
-  static constexpr int kMaxChunks = 28;
-  static constexpr uint32_t kMaxRows =
-      kFirstChunkRows * ((uint32_t{1} << kMaxChunks) - 1);
+  // The index holds handles in 32 bits, and the last one means none.
+  static constexpr uint32_t kMaxRows = 0xFFFFFF00;
 
   int64_t stride_;
+  // Rows of the first segment and of the long ones, as powers of two.
+  int first_bits_;
+  int max_bits_;
+  MemoryPool* pool_;
   uint32_t end_ = 0;
+  uint32_t capacity_ = 0;
   uint32_t first_free_ = kNoHandle;
-  int num_chunks_ = 0;
-  MemoryBlock chunks_[kMaxChunks];
+  std::vector<char*> segments_;
+  std::vector<std::shared_ptr<const MemoryBlock>> owners_;
 };
 
 }  // namespace monolith_tf

@@ -14,6 +14,7 @@
 #include "ops/cc/table/cuckoo_index.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/touched_log.h"
@@ -23,8 +24,14 @@ namespace monolith_tf {
 // Stripes lie on lines of their own, so that their locks do not share one.
 class alignas(64) Stripe {
  public:
-  explicit Stripe(int64_t row_width, KeyedHash hash)
-      : row_width_(row_width), hash_(hash), arena_(row_width) {}
+  // The stripe with this number. The memory of its rows comes from `pool`,
+  // which lives as long.
+  Stripe(int number, int64_t row_width, KeyedHash hash, MemoryPool* pool)
+      : row_width_(row_width),
+        hash_(hash),
+        pool_(pool),
+        index_(CuckooIndex::MaxLoadOf(number)),
+        arena_(row_width, pool) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
@@ -77,7 +84,7 @@ class alignas(64) Stripe {
   void Clear(std::vector<MemoryBlock>* index, RowArena* rows)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     index_.Clear(index);
-    *rows = std::exchange(arena_, RowArena(row_width_));
+    *rows = std::exchange(arena_, RowArena(row_width_, pool_));
   }
 
   // Starts or ends the logging of changes; what was logged stays.
@@ -124,6 +131,7 @@ class alignas(64) Stripe {
 
   const int64_t row_width_;
   const KeyedHash hash_;
+  MemoryPool* const pool_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
   uint32_t cut_ ABSL_GUARDED_BY(lock_) = 0;

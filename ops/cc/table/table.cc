@@ -14,6 +14,7 @@
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/initializer.h"
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
@@ -51,9 +52,11 @@ Table::Table(const TableConfig& config)
       hash_(KeyedHash::OfProcess()),
       group_rows_(static_cast<int>(std::clamp<int64_t>(
           kMaxGroupBytes / (row_width_ * static_cast<int64_t>(sizeof(float))),
-          1, kMaxGroupRows))) {
-  for (std::unique_ptr<Stripe>& stripe : stripes_) {
-    stripe = std::make_unique<Stripe>(row_width_, hash_);
+          1, kMaxGroupRows))),
+      pool_(std::make_unique<MemoryPool>()) {
+  for (int number = 0; number < kNumStripes; ++number) {
+    stripes_[number] =
+        std::make_unique<Stripe>(number, row_width_, hash_, pool_.get());
   }
 }
 

@@ -28,7 +28,7 @@
 // Cost. Lookup and update are O(1) an id, with no allocation; growth of a
 // stripe's index is spread over the inserts that follow (cuckoo_index.h).
 // Iteration is O(rows ever alive at once). Memory above the floats of a row:
-// 16 bytes of row header and 6.4 to 14 bytes of index.
+// 16 bytes of row header and 6.8 to 15 bytes of index.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
@@ -45,6 +45,7 @@
 namespace monolith_tf {
 
 class Initializer;
+class MemoryPool;
 class Optimizer;
 class Stripe;
 
@@ -189,6 +190,8 @@ class Table {
   const KeyedHash hash_;
   // Rows of one hold of a lock, from the two bounds above.
   const int group_rows_;
+  // Outlives the stripes.
+  const std::unique_ptr<MemoryPool> pool_;
   std::unique_ptr<Stripe> stripes_[kNumStripes];
 };
 

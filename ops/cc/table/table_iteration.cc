@@ -158,7 +158,7 @@ void Table::Clear() {
   for (const auto& stripe : stripes_) {
     std::vector<MemoryBlock> index;
     index.reserve(4);
-    RowArena rows(row_width_);
+    RowArena rows(row_width_, pool_.get());
     bool is_tracking;
     {
       SpinLockHolder holder(stripe->lock());

@@ -1,0 +1,188 @@
+// Times the table core alone, on one thread: no TensorFlow, no Python.
+//
+//   benchmarks/cc/run.sh [--ids=N] [--dim=N] [--batch=N] [--batches=N]
+//                        [--growth_batch=N] [--cpu_clock=1]
+//
+// On a machine that others use too, --cpu_clock=1 counts the processor time
+// of the thread instead of the time of the clock.
+//
+// Prints one line a measurement: millions of ids a second, and for growth the
+// times of batches in milliseconds. Ids are drawn uniformly.
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/table.h"
+#include "ops/cc/table/table_config.h"
+
+namespace monolith_tf {
+namespace {
+
+struct Sizes {
+  int64_t ids = 2000000;
+  int64_t dim = 16;
+  int64_t batch = 131072;
+  int64_t batches = 20;
+  int64_t growth_batch = 16384;
+  int64_t cpu_clock = 0;
+};
+
+bool ParseFlag(const char* argument, const char* name, int64_t* value) {
+  const std::string prefix = std::string("--") + name + "=";
+  if (std::strncmp(argument, prefix.c_str(), prefix.size()) != 0) return false;
+  char* end = nullptr;
+  *value = std::strtoll(argument + prefix.size(), &end, 10);
+  return *end == '\0' && *value > 0;
+}
+
+double Now(bool is_cpu_clock) {
+  timespec now;
+  clock_gettime(is_cpu_clock ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * now.tv_nsec;
+}
+
+// The i-th id that exists: spread over all int64.
+int64_t IdOf(uint64_t i) { return static_cast<int64_t>(Mix64(i + 1)); }
+
+class Benchmark {
+ public:
+  Benchmark(const Sizes& sizes, const TableConfig& config)
+      : sizes_(sizes),
+        table_(std::move(Table::Create(config)).value()),
+        ids_(std::max(sizes.batch, sizes.growth_batch)),
+        counts_(ids_.size(), 1),
+        rows_(ids_.size() * sizes.dim, 0.01f) {}
+
+  double Seconds(const std::function<void()>& work) const {
+    const double begin = Now(sizes_.cpu_clock != 0);
+    work();
+    return Now(sizes_.cpu_clock != 0) - begin;
+  }
+
+  // Inserts all ids in order; prints what batches took.
+  void Grow() {
+    std::vector<double> times;
+    const int64_t batch = sizes_.growth_batch;
+    for (int64_t begin = 0; begin < sizes_.ids; begin += batch) {
+      const int64_t n = std::min(batch, sizes_.ids - begin);
+      for (int64_t i = 0; i < n; ++i) ids_[i] = IdOf(begin + i);
+      times.push_back(Seconds([&] { Apply(n); }));
+    }
+    double total = 0;
+    for (const double time : times) total += time;
+    std::vector<double> last(times.end() - (times.size() + 3) / 4, times.end());
+    std::sort(times.begin(), times.end());
+    std::sort(last.begin(), last.end());
+    const auto at = [](const std::vector<double>& sorted, double share) {
+      return 1e3 * sorted[static_cast<size_t>(share * (sorted.size() - 1))];
+    };
+    std::printf("insert             %7.2f M ids/s\n", sizes_.ids / total / 1e6);
+    std::printf(
+        "growth batch of %lld: median %.2f ms, median of the last quarter "
+        "%.2f ms, p99.9 %.2f ms, worst %.2f ms\n",
+        static_cast<long long>(batch), at(times, 0.5), at(last, 0.5),
+        at(times, 0.999), at(times, 1.0));
+    const int64_t floats = table_->row_width() * sizeof(float);
+    std::printf(
+        "memory             %7.2f bytes a row above its floats\n",
+        static_cast<double>(table_->memory_bytes()) / table_->size() - floats);
+  }
+
+  void LookUpAll() {
+    Repeat("lookup", [&] {
+      table_->Lookup(ids_.data(), sizes_.batch, rows_.data(), nullptr);
+    });
+  }
+
+  void StepAll() {
+    Repeat("step", [&] { Apply(sizes_.batch); });
+    Repeat("lookup and step", [&] {
+      table_->Lookup(ids_.data(), sizes_.batch, rows_.data(), nullptr);
+      Apply(sizes_.batch);
+    });
+  }
+
+ private:
+  void Apply(int64_t n) {
+    ApplyRequest request;
+    request.ids = ids_.data();
+    request.counts = counts_.data();
+    request.gradients = rows_.data();
+    request.n = n;
+    request.global_step = ++step_;
+    request.learning_rate = 0.01f;
+    const absl::Status status = table_->Apply(request);
+    if (!status.ok()) {
+      std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
+      std::exit(1);
+    }
+  }
+
+  void Repeat(const char* name, const std::function<void()>& work) {
+    std::vector<double> times;
+    for (int64_t batch = 0; batch < sizes_.batches; ++batch) {
+      for (int64_t i = 0; i < sizes_.batch; ++i) {
+        ids_[i] = IdOf(Mix64(++draw_) % sizes_.ids);
+      }
+      times.push_back(Seconds(work));
+    }
+    std::sort(times.begin(), times.end());
+    std::printf("%-18s %7.2f M ids/s (best %.2f)\n", name,
+                sizes_.batch / times[times.size() / 2] / 1e6,
+                sizes_.batch / times[0] / 1e6);
+  }
+
+  const Sizes sizes_;
+  const std::unique_ptr<Table> table_;
+  std::vector<int64_t> ids_;
+  std::vector<int64_t> counts_;
+  std::vector<float> rows_;
+  int64_t step_ = 0;
+  uint64_t draw_ = uint64_t{1} << 40;
+};
+
+}  // namespace
+}  // namespace monolith_tf
+
+int main(int argc, char** argv) {
+  monolith_tf::Sizes sizes;
+  for (int i = 1; i < argc; ++i) {
+    if (!monolith_tf::ParseFlag(argv[i], "ids", &sizes.ids) &&
+        !monolith_tf::ParseFlag(argv[i], "dim", &sizes.dim) &&
+        !monolith_tf::ParseFlag(argv[i], "batch", &sizes.batch) &&
+        !monolith_tf::ParseFlag(argv[i], "batches", &sizes.batches) &&
+        !monolith_tf::ParseFlag(argv[i], "growth_batch", &sizes.growth_batch) &&
+        !monolith_tf::ParseFlag(argv[i], "cpu_clock", &sizes.cpu_clock)) {
+      std::fprintf(stderr,
+                   "%s: expected --ids=N, --dim=N, --batch=N, --batches=N, "
+                   "--growth_batch=N or --cpu_clock=N with N > 0\n",
+                   argv[i]);
+      return 1;
+    }
+  }
+  const monolith_tf::OptimizerConfig optimizers[] = {
+      {"adagrad", {0.1f, 1e-7f}}, {"adam", {0.9f, 0.999f, 1e-7f}}};
+  for (const monolith_tf::OptimizerConfig& optimizer : optimizers) {
+    std::printf("-- %s, %lld ids, dim %lld, batch %lld\n",
+                optimizer.kind.c_str(), static_cast<long long>(sizes.ids),
+                static_cast<long long>(sizes.dim),
+                static_cast<long long>(sizes.batch));
+    monolith_tf::Benchmark benchmark(
+        sizes,
+        {"movie", sizes.dim, optimizer, {"uniform", {-0.05f, 0.05f}}, 7});
+    benchmark.Grow();
+    benchmark.LookUpAll();
+    benchmark.StepAll();
+  }
+  return 0;
+}
