@@ -93,7 +93,10 @@ def attach(anchor: tf.Tensor, rows: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
 def _attach_gradient(op: tf.Operation, gradient: tf.Tensor):
     anchor, rows, ids = op.inputs
     del rows
-    return tf.IndexedSlices(gradient, ids, tf.shape(anchor)), None, None
+    # A function must not return one of its inputs as it is: as part of a
+    # gradient that crosses into the caller's graph, TensorFlow rejects it.
+    indices = tf.identity(ids)
+    return tf.IndexedSlices(gradient, indices, tf.shape(anchor)), None, None
 
 
 tf.no_gradient("MonolithLookup")
