@@ -9,6 +9,7 @@ import tf_keras
 
 from monolith_tf.anchor import TableVariable
 from monolith_tf.lookup import apply_row_gradients
+from monolith_tf.table_set import two_configs_message
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"
@@ -139,6 +140,7 @@ class _WithTables:
                 )
         for gradient, variable in of_tables:
             _check_slices(gradient, variable)
+        _check_names([variable.table for _, variable in of_tables])
         present = [pair for pair in grads_and_vars if pair[0] is not None]
         clipped = self._clip_once([gradient for gradient, _ in present])
         dense = []
@@ -151,7 +153,9 @@ class _WithTables:
             else:
                 dense.append((gradient, variable))
         with tf.init_scope():
-            self.build([variable for _, variable in dense])
+            # All of them: one without a gradient in this step may have one
+            # in the next, and Keras makes slots once.
+            self.build([variable for _, variable in grads_and_vars])
         applied = apply_row_gradients(
             tables, slices, step=self.iterations.read_value()
         )
@@ -191,6 +195,19 @@ def _check_slices(gradient, variable: TableVariable) -> None:
         f"{gradient!r}. Made dense it has no rows left. To accumulate "
         "gradients over batches use mt.optimizers.sum_gradients."
     )
+
+
+def _check_names(tables) -> None:
+    """Refuses two tables of one name in a step.
+
+    `tf_keras.models.clone_model` makes two of one that two layers share, and
+    each would get a part of the gradients.
+    """
+    by_name = {}
+    for table in tables:
+        other = by_name.setdefault(table.name, table)
+        if other is not table:
+            raise ValueError(two_configs_message(other.config, table.config))
 
 
 def _class_with_tables(base: type) -> type:
