@@ -26,6 +26,12 @@ _NO_VALUE = (
 )
 
 
+_STRATEGIES_THAT_ASK = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+)
+
+
 class TableVariable(resource_variable_ops.ResourceVariable):
     """Trainable float32 `[0, dim]`; see the module's docstring.
 
@@ -57,7 +63,18 @@ class TableVariable(resource_variable_ops.ResourceVariable):
 
     def _distributed_container(self):
         # Keras optimizers ask for this before they touch a variable; those of
-        # with_tables never get to see one of a table.
+        # with_tables never get to see one of a table. Strategies ask too.
+        strategy = tf.distribute.get_strategy()
+        if isinstance(strategy, _STRATEGIES_THAT_ASK):
+            return self
+        self._refuse_optimizer()
+
+    @property
+    def constraint(self):
+        """What optimizers ask for before an update: the place to refuse."""
+        self._refuse_optimizer()
+
+    def _refuse_optimizer(self):
         raise MonolithError(
             f"This optimizer can't update table {self._table_name!r}: its rows "
             "are not in a variable. Wrap the optimizer: "

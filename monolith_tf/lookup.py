@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
 
 from monolith_tf import ops
 from monolith_tf.lookup_backend import current_backend
@@ -37,6 +38,7 @@ def lookup_rows(
             backend.lookup(table, table_ids)
             for table, table_ids in zip(tables, ids, strict=True)
         ]
+    _refuse_xla(tables)
     rows: list[tf.Tensor | None] = [None] * len(tables)
     for table_set, numbers in _by_table_set(tables):
         read = _lookup_in_set(
@@ -120,6 +122,20 @@ def _lookup_in_set(table_set, tables, ids) -> list[tf.Tensor]:
                 )
             )
     return ops.gather_rows(packed, shard_rows, positions, dims=dims)
+
+
+def _refuse_xla(tables: Sequence[Table]) -> None:
+    """Says what XLA would say later, and in other words."""
+    if tf.executing_eagerly():
+        return
+    if control_flow_util.GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    ):
+        raise ValueError(
+            f"Table {tables[0].name!r} can't be read in a function that XLA "
+            "compiles. Leave jit_compile=True out of model.compile or "
+            "tf.function; parts of the model without tables may keep it."
+        )
 
 
 def _by_table_set(tables):

@@ -13,6 +13,7 @@ from monolith_tf import ops
 from monolith_tf import table_checkpoint
 from monolith_tf.anchor import TableVariable
 from monolith_tf.config import TableConfig
+from monolith_tf.errors import MonolithError
 from monolith_tf.table_set import TableSet
 from monolith_tf.table_set import table_set_for
 
@@ -71,7 +72,7 @@ class Table(trackable.Trackable):
         self._table_set = table_set
         table_set.create(self)
         self._anchor = TableVariable(
-            self, table_set.devices[0], table_set.strategy
+            self, table_set.devices[0], _open_strategy() or table_set.strategy
         )
         self._step = _step_variable(table_set.devices[0])
 
@@ -311,6 +312,16 @@ class Table(trackable.Trackable):
             f"{self._table_set.num_shards} shards>"
         )
 
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        if save_type == "savedmodel":
+            raise MonolithError(
+                f"Table {self.name!r} can't be part of a SavedModel that "
+                "model.save or tf.saved_model.save writes. For serving use monolith_tf.serving.export_saved_model(model, "
+                "directory); to load the model again, model.save with a path "
+                "that ends in .keras."
+            )
+        return super()._trackable_children(save_type, **kwargs)
+
     def _serialize_to_tensors(self):
         return table_checkpoint.serialize(self, self._step)
 
@@ -373,6 +384,12 @@ class Table(trackable.Trackable):
                 f"for ids of shape {tuple(ids.shape)}."
             )
         return rows
+
+
+def _open_strategy():
+    if tf.distribute.has_strategy():
+        return tf.distribute.get_strategy()
+    return None
 
 
 def _step_variable(device: str) -> tf.Variable:

@@ -8,6 +8,8 @@ import tf_keras
 from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
 from monolith_tf.layers.table_layer import TableLayer
+from monolith_tf.layers.table_layer import describe_config
+from monolith_tf.layers.table_layer import described_config
 from monolith_tf.table import Table
 
 
@@ -78,7 +80,7 @@ class DynamicEmbedding(TableLayer):
     def get_config(self):
         """Returns what `from_config` makes an equal layer of."""
         config = super().get_config()
-        config["table"] = self._feature.config.get_config()
+        config["table"] = describe_config(self._feature.config)
         config["combiner"] = self._feature.combiner
         config["padding_id"] = self._feature.padding_id
         return config
@@ -87,5 +89,5 @@ class DynamicEmbedding(TableLayer):
     def from_config(cls, config):
         """Makes the layer that `get_config` described, with a new table."""
         config = dict(config)
-        config["table"] = TableConfig.from_config(config["table"])
+        config["table"] = described_config(config["table"])
         return cls(**config)

@@ -10,6 +10,8 @@ import tf_keras
 from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
 from monolith_tf.layers.table_layer import TableLayer
+from monolith_tf.layers.table_layer import describe_config
+from monolith_tf.layers.table_layer import described_config
 
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
@@ -98,7 +100,7 @@ class EmbeddingCollection(TableLayer):
         config["features"] = [
             {
                 "name": feature.name,
-                "table": feature.config.get_config(),
+                "table": describe_config(feature.config),
                 "combiner": feature.combiner,
                 "padding_id": feature.padding_id,
             }
@@ -113,7 +115,7 @@ class EmbeddingCollection(TableLayer):
         config["features"] = [
             Feature(
                 name=feature["name"],
-                table=TableConfig.from_config(feature["table"]),
+                table=described_config(feature["table"]),
                 combiner=feature["combiner"],
                 padding_id=feature["padding_id"],
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import tensorflow as tf
 import tf_keras
 
@@ -12,6 +14,24 @@ from monolith_tf.layers.feature_ids import FeatureIds
 from monolith_tf.lookup import lookup_rows
 from monolith_tf.table import Table
 from monolith_tf.table_set import two_configs_message
+
+tf_keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
+
+
+def describe_config(config: TableConfig) -> dict:
+    """Returns a config as Keras writes objects, so that sharing is kept."""
+    description = tf_keras.saving.serialize_keras_object(config)
+    # Keras marks only the second use, in a dict of which it wrote a copy.
+    description["shared_object_id"] = id(config)
+    return description
+
+
+def described_config(description: dict) -> TableConfig:
+    """Makes the config that `describe_config` described.
+
+    While Keras loads a model, layers that shared a config get one object.
+    """
+    return tf_keras.saving.deserialize_keras_object(description)
 
 
 class TableLayer(tf_keras.layers.Layer):
@@ -44,6 +64,7 @@ class TableLayer(tf_keras.layers.Layer):
         Returns:
             Feature name to its flat ids and their rows `[n, dim]`.
         """
+        _refuse_keras_3(self, inputs)
         found = {
             feature.name: FeatureIds.of(feature, inputs[feature.name])
             for feature in self._feature_list
@@ -124,6 +145,28 @@ class TableLayer(tf_keras.layers.Layer):
                 made[name] = Table(by_name[name])
             of_feature[feature.name] = made[name]
         return of_feature
+
+
+@tf.autograph.experimental.do_not_convert
+def _refuse_keras_3(layer: TableLayer, inputs: dict) -> None:
+    """Refuses to be part of a Keras 3 model, which would never train tables.
+
+    Such a model does not see the variables of a tf_keras layer.
+    """
+    state = sys.modules.get("keras.src.backend.common.global_state")
+    if any(
+        type(value).__module__.split(".")[0] == "keras"
+        for value in inputs.values()
+    ) or (
+        state is not None
+        and state.get_global_attribute("current_call_ctx") is not None
+    ):
+        raise TypeError(
+            f"Layer {layer.name!r} is a tf_keras layer and can't be part of a "
+            "Keras 3 model. Build the model with tf_keras (import tf_keras), or "
+            "set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, which "
+            "makes tf.keras the same."
+        )
 
 
 def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
