@@ -316,8 +316,9 @@ class Table(trackable.Trackable):
         if save_type == "savedmodel":
             raise MonolithError(
                 f"Table {self.name!r} can't be part of a SavedModel that "
-                "model.save or tf.saved_model.save writes. For serving use monolith_tf.serving.export_saved_model(model, "
-                "directory); to load the model again, model.save with a path "
+                "model.save or tf.saved_model.save writes. For serving use "
+                "monolith_tf.serving.export_saved_model(model, directory); to "
+                "load the model again, model.save with a path "
                 "that ends in .keras."
             )
         return super()._trackable_children(save_type, **kwargs)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras
 
-from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
 from monolith_tf.layers.table_layer import TableLayer
 from monolith_tf.layers.table_layer import describe_config

@@ -163,8 +163,8 @@ def _refuse_keras_3(layer: TableLayer, inputs: dict) -> None:
     ):
         raise TypeError(
             f"Layer {layer.name!r} is a tf_keras layer and can't be part of a "
-            "Keras 3 model. Build the model with tf_keras (import tf_keras), or "
-            "set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, which "
+            "Keras 3 model. Build the model with tf_keras (import tf_keras), "
+            "or set TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, which "
             "makes tf.keras the same."
         )
 
