@@ -141,7 +141,8 @@ def _read():
             count or _GENERATED_EXAMPLES, seed=_SEED.value
         )
     else:
-        name = _DATA.value
+        path = pathlib.Path(_DATA.value)
+        name = f"{path.absolute().parent.name}/{path.name}"
         ratings = data.read_movielens(_DATA.value)
         ratings = ratings[-count if count else 0 :]
     if len(ratings) < _MIN_EXAMPLES:

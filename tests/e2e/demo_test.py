@@ -1,0 +1,163 @@
+"""Runs a small demo with all of its processes."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+DEMO = pathlib.Path(__file__).parents[2] / "examples" / "demo.py"
+DEADLINE_SECONDS = 280.0
+MARK = "MONOLITH_TF_DEMO_TEST"
+SMALL = [
+    "--examples=800",
+    "--batch_epochs=1",
+    "--batch_size=64",
+    "--chunk=80",
+    "--freshness_rows=20",
+]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+class Demo:
+    """A demo whose descendants can be told by a mark in the environment."""
+
+    def __init__(self, folder: pathlib.Path, *arguments: str):
+        self.output_dir = folder / "output"
+        self.stdout, self.stderr = folder / "stdout", folder / "stderr"
+        self._mark = f"{MARK}={uuid.uuid4()}"
+        name, value = self._mark.split("=")
+        with open(self.stdout, "wb") as out, open(self.stderr, "wb") as err:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, DEMO),
+                    f"--output_dir={self.output_dir}",
+                    *arguments,
+                ],
+                stdout=out,
+                stderr=err,
+                env={**os.environ, name: value},
+            )
+
+    def descendants(self) -> list[str]:
+        """Command lines of living processes with the mark."""
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if self._mark.encode() in variables and command:
+                found.append(command.replace(b"\0", b" ").decode())
+        return found
+
+    def wait(self) -> int:
+        try:
+            return self.process.wait(DEADLINE_SECONDS)
+        finally:
+            self.process.kill()
+
+    def wait_for(self, text: str) -> None:
+        """Waits until the demo has written a text to its stderr."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while text not in self.stderr.read_text():
+            assert self.process.poll() is None, self.stderr.read_text()
+            assert time.monotonic() < deadline, self.stderr.read_text()
+            try:
+                self.process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def test_a_small_demo_learns_online_reports_and_leaves_no_process(tmp_path):
+    demo = Demo(tmp_path, *SMALL)
+    assert demo.wait() == 0, demo.stderr.read_text()
+    assert demo.descendants() == []
+
+    output = demo.stdout.read_text()
+    assert "AUC of the same requests" in output
+    report = json.loads(output.splitlines()[-1])
+    assert report["examples"] == {"batch": 400, "online": 400}
+    assert report["examples_per_second"]["batch"] > 0
+    assert report["examples_per_second"]["online"] > 0
+    assert sorted(report["rows"]) == [
+        "genre_deep",
+        "genre_wide",
+        "movie_deep",
+        "movie_wide",
+        "user_deep",
+        "user_wide",
+    ]
+    assert report["rows"]["movie_deep"] == report["rows"]["movie_wide"] > 100
+    assert report["deltas"]["rows"] > 0
+    assert report["deltas"]["bytes"] > 0
+    assert report["deltas"]["resyncs"] == 0
+    freshness = report["freshness"]
+    assert freshness["rows"] == 20
+    assert 0 < freshness["new_rows"] <= 20
+    assert 0 < freshness["p50_seconds"] <= freshness["p99_seconds"]
+    for part in report["auc"].values():
+        assert 0 < part["live"] < 1
+        assert 0 < part["frozen"] < 1
+    assert report["auc"]["all"]["requests"] == 400
+    assert 0 < report["auc"]["unseen"]["requests"] < 400
+
+    plot = pathlib.Path(report["plot"]).read_bytes()
+    assert plot.startswith(b"\x89PNG\r\n\x1a\n")
+    assert sorted(
+        path.name for path in pathlib.Path(report["logs"]).iterdir()
+    ) == [
+        "frozen-server.log",
+        "live-server.log",
+        "ps-0.log",
+        "ps-1.log",
+        "worker-0.log",
+        "worker-1.log",
+    ]
+    # Nothing but the progress bar: no wall of warnings.
+    for line in re.split("[\r\n]", demo.stderr.read_text()):
+        assert re.match("(start|batch|export|serve|online|done): |$", line)
+
+
+@pytest.mark.parametrize(
+    ("phase", "epochs", "num_processes"),
+    [("batch:", 500, 5), ("online:", 1, 7)],
+)
+def test_ctrl_c_leaves_no_process_behind(
+    tmp_path, phase, epochs, num_processes
+):
+    demo = Demo(tmp_path, *SMALL, f"--batch_epochs={epochs}")
+    demo.wait_for(phase)
+    assert len(demo.descendants()) == num_processes
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.wait() == 130
+    assert "interrupted; every process has ended" in demo.stderr.read_text()
+    assert demo.descendants() == []
+
+
+def test_a_malformed_file_ends_the_demo_with_one_line(tmp_path):
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n")
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("userId,movieId,rating,timestamp\n1,2,good,3\n")
+    demo = Demo(tmp_path, f"--data={ratings}")
+    assert demo.wait() == 1
+    assert demo.stderr.read_text() == (
+        f"demo: {ratings}, line 2: rating is 'good'; expected a number from 0 "
+        "to 5.\n"
+    )
+
+
+def test_a_used_output_folder_is_refused(tmp_path):
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "auc.png").write_text("of another run")
+    demo = Demo(tmp_path, *SMALL)
+    assert demo.wait() == 1
+    assert "output is not empty; expected a new" in demo.stderr.read_text()
