@@ -90,7 +90,6 @@ def export_saved_model(
         restored meanwhile, or the directory can't be written.
 
     Example:
-
     >>> import tempfile
     >>> import monolith_tf as mt
     >>> import tf_keras

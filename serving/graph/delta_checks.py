@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
-from typing import Callable
 from typing import NamedTuple
 
 import tensorflow as tf

@@ -38,6 +38,7 @@ class DeltaControl(tf.Module):
         generations: Sequence[int],
         mutex_name: str,
     ):
+        """Makes the sequence numbers, all 0."""
         super().__init__()
         self._tables = list(tables)
         self._dense = dense

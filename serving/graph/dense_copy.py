@@ -20,6 +20,7 @@ class DenseCopy(tf.Module):
     """
 
     def __init__(self, names: Sequence[str], values: Sequence[np.ndarray]):
+        """Makes the variables."""
         super().__init__()
         self._names = list(names)
         self.copies = []

@@ -35,6 +35,7 @@ class ModelInputs:
         ragged: str = PADDED,
         string_features: Collection[str] = (),
     ):
+        """Asks the model, and checks the answer."""
         if ragged not in (PADDED, ROW_SPLITS):
             raise ValueError(
                 f'ragged must be "{PADDED}" or "{ROW_SPLITS}". Received: '

@@ -34,14 +34,13 @@ class ModelTrace:
       inputs: Its inputs.
       backend: What the layers read their rows from.
       dense: Copy of `dense_variables(model)`.
-      own_captures: Tensors of the export that stay as they are, such as the
-        handles of its tables.
 
     Raises:
       ExportError: The model reads what an export can't hold.
     """
 
     def __init__(self, model, inputs: ModelInputs, backend, dense: DenseCopy):
+        """Traces the model."""
         self._model = model
         self._inputs = inputs
         specs = list(inputs.request_specs.values())

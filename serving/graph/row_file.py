@@ -4,7 +4,7 @@ A file is self-contained (docs/formats.md, "Row file"):
 
 ```
 offset  bytes      field
-0       8          magic "MTFROWS\\0"
+0       8          magic "MTFROWS" and a zero byte
 8       4          version, uint32, 1
 12      4          dim, uint32
 16      8          n, rows, uint64
@@ -123,6 +123,7 @@ class RowFileWriter:
     """
 
     def __init__(self, prefix: str, dim: int, target_bytes: int = TARGET_BYTES):
+        """Remembers where to write; no file yet."""
         self._prefix = prefix
         self._dim = dim
         self._rows_per_file = max(1, target_bytes // (8 + 4 * dim))

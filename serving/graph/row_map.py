@@ -1,8 +1,8 @@
 """A DenseHashTable from int64 keys to rows as a resource of a SavedModel.
 
 `tf.lookup.experimental.DenseHashTable` writes all its buckets, empty ones
-too, into the checkpoint as one tensor, and one that is loaded twice in a process
-is shared. This one starts from row files, and each load has its own.
+too, into the checkpoint as one tensor, and is shared by all who load it in a
+process. This one starts from row files, and each load has its own.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         reserved_keys: tuple[int, int],
         num_buckets: int = growth.MIN_BUCKETS,
     ):
+        """Makes the table of this process, empty."""
         super().__init__(device="CPU")
         self._width = width
         self._num_buckets = num_buckets

@@ -21,6 +21,7 @@ class ServingBackend:
     def __init__(
         self, tables: Sequence, serving_tables: Sequence[ServingTable]
     ):
+        """Pairs the tables by name."""
         self._by_name = {
             table.name: (table, serving_table)
             for table, serving_table in zip(tables, serving_tables, strict=True)

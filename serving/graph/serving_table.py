@@ -51,6 +51,7 @@ class ServingTable(tf.Module):
         salt: int = 0,
         num_buckets: int = growth.MIN_BUCKETS,
     ):
+        """Makes an empty table."""
         super().__init__()
         self._config = config
         self._dim = config.dim

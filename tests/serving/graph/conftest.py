@@ -100,6 +100,53 @@ class Replica:
         return rows.numpy().tolist(), live.numpy().tolist()
 
 
+class SessionReplica(Replica):
+    """The same, saved, and run by a session as a C++ server does."""
+
+    def __init__(self, path, num_buckets=8):
+        super().__init__(num_buckets)
+        root = tf.Module()
+        root.parts = [*self.tables, self.dense, self.control]
+        lookup = tf.function(self.tables[0].lookup, autograph=False)
+
+        def lookup_named(ids):
+            return dict(zip(("rows", "live"), lookup(ids), strict=True))
+
+        signatures = {
+            "apply": self._apply,
+            "status": self._status,
+            "lookup": tf.function(lookup_named).get_concrete_function(
+                ids=tf.TensorSpec([None], tf.int64)
+            ),
+        }
+        tf.saved_model.save(root, str(path), signatures=signatures)
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        meta_graph = tf.compat.v1.saved_model.load(
+            self._session, ["serve"], str(path)
+        )
+        self._signatures = meta_graph.signature_def
+
+    def run(self, signature_name, **inputs):
+        signature = self._signatures[signature_name]
+        return self._session.run(
+            {name: info.name for name, info in signature.outputs.items()},
+            {signature.inputs[k].name: value for k, value in inputs.items()},
+        )
+
+    def send(self, inputs):
+        outputs = self.run("apply", **inputs)
+        return {name: value[0] for name, value in outputs.items()}
+
+    def status(self):
+        outputs = self.run("status", query=[[0]])
+        return {n: value.reshape(-1).tolist() for n, value in outputs.items()}
+
+    def rows(self, ids, table=0):
+        assert table == 0
+        outputs = self.run("lookup", ids=np.array(ids, np.int64))
+        return outputs["rows"].tolist(), outputs["live"].tolist()
+
+
 _DTYPES = {
     "header": tf.int64,
     "ids": tf.int64,
@@ -109,9 +156,12 @@ _DTYPES = {
 }
 
 
-@pytest.fixture
-def make_replica():
-    return Replica
+@pytest.fixture(params=["function", "session"])
+def served_replica(request, tmp_path):
+    """Small tables that grow, in both ways that an export is run."""
+    if request.param == "function":
+        return Replica(num_buckets=4)
+    return SessionReplica(tmp_path / "model", num_buckets=4)
 
 
 @pytest.fixture
