@@ -167,6 +167,15 @@ TEST_F(TableSetTest, RenewDropsLogsAndLogsTheNextChangeOfTheSameRow) {
   EXPECT_EQ(delta.tables[1].ids, Ids{2});
 }
 
+TEST_F(TableSetTest, DeltasThatStartAfterARestoreHoldTheFirstChanges) {
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
+  tables_.Renew(78);
+  ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
+  const int64_t cut = tables_.StartDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
+  EXPECT_EQ(MovieIds(cut), (Ids{1, 2}));
+}
+
 TEST_F(TableSetTest, StoppedDeltasLogNothingAndStartAnew) {
   tables_.StartDeltas();
   ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
@@ -174,8 +183,9 @@ TEST_F(TableSetTest, StoppedDeltasLogNothingAndStartAnew) {
   ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
   EXPECT_FALSE(tables_.TakeDelta(0).ok());
   const int64_t cut = tables_.StartDeltas();
-  ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
-  EXPECT_EQ(MovieIds(cut), Ids{1});
+  // 1 was logged before, 2 changed while nothing was.
+  ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
+  EXPECT_EQ(MovieIds(cut), (Ids{1, 2}));
 }
 
 TEST_F(TableSetTest, ClearIsADeltaOfTombstones) {

@@ -97,7 +97,6 @@ class alignas(64) Stripe {
   void LogRemoval(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (is_tracking_) touched_.Append(id);
   }
-  int64_t cut() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { return cut_; }
   // The log so far; changes from here on belong to `new_cut`.
   TouchedLog SwapTouched(int64_t new_cut) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     cut_ = static_cast<uint32_t>(new_cut);
@@ -134,6 +133,7 @@ class alignas(64) Stripe {
   MemoryPool* const pool_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
+  // 0 while changes are not tracked.
   uint32_t cut_ ABSL_GUARDED_BY(lock_) = 0;
   CuckooIndex index_;
   RowArena arena_ ABSL_GUARDED_BY(lock_);

@@ -153,6 +153,7 @@ class Table {
   // Appends the ids that changed since the last call to `ids` (null drops
   // them) and goes on under `new_cut`. A stripe's log is taken and its cut is
   // set under its lock, so an update is either in this log or in the next.
+  // Only while changes are tracked.
   void SwapTouched(int64_t new_cut, std::vector<int64_t>* ids);
   // The present state of `ids`: exists [ids.size()], and appended to `rows`
   // the weights of those that exist, in order.

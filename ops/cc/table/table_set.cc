@@ -214,7 +214,7 @@ void TableSet::DropLogs() {
   }
   oldest_cut_ = cut_;
   for (auto& [name, entry] : tables_) {
-    entry.table->SwapTouched(cut_ + 1, nullptr);
+    if (tracking_) entry.table->SwapTouched(cut_ + 1, nullptr);
     entry.pending = Pending();
   }
 }
