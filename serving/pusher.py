@@ -414,8 +414,11 @@ class DeltaPusher:
         try:
             delta = self._trainer.take_delta(stream.index, stream.acked_cut)
         except tf.errors.OutOfRangeError as error:
-            # Another pusher took deltas since, or the shard is a new one.
-            raise ResyncNeededError(error.message) from error
+            raise ResyncNeededError(
+                f"shard {stream.index} does not hold the changes after cut "
+                f"{stream.acked_cut} any more: it was restored, or another "
+                "pusher took them"
+            ) from error
         if delta.generation != stream.generation:
             raise ResyncNeededError(
                 f"shard {stream.index} has generation {delta.generation}, the "

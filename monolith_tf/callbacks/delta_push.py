@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
 
 import tf_keras
 
+from monolith_tf.errors import DeliveryError
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.push_metrics import PushMetrics
 from monolith_tf.serving.push_options import PushOptions
@@ -101,7 +103,9 @@ class DeltaPush(tf_keras.callbacks.Callback):
     def close(self) -> None:
         """Stops a pusher that a failed `fit` left, without a last push."""
         if self.pusher is not None:
-            self._finish(flush=False)
+            # What stopped the pusher was raised by `fit`, or logged.
+            with contextlib.suppress(DeliveryError):
+                self._finish(flush=False)
 
     def __enter__(self) -> DeltaPush:
         """Returns the callback itself."""

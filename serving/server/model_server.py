@@ -132,6 +132,7 @@ class ModelServer:
         # gRPC prints its own lines about a taken port; a socket just says it.
         _listen("gRPC", host, port).close()
         self.port = self._grpc.add_insecure_port(f"{host}:{port}")
+        self._closing.callback(self._grpc.stop, None)
 
     def _open_rest(self, host: str, port: int | None) -> None:
         self.rest_api_port = None
