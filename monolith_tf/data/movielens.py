@@ -21,7 +21,7 @@ _MAX_RATING = 5.0
 
 
 def read_movielens(path: str | os.PathLike[str]) -> Ratings:
-    """Reads MovieLens ratings in time order, with the genres of each movie.
+    r"""Reads MovieLens ratings in time order, with the genres of each movie.
 
     The file has the columns userId, movieId, rating, timestamp; `movies.csv`
     beside it (movieId, title, genres) gives the genres. Ratings of the same
@@ -40,9 +40,15 @@ def read_movielens(path: str | os.PathLike[str]) -> Ratings:
         line, what the line holds and what was expected.
 
     Example:
-    >>> ratings = read_movielens("ml-latest-small/ratings.csv")
-    >>> ratings.label[:3]
-    array([1., 0., 1.], dtype=float32)
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> ratings_csv = pathlib.Path(folder.name, "ratings.csv")
+    >>> _ = ratings_csv.write_text(
+    ...     "userId,movieId,rating,timestamp\n7,31,4.0,851868750\n")
+    >>> _ = pathlib.Path(folder.name, "movies.csv").write_text(
+    ...     "movieId,title,genres\n31,Dangerous Minds (1995),Drama\n")
+    >>> read_movielens(ratings_csv).label
+    array([1.], dtype=float32)
     """
     path = os.fspath(path)
     if not os.path.isfile(path):

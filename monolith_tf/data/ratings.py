@@ -31,6 +31,7 @@ class Ratings:
         timestamps decrease.
 
     Example:
+    >>> from monolith_tf.data import generate_traffic
     >>> ratings = generate_traffic(num_examples=100, seed=1)
     >>> first, second = ratings[:50], ratings[50:]
     >>> len(first), first.timestamp[-1] <= second.timestamp[0]

@@ -20,6 +20,8 @@ ENTRY_POINT = "monolith_tf.cli"
 
 # What runs beside `fit` may call serving.
 MAY_CALL_SERVING = ("monolith_tf.callbacks",)
+# The root package loads it on first use, so that `mt.serving` is a name.
+LOADED_ON_FIRST_USE = ("monolith_tf", "monolith_tf.serving")
 
 # What serving may use of monolith_tf: modules that know neither Keras layers
 # nor how a model is trained.
@@ -84,6 +86,8 @@ def is_allowed(importer, imported):
         return False
     if source == "monolith_tf":
         if target == "serving":
+            if (importer, imported) == LOADED_ON_FIRST_USE:
+                return True
             return any(within(importer, m) for m in MAY_CALL_SERVING)
         return target == "ops"
     return any(within(imported, m) for m in OPEN_TO_SERVING)
