@@ -109,8 +109,8 @@ bazel: $(BIN)/.requirements gtest
 		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
 	$(BAZEL) shutdown
 
-bench: build
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(BIN)/.requirements
+	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(ARGS)
 
 soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)
