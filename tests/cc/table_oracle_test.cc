@@ -252,7 +252,7 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
 
 TEST_P(TableOracleTest, RandomOperationsAgreeWithAStandardMap) {
   tables_.StartDeltas();
-  for (int i = 0; i < 400 && !HasFatalFailure(); ++i) {
+  for (int i = 0; i < 240 && !HasFatalFailure(); ++i) {
     switch (random_() % 16) {
       case 0:
         Import();
@@ -277,8 +277,8 @@ TEST_P(TableOracleTest, RandomOperationsAgreeWithAStandardMap) {
       default:
         Apply();
     }
-    if (i % 100 == 99) CheckAll();
-    if (i == 250) {
+    if (i % 80 == 79) CheckAll();
+    if (i == 150) {
       table_->Clear();
       oracle_.rows.clear();
     }
