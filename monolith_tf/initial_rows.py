@@ -76,9 +76,10 @@ def _element_bits(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
     steps = [
         ((j + 1) * hashing.GOLDEN_GAMMA) % (1 << 64) for j in range(config.dim)
     ]
-    return hashing.mix64_tensor(
-        id_keys[:, tf.newaxis] + tf.constant(steps, tf.uint64)[tf.newaxis, :]
-    )
+    # An array: of a list of large ints, tf.constant in a graph makes float64 on
+    # the way (TensorFlow 2.21 with NumPy 2).
+    steps = tf.constant(np.array(steps, np.uint64))
+    return hashing.mix64_tensor(id_keys[:, tf.newaxis] + steps[tf.newaxis, :])
 
 
 def _uniform(bits: tf.Tensor, minval: float, maxval: float) -> tf.Tensor:
