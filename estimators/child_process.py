@@ -43,8 +43,10 @@ class ChildProcess:
       OSError: If the process cannot be started.
 
     Example:
-    >>> with ChildProcess("date", ["date"], "/tmp/date.log") as child:
-    ...     child.wait(timeout_seconds=10)
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with ChildProcess("date", ["date"], f"{folder}/log") as child:
+    ...         child.wait(timeout_seconds=10)
     0
     """
 

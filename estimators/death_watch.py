@@ -27,9 +27,11 @@ class DeathWatch:
       RuntimeError: On entering outside the main thread.
 
     Example:
-    >>> with estimators.LocalCluster() as cluster:
-    ...     with estimators.DeathWatch(cluster.children):
-    ...         model.fit(dataset, steps_per_epoch=100)
+    ```python
+    with LocalCluster() as cluster:
+        with DeathWatch(cluster.children):
+            model.fit(dataset, steps_per_epoch=100)
+    ```
     """
 
     def __init__(self, children: Iterable[ChildProcess]):

@@ -36,9 +36,11 @@ class LocalCluster:
       ValueError: If a number is below 1.
 
     Example:
-    >>> with LocalCluster(num_ps=2, num_workers=2) as cluster:
-    ...     strategy = tf.distribute.ParameterServerStrategy(
-    ...         cluster.cluster_resolver)
+    ```python
+    with LocalCluster(num_ps=2, num_workers=2) as cluster:
+        strategy = tf.distribute.ParameterServerStrategy(
+            cluster.cluster_resolver)
+    ```
     """
 
     def __init__(

@@ -116,9 +116,9 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
             stack.enter_context(Server(name, options.output_dir / name, logs))
             for name in ("live", "frozen")
         )
-        stack.enter_context(
-            estimators.DeathWatch([live.process, frozen.process])
-        )
+        servers = [live.process, frozen.process]
+        stack.callback(estimators.stop_all, servers)
+        stack.enter_context(estimators.DeathWatch(servers))
         live.wait_until_available()
         frozen.wait_until_available()
 

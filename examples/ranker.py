@@ -17,7 +17,7 @@ _FEATURES = {"user_id": "user", "movie_id": "movie", "genres": "genre"}
 
 
 def make_ranker(
-    dim: int = 8, learning_rate: float = 0.05, seed: int = 7
+    dim: int = 8, learning_rate: float = 0.15, seed: int = 7
 ) -> tf_keras.Model:
     """Makes and compiles the ranker; under a strategy, call it in its scope.
 
