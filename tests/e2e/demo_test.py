@@ -46,17 +46,16 @@ class Demo:
                 env={**os.environ, name: value},
             )
 
-    def descendants(self) -> list[str]:
-        """Command lines of living processes with the mark."""
-        found = []
+    def descendants(self) -> dict[int, bytes]:
+        """Environments of living processes with the mark, by process id."""
+        found = {}
         for folder in pathlib.Path("/proc").glob("[0-9]*"):
             try:
-                variables = (folder / "environ").read_bytes().split(b"\0")
-                command = (folder / "cmdline").read_bytes()
+                environment = (folder / "environ").read_bytes()
             except OSError:
                 continue
-            if self._mark.encode() in variables and command:
-                found.append(command.replace(b"\0", b" ").decode())
+            if self._mark.encode() in environment.split(b"\0"):
+                found[int(folder.name)] = environment
         return found
 
     def wait(self) -> int:
@@ -80,7 +79,7 @@ class Demo:
 def test_a_small_demo_learns_online_reports_and_leaves_no_process(tmp_path):
     demo = Demo(tmp_path, *SMALL)
     assert demo.wait() == 0, demo.stderr.read_text()
-    assert demo.descendants() == []
+    assert demo.descendants() == {}
 
     output = demo.stdout.read_text()
     assert "AUC of the same requests" in output
@@ -140,7 +139,23 @@ def test_ctrl_c_leaves_no_process_behind(
     demo.process.send_signal(signal.SIGINT)
     assert demo.wait() == 130
     assert "interrupted; every process has ended" in demo.stderr.read_text()
-    assert demo.descendants() == []
+    assert demo.descendants() == {}
+
+
+def test_a_worker_that_dies_ends_the_demo_with_its_name(tmp_path):
+    demo = Demo(tmp_path, *SMALL, "--batch_epochs=500")
+    demo.wait_for("batch:")
+    (worker,) = [
+        pid
+        for pid, environment in demo.descendants().items()
+        if b'"task": {"type": "worker", "index": 1}' in environment
+    ]
+    os.kill(worker, signal.SIGKILL)
+    assert demo.wait() == 1
+    message = demo.stderr.read_text()
+    assert f"demo: worker 1 (process {worker}) was killed by SIGKILL" in message
+    assert "Traceback" not in message
+    assert demo.descendants() == {}
 
 
 def test_a_malformed_file_ends_the_demo_with_one_line(tmp_path):

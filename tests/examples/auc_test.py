@@ -1,17 +1,17 @@
 """Tests of the area under the ROC curve."""
 
-import importlib.util
 import math
-import pathlib
 
 import numpy as np
 import pytest
 
-_PATH = pathlib.Path(__file__).parents[2] / "examples" / "auc.py"
-_SPEC = importlib.util.spec_from_file_location("auc", _PATH)
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
-auc = _MODULE.auc
+
+@pytest.fixture
+def auc(monkeypatch, repository_root):
+    monkeypatch.syspath_prepend(str(repository_root / "examples"))
+    from auc import auc
+
+    return auc
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ auc = _MODULE.auc
         ([1, 0, 1, 0], [7, 7, 7, 7], 0.5),
     ],
 )
-def test_hand_counted_pairs(labels, scores, expected):
+def test_hand_counted_pairs(auc, labels, scores, expected):
     assert auc(np.array(labels), np.array(scores)) == expected
 
 
-def test_it_equals_the_count_over_all_pairs_with_many_ties():
+def test_it_equals_the_count_over_all_pairs_with_many_ties(auc):
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 2, 300)
     scores = rng.integers(0, 20, 300) / 20
@@ -43,15 +43,15 @@ def test_it_equals_the_count_over_all_pairs_with_many_ties():
 
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])
-def test_a_missing_class_gives_nan(labels):
+def test_a_missing_class_gives_nan(auc, labels):
     assert math.isnan(auc(np.array(labels), np.zeros(len(labels))))
 
 
-def test_scores_that_cannot_be_ranked_are_refused():
+def test_scores_that_cannot_be_ranked_are_refused(auc):
     with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
         auc(np.array([0, 1]), np.array([0.5, np.nan]))
 
 
-def test_lengths_that_differ_are_refused():
+def test_lengths_that_differ_are_refused(auc):
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(3,\)"):
         auc(np.array([0, 1]), np.array([0.5, 0.1, 0.2]))
