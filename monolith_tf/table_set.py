@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 from monolith_tf import ops
 from monolith_tf.config import TableConfig
@@ -352,8 +353,10 @@ def _local_cpu() -> str:
 
 
 def _destroy(handles) -> None:
+    # The collector may run within `with graph.as_default()`, which init_scope
+    # does not leave.
     for handle in handles:
-        with tf.init_scope():
+        with context.eager_mode():
             tf.raw_ops.DestroyResourceOp(
                 resource=handle, ignore_lookup_error=True
             )
@@ -361,7 +364,7 @@ def _destroy(handles) -> None:
 
 def _drop(handles, name: str) -> None:
     for handle in handles:
-        with tf.init_scope():
+        with context.eager_mode():
             try:
                 ops.table_drop(handle, name)
             except tf.errors.FailedPreconditionError:
