@@ -92,6 +92,13 @@ def main(arguments: list[str]) -> int:
             f"unexpected arguments {arguments[1:]}; write --data=PATH. See "
             "--help."
         )
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        return _fail("interrupted; every process has ended", code=130)
+
+
+def _run() -> int:
     # Here, so that --help and wrong flags answer at once.
     import tensorflow as tf
     from main_job import Options
@@ -124,8 +131,6 @@ def main(arguments: list[str]) -> int:
         report = run(ratings, options)
     except (MonolithError, TimeoutError) as error:
         return _fail(f"{error}\nAll logs: {output_dir / 'logs'}")
-    except KeyboardInterrupt:
-        return _fail("interrupted; every process has ended", code=130)
     print(f"\n{summary(report)}\n\n{to_json_line(report)}", flush=True)
     return 0
 
