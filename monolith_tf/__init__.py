@@ -7,14 +7,17 @@ or on a stream; changed rows flow to TensorFlow Serving while it runs.
 >>> config = mt.TableConfig("movie", dim=16)
 >>> layer = mt.layers.DynamicEmbedding(config)
 
-The public names load on first use. So `monolith_tf.serving.server` and the
-command line run without Keras and without the op library, and TensorFlow is
-not imported before somebody needs it.
+Importing the package loads the op library: a parameter server that imports it
+before it starts can run its ops, and a library that was built for another
+TensorFlow says so at once. The public names load on first use: the command line
+and the model server need no Keras.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
     from monolith_tf.feature import Feature
     from monolith_tf.table import Table
     from monolith_tf.table_set import TableSet
+
+if os.path.basename((getattr(sys, "argv", None) or [""])[0]) == "monolith-tf":
+    # A command's own process: set before TensorFlow prints its start-up lines.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+importlib.import_module("monolith_tf.ops")
 
 __version__ = "0.1.0"
 
@@ -58,16 +67,12 @@ _HOME = {
     "TableConfig": "monolith_tf.config",
     "TableSet": "monolith_tf.table_set",
 }
-_WITHOUT_OPS = frozenset({"MonolithError", "errors", "serving"})
 
 
 def __getattr__(name: str):
     """Loads a public name."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name not in _WITHOUT_OPS:
-        # An op library that does not fit says so before anything else fails.
-        importlib.import_module("monolith_tf.ops")
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     else:

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 after a one-line error on stderr.
     """
     # Before anything imports TensorFlow, which reads it once.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parsed = _parser().parse_args(arguments)
     from monolith_tf.errors import MonolithError
 

@@ -40,7 +40,7 @@ class ModelServer:
     """Serves SavedModels over gRPC and REST until closed.
 
     For laptops, tests and the demo; production runs TensorFlow Serving on the
-    same export. It needs neither Keras nor the op library.
+    same export. It needs no Keras.
 
     Args:
         models: base path (directory of version directories) by model name.
