@@ -112,6 +112,10 @@ class _WithTables:
         """Makes slots for the dense variables only."""
         super().build(_dense(var_list))
 
+    def finalize_variable_values(self, var_list):
+        """Puts averages (`use_ema`) in place of the dense variables only."""
+        super().finalize_variable_values(_dense(var_list))
+
     @tf.autograph.experimental.do_not_convert
     def apply_gradients(self, grads_and_vars, *args, **kwargs):
         """Updates tables and dense variables from clipped gradients."""
