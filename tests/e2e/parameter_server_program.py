@@ -1,0 +1,232 @@
+"""Trains on two parameter servers and two workers; writes what it found.
+
+python parameter_server_program.py DIRECTORY
+
+DIRECTORY holds checkpoints `shards-1` and `shards-3`. Results go to
+`report.json` and to one .npz file a table.
+"""
+
+import collections
+import json
+import pathlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+import monolith_tf as mt
+from monolith_tf.estimators import LocalCluster
+
+
+def dump(table, path):
+    """Writes ids, times, and weights with slots, ordered by id."""
+    parts = list(table.export_whole(batch_size=64))
+    ids, times, rows = (np.concatenate(part) for part in zip(*parts))
+    order = np.argsort(ids)
+    np.savez(path, ids=ids[order], times=times[order], rows=rows[order])
+
+
+def sum_exactly(strategy, coordinator):
+    """Both workers add multiples of 1/16 to the same rows at once."""
+    with strategy.scope():
+        table = mt.Table(
+            mt.TableConfig(
+                "exact",
+                dim=4,
+                optimizer=mt.optimizers.SGD(0.5),
+                initializer=mt.initializers.Zeros(),
+            )
+        )
+        optimizer = mt.optimizers.with_tables("sgd")
+        optimizer.build([table.anchor])
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([None, 4], tf.float32),
+        ]
+    )
+    def step(ids, weights):
+        def replica(ids, weights):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(table.lookup(ids) * weights)
+            gradients = tape.gradient(loss, [table.anchor])
+            optimizer.apply_gradients([(gradients[0], table.anchor)])
+            return loss
+
+        return strategy.run(replica, args=(ids, weights))
+
+    random = np.random.default_rng(0)
+    expected = collections.defaultdict(lambda: np.zeros(4, np.float32))
+    scheduled = []
+    for _ in range(150):
+        length = int(random.integers(1, 300))
+        ids = random.integers(-200, 200, length)
+        weights = random.integers(-4, 5, (length, 4)).astype(np.float32) / 8
+        for one, weight in zip(ids, weights, strict=True):
+            expected[int(one)] -= 0.5 * weight
+        result = coordinator.schedule(
+            step, args=(tf.constant(ids), tf.constant(weights))
+        )
+        scheduled.append((result, set(ids.tolist())))
+    coordinator.join()
+    hit_by = collections.defaultdict(set)
+    for result, ids in scheduled:
+        (loss,) = tf.nest.flatten(result._get_values())
+        for one in ids:
+            hit_by[one].add(loss.backing_device)
+    ids = sorted(expected)
+    rows = table.lookup(ids).numpy()
+    wrong = (rows != np.stack([expected[one] for one in ids])).any(axis=1)
+    return {
+        "rows": table.size(),
+        "expected_rows": len(ids),
+        "wrong_rows": int(wrong.sum()),
+        "share_hit_by_both": sum(len(by) == 2 for by in hit_by.values())
+        / len(ids),
+        "steps": int(optimizer.iterations.numpy()),
+        "sizes_of_shards": [
+            int(mt.ops.size(handle, table="exact"))
+            for handle in table.table_set.handles
+        ],
+    }
+
+
+def fit(strategy, directory):
+    """Keras fit, evaluate and predict; ragged ids of varying lengths."""
+    ids = np.arange(40)
+    with strategy.scope():
+        inputs = tf_keras.Input([None], dtype="int64", ragged=True)
+        layer = mt.layers.DynamicEmbedding(
+            mt.TableConfig("user", dim=4, optimizer=mt.optimizers.Adagrad(1.0)),
+            combiner="mean",
+        )
+        outputs = tf_keras.layers.Dense(1, "sigmoid")(layer(inputs))
+        model = tf_keras.Model(inputs, outputs)
+        model.compile(
+            mt.optimizers.with_tables("adam"),
+            "binary_crossentropy",
+            metrics=["accuracy"],
+            steps_per_execution=2,
+        )
+
+    def dataset(context):
+        del context
+        lengths = np.arange(40) % 3 + 1
+        values = np.repeat(ids, lengths)
+        return (
+            tf.data.Dataset.from_tensor_slices(
+                (
+                    tf.RaggedTensor.from_row_lengths(values, lengths),
+                    (ids % 2).astype(np.float32),
+                )
+            )
+            .repeat()
+            .shuffle(40, seed=1)
+            .batch(7)
+        )
+
+    creator = tf_keras.utils.experimental.DatasetCreator(dataset)
+    history = model.fit(creator, steps_per_epoch=20, epochs=6, verbose=0)
+    size = layer.table.size()
+    loss, accuracy = model.evaluate(creator, steps=10, verbose=0)
+    predictions = model.predict(
+        dataset(None).map(lambda features, label: features), steps=4, verbose=0
+    )
+    model.save_weights(str(directory / "fit-weights"))
+    dump(layer.table, directory / "user.npz")
+    return {
+        "losses": history.history["loss"],
+        "rows": size,
+        "rows_after_evaluate_and_predict": layer.table.size(),
+        "accuracy": accuracy,
+        "loss": loss,
+        "predictions": list(predictions.shape),
+    }
+
+
+def change_learning_rate(strategy, coordinator):
+    """A rate in a variable, changed between steps of one function."""
+    with strategy.scope():
+        rate = tf.Variable(1.0)
+        table = mt.Table(
+            mt.TableConfig(
+                "rate",
+                dim=1,
+                optimizer=mt.optimizers.SGD(rate),
+                initializer=mt.initializers.Zeros(),
+            )
+        )
+        optimizer = mt.optimizers.with_tables("sgd")
+
+    @tf.function
+    def step():
+        def replica():
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(table.lookup([7]))
+            optimizer.apply_gradients(
+                [(tape.gradient(loss, table.anchor), table.anchor)]
+            )
+
+        strategy.run(replica)
+
+    values = []
+    for value in (1.0, 0.5, 0.25):
+        rate.assign(value)
+        coordinator.schedule(step)
+        coordinator.join()
+        values.append(float(table.lookup([7])[0, 0]))
+    return values
+
+
+def train_in_order(strategy, directory):
+    """The steps that `train_in_order` of the tests makes in one process."""
+    with strategy.scope():
+        table = mt.Table(
+            mt.TableConfig(
+                "ordered", dim=3, optimizer=mt.optimizers.Adam(0.1), seed=11
+            )
+        )
+    ids = np.arange(-30, 30)
+    np.save(directory / "initial.npy", table.lookup(ids).numpy())
+    random = np.random.default_rng(5)
+    for number in range(20):
+        ids = random.integers(-30, 30, 25)
+        gradients = random.normal(size=(25, 3)).astype(np.float32)
+        table.apply_gradients(
+            ids, gradients, event_time=tf.constant(1000 + number, tf.int64)
+        )
+    dump(table, directory / "ordered.npz")
+    tf.train.Checkpoint(table=table).write(str(directory / "servers-2"))
+    for shards in (1, 3):
+        table.assign([10**6], np.zeros([1, 3], np.float32))
+        tf.train.Checkpoint(table=table).read(
+            str(directory / f"shards-{shards}")
+        ).assert_consumed()
+        dump(table, directory / f"restored-from-{shards}.npz")
+
+
+def main():
+    """Runs everything on one cluster."""
+    directory = pathlib.Path(sys.argv[1])
+    report = {}
+    with LocalCluster(num_ps=2, num_workers=2) as cluster:
+        strategy = tf.distribute.ParameterServerStrategy(
+            cluster.cluster_resolver
+        )
+        coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+        report["exact"] = sum_exactly(strategy, coordinator)
+        report["rates"] = change_learning_rate(strategy, coordinator)
+        train_in_order(strategy, directory)
+        report["fit"] = fit(strategy, directory)
+        try:
+            with strategy.scope():
+                mt.TableSet(num_shards=2)
+        except ValueError as error:
+            report["num_shards"] = str(error)
+    (directory / "report.json").write_text(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
