@@ -34,7 +34,7 @@ class Ratings:
     >>> from monolith_tf.data import generate_traffic
     >>> ratings = generate_traffic(num_examples=100, seed=1)
     >>> first, second = ratings[:50], ratings[50:]
-    >>> len(first), first.timestamp[-1] <= second.timestamp[0]
+    >>> len(first), bool(first.timestamp[-1] <= second.timestamp[0])
     (50, True)
     """
 
