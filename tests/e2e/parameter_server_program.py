@@ -22,7 +22,7 @@ from monolith_tf.estimators import LocalCluster
 def dump(table, path):
     """Writes ids, times, and weights with slots, ordered by id."""
     parts = list(table.export_whole(batch_size=64))
-    ids, times, rows = (np.concatenate(part) for part in zip(*parts))
+    ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     np.savez(path, ids=ids[order], times=times[order], rows=rows[order])
 

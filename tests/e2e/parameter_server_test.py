@@ -13,7 +13,7 @@ pytestmark = pytest.mark.e2e
 def whole(table):
     """Ids, times, and weights with slots, ordered by id."""
     parts = list(table.export_whole(batch_size=64))
-    ids, times, rows = (np.concatenate(part) for part in zip(*parts))
+    ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     return {"ids": ids[order], "times": times[order], "rows": rows[order]}
 

@@ -33,7 +33,7 @@ def test_summed_gradients_are_the_step_of_one_large_batch(in_function):
     def accumulated():
         parts = [gradients_of(table, weight, ids) for ids in BATCHES]
         variables = [table.anchor, weight]
-        sums = [mt.optimizers.sum_gradients(part) for part in zip(*parts)]
+        sums = map(mt.optimizers.sum_gradients, zip(*parts, strict=True))
         optimizer.apply_gradients(zip(sums, variables, strict=True))
 
     (tf.function(accumulated) if in_function else accumulated)()
