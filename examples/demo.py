@@ -1,7 +1,7 @@
 """The main job: train in batch, export, serve, then learn online.
 
 Starts parameter servers, workers and two model servers as processes of this
-machine, about three minutes of work for two cores, and measures what serving
+machine, a few minutes of work for two cores, and measures what serving
 live deltas is worth against a frozen copy of the same export.
 
     python examples/demo.py --data=ml-latest-small/ratings.csv
@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
-# Before TensorFlow is imported, which reads these once.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-# Lets the chief see that a worker or a server is gone.
+# Before TensorFlow is imported, which reads these once. The second lets
+# the chief see that a worker or a server is gone.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
 
 from absl import app  # noqa: E402
 from absl import flags  # noqa: E402
-from absl import logging  # noqa: E402
 
 _DATA = flags.DEFINE_string(
     "data",
@@ -45,7 +44,7 @@ _EXAMPLES = flags.DEFINE_integer(
 )
 _CHUNK = flags.DEFINE_integer(
     "chunk",
-    512,
+    256,
     "Online, this many ratings are scored, then trained on, one step a worker.",
     lower_bound=1,
 )
@@ -99,8 +98,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _run() -> int:
-    # Here, so that --help and wrong flags answer at once.
-    import tensorflow as tf
+    try:
+        output_dir = _make_output_dir()
+    except (OSError, ValueError) as error:
+        return _fail(error)
+    logs = output_dir / "logs"
+    logs.mkdir()
+    _send_native_output_to(logs / "chief.log")
+    # Here, so that --help and wrong flags answer at once, and after the line
+    # above, because TensorFlow writes when it is imported.
     from main_job import Options
     from main_job import run
     from report import summary
@@ -108,12 +114,11 @@ def _run() -> int:
 
     from monolith_tf.errors import MonolithError
 
-    logging.set_verbosity(logging.ERROR)
-    tf.get_logger().setLevel("ERROR")
     try:
         name, ratings = _read()
-        output_dir = _make_output_dir()
     except (OSError, ValueError) as error:
+        # The folder can be given again.
+        shutil.rmtree(logs)
         return _fail(error)
     options = Options(
         name=name,
@@ -130,7 +135,7 @@ def _run() -> int:
     try:
         report = run(ratings, options)
     except (MonolithError, TimeoutError) as error:
-        return _fail(f"{error}\nAll logs: {output_dir / 'logs'}")
+        return _fail(f"{error}\nAll logs: {logs}")
     print(f"\n{summary(report)}\n\n{to_json_line(report)}", flush=True)
     return 0
 
@@ -171,6 +176,17 @@ def _make_output_dir() -> pathlib.Path:
             "folder, so that no export of another run is served."
         )
     return folder
+
+
+def _send_native_output_to(path: pathlib.Path) -> None:
+    """Leaves the terminal to Python: what TensorFlow's C++ says goes to a file.
+
+    Some of it comes however high TF_CPP_MIN_LOG_LEVEL is.
+    """
+    stderr = os.dup(2)
+    with open(path, "wb") as log:
+        os.dup2(log.fileno(), 2)
+    sys.stderr = os.fdopen(stderr, "w", buffering=1)
 
 
 def _fail(message: object, code: int = 1) -> int:

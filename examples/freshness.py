@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import numpy as np
 _EQUAL = 2e-6
 # A row whose step moved its prediction by less than this cannot be timed.
 _VISIBLE = 10 * _EQUAL
+# Asking without a pause would keep trainer and server from their work.
+_PAUSE_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +120,7 @@ def wait_until_shown(
     """
     shown = np.full(len(expected), np.nan)
     deadline = time.monotonic() + timeout_seconds
+    pause = threading.Event()
     while np.isnan(shown).any():
         served = predict()
         now = time.time()
@@ -129,4 +133,5 @@ def wait_until_shown(
                 f"are not the trainer's after {timeout_seconds:g} s: served "
                 f"{served[waiting][:5]}, expected {expected[waiting][:5]}"
             )
+        pause.wait(_PAUSE_SECONDS)
     return shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import gc
 import pathlib
 import shutil
 import time
@@ -72,33 +73,57 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
     started = time.monotonic()
     half = len(ratings) // 2
     past, stream = ratings[:half], ratings[half:]
-    num_batch = options.batch_epochs * len(past)
-    logs = options.output_dir / "logs"
-    # Ends in the reverse order: pusher, servers, cluster, however this ends.
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
             tqdm.tqdm(
                 desc="start",
-                total=num_batch + len(stream),
+                total=options.batch_epochs * len(past) + len(stream),
                 unit="ratings",
                 unit_scale=True,
             )
         )
         cluster = stack.enter_context(
             estimators.LocalCluster(
-                options.num_ps, options.num_workers, log_directory=logs
+                options.num_ps,
+                options.num_workers,
+                log_directory=options.output_dir / "logs",
             )
         )
         stack.enter_context(estimators.DeathWatch(cluster.children))
-        trainer = Trainer(cluster, options.num_workers, options.seed)
+        # A model tells its servers when it is freed: have that happen here.
+        stack.callback(gc.collect)
+        measured, online = _train_and_serve(cluster, past, stream, options, bar)
+    return {
+        "data": options.name,
+        "seed": options.seed,
+        "examples": {"batch": len(past), "online": len(stream)},
+        **measured,
+        "freshness": _freshness(online),
+        "auc": _auc_and_plot(past, stream, online, options),
+        "plot": str(_plot_path(options)),
+        "logs": str(options.output_dir / "logs"),
+        "seconds": time.monotonic() - started,
+    }
 
+
+def _train_and_serve(
+    cluster: estimators.LocalCluster,
+    past: data.Ratings,
+    stream: data.Ratings,
+    options: Options,
+    bar: tqdm.tqdm,
+) -> tuple[dict[str, Any], OnlineResult]:
+    """Returns speeds, rows and deltas for the report, and the online half."""
+    trainer = Trainer(cluster, options.num_workers, options.seed)
+    # Ends in the reverse order: pusher, then servers, however this ends.
+    with contextlib.ExitStack() as stack:
         bar.set_description("batch")
         fit_started = time.monotonic()
         num_fit = trainer.fit(
             past, options.batch_epochs, options.batch_size, bar.update
         )
         fit_seconds = time.monotonic() - fit_started
-        bar.update(num_batch - bar.n)
+        bar.update(options.batch_epochs * len(past) - bar.n)
 
         bar.set_description("export")
         export = functools.partial(
@@ -113,7 +138,13 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
         )
         bar.set_description("serve")
         live, frozen = (
-            stack.enter_context(Server(name, options.output_dir / name, logs))
+            stack.enter_context(
+                Server(
+                    name,
+                    options.output_dir / name,
+                    options.output_dir / "logs",
+                )
+            )
             for name in ("live", "frozen")
         )
         servers = [live.process, frozen.process]
@@ -150,12 +181,8 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
         pusher.flush()
         bar.set_description("done")
         rows = {table.name: table.size() for table in tables_of(trainer.model)}
-
     pushed = pusher.metrics.as_dict()
     return {
-        "data": options.name,
-        "seed": options.seed,
-        "examples": {"batch": len(past), "online": len(stream)},
         "examples_per_second": {
             "batch": num_fit / fit_seconds,
             "online": len(stream) / online.seconds,
@@ -165,12 +192,7 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
             name: int(pushed[name])
             for name in ("deltas", "chunks", "rows", "bytes", "resyncs")
         },
-        "freshness": _freshness(online),
-        "auc": _auc_and_plot(past, stream, online, options),
-        "plot": str(_plot_path(options)),
-        "logs": str(logs),
-        "seconds": time.monotonic() - started,
-    }
+    }, online
 
 
 def _freshness(online: OnlineResult) -> dict[str, Any]:

@@ -114,6 +114,7 @@ def test_a_small_demo_learns_online_reports_and_leaves_no_process(tmp_path):
     assert sorted(
         path.name for path in pathlib.Path(report["logs"]).iterdir()
     ) == [
+        "chief.log",
         "frozen-server.log",
         "live-server.log",
         "ps-0.log",
@@ -168,6 +169,7 @@ def test_a_malformed_file_ends_the_demo_with_one_line(tmp_path):
         f"demo: {ratings}, line 2: rating is 'good'; expected a number from 0 "
         "to 5.\n"
     )
+    assert list(demo.output_dir.iterdir()) == []
 
 
 def test_a_used_output_folder_is_refused(tmp_path):
