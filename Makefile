@@ -32,13 +32,20 @@ help:
 
 # --- Environments -----------------------------------------------------------
 
+# Root on Debian gets what is missing; anybody else is told the command.
+apt_install = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	&& apt-get update -qq && apt-get install -y -qq $(1); }
+
 define make_venv
+@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	|| $(call apt_install,python3-venv) || true
 @$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	|| { echo 'The lock files are for Python 3.11 with venv and g++:' \
 	'apt-get install python3.11-venv g++' \
 	'(and PYTHON=/path/to/python3.11 if that is not what is found)'; exit 1; }
 @command -v $${CXX:-g++} >/dev/null \
 	|| { echo 'No C++ compiler found: apt-get install g++'; exit 1; }
+@echo 'Setting up $(1) from $(2): some minutes, the first time only.'
 $(PYTHON) -m venv $(1)
 $(1)/bin/pip install --quiet --disable-pip-version-check -r $(2)
 endef
@@ -54,6 +61,7 @@ $(NEWEST_BIN)/.requirements: requirements/newest.txt
 # Editable: a change of Python needs no build, a change of C++ runs this again.
 $(BIN)/.built: $(BIN)/.requirements setup.py pyproject.toml $(CC_SOURCES) \
 		$(PACKAGES)
+	@echo 'Compiling the op library: a minute or two.'
 	$(BIN)/pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation -e .
 	@touch $@
@@ -79,8 +87,9 @@ test-newest: $(NEWEST_BIN)/.requirements gtest
 
 .PHONY: gtest
 gtest:
-	@test -e /usr/include/gtest/gtest.h || { echo \
-	'The C++ tests need GoogleTest: apt-get install libgtest-dev'; exit 1; }
+	@test -e /usr/include/gtest/gtest.h || $(call apt_install,libgtest-dev) \
+	|| { echo 'The C++ tests need GoogleTest: apt-get install libgtest-dev'; \
+	exit 1; }
 
 lint: $(BIN)/.requirements
 	$(BIN)/ruff check .
