@@ -167,6 +167,9 @@ class LocalCluster:
                 "TF_FORCE_GPU_ALLOW_GROWTH": "true",
                 "GRPC_FAIL_FAST": "use_caller",
                 "PYTHONUNBUFFERED": "1",
+                # `-m` would import from the working directory first, which in
+                # a clone is the source tree without its op library.
+                "PYTHONSAFEPATH": "1",
             },
         )
 
