@@ -69,6 +69,9 @@ def parameter_server_run(tmp_path_factory):
         )
     result = subprocess.run(
         [sys.executable, str(PROGRAM), str(directory)],
+        # Not the root: `python -m` in the cluster's processes would find the
+        # source tree before an installed wheel.
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,

@@ -20,6 +20,8 @@ def report(tmp_path_factory):
     path = tmp_path_factory.mktemp("failure") / "report.json"
     result = subprocess.run(
         [sys.executable, str(PROGRAM), str(path)],
+        # Not the root, where `python -m` would find the source tree.
+        cwd=path.parent,
         capture_output=True,
         text=True,
         timeout=300,

@@ -208,7 +208,7 @@ def test_one_replica_of_a_strategy_is_like_none():
         np.testing.assert_array_equal(rows, [[-3, -3], [-3, -3]])
 
 
-def test_several_replicas_are_refused():
+def test_several_replicas_are_refused(tmp_path):
     program = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -241,6 +241,8 @@ print("ROWS", layer.table.size())
 """
     result = subprocess.run(
         [sys.executable, "-c", program],
+        # Not the root, where `python -c` would find the source tree.
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
