@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -13,6 +14,7 @@ from monolith_tf.feature import Feature
 from monolith_tf.layers.feature_ids import FeatureIds
 from monolith_tf.lookup import lookup_rows
 from monolith_tf.table import Table
+from monolith_tf.table_checkpoint import layout
 from monolith_tf.table_set import two_configs_message
 
 tf_keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
@@ -106,15 +108,19 @@ class TableLayer(tf_keras.layers.Layer):
                 store[f"{prefix}:last_update"] = last_update
                 store[f"{prefix}:rows"] = rows
             store[f"{table.name}:parts"] = len(parts)
+            store[f"{table.name}:layout"] = np.frombuffer(
+                layout(table).encode(), np.uint8
+            )
 
     def load_own_variables(self, store):
-        """Puts the rows of a .keras file in place of the tables'."""
+        """Puts the rows of a .keras file in place of the tables'.
+
+        Raises:
+            CheckpointError: A part is missing, or the rows are of another
+                layout; no table of the layer changed.
+        """
         for table in self._table_list:
-            if f"{table.name}:parts" not in store:
-                raise CheckpointError(
-                    f"The .keras file has no rows of table {table.name!r}. "
-                    "Load it into the model that was saved."
-                )
+            _check_stored(table, store)
         for table in self._table_list:
             table.clear()
             for number in range(int(store[f"{table.name}:parts"][()])):
@@ -148,6 +154,31 @@ class TableLayer(tf_keras.layers.Layer):
 
 
 @tf.autograph.experimental.do_not_convert
+def _check_stored(table: Table, store) -> None:
+    """Refuses what a .keras file has of a table unless all of it fits."""
+    parts, found = f"{table.name}:parts", f"{table.name}:layout"
+    if parts not in store or found not in store:
+        raise CheckpointError(
+            f"The .keras file has no rows of table {table.name!r}. "
+            "Load it into the model that was saved."
+        )
+    expected = layout(table)
+    saved = bytes(np.asarray(store[found][()])).decode()
+    if saved != expected:
+        raise CheckpointError(
+            f"The .keras file's rows do not fit table {table.name!r}, which "
+            f"has {expected!r}. The file has {saved!r}. Load it into a model "
+            "of the config that was saved."
+        )
+    for number in range(int(store[parts][()])):
+        for what in ("ids", "last_update", "rows"):
+            if f"{table.name}:{number}:{what}" not in store:
+                raise CheckpointError(
+                    f"The .keras file lacks {what} of part {number} of table "
+                    f"{table.name!r}. Nothing was loaded; use another file."
+                )
+
+
 def _refuse_keras_3(layer: TableLayer, inputs: dict) -> None:
     """Refuses to be part of a Keras 3 model, which would never train tables.
 

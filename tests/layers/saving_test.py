@@ -133,6 +133,35 @@ def test_a_keras_file_without_the_table_is_refused(tmp_path):
     assert other.table.size() == 1
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        mt.TableConfig("movie", dim=3, optimizer=mt.optimizers.Adagrad()),
+        # Rows of another meaning, yet as long as those that were saved.
+        mt.TableConfig("movie", dim=4, optimizer=mt.optimizers.SGD()),
+    ],
+    ids=["dim", "optimizer"],
+)
+def test_a_keras_file_of_another_dim_or_optimizer_is_refused(tmp_path, other):
+    inputs = tf_keras.Input([2], dtype="int64")
+    with mt.TableSet():
+        saved = mt.layers.DynamicEmbedding(
+            mt.TableConfig("movie", dim=2, optimizer=mt.optimizers.Adagrad())
+        )
+    saved.table.assign([1], np.ones([1, 2], np.float32))
+    tf_keras.Model(inputs, saved(inputs)).save(tmp_path / "model.keras")
+    with mt.TableSet():
+        layer = mt.layers.DynamicEmbedding(other)
+    model = tf_keras.Model(inputs, layer(inputs))
+    layer.table.assign([9], np.ones([1, other.dim], np.float32))
+    with pytest.raises(
+        mt.errors.CheckpointError,
+        match=rf"'movie', which has .* dim={other.dim} .*The file has .* dim=2",
+    ):
+        model.load_weights(tmp_path / "model.keras")
+    assert [ids.tolist() for ids, _ in layer.table.export()] == [[9]]
+
+
 def test_weights_of_a_keras_file_load_into_the_same_model(tmp_path):
     model, other = make_model(), make_model()
     fit(model, epochs=2)
