@@ -5,6 +5,7 @@ python -m monolith_tf.estimators
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -18,6 +19,14 @@ _ROLES = {
 
 def main() -> int:
     """Runs the role; returns an exit code if there is none to run."""
+    argparse.ArgumentParser(
+        prog="python -m monolith_tf.estimators",
+        description="Serves as the worker or parameter server that the "
+        "environment variable TF_CONFIG names, until it is ended. The chief "
+        "is your own training program.",
+        epilog=f"TF_CONFIG is JSON, such as {cluster.EXAMPLE}",
+        allow_abbrev=False,
+    ).parse_args()
     try:
         _, role, _ = cluster.parse_tf_config(os.environ.get("TF_CONFIG"))
     except ValueError as error:

@@ -19,7 +19,7 @@ from monolith_tf import ops  # noqa: F401  A server only runs ops it has loaded.
 PARAMETER_SERVER = "ps"
 WORKER = "worker"
 CHIEF = "chief"
-_EXAMPLE = (
+EXAMPLE = (
     '{"cluster": {"chief": ["host0:2222"], "worker": ["host1:2222"], '
     '"ps": ["host2:2222"]}, "task": {"type": "ps", "index": 0}}'
 )
@@ -77,7 +77,7 @@ def parse_tf_config(
     if not text:
         raise ValueError(
             "TF_CONFIG is not set; expected the cluster and this process's "
-            f"place in it, such as {_EXAMPLE}"
+            f"place in it, such as {EXAMPLE}"
         )
     try:
         config = json.loads(text)
@@ -89,7 +89,7 @@ def parse_tf_config(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"TF_CONFIG is {text!r}, which does not parse ({error!r}); "
-            f"expected {_EXAMPLE}"
+            f"expected {EXAMPLE}"
         ) from error
     if not 0 <= index < len(cluster.get(role, [])):
         raise ValueError(

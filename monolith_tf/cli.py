@@ -101,7 +101,11 @@ def _add_serve(commands) -> None:
 
 def _add_dump(commands) -> None:
     parser = commands.add_parser(
-        "dump", help="show a file of this library", allow_abbrev=False
+        "dump",
+        help="show a file of this library",
+        description="Shows what is in delta files, row files, exports and "
+        "checkpoints; a damaged file is an error that names the offset.",
+        allow_abbrev=False,
     )
     parser.add_argument(
         "file",
@@ -119,12 +123,22 @@ def _add_dump(commands) -> None:
 
 def _add_status(commands) -> None:
     parser = commands.add_parser(
-        "status", help="ask a server how far it is", allow_abbrev=False
+        "status",
+        help="ask a server how far it is",
+        description="Asks a model server which versions it has, and how far "
+        "the deltas of an export are applied.",
+        allow_abbrev=False,
     )
     parser.add_argument(
-        "--address", default="127.0.0.1:8500", help="gRPC port (%(default)s)"
+        "--address",
+        default="127.0.0.1:8500",
+        help="host:port of the server's gRPC port (%(default)s)",
     )
-    parser.add_argument("--model_name", default="model")
+    parser.add_argument(
+        "--model_name",
+        default="model",
+        help="name of the model there (%(default)s)",
+    )
     parser.set_defaults(run=_status)
 
 
@@ -132,6 +146,8 @@ def _add_parameter_server(commands) -> None:
     parser = commands.add_parser(
         "parameter-server",
         help="run a parameter server",
+        description="Serves as a parameter server of a cluster until it is "
+        "ended; it knows the ops of this library.",
         allow_abbrev=False,
     )
     parser.add_argument(

@@ -91,3 +91,21 @@ def test_a_port_that_is_none_is_refused(capsys):
     with pytest.raises(SystemExit):
         cli.main(["serve", "a=/x", "--port=70000"])
     assert "70000 is not a port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("serve", "production runs TensorFlow Serving"),
+        ("dump", "Shows what is in delta files"),
+        ("status", "how far the deltas of an export are applied"),
+        ("parameter-server", "Serves as a parameter server"),
+    ],
+)
+def test_every_command_has_a_help_that_says_what_it_does(
+    command, words, capsys
+):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert words in " ".join(capsys.readouterr().out.split())

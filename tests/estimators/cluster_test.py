@@ -106,6 +106,19 @@ def test_the_command_refuses_to_be_a_chief():
     assert "A chief is your own training program." in done.stderr
 
 
+def test_the_command_says_what_it_does_and_shows_a_tf_config():
+    done = subprocess.run(
+        [sys.executable, "-m", "monolith_tf.estimators", "--help"],
+        env={**os.environ, "TF_CONFIG": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0
+    assert "worker or parameter server" in done.stdout
+    assert '"task": {"type": "ps", "index": 0}' in " ".join(done.stdout.split())
+
+
 @pytest.mark.parametrize("name", ["num_ps", "num_workers"])
 def test_a_cluster_without_a_role_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} is 0; expected at least 1"):
