@@ -1,7 +1,7 @@
 """Trains on parameter servers while `DeltaPush` feeds a model server.
 
-Takes a directory; ends with 0 when, after `fit`, every served row and
-prediction equals the trainer's. The cluster is in child processes.
+Takes a directory; ends with 0 when, after `fit`, every served row and dense
+variable equals the trainer's bit for bit. The cluster is in child processes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,25 @@ from monolith_tf.estimators import LocalCluster
 IDS = np.arange(-20, 120, dtype=np.int64)
 
 
+class Score(tf_keras.layers.Layer):
+    """Scores rows, and shows the weights that it did so with."""
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight("kernel", input_shape[-1:])
+        self.bias = self.add_weight("bias", [1])
+
+    def call(self, rows):
+        score = tf.linalg.matvec(rows, self.kernel)[:, None] + self.bias
+        shown = tf.concat([self.kernel, self.bias], axis=0)
+        return score, tf.tile(shown[None], [tf.shape(rows)[0], 1])
+
+
 def make_dataset(context=None):
     """Batches of 32 ids; both workers hit the same ones."""
     return tf.data.Dataset.range(10**6).map(
         lambda i: (
             tf.random.stateless_uniform([32], [1, i], -10, 100, tf.int64),
-            tf.ones([32, 1]),
+            {"score": tf.ones([32, 1])},
         )
     )
 
@@ -40,9 +53,9 @@ def main():
         with strategy.scope():
             ids = tf_keras.Input([], dtype="int64", name="movie_id")
             rows = mt.layers.DynamicEmbedding(mt.TableConfig("movie", 4))(ids)
-            score = tf_keras.layers.Dense(1, name="score")(rows)
-            model = tf_keras.Model(ids, score)
-            model.compile(mt.optimizers.with_tables("adam"), "mse")
+            score, weights = Score()(rows)
+            model = tf_keras.Model(ids, {"score": score, "weights": weights})
+            model.compile(mt.optimizers.with_tables("adam"), {"score": "mse"})
         record = serving.export_saved_model(model, directory + "/models")
         with (
             serving.ModelServer(
@@ -73,8 +86,13 @@ def compare(client, model):
     np.testing.assert_array_equal(
         served.outputs["rows"], table.lookup(tf.constant(IDS)).numpy()
     )
-    score = client.predict("ranker", {"movie_id": IDS}).outputs["score"]
-    np.testing.assert_allclose(score, model(IDS).numpy(), rtol=1e-6)
+    answer = client.predict("ranker", {"movie_id": IDS}).outputs
+    score = model.layers[-1]
+    weights = np.concatenate([score.kernel.numpy(), score.bias.numpy()])
+    assert answer["weights"][0].tobytes() == weights.tobytes()
+    np.testing.assert_allclose(
+        answer["score"], model(IDS)["score"].numpy(), rtol=1e-6
+    )
 
 
 if __name__ == "__main__":
