@@ -121,8 +121,11 @@ class Delivery:
             last = self._log.last_sequence(stream.index)
             if last:
                 stream.last_logged = stream.highest_sent = last
-                # Not to_cut: the delta may have more chunks than were logged.
-                stream.acked_cut = self._read(stream, last).from_cut
+                chunk = self._read(stream, last)
+                # A delta of which only some chunks were logged is cut again.
+                stream.acked_cut = (
+                    chunk.from_cut if chunk.more else chunk.to_cut
+                )
 
     @property
     def num_waiting(self) -> int:

@@ -22,7 +22,8 @@ MAGIC = b"MTFDELTA"
 FORMAT_VERSION = 1
 HEADER_FORMAT = 1
 
-# magic, format version, number of blocks, bytes of the file, reserved (zero);
+# magic, format version, number of blocks, bytes of the file, 1 if more chunks
+# of the delta follow;
 # the CRC32C of these 28 bytes follows.
 _PROLOGUE = struct.Struct("<8sIIQI")
 _CRC = struct.Struct("<I")
@@ -125,6 +126,7 @@ class DeltaChunk:
         sequence: number of this chunk in its stream; the first is 1.
         tables: changed ids by table.
         dense: little-endian bytes of all dense variables, or empty.
+        more: whether chunks with later sequences belong to the same delta.
     """
 
     export_id: int
@@ -136,6 +138,7 @@ class DeltaChunk:
     sequence: int
     tables: tuple[TableChunk, ...] = ()
     dense: bytes = b""
+    more: bool = False
 
     @property
     def header(self) -> tuple[int, ...]:
@@ -203,7 +206,9 @@ def encode(chunk: DeltaChunk) -> bytes:
     if chunk.dense:
         blocks.append(_block(_DENSE_BLOCK, chunk.dense))
     num_bytes = _PROLOGUE_BYTES + sum(len(block) for block in blocks)
-    prologue = _PROLOGUE.pack(MAGIC, FORMAT_VERSION, len(blocks), num_bytes, 0)
+    prologue = _PROLOGUE.pack(
+        MAGIC, FORMAT_VERSION, len(blocks), num_bytes, int(chunk.more)
+    )
     return b"".join(
         (prologue, _CRC.pack(google_crc32c.value(prologue)), *blocks)
     )
@@ -274,7 +279,9 @@ class _Reader:
             self._refuse(
                 f"{len(self._data) - self._offset} bytes follow the last block"
             )
-        return DeltaChunk(*numbers[1:], tables=tables, dense=dense)
+        return DeltaChunk(
+            *numbers[1:], tables=tables, dense=dense, more=self._more
+        )
 
     def _refuse(self, reason: str):
         raise CorruptDeltaError(self._path, self._offset, reason)
@@ -285,7 +292,7 @@ class _Reader:
                 f"{len(self._data)} bytes, but the first {_PROLOGUE_BYTES} "
                 "describe the file"
             )
-        magic, version, num_blocks, num_bytes, reserved = _PROLOGUE.unpack_from(
+        magic, version, num_blocks, num_bytes, more = _PROLOGUE.unpack_from(
             self._data
         )
         if magic != MAGIC:
@@ -299,8 +306,9 @@ class _Reader:
         found = google_crc32c.value(self._data[: _PROLOGUE.size])
         if crc != found:
             self._refuse(f"checksum {crc:08x} stored, {found:08x} found")
-        if reserved != 0:
-            self._refuse(f"the reserved word is {reserved}, not 0")
+        if more not in (0, 1):
+            self._refuse(f"the word at byte 24 is {more}, not 0 or 1")
+        self._more = bool(more)
         if num_bytes != len(self._data):
             self._refuse(
                 f"{len(self._data)} bytes long, {num_bytes} were written"

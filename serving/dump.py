@@ -61,7 +61,8 @@ def _dump_delta(path: str, max_ids: int) -> Iterator[str]:
     else:
         yield f"  stream: shard {chunk.shard} of {chunk.num_shards}"
     yield f"  cuts: after {chunk.from_cut}, up to {chunk.to_cut}"
-    yield f"  sequence: {chunk.sequence}"
+    more = ", more of this delta follows" if chunk.more else ""
+    yield f"  sequence: {chunk.sequence}{more}"
     for table in chunk.tables:
         yield (
             f"  table {table.name!r}: dim {table.dim}, {len(table.rows)} rows, "

@@ -355,6 +355,7 @@ class DeltaPusher:
                     stream.last_logged + 1 + i,
                     (stream.acked_cut, delta.to_cut),
                     tables=tables,
+                    more=i + 1 < len(pieces),
                 )
                 for i, tables in enumerate(pieces)
             ]

@@ -85,6 +85,7 @@ chunks = st.builds(
     sequence=int63,
     tables=st.lists(table_chunks(), max_size=3).map(tuple),
     dense=st.binary(max_size=32),
+    more=st.booleans(),
 )
 
 
@@ -95,6 +96,7 @@ def test_a_chunk_comes_back_bit_for_bit(chunk):
     assert len(delta_lib.encode(chunk)) == chunk.num_bytes
     assert back.header == chunk.header
     assert back.dense == chunk.dense
+    assert back.more == chunk.more
     assert [t.name for t in back.tables] == [t.name for t in chunk.tables]
     for got, want in zip(back.tables, chunk.tables, strict=True):
         np.testing.assert_array_equal(got.ids, want.ids)

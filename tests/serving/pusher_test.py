@@ -342,6 +342,23 @@ def test_a_pusher_made_again_beside_the_same_trainer_goes_on(
     assert_equal(make_client(server), trainer)
 
 
+def test_a_pusher_made_again_after_idle_rounds_needs_no_export(
+    trainer, base_path, make_server, make_client, make_pusher, assert_equal
+):
+    # An idle round tells the table that the last delta is safe, and the table
+    # forgets it: the next pusher must not ask for it again.
+    record = trainer.export(base_path)
+    server = make_server()
+    for seed in range(3):
+        pusher = make_pusher(server, record, chunk_rows=16)
+        trainer.change(seed)
+        pusher.push()
+        pusher.push()
+        pusher.close()
+        assert pusher.metrics.resyncs == 0
+    assert_equal(make_client(server), trainer)
+
+
 def test_a_pusher_whose_log_is_gone_exports_anew(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal,
     tmp_path,
