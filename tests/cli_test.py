@@ -1,8 +1,14 @@
 """The command line: arguments, one-line errors, dump and status."""
 
+import os
+import pathlib
+
 import numpy as np
 import pytest
+import tensorflow as tf
+import tf_keras
 
+import monolith_tf as mt
 from monolith_tf import cli
 from monolith_tf.serving import delta as delta_lib
 
@@ -109,3 +115,24 @@ def test_every_command_has_a_help_that_says_what_it_does(
         cli.main([command, "--help"])
     assert ended.value.code == 0
     assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_dump_shows_an_export_its_row_files_and_a_checkpoint(tmp_path, capsys):
+    config = mt.TableConfig("movie", dim=2)
+    inputs = tf_keras.Input([], dtype="int64", name="movie_id")
+    with mt.TableSet():
+        layer = mt.layers.DynamicEmbedding(config)
+    layer.table.assign([-1], [[0.5, -0.25]])
+    model = tf_keras.Model(inputs, layer(inputs))
+    record = mt.serving.export_saved_model(model, tmp_path / "models")
+    version = os.fspath(record)
+    (rows,) = pathlib.Path(version, "assets").iterdir()
+    checkpoint = tf.train.Checkpoint(table=layer.table)
+    saved = checkpoint.write(str(tmp_path / "checkpoint"))
+    for path, expected in (
+        (version, "table 'movie': dim 2, 1 rows"),
+        (str(rows), "-1: [0.5, -0.25]"),
+        (saved, "table/.ATTRIBUTES/counts: int64 [64]"),
+    ):
+        assert cli.main(["dump", path]) == 0
+        assert expected in capsys.readouterr().out
