@@ -5,12 +5,24 @@ can only be seen while a program runs raises a child of `MonolithError`, which
 says what was found, what was expected and how to go on.
 """
 
+__all__ = [
+    "CheckpointError",
+    "DeliveryError",
+    "ExportError",
+    "FormatError",
+    "MonolithError",
+]
+
 
 class MonolithError(Exception):
     """Base of the errors that this library raises at run time.
 
     A plain `Exception`, because AutoGraph passes on the type of an error only
     where it can be made of a message alone.
+
+    Example:
+    >>> issubclass(CheckpointError, MonolithError)
+    True
     """
 
 

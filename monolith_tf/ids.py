@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+__all__ = ["from_strings", "pack"]
+
 FEATURE_BITS = 15
 ID_BITS = 48
 

@@ -10,9 +10,23 @@ import dataclasses
 import math
 from typing import ClassVar
 
+__all__ = [
+    "Constant",
+    "Initializer",
+    "RandomUniform",
+    "TruncatedNormal",
+    "Zeros",
+    "from_config",
+]
+
 
 class Initializer:
-    """Base of the initializers; make one of the children."""
+    """Base of the initializers; make one of the children.
+
+    Example:
+    >>> isinstance(Zeros(), Initializer)
+    True
+    """
 
     kind: ClassVar[str] = ""
 
@@ -124,6 +138,10 @@ def from_config(config: dict) -> Initializer:
 
     Raises:
         ValueError: The kind is not known.
+
+    Example:
+    >>> from_config(Constant(0.5).get_config())
+    Constant(value=0.5)
     """
     config = dict(config)
     kind = config.pop("kind", None)

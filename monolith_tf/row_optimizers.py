@@ -24,6 +24,10 @@ class RowOptimizer:
     A learning rate is a number, a schedule (anything that is called with the
     global step, an int64 scalar counted from 0, as Keras schedules are), or a
     `tf.Variable`.
+
+    Example:
+    >>> Adagrad(learning_rate=0.1).slot_names
+    ('accumulator',)
     """
 
     learning_rate: LearningRate = 0.01

@@ -1,7 +1,21 @@
 """Python wrappers of the C++ ops, one function an op.
 
 The wrappers check nothing that the ops check themselves; they name arguments,
-and say shapes and dtypes.
+and say shapes and dtypes. Models use `mt.Table` and the layers, which call them
+for every shard:
+
+>>> import tensorflow as tf
+>>> handle = table_set_handle("example of ops")
+>>> table_create(handle, table="movie", dim=2, optimizer="sgd",
+...              hyperparameters=[], initializer="constant",
+...              initializer_parameters=[0.5], seed=0, shard=0, num_shards=1,
+...              generation=1)
+>>> assign(handle, tf.constant([7], tf.int64), [[1.0, 2.0]], table="movie")
+>>> rows, exists = lookup_with_exists(
+...     handle, tf.constant([7, 8], tf.int64), table="movie", dim=2)
+>>> rows.numpy().tolist(), exists.numpy().tolist()
+([[1.0, 2.0], [0.5, 0.5]], [True, False])
+>>> tf.raw_ops.DestroyResourceOp(resource=handle)
 """
 
 from monolith_tf.ops.batch_ops import attach

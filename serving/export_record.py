@@ -31,6 +31,12 @@ class ExportRecord:
         their bytes in this order.
       features: How each input of the model travels in a request.
       created_unix_seconds: Time of the export.
+
+    Example:
+    ```python
+    record = ExportRecord.load("/models/ranker/1")
+    print(record.version, record.num_shards, record.tables)
+    ```
     """
 
     path: str

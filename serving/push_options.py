@@ -27,6 +27,10 @@ class PushOptions:
 
     Raises:
         ValueError: a number out of range, by name.
+
+    Example:
+    >>> PushOptions(chunk_rows=1024).timeout_seconds
+    10.0
     """
 
     chunk_rows: int = 4096

@@ -47,5 +47,7 @@ def test_every_public_name_is_there_and_documented():
 
     for name in mt.__all__:
         assert getattr(mt, name).__doc__, name
+        for inner in getattr(getattr(mt, name), "__all__", []):
+            assert getattr(getattr(mt, name), inner).__doc__, (name, inner)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mt.nothing  # noqa: B018

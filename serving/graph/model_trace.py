@@ -22,6 +22,18 @@ def dense_variables(model) -> list[tf.Variable]:
 
     Args:
       model: A built tf_keras model.
+
+    Returns:
+      Variables of any shape and numeric dtype.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> import tf_keras
+    >>> ids = tf_keras.Input([], dtype="int64")
+    >>> rows = mt.layers.DynamicEmbedding(mt.TableConfig("item", dim=4))(ids)
+    >>> model = tf_keras.Model(ids, tf_keras.layers.Dense(1)(rows))
+    >>> [variable.shape.as_list() for variable in dense_variables(model)]
+    [[4, 1], [1]]
     """
     return [v for v in model.variables if not isinstance(v, TableVariable)]
 
