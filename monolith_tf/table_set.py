@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import numbers
 import secrets
 import threading
 import weakref
@@ -79,6 +80,7 @@ class TableSet:
             server.
 
     Raises:
+        TypeError: `num_shards` is not an integer.
         ValueError: `num_shards` is out of range, or given under a
             ParameterServerStrategy; or the strategy has several replicas.
 
@@ -106,6 +108,12 @@ class TableSet:
             )
         else:
             num_shards = 1 if num_shards is None else num_shards
+            if not isinstance(num_shards, numbers.Integral):
+                raise TypeError(
+                    f"num_shards must be an integer from 1 to {NUM_PARTITIONS}"
+                    f". Received: num_shards={num_shards!r} (of type "
+                    f"{type(num_shards).__name__})."
+                )
             if not 1 <= num_shards <= NUM_PARTITIONS:
                 raise ValueError(
                     f"num_shards must be from 1 to {NUM_PARTITIONS}. Received: "

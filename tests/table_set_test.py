@@ -214,3 +214,17 @@ def test_context_is_left_by_the_end_of_the_block():
             assert x.table_set is inner
         y = mt.Table(mt.TableConfig("y", dim=1))
         assert y.table_set is outer
+
+
+@pytest.mark.parametrize(
+    ("num_shards", "error", "message"),
+    [
+        (0, ValueError, "from 1 to 4096. Received: num_shards=0"),
+        (4097, ValueError, "from 1 to 4096. Received: num_shards=4097"),
+        (1.5, TypeError, r"must be an integer.*num_shards=1.5 \(of type float"),
+        ("2", TypeError, r"must be an integer.*num_shards='2' \(of type str"),
+    ],
+)
+def test_a_number_of_shards_that_is_none_is_refused(num_shards, error, message):
+    with pytest.raises(error, match=message):
+        mt.TableSet(num_shards=num_shards)
