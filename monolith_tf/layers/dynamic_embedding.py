@@ -32,7 +32,10 @@ class DynamicEmbedding(TableLayer):
     Output shape:
         Without a combiner the shape of the ids and `dim`; with one the
         innermost dimension of the ids is combined. float32, or the layer's
-        compute dtype.
+        compute dtype. Ragged ids without a combiner give ragged vectors, which
+        most Keras layers refuse in words of their own ("last dimension ...
+        Found None"): set a combiner, or make the ids dense with
+        `ids.to_tensor(padding_id)`.
 
     Raises:
         TypeError: Ids of another dtype.

@@ -30,7 +30,9 @@ class EmbeddingCollection(TableLayer):
     Output shape:
         Dict of feature name to float32 (the layer's compute dtype): with a
         combiner `[batch, ..., dim]`, the innermost dimension of the ids
-        combined; without one the shape of the ids and `dim`.
+        combined; without one the shape of the ids and `dim`, ragged for ragged
+        ids, which most Keras layers refuse: set a combiner, or make the ids
+        dense with `ids.to_tensor(padding_id)`.
 
     Raises:
         TypeError: Ids of another dtype, or features that are none.
