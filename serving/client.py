@@ -63,7 +63,7 @@ class ServingCallError(DeliveryError):
             )
         super().__init__(
             f"{call} at {address} failed with {self.code.name}: "
-            f"{self.details}.{hint}"
+            f"{self.details.rstrip('.')}.{hint}"
         )
 
     @property

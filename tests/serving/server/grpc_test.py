@@ -70,7 +70,7 @@ def test_unknown_signature_is_not_found(server):
 
 def test_wrong_input_names_are_invalid(server):
     code = grpc.StatusCode.INVALID_ARGUMENT
-    match = r"Missing: \['weights'\]; unknown: \['wieghts'\]"
+    match = r"Missing: \['weights'\]; unknown: \['wieghts'\]\.$"
     wrong = {"ids": np.zeros(1, np.int64), "wieghts": np.zeros((1, 2), "f4")}
     refused(server, code, match, "scale", wrong)
 
