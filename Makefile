@@ -118,8 +118,10 @@ bazel: $(BIN)/.requirements gtest
 		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
 	$(BAZEL) shutdown
 
-bench: $(BIN)/.requirements
-	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(ARGS)
+# ARGS go to the comparison with other libraries, CC_ARGS to the core's own.
+bench: build
+	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
+	$(BIN)/python benchmarks/raw_ops.py $(ARGS)
 
 soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)
