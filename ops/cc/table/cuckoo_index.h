@@ -46,6 +46,7 @@
 #include <vector>
 
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 
 #if defined(__SSE2__)
@@ -109,10 +110,8 @@ class CuckooIndex {
     const uint64_t mask = hint_mask_.load(std::memory_order_relaxed);
     const uint64_t first = hash & mask;
     const uint64_t second = (first ^ Spread(TagOf(hash))) & mask;
-    __builtin_prefetch(
-        reinterpret_cast<const void*>(base + first * sizeof(Bucket)));
-    __builtin_prefetch(
-        reinterpret_cast<const void*>(base + second * sizeof(Bucket)));
+    PrefetchLine(reinterpret_cast<const void*>(base + first * sizeof(Bucket)));
+    PrefetchLine(reinterpret_cast<const void*>(base + second * sizeof(Bucket)));
   }
 
   bool is_growing() const { return old_.buckets != nullptr; }
