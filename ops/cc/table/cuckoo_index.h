@@ -250,11 +250,19 @@ void CuckooIndex::MoveBuckets(int num_buckets, const HashOf& hash_of) {
   if (!is_growing()) return;
   for (int i = 0; i < num_buckets && num_moved_ <= old_.mask; ++i) {
     Bucket& bucket = old_.buckets[num_moved_++];
+    // All new buckets are on their way before the first is written.
+    uint64_t hashes[kSlots];
+    for (int slot = 0; slot < kSlots; ++slot) {
+      if (bucket.tags[slot] == 0) continue;
+      hashes[slot] = hash_of(bucket.handles[slot]);
+      Prefetch(hashes[slot]);
+    }
     for (int slot = 0; slot < kSlots; ++slot) {
       if (bucket.tags[slot] == 0) continue;
       const uint32_t handle = bucket.handles[slot];
-      const uint64_t hash = hash_of(handle);
-      if (!Place(hash, handle)) stash_.emplace_back(hash, handle);
+      if (!Place(hashes[slot], handle)) {
+        stash_.emplace_back(hashes[slot], handle);
+      }
       bucket.tags[slot] = 0;
     }
   }
