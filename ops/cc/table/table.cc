@@ -17,6 +17,7 @@
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/optimizer.h"
+#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
@@ -194,6 +195,7 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, int part,
           rows[k]->last_update = std::max(rows[k]->last_update, time);
           values[k] = rows[k]->values();
           gradients[k] = request.gradients + group.position(k) * dim;
+          PrefetchLine(gradients[k]);
         }
         optimizer_->Apply(step, dim, count, values, gradients);
       });
