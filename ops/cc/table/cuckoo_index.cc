@@ -67,8 +67,7 @@ bool CuckooIndex::Place(uint64_t hash, uint32_t handle) {
   if ((first_free | second_free) == 0) {
     return PlaceBySearch(tag, first, second, handle);
   }
-  const bool takes_first =
-      __builtin_popcount(first_free) >= __builtin_popcount(second_free);
+  const bool takes_first = first_free != 0;
   Bucket& bucket = array_.buckets[takes_first ? first : second];
   const int slot = __builtin_ctz(takes_first ? first_free : second_free);
   bucket.tags[slot] = tag;
