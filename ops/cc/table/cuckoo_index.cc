@@ -133,15 +133,15 @@ bool CuckooIndex::StartGrowth() {
   array_.buckets = reinterpret_cast<Bucket*>(memory.data());
   array_.memory = std::move(memory);
   array_.mask = num_buckets - 1;
-  hint_base_.store(reinterpret_cast<uintptr_t>(array_.buckets),
-                   std::memory_order_relaxed);
-  hint_mask_.store(array_.mask, std::memory_order_relaxed);
+  hint_.Set(array_);
+  old_hint_.Set(old_);
   return true;
 }
 
 void CuckooIndex::FinishGrowth() {
   retired_ = std::move(old_.memory);
   old_ = Array();
+  old_hint_.Set(old_);
 }
 
 void CuckooIndex::Clear(std::vector<MemoryBlock>* garbage) {
@@ -153,8 +153,8 @@ void CuckooIndex::Clear(std::vector<MemoryBlock>* garbage) {
   size_ = 0;
   stash_ = {};
   // Prefetching freed memory would be harmless, but useless.
-  hint_base_.store(0, std::memory_order_relaxed);
-  hint_mask_.store(0, std::memory_order_relaxed);
+  hint_.Set(array_);
+  old_hint_.Set(old_);
 }
 
 int64_t CuckooIndex::memory_bytes() const {
