@@ -22,8 +22,8 @@
 // bucket of an entry follows from its bucket and tag, without the id. Spread
 // is odd: the two differ whenever there are two buckets.
 //
-// Insert takes the emptier of the two buckets; when both are full it searches
-// breadth-first, over at most kMaxSearchNodes buckets, for a chain of entries
+// Insert takes the first bucket if that has room, so that most are found in the
+// first; else the second; when both are full it searches breadth-first, over at most kMaxSearchNodes buckets, for a chain of entries
 // that can each move to their other bucket. When that fails in an array that
 // is at least half full, the array doubles; in an emptier or already growing
 // one the entry goes to a stash that every search looks through. So an insert

@@ -177,9 +177,9 @@ class Table {
   void ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
                   const Found& found, const Missing& missing) const;
   // What Apply, Assign and Import share, for the ids of `part`: finds or
-  // inserts the row of each id,
-  // calls initialize(row) for the new ones and update(group, rows, count)
-  // for the first `count` ids of a group, all under the stripe's lock.
+  // inserts the row of each id, calls initialize(row) for the new ones and
+  // update(group, rows, count) for the first `count` ids of a group, all under
+  // the stripe's lock.
   template <typename Initialize, typename Update>
   absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
                           const Initialize& initialize, const Update& update);
