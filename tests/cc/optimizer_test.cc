@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/row_loops.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -32,6 +34,57 @@ std::vector<float> RunSteps(const OptimizerConfig& config,
                     gradient);
   }
   return row;
+}
+
+// Instruction sets that this machine has, the portable one first.
+std::vector<InstructionSet> InstructionSets() {
+  std::vector<InstructionSet> sets = {InstructionSet::kPortable};
+  const InstructionSet widest = WidestInstructionSet();
+  if (widest != InstructionSet::kPortable) {
+    sets.push_back(InstructionSet::kAvx2);
+  }
+  if (widest == InstructionSet::kAvx512) sets.push_back(widest);
+  return sets;
+}
+
+// 50 steps of `loop` on two rows of random floats.
+template <typename Loop>
+std::vector<float> RunLoop(int64_t dim, int num_slots, const Loop& loop) {
+  uint64_t bits = 0;
+  const auto draw = [&bits] {
+    return static_cast<float>(Mix64(++bits) >> 40) * 0x1p-24f;
+  };
+  const int64_t width = dim * (1 + num_slots);
+  std::vector<float> floats(2 * width);
+  for (float& value : floats) value = draw();
+  float* const rows[] = {floats.data(), floats.data() + width};
+  std::vector<float> gradient(dim);
+  const float* const gradients[] = {gradient.data(), gradient.data()};
+  for (int step = 0; step < 50; ++step) {
+    for (float& value : gradient) value = draw() - 0.5f;
+    loop(dim, 2, rows, gradients);
+  }
+  return floats;
+}
+
+TEST(OptimizerTest, EveryInstructionSetGivesTheSameBits) {
+  for (const int64_t dim : {1, 3, 8, 16, 17, 33, 64}) {
+    std::vector<std::vector<float>> adagrad;
+    std::vector<std::vector<float>> adam;
+    for (const InstructionSet set : InstructionSets()) {
+      adagrad.push_back(
+          RunLoop(dim, 1, [set](int64_t dim, int n, auto rows, auto gradients) {
+            AdagradLoopIn(set)(dim, n, rows, gradients, 0.01f, 1e-7f);
+          }));
+      adam.push_back(
+          RunLoop(dim, 2, [set](int64_t dim, int n, auto rows, auto gradients) {
+            AdamLoopIn(set)(dim, n, rows, gradients, 0.01f, 0.1f, 0.001f,
+                            1e-7f);
+          }));
+      EXPECT_EQ(adagrad.back(), adagrad.front()) << "dim " << dim;
+      EXPECT_EQ(adam.back(), adam.front()) << "dim " << dim;
+    }
+  }
 }
 
 TEST(OptimizerTest, SgdSubtractsRateTimesGradient) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -50,6 +51,38 @@ TEST(TableTest, ARepeatedIdIsSteppedInOrder) {
   ASSERT_TRUE(Step(table.get(), {7, 7, 8, 7}, {1, 2, 4, 8}, 1.0f).ok());
   EXPECT_EQ(Rows(*table, {7, 8}), (std::vector<float>{-11.0f, -4.0f}));
   EXPECT_EQ(table->size(), 2);
+}
+
+TEST(TableTest, PartsAtOnceLeaveWhatOneApplyLeaves) {
+  constexpr int kNumParts = 3;
+  constexpr int64_t kNumIds = 20000;
+  const auto whole = MakeTable(AdagradConfig(2));
+  const auto parts = MakeTable(AdagradConfig(2));
+  std::vector<int64_t> ids;
+  std::vector<float> gradients;
+  for (int64_t i = 0; i < kNumIds; ++i) {
+    // Every id twice: the order of its steps shows.
+    ids.push_back(i % (kNumIds / 2));
+    gradients.insert(gradients.end(), 2, 0.001f * static_cast<float>(i % 997));
+  }
+  const std::vector<int64_t> counts(ids.size(), 1);
+  ApplyRequest request;
+  request.ids = ids.data();
+  request.counts = counts.data();
+  request.gradients = gradients.data();
+  request.n = kNumIds;
+  request.global_step = 1;
+  request.learning_rate = 0.5f;
+  ASSERT_TRUE(whole->Apply(request).ok());
+  std::vector<std::thread> threads;
+  for (int part = 0; part < kNumParts; ++part) {
+    threads.emplace_back([&, part] {
+      EXPECT_TRUE(parts->ApplyPart(request, part, kNumParts).ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(parts->size(), kNumIds / 2);
+  EXPECT_EQ(Rows(*parts, ids), Rows(*whole, ids));
 }
 
 TEST(TableTest, EveryInt64IsAnId) {

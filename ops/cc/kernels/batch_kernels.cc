@@ -2,13 +2,16 @@
 // together, sum and route gradients.
 
 #include <algorithm>
-#include <cstring>
+#include <atomic>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/packed_ids.h"
+#include "ops/cc/kernels/parallel.h"
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/id_router.h"
 #include "ops/cc/table/partition.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -48,6 +51,21 @@ class BatchOp : public OpKernel {
         ids.shape().DebugString(), "."));
   }
 
+  std::vector<IdRouter> MakeRouters() const {
+    return std::vector<IdRouter>(num_tables_,
+                                 IdRouter(static_cast<int>(num_shards_)));
+  }
+
+  // Calls work(t) for every table, at once when there are many ids in all.
+  void ForEachTable(OpKernelContext* context, int64_t num_ids,
+                    const std::function<void(int64_t)>& work) const {
+    const int64_t num_threads = NumThreadsFor(context, num_ids);
+    ForEachBlock(context, num_tables_, num_threads == 1 ? num_tables_ : 1,
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t t = begin; t < end; ++t) work(t);
+                 });
+  }
+
   // Numbers of ids per shard, over all tables.
   std::vector<int64_t> ShardTotals(const std::vector<IdRouter>& routers) const {
     std::vector<int64_t> totals(num_shards_, 0);
@@ -75,16 +93,19 @@ class PartitionOp : public BatchOp {
     OP_REQUIRES_OK(context, context->output_list("packed", &packed));
     OpOutputList positions;
     OP_REQUIRES_OK(context, context->output_list("positions", &positions));
-    std::vector<IdRouter> routers;
-    routers.reserve(num_tables());
+    std::vector<Tensor*> places(num_tables());
+    int64_t num_ids = 0;
     for (int64_t t = 0; t < num_tables(); ++t) {
       OP_REQUIRES_OK(context, CheckIds(t, ids[t]));
-      Tensor* places = nullptr;
-      OP_REQUIRES_OK(context, positions.allocate(t, ids[t].shape(), &places));
-      routers.emplace_back(static_cast<int>(num_shards()));
-      routers[t].Route(ids[t].flat<int64_t>().data(), ids[t].NumElements(),
-                       places->flat<int64_t>().data());
+      OP_REQUIRES_OK(context,
+                     positions.allocate(t, ids[t].shape(), &places[t]));
+      num_ids += ids[t].NumElements();
     }
+    std::vector<IdRouter> routers = MakeRouters();
+    ForEachTable(context, num_ids, [&](int64_t t) {
+      routers[t].Route(ids[t].flat<int64_t>().data(), ids[t].NumElements(),
+                       places[t]->flat<int64_t>().data());
+    });
     const std::vector<int64_t> totals = ShardTotals(routers);
     std::vector<int64_t*> out(num_shards());
     for (int64_t s = 0; s < num_shards(); ++s) {
@@ -99,9 +120,8 @@ class PartitionOp : public BatchOp {
     }
     for (const IdRouter& router : routers) {
       const std::vector<int64_t>& distinct = router.distinct_ids();
-      const std::vector<int64_t>& places = router.distinct_places();
-      for (size_t i = 0; i < distinct.size(); ++i) {
-        *out[PlaceShard(places[i])]++ = distinct[i];
+      for (int64_t i = 0; i < router.num_distinct(); ++i) {
+        *out[PlaceShard(router.PlaceOf(i))]++ = distinct[i];
       }
     }
   }
@@ -146,18 +166,26 @@ class GatherRowsOp : public BatchOp {
                      context->allocate_output(t, TensorShape({n, dim}), &rows));
       float* out = rows->flat<float>().data();
       const int64_t* places = positions[t].flat<int64_t>().data();
-      for (int64_t i = 0; i < n; ++i) {
-        const int64_t shard = PlaceShard(places[i]);
-        const int64_t index = PlaceIndex(places[i]);
-        OP_REQUIRES(context,
-                    shard >= 0 && shard < num_shards() && index >= 0 &&
-                        index < parts[shard].sizes[t],
-                    absl::InvalidArgumentError(absl::StrCat(
-                        "positions[", i, "] of table number ", t,
-                        " is not one that MonolithPartition gave.")));
-        std::memcpy(out, bases[shard] + index * dim, dim * sizeof(float));
-        out += dim;
-      }
+      // The least position that is wrong.
+      std::atomic<int64_t> wrong{n};
+      ForEachRange(context, n, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t shard = PlaceShard(places[i]);
+          const int64_t index = PlaceIndex(places[i]);
+          if (shard < 0 || shard >= num_shards() ||
+              index >= parts[shard].sizes[t]) {
+            int64_t least = wrong.load();
+            while (i < least && !wrong.compare_exchange_weak(least, i)) {
+            }
+            return;
+          }
+          CopyFloats(bases[shard] + index * dim, dim, out + i * dim);
+        }
+      });
+      OP_REQUIRES(context, wrong == n,
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "positions[", wrong.load(), "] of table number ", t,
+                      " is not one that MonolithPartition gave.")));
       for (int64_t s = 0; s < num_shards(); ++s) {
         bases[s] += parts[s].sizes[t] * dim;
       }
@@ -194,9 +222,8 @@ class PartitionGradientsOp : public BatchOp {
     OpOutputList values;
     OP_REQUIRES_OK(context, context->output_list("values", &values));
 
-    std::vector<IdRouter> routers;
     std::vector<int64_t> dims(num_tables());
-    routers.reserve(num_tables());
+    int64_t num_ids = 0;
     for (int64_t t = 0; t < num_tables(); ++t) {
       OP_REQUIRES_OK(context, CheckIds(t, ids[t]));
       const int64_t n = ids[t].NumElements();
@@ -207,9 +234,13 @@ class PartitionGradientsOp : public BatchOp {
                       ", dim] for ids ", ids[t].shape().DebugString(), ", got ",
                       gradients[t].shape().DebugString(), ".")));
       dims[t] = gradients[t].dim_size(1);
-      routers.emplace_back(static_cast<int>(num_shards()));
-      routers[t].Route(ids[t].flat<int64_t>().data(), n, nullptr);
+      num_ids += n;
     }
+    std::vector<IdRouter> routers = MakeRouters();
+    ForEachTable(context, num_ids, [&](int64_t t) {
+      routers[t].RouteAndCount(ids[t].flat<int64_t>().data(),
+                               ids[t].NumElements());
+    });
 
     const std::vector<int64_t> totals = ShardTotals(routers);
     std::vector<int64_t*> out_ids(num_shards());
@@ -238,31 +269,53 @@ class PartitionGradientsOp : public BatchOp {
       std::copy_n(learning_rates.flat<float>().data(), num_tables(),
                   out_values[s]);
       out_values[s] += num_tables();
-      std::fill_n(out_values[s], floats - num_tables(), 0.0f);
     }
 
     for (int64_t t = 0; t < num_tables(); ++t) {
       const IdRouter& router = routers[t];
-      const std::vector<int64_t>& places = router.distinct_places();
-      for (size_t i = 0; i < places.size(); ++i) {
-        const int64_t shard = PlaceShard(places[i]);
-        const int64_t index = PlaceIndex(places[i]);
+      for (int64_t i = 0; i < router.num_distinct(); ++i) {
+        const int64_t shard = PlaceShard(router.PlaceOf(i));
+        const int64_t index = PlaceIndex(router.PlaceOf(i));
         out_ids[shard][index] = router.distinct_ids()[i];
         out_counts[shard][index] = router.counts()[i];
       }
       const int64_t dim = dims[t];
-      const float* gradient = gradients[t].flat<float>().data();
-      for (const int64_t distinct : router.distinct_index()) {
-        const int64_t place = places[distinct];
-        float* sum = out_values[PlaceShard(place)] + PlaceIndex(place) * dim;
-        for (int64_t d = 0; d < dim; ++d) sum[d] += gradient[d];
-        gradient += dim;
-      }
+      const float* const gradient = gradients[t].flat<float>().data();
+      const int64_t num_parts = NumThreadsFor(context, ids[t].NumElements());
+      ForEachBlock(context, num_parts, 1, [&](int64_t part, int64_t) {
+        SumPart(router, gradient, dim, part, num_parts, out_values);
+      });
       for (int64_t s = 0; s < num_shards(); ++s) {
         const int64_t n = router.shard_sizes()[s];
         out_ids[s] += n;
         out_counts[s] += n;
         out_values[s] += n * dim;
+      }
+    }
+  }
+
+ private:
+  // Writes the gradient sums of a part of the distinct ids. Each is summed by
+  // one thread in the order of the batch, so threads do not change a bit.
+  static void SumPart(const IdRouter& router, const float* gradients,
+                      int64_t dim, int64_t part, int64_t num_parts,
+                      const std::vector<float*>& sums) {
+    const int64_t begin = router.num_distinct() * part / num_parts;
+    const int64_t end = router.num_distinct() * (part + 1) / num_parts;
+    // Distinct ids are numbered in the order in which they first stand.
+    int64_t next = begin;
+    const std::vector<int64_t>& index = router.distinct_index();
+    const auto n = static_cast<int64_t>(index.size());
+    for (int64_t i = 0; i < n; ++i) {
+      if (index[i] < begin || index[i] >= end) continue;
+      const int64_t place = router.PlaceOf(index[i]);
+      float* __restrict sum = sums[PlaceShard(place)] + PlaceIndex(place) * dim;
+      const float* __restrict gradient = gradients + i * dim;
+      if (index[i] == next) {
+        ++next;
+        for (int64_t d = 0; d < dim; ++d) sum[d] = 0.0f + gradient[d];
+      } else {
+        for (int64_t d = 0; d < dim; ++d) sum[d] += gradient[d];
       }
     }
   }

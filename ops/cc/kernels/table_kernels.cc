@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/packed_ids.h"
+#include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
@@ -197,8 +198,11 @@ class LookupOp : public ManyTablesOp {
                                 0, TensorShape({NumFloats(packed)}), &rows));
     float* out = rows->flat<float>().data();
     for (int64_t t = 0; t < num_tables(); ++t) {
-      tables[t]->Lookup(packed.columns + packed.offsets[t], packed.sizes[t],
-                        out, /*exists=*/nullptr);
+      const int64_t* ids = packed.columns + packed.offsets[t];
+      ForEachRange(context, packed.sizes[t], [&](int64_t begin, int64_t end) {
+        tables[t]->Lookup(ids + begin, end - begin, out + begin * dims()[t],
+                          /*exists=*/nullptr);
+      });
       out += packed.sizes[t] * dims()[t];
     }
   }
@@ -242,7 +246,15 @@ class ApplyOp : public ManyTablesOp {
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
     for (int64_t t = 0; t < num_tables(); ++t) {
-      OP_REQUIRES_OK(context, tables[t]->Apply(requests[t]));
+      const int64_t num_parts = NumThreadsFor(context, requests[t].n);
+      std::vector<absl::Status> applied(num_parts);
+      ForEachBlock(context, num_parts, 1, [&](int64_t part, int64_t) {
+        applied[part] = tables[t]->ApplyPart(
+            requests[t], static_cast<int>(part), static_cast<int>(num_parts));
+      });
+      for (const absl::Status& status : applied) {
+        OP_REQUIRES_OK(context, status);
+      }
     }
   }
 };

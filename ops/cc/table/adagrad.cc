@@ -1,9 +1,9 @@
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <memory>
 
 #include "ops/cc/table/optimizer.h"
+#include "ops/cc/table/row_loops.h"
 
 namespace monolith_tf {
 namespace {
@@ -28,24 +28,13 @@ class Adagrad : public Optimizer {
 
   void Apply(const Step& step, int64_t dim, int n, float* const* rows,
              const float* const* gradients) const override {
-    const float rate = step.learning_rate;
-    const float epsilon = epsilon_;
-    for (int i = 0; i < n; ++i) {
-      float* __restrict weights = rows[i];
-      float* __restrict accumulator = rows[i] + dim;
-      const float* __restrict gradient = gradients[i];
-      for (int64_t j = 0; j < dim; ++j) {
-        const float g = gradient[j];
-        const float sum = accumulator[j] + g * g;
-        accumulator[j] = sum;
-        weights[j] -= rate * g / std::sqrt(sum + epsilon);
-      }
-    }
+    loop_(dim, n, rows, gradients, step.learning_rate, epsilon_);
   }
 
  private:
   const float initial_accumulator_;
   const float epsilon_;
+  const AdagradLoop loop_ = AdagradLoopIn(WidestInstructionSet());
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "ops/cc/table/optimizer.h"
+#include "ops/cc/table/row_loops.h"
 
 namespace monolith_tf {
 namespace {
@@ -54,22 +55,8 @@ class Adam : public Optimizer {
 
   void Apply(const Step& step, int64_t dim, int n, float* const* rows,
              const float* const* gradients) const override {
-    const float alpha = step.corrected_rate;
-    const float complement_1 = complement_1_;
-    const float complement_2 = complement_2_;
-    const float epsilon = epsilon_;
-    for (int i = 0; i < n; ++i) {
-      float* __restrict weights = rows[i];
-      float* __restrict m = rows[i] + dim;
-      float* __restrict v = rows[i] + 2 * dim;
-      const float* __restrict gradient = gradients[i];
-      for (int64_t j = 0; j < dim; ++j) {
-        const float g = gradient[j];
-        m[j] += (g - m[j]) * complement_1;
-        v[j] += (g * g - v[j]) * complement_2;
-        weights[j] -= m[j] * alpha / (std::sqrt(v[j]) + epsilon);
-      }
-    }
+    loop_(dim, n, rows, gradients, step.corrected_rate, complement_1_,
+          complement_2_, epsilon_);
   }
 
  private:
@@ -78,6 +65,7 @@ class Adam : public Optimizer {
   const float epsilon_;
   const float complement_1_;
   const float complement_2_;
+  const AdamLoop loop_ = AdamLoopIn(WidestInstructionSet());
 };
 
 }  // namespace

@@ -67,8 +67,7 @@ bool CuckooIndex::Place(uint64_t hash, uint32_t handle) {
   if ((first_free | second_free) == 0) {
     return PlaceBySearch(tag, first, second, handle);
   }
-  const bool takes_first =
-      __builtin_popcount(first_free) >= __builtin_popcount(second_free);
+  const bool takes_first = first_free != 0;
   Bucket& bucket = array_.buckets[takes_first ? first : second];
   const int slot = __builtin_ctz(takes_first ? first_free : second_free);
   bucket.tags[slot] = tag;
@@ -134,15 +133,15 @@ bool CuckooIndex::StartGrowth() {
   array_.buckets = reinterpret_cast<Bucket*>(memory.data());
   array_.memory = std::move(memory);
   array_.mask = num_buckets - 1;
-  hint_base_.store(reinterpret_cast<uintptr_t>(array_.buckets),
-                   std::memory_order_relaxed);
-  hint_mask_.store(array_.mask, std::memory_order_relaxed);
+  hint_.Set(array_);
+  old_hint_.Set(old_);
   return true;
 }
 
 void CuckooIndex::FinishGrowth() {
   retired_ = std::move(old_.memory);
   old_ = Array();
+  old_hint_.Set(old_);
 }
 
 void CuckooIndex::Clear(std::vector<MemoryBlock>* garbage) {
@@ -154,8 +153,8 @@ void CuckooIndex::Clear(std::vector<MemoryBlock>* garbage) {
   size_ = 0;
   stash_ = {};
   // Prefetching freed memory would be harmless, but useless.
-  hint_base_.store(0, std::memory_order_relaxed);
-  hint_mask_.store(0, std::memory_order_relaxed);
+  hint_.Set(array_);
+  old_hint_.Set(old_);
 }
 
 int64_t CuckooIndex::memory_bytes() const {

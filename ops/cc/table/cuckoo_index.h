@@ -22,8 +22,8 @@
 // bucket of an entry follows from its bucket and tag, without the id. Spread
 // is odd: the two differ whenever there are two buckets.
 //
-// Insert takes the emptier of the two buckets; when both are full it searches
-// breadth-first, over at most kMaxSearchNodes buckets, for a chain of entries
+// Insert takes the first bucket if that has room, so that most are found in the
+// first; else the second; when both are full it searches breadth-first, over at most kMaxSearchNodes buckets, for a chain of entries
 // that can each move to their other bucket. When that fails in an array that
 // is at least half full, the array doubles; in an emptier or already growing
 // one the entry goes to a stash that every search looks through. So an insert
@@ -46,6 +46,7 @@
 #include <vector>
 
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 
 #if defined(__SSE2__)
@@ -102,17 +103,12 @@ class CuckooIndex {
   // nobody waits.
   void Clear(std::vector<MemoryBlock>* garbage);
 
-  // Starts to bring both buckets of `hash` into the cache. A guess: safe
-  // without the lock, beside any other call.
+  // Starts to bring both buckets of `hash` into the cache; while the index
+  // grows, those of both arrays. A guess: safe without the lock, beside any
+  // other call.
   void Prefetch(uint64_t hash) const {
-    const uintptr_t base = hint_base_.load(std::memory_order_relaxed);
-    const uint64_t mask = hint_mask_.load(std::memory_order_relaxed);
-    const uint64_t first = hash & mask;
-    const uint64_t second = (first ^ Spread(TagOf(hash))) & mask;
-    __builtin_prefetch(
-        reinterpret_cast<const void*>(base + first * sizeof(Bucket)));
-    __builtin_prefetch(
-        reinterpret_cast<const void*>(base + second * sizeof(Bucket)));
+    PrefetchIn(hint_, hash);
+    PrefetchIn(old_hint_, hash);
   }
 
   bool is_growing() const { return old_.buckets != nullptr; }
@@ -141,6 +137,27 @@ class CuckooIndex {
     Bucket* buckets = nullptr;
     uint64_t mask = 0;
   };
+
+  // For Prefetch: an array, perhaps a moment ago; base 0 is none.
+  struct Hint {
+    void Set(const Array& array) {
+      base.store(reinterpret_cast<uintptr_t>(array.buckets),
+                 std::memory_order_relaxed);
+      mask.store(array.mask, std::memory_order_relaxed);
+    }
+    std::atomic<uintptr_t> base{0};
+    std::atomic<uint64_t> mask{0};
+  };
+
+  static void PrefetchIn(const Hint& hint, uint64_t hash) {
+    const uintptr_t base = hint.base.load(std::memory_order_relaxed);
+    if (base == 0) return;
+    const uint64_t mask = hint.mask.load(std::memory_order_relaxed);
+    const uint64_t first = hash & mask;
+    const uint64_t second = (first ^ Spread(TagOf(hash))) & mask;
+    PrefetchLine(reinterpret_cast<const void*>(base + first * sizeof(Bucket)));
+    PrefetchLine(reinterpret_cast<const void*>(base + second * sizeof(Bucket)));
+  }
 
   static uint16_t TagOf(uint64_t hash) {
     const uint16_t tag = static_cast<uint16_t>(hash >> 42);
@@ -219,9 +236,8 @@ class CuckooIndex {
   // Entries that found no place: (hash, handle).
   std::vector<std::pair<uint64_t, uint32_t>> stash_;
   MemoryBlock retired_;
-  // For Prefetch: array_, perhaps a moment ago.
-  std::atomic<uintptr_t> hint_base_{0};
-  std::atomic<uint64_t> hint_mask_{0};
+  Hint hint_;      // Of array_.
+  Hint old_hint_;  // Of old_.
 };
 
 template <typename Matches>
@@ -251,11 +267,19 @@ void CuckooIndex::MoveBuckets(int num_buckets, const HashOf& hash_of) {
   if (!is_growing()) return;
   for (int i = 0; i < num_buckets && num_moved_ <= old_.mask; ++i) {
     Bucket& bucket = old_.buckets[num_moved_++];
+    // All new buckets are on their way before the first is written.
+    uint64_t hashes[kSlots];
+    for (int slot = 0; slot < kSlots; ++slot) {
+      if (bucket.tags[slot] == 0) continue;
+      hashes[slot] = hash_of(bucket.handles[slot]);
+      PrefetchIn(hint_, hashes[slot]);
+    }
     for (int slot = 0; slot < kSlots; ++slot) {
       if (bucket.tags[slot] == 0) continue;
       const uint32_t handle = bucket.handles[slot];
-      const uint64_t hash = hash_of(handle);
-      if (!Place(hash, handle)) stash_.emplace_back(hash, handle);
+      if (!Place(hashes[slot], handle)) {
+        stash_.emplace_back(hashes[slot], handle);
+      }
       bucket.tags[slot] = 0;
     }
   }

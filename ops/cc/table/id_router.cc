@@ -1,43 +1,95 @@
 #include "ops/cc/table/id_router.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/partition.h"
+#include "ops/cc/table/prefetch.h"
 
 namespace monolith_tf {
+namespace {
+
+// Ids hashed at a time, their slots on the way into the cache.
+constexpr int64_t kBlock = 64;
+
+}  // namespace
+
 IdRouter::IdRouter(int num_shards) : num_shards_(num_shards) {}
 
 void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {
-  ids_.clear();
-  counts_.clear();
-  places_.clear();
+  ForEachId(ids, n, [this, places](int64_t i, int64_t distinct, bool) {
+    places[i] = PlaceOf(distinct);
+  });
+}
+
+void IdRouter::RouteAndCount(const int64_t* ids, int64_t n) {
+  counts_.reserve(n);
   index_.resize(n);
+  ForEachId(ids, n, [this](int64_t i, int64_t distinct, bool is_first) {
+    if (is_first) {
+      counts_.push_back(1);
+    } else {
+      ++counts_[distinct];
+    }
+    index_[i] = distinct;
+  });
+}
+
+template <typename Visit>
+void IdRouter::ForEachId(const int64_t* ids, int64_t n, const Visit& visit) {
+  if (n < int64_t{0xFFFFFFFF}) {
+    ForEachIdWithSlots<uint32_t>(ids, n, visit);
+  } else {
+    ForEachIdWithSlots<uint64_t>(ids, n, visit);
+  }
+}
+
+template <typename Slot, typename Visit>
+void IdRouter::ForEachIdWithSlots(const int64_t* ids, int64_t n,
+                                  const Visit& visit) {
+  ids_.clear();
+  ids_.reserve(n);
+  places_.clear();
+  if (num_shards_ > 1) places_.reserve(n);
   shard_sizes_.assign(num_shards_, 0);
 
   int64_t num_slots = 16;
   while (num_slots < 2 * n) num_slots *= 2;
   const uint64_t mask = static_cast<uint64_t>(num_slots - 1);
   const KeyedHash hash = KeyedHash::OfProcess();
-  // Index of the distinct id plus one; 0 is an empty slot.
-  std::vector<int64_t> slots(num_slots, 0);
-  std::vector<int64_t> slot_ids(num_slots);
+  // Index of the distinct id plus one; 0 is an empty slot. The ids are not in
+  // here: small slots stay in the cache, and a new id, as most are, needs none
+  // but its own.
+  std::vector<Slot> slots(num_slots, 0);
 
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t id = ids[i];
-    uint64_t slot = hash(id) & mask;
-    while (slots[slot] != 0 && slot_ids[slot] != id) slot = (slot + 1) & mask;
-    if (slots[slot] == 0) {
-      const int shard = OwnerOf(PartitionOf(id), num_shards_);
-      ids_.push_back(id);
-      counts_.push_back(0);
-      places_.push_back(MakePlace(shard, shard_sizes_[shard]++));
-      slots[slot] = static_cast<int64_t>(ids_.size());
-      slot_ids[slot] = id;
+  uint64_t first_slots[kBlock];
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t end = std::min(n, begin + kBlock);
+    for (int64_t i = begin; i < end; ++i) {
+      first_slots[i - begin] = hash(ids[i]) & mask;
+      PrefetchLine(&slots[first_slots[i - begin]]);
     }
-    const int64_t distinct = slots[slot] - 1;
-    ++counts_[distinct];
-    index_[i] = distinct;
-    if (places != nullptr) places[i] = places_[distinct];
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t id = ids[i];
+      uint64_t slot = first_slots[i - begin];
+      while (slots[slot] != 0 && ids_[slots[slot] - 1] != id) {
+        slot = (slot + 1) & mask;
+      }
+      const bool is_first = slots[slot] == 0;
+      if (is_first) {
+        if (num_shards_ > 1) {
+          const int shard = OwnerOf(PartitionOf(id), num_shards_);
+          places_.push_back(MakePlace(shard, shard_sizes_[shard]++));
+        }
+        ids_.push_back(id);
+        slots[slot] = static_cast<Slot>(ids_.size());
+      }
+      visit(i, static_cast<int64_t>(slots[slot]) - 1, is_first);
+    }
   }
+  if (num_shards_ == 1) shard_sizes_[0] = num_distinct();
 }
 
 }  // namespace monolith_tf

@@ -5,9 +5,9 @@
 // numbered in the order in which the ids first stand, so results do not depend
 // on hashing.
 //
-// Thread safety: one thread at a time. Memory: 16 bytes a hash slot (two to
-// four slots an id of the batch) and 24 bytes a distinct id. Every int64 is an
-// id.
+// Thread safety: one thread at a time. Memory: 4 bytes a hash slot (two to four
+// slots an id of the batch; 8 bytes from 2^32 ids on), 8 to 24 bytes a distinct
+// id and 8 bytes an id. Every int64 is an id.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ID_ROUTER_H_
@@ -32,24 +32,38 @@ class IdRouter {
  public:
   explicit IdRouter(int num_shards);
 
-  // Routes `ids[n]`; fills `places[n]` when it is not null. O(n).
+  // Routes `ids[n]` for a lookup: fills `places[n]`, the place of each
+  // position, and leaves counts() and distinct_index() empty. O(n).
   void Route(const int64_t* ids, int64_t n, int64_t* places);
+  // Routes `ids[n]` for an update: fills counts() and distinct_index(). O(n).
+  void RouteAndCount(const int64_t* ids, int64_t n);
 
   int num_shards() const { return num_shards_; }
+  int64_t num_distinct() const { return static_cast<int64_t>(ids_.size()); }
   // Distinct ids, in the order in which they first stand.
   const std::vector<int64_t>& distinct_ids() const { return ids_; }
-  // Per distinct id: how often it stands, and its place.
+  // The place of a distinct id.
+  int64_t PlaceOf(int64_t distinct) const {
+    return num_shards_ == 1 ? MakePlace(0, distinct) : places_[distinct];
+  }
+  // Per distinct id: how often it stands.
   const std::vector<int64_t>& counts() const { return counts_; }
-  const std::vector<int64_t>& distinct_places() const { return places_; }
   // Per position of the input: which distinct id it is.
   const std::vector<int64_t>& distinct_index() const { return index_; }
   // Per shard: how many distinct ids it owns.
   const std::vector<int64_t>& shard_sizes() const { return shard_sizes_; }
 
  private:
+  // Calls visit(position, distinct, is_first) for every position, in order.
+  template <typename Visit>
+  void ForEachId(const int64_t* ids, int64_t n, const Visit& visit);
+  template <typename Slot, typename Visit>
+  void ForEachIdWithSlots(const int64_t* ids, int64_t n, const Visit& visit);
+
   int num_shards_;
   std::vector<int64_t> ids_;
   std::vector<int64_t> counts_;
+  // Empty with one shard.
   std::vector<int64_t> places_;
   std::vector<int64_t> index_;
   std::vector<int64_t> shard_sizes_;

@@ -28,6 +28,7 @@
 
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
+#include "ops/cc/table/prefetch.h"
 
 namespace monolith_tf {
 
@@ -86,12 +87,11 @@ class RowArena {
 
   // Starts to bring the first `bytes` of a row into the cache.
   void Prefetch(uint32_t handle, size_t bytes) const {
-    const char* row = reinterpret_cast<const char*>(At(handle));
-    for (size_t offset = 0; offset < bytes; offset += 64) {
-      __builtin_prefetch(row + offset);
+    const auto begin = reinterpret_cast<uintptr_t>(At(handle));
+    for (uintptr_t line = begin & ~uintptr_t{63}; line < begin + bytes;
+         line += 64) {
+      PrefetchLine(reinterpret_cast<const void*>(line));
     }
-    // The row may end in one line more than its length tells.
-    __builtin_prefetch(row + bytes - 1);
   }
 
   // Every handle given so far is below.

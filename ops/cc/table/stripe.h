@@ -15,6 +15,7 @@
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
+#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/touched_log.h"
@@ -123,7 +124,7 @@ class alignas(64) Stripe {
       return stripe->hash_(stripe->arena_.At(handle)->id);
     }
     void Prefetch(uint32_t handle) const {
-      __builtin_prefetch(stripe->arena_.At(handle));
+      PrefetchLine(stripe->arena_.At(handle));
     }
     const Stripe* stripe;
   };

@@ -17,25 +17,32 @@ int StripedBatch::FirstStripeOfThread() {
   return stripe;
 }
 
-void StripedBatch::Sort(const int64_t* ids, int size, KeyedHash hash,
-                        int first_stripe) {
+int StripedBatch::Sort(const int64_t* ids, int num_ids, StripePart part,
+                       KeyedHash hash, int first_stripe) {
   int ends[Table::kNumStripes] = {};
-  for (int i = 0; i < size; ++i) {
+  for (int i = 0; i < num_ids; ++i) {
     unsorted_[i] = hash(ids[i]);
     ++ends[CuckooIndex::StripeOf(unsorted_[i])];
   }
   int begin = 0;
-  for (int s = 0; s < Table::kNumStripes; ++s) {
-    int& count = ends[(first_stripe + s) & (Table::kNumStripes - 1)];
-    const int stripe_begin = begin;
-    begin += count;
-    count = stripe_begin;
+  int size = 0;
+  // Ids of other parts go behind: cheaper than a branch an id.
+  for (const bool is_wanted : {true, false}) {
+    for (int s = 0; s < Table::kNumStripes; ++s) {
+      const int stripe = (first_stripe + s) & (Table::kNumStripes - 1);
+      if ((stripe % part.count == part.index) != is_wanted) continue;
+      const int stripe_begin = begin;
+      begin += ends[stripe];
+      ends[stripe] = stripe_begin;
+    }
+    if (is_wanted) size = begin;
   }
-  for (int i = 0; i < size; ++i) {
+  for (int i = 0; i < num_ids; ++i) {
     const int place = ends[CuckooIndex::StripeOf(unsorted_[i])]++;
     hashes_[place] = unsorted_[i];
     positions_[place] = static_cast<uint16_t>(i);
   }
+  return size;
 }
 
 }  // namespace monolith_tf

@@ -31,20 +31,29 @@ struct StripedGroup {
   int64_t position(int k) const { return base + positions[k]; }
 };
 
+// One of `count` parts of the stripes: every `count`-th from `index` on.
+struct StripePart {
+  int index = 0;
+  int count = 1;
+};
+
 class StripedBatch {
  public:
-  // Calls `work(stripe, group)` for ids [n] in groups of at most
-  // `group_rows`, no lock held; stops when it returns false.
+  // Calls `work(stripe, group)` for those of ids [n] whose stripes are of
+  // `part`, in groups of at most `group_rows`, no lock held; stops when it
+  // returns false.
   template <typename Work>
-  static void ForEachGroup(const int64_t* ids, int64_t n, KeyedHash hash,
-                           int group_rows,
+  static void ForEachGroup(const int64_t* ids, int64_t n, StripePart part,
+                           KeyedHash hash, int group_rows,
                            const std::unique_ptr<Stripe>* stripes,
                            const Work& work) {
     StripedBatch batch;
     const int first_stripe = FirstStripeOfThread();
     for (int64_t base = 0; base < n; base += kCapacity) {
-      const int size = static_cast<int>(std::min<int64_t>(kCapacity, n - base));
-      batch.Sort(ids + base, size, hash, first_stripe);
+      const int num_ids =
+          static_cast<int>(std::min<int64_t>(kCapacity, n - base));
+      const int size =
+          batch.Sort(ids + base, num_ids, part, hash, first_stripe);
       if (!batch.Visit(ids + base, base, size, group_rows, stripes, work)) {
         return;
       }
@@ -61,7 +70,9 @@ class StripedBatch {
   // Threads that come at once start at different stripes.
   static int FirstStripeOfThread();
 
-  void Sort(const int64_t* ids, int size, KeyedHash hash, int first_stripe);
+  // Returns how many of the ids are of the part; they come first.
+  int Sort(const int64_t* ids, int num_ids, StripePart part, KeyedHash hash,
+           int first_stripe);
 
   template <typename Work>
   bool Visit(const int64_t* ids, int64_t base, int size, int group_rows,

@@ -11,11 +11,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/initializer.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/optimizer.h"
+#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
@@ -91,13 +93,13 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
 }
 
 template <typename Initialize, typename Update>
-absl::Status Table::ChangeRows(const int64_t* ids, int64_t n,
+absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
                                const Initialize& initialize,
                                const Update& update) {
   absl::Status status;
   const size_t bytes = sizeof(Row) + row_width_ * sizeof(float);
   StripedBatch::ForEachGroup(
-      ids, n, hash_, group_rows_, stripes_,
+      ids, n, part, hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
         // Outlives the lock.
         MemoryBlock retired;
@@ -171,13 +173,17 @@ absl::Status Table::Check(const ApplyRequest& request) const {
 absl::Status Table::Apply(const ApplyRequest& request) {
   absl::Status status = Check(request);
   if (!status.ok()) return status;
-  const int64_t n = request.n;
+  return ApplyPart(request, 0, 1);
+}
+
+absl::Status Table::ApplyPart(const ApplyRequest& request, int part,
+                              int num_parts) {
   const int64_t dim = this->dim();
   const Optimizer::Step step =
       optimizer_->Prepare(request.learning_rate, request.global_step);
   const auto time = static_cast<uint32_t>(request.event_time);
   return ChangeRows(
-      request.ids, n,
+      request.ids, request.n, StripePart{part, num_parts},
       [&](Row* row) {
         InitializeRow(row->id, row->values());
         optimizer_->InitializeSlots(dim, row->values() + dim);
@@ -189,6 +195,7 @@ absl::Status Table::Apply(const ApplyRequest& request) {
           rows[k]->last_update = std::max(rows[k]->last_update, time);
           values[k] = rows[k]->values();
           gradients[k] = request.gradients + group.position(k) * dim;
+          PrefetchLine(gradients[k]);
         }
         optimizer_->Apply(step, dim, count, values, gradients);
       });
@@ -200,7 +207,7 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n) {
   if (!status.ok()) return status;
   const int64_t dim = this->dim();
   return ChangeRows(
-      ids, n,
+      ids, n, StripePart(),
       [&](Row* row) { optimizer_->InitializeSlots(dim, row->values() + dim); },
       [&](const StripedGroup& group, Row* const* targets, int count) {
         for (int k = 0; k < count; ++k) {
@@ -223,7 +230,7 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* last_update,
     }
   }
   return ChangeRows(
-      ids, n, [](Row*) {},
+      ids, n, StripePart(), [](Row*) {},
       [&](const StripedGroup& group, Row* const* targets, int count) {
         for (int k = 0; k < count; ++k) {
           const int64_t position = group.position(k);
@@ -237,7 +244,7 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* last_update,
 
 int64_t Table::Remove(const int64_t* ids, int64_t n) {
   int64_t num_removed = 0;
-  StripedBatch::ForEachGroup(ids, n, hash_, group_rows_, stripes_,
+  StripedBatch::ForEachGroup(ids, n, StripePart(), hash_, group_rows_, stripes_,
                              [&](Stripe* stripe, const StripedGroup& group) {
                                SpinLockHolder holder(stripe->lock());
                                for (int k = 0; k < group.size; ++k) {

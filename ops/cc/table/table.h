@@ -48,6 +48,7 @@ class Initializer;
 class MemoryPool;
 class Optimizer;
 class Stripe;
+struct StripePart;
 
 // One table's part of an update. The pointers need to live for the call only.
 struct ApplyRequest {
@@ -99,6 +100,12 @@ class Table {
   // InvalidArgument before the first row changes, or ResourceExhausted when
   // memory ends, after which a part of the batch is applied.
   absl::Status Apply(const ApplyRequest& request);
+
+  // Does what Apply does, after Check said yes, for one part of the ids:
+  // `part` of 0 .. num_parts - 1, num_parts in [1, kNumStripes]. All parts
+  // together, in any order or at once, leave exactly what Apply leaves: equal
+  // ids are of one part.
+  absl::Status ApplyPart(const ApplyRequest& request, int part, int num_parts);
 
   // Sets the weights of `ids` [n] to `rows` [n, dim] and keeps the slots; a
   // new row gets initial slots.
@@ -169,11 +176,12 @@ class Table {
   template <typename Found, typename Missing>
   void ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
                   const Found& found, const Missing& missing) const;
-  // What Apply, Assign and Import share: finds or inserts the row of each id,
-  // calls initialize(row) for the new ones and update(group, rows, count)
-  // for the first `count` ids of a group, all under the stripe's lock.
+  // What Apply, Assign and Import share, for the ids of `part`: finds or
+  // inserts the row of each id, calls initialize(row) for the new ones and
+  // update(group, rows, count) for the first `count` ids of a group, all under
+  // the stripe's lock.
   template <typename Initialize, typename Update>
-  absl::Status ChangeRows(const int64_t* ids, int64_t n,
+  absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
                           const Initialize& initialize, const Update& update);
   // The ids of a stripe whose group is in [first_group, last_group), added to
   // ids_of_group[group - first_group].

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/row_arena.h"

@@ -8,8 +8,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
@@ -18,22 +18,12 @@
 
 namespace monolith_tf {
 
-// memcpy of rows: whole cache lines without a call.
-inline void CopyFloats(const float* from, int64_t n, float* to) {
-  constexpr int64_t kLine = 16;
-  int64_t i = 0;
-  for (; i + kLine <= n; i += kLine) {
-    std::memcpy(to + i, from + i, kLine * sizeof(float));
-  }
-  for (; i < n; ++i) to[i] = from[i];
-}
-
 template <typename Found, typename Missing>
 void Table::ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
                        const Found& found, const Missing& missing) const {
   const size_t fetched_bytes = sizeof(Row) + bytes;
   StripedBatch::ForEachGroup(
-      ids, n, hash_, group_rows_, stripes_,
+      ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
         int64_t absent[kMaxGroupRows];
         int num_absent = 0;

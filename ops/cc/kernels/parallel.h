@@ -1,0 +1,58 @@
+// How kernels use TensorFlow's threads.
+
+#ifndef MONOLITH_TF_OPS_CC_KERNELS_PARALLEL_H_
+#define MONOLITH_TF_OPS_CC_KERNELS_PARALLEL_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+
+#include "absl/types/optional.h"
+#include "tensorflow/core/framework/device_base.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/threadpool.h"
+
+namespace monolith_tf {
+
+// Ids from which on a second thread is worth waking: some 100 us of work.
+inline constexpr int64_t kMinIdsPerThread = 4096;
+
+// How many threads of the device's intra-op pool to use for `n` ids, the
+// caller's included: 1 .. 64.
+inline int64_t NumThreadsFor(tensorflow::OpKernelContext* context, int64_t n) {
+  const int64_t num_threads =
+      context->device()->tensorflow_cpu_worker_threads()->num_threads;
+  return std::clamp<int64_t>(std::min(num_threads, n / kMinIdsPerThread), 1,
+                             64);
+}
+
+// Calls work(begin, end) for blocks of `block` that cover [0, n), at once on
+// the device's intra-op threads, and returns when all are done.
+inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
+                         int64_t block,
+                         const std::function<void(int64_t, int64_t)>& work) {
+  if (n <= block) {
+    if (n > 0) work(0, n);
+    return;
+  }
+  using tensorflow::thread::ThreadPool;
+  context->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
+      n,
+      ThreadPool::SchedulingParams(
+          ThreadPool::SchedulingStrategy::kFixedBlockSize, absl::nullopt,
+          block),
+      work);
+}
+
+// The same over about two blocks a thread, for work of independent ids.
+inline void ForEachRange(tensorflow::OpKernelContext* context, int64_t n,
+                         const std::function<void(int64_t, int64_t)>& work) {
+  const int64_t num_threads = NumThreadsFor(context, n);
+  if (num_threads == 1) return ForEachBlock(context, n, n, work);
+  const int64_t block = (n + 2 * num_threads - 1) / (2 * num_threads);
+  ForEachBlock(context, n, std::max(block, kMinIdsPerThread), work);
+}
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_KERNELS_PARALLEL_H_

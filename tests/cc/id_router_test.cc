@@ -1,0 +1,66 @@
+#include "ops/cc/table/id_router.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <vector>
+
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/partition.h"
+
+namespace monolith_tf {
+namespace {
+
+TEST(IdRouterTest, DistinctIdsKeepTheOrderInWhichTheyFirstStand) {
+  IdRouter router(1);
+  const std::vector<int64_t> ids = {5, -1, 5, 0, -1, 5};
+  std::vector<int64_t> places(ids.size());
+  router.Route(ids.data(), ids.size(), places.data());
+  EXPECT_EQ(router.distinct_ids(), (std::vector<int64_t>{5, -1, 0}));
+  EXPECT_EQ(places, (std::vector<int64_t>{0, 1, 0, 2, 1, 0}));
+  EXPECT_EQ(router.shard_sizes(), (std::vector<int64_t>{3}));
+}
+
+TEST(IdRouterTest, CountsAndIndexOfAnUpdate) {
+  IdRouter router(1);
+  const std::vector<int64_t> ids = {5, -1, 5, 0, -1, 5};
+  router.RouteAndCount(ids.data(), ids.size());
+  EXPECT_EQ(router.counts(), (std::vector<int64_t>{3, 2, 1}));
+  EXPECT_EQ(router.distinct_index(), (std::vector<int64_t>{0, 1, 0, 2, 1, 0}));
+}
+
+TEST(IdRouterTest, NoIdsAreFine) {
+  IdRouter router(2);
+  router.Route(nullptr, 0, nullptr);
+  EXPECT_EQ(router.num_distinct(), 0);
+  EXPECT_EQ(router.shard_sizes(), (std::vector<int64_t>{0, 0}));
+}
+
+TEST(IdRouterTest, PlacesAgreeWithAMapOnAnyNumberOfShards) {
+  std::vector<int64_t> ids = {std::numeric_limits<int64_t>::min(),
+                              std::numeric_limits<int64_t>::max(), 0, -1};
+  for (uint64_t i = 0; i < 3000; ++i) {
+    ids.push_back(static_cast<int64_t>(Mix64(Mix64(i) % 1000)));
+  }
+  for (const int num_shards : {1, 2, 7, kNumPartitions}) {
+    IdRouter router(num_shards);
+    std::vector<int64_t> places(ids.size());
+    router.Route(ids.data(), ids.size(), places.data());
+    std::map<int64_t, int64_t> expected;
+    std::vector<int64_t> sizes(num_shards, 0);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const int shard = OwnerOf(PartitionOf(ids[i]), num_shards);
+      const auto found = expected.find(ids[i]);
+      if (found == expected.end()) {
+        expected[ids[i]] = MakePlace(shard, sizes[shard]++);
+      }
+      EXPECT_EQ(places[i], expected[ids[i]]);
+    }
+    EXPECT_EQ(router.shard_sizes(), sizes);
+  }
+}
+
+}  // namespace
+}  // namespace monolith_tf
