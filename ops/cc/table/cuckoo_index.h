@@ -23,11 +23,12 @@
 // is odd: the two differ whenever there are two buckets.
 //
 // Insert takes the first bucket if that has room, so that most are found in the
-// first; else the second; when both are full it searches breadth-first, over at most kMaxSearchNodes buckets, for a chain of entries
-// that can each move to their other bucket. When that fails in an array that
-// is at least half full, the array doubles; in an emptier or already growing
-// one the entry goes to a stash that every search looks through. So an insert
-// never loops, never drops, and hashes that meet cannot blow memory up.
+// first; else the second; when both are full it searches breadth-first, over at
+// most kMaxSearchNodes buckets, for a chain of entries that can each move to
+// their other bucket. When that fails in an array that is at least half full,
+// the array doubles; in an emptier or already growing one the entry goes to a
+// stash that every search looks through. So an insert never loops, never drops,
+// and hashes that meet cannot blow memory up.
 //
 // Growth is incremental. The old array stays beside the new one of twice the
 // size; every Insert moves kBucketsPerInsert old buckets, so the old one is
