@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <type_traits>
 
 #include "absl/types/optional.h"
 #include "tensorflow/core/framework/device_base.h"
@@ -26,6 +27,22 @@ inline int64_t NumThreadsFor(tensorflow::OpKernelContext* context, int64_t n) {
                              64);
 }
 
+// Scheduling by blocks of a size. TensorFlow 2.16 has no
+// SchedulingParams::Fixed, and later ones deprecate the constructor that was
+// there before.
+template <typename Pool, typename Params, typename = void>
+struct FixedBlocks {
+  static Params Of(int64_t block) {
+    return Params(Pool::SchedulingStrategy::kFixedBlockSize, absl::nullopt,
+                  block);
+  }
+};
+template <typename Pool, typename Params>
+struct FixedBlocks<Pool, Params,
+                   std::void_t<decltype(Params::Fixed(int64_t{1}))>> {
+  static Params Of(int64_t block) { return Params::Fixed(block); }
+};
+
 // Calls work(begin, end) for blocks of `block` that cover [0, n), at once on
 // the device's intra-op threads, and returns when all are done.
 inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
@@ -37,10 +54,7 @@ inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
   }
   using tensorflow::thread::ThreadPool;
   context->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
-      n,
-      ThreadPool::SchedulingParams(
-          ThreadPool::SchedulingStrategy::kFixedBlockSize, absl::nullopt,
-          block),
+      n, FixedBlocks<ThreadPool, ThreadPool::SchedulingParams>::Of(block),
       work);
 }
 
