@@ -12,7 +12,6 @@ from monolith_tf import estimators
 from monolith_tf import serving
 
 MODEL = "ranker"
-_COMMAND = "import sys; from monolith_tf.cli import main; sys.exit(main())"
 
 
 class Server:
@@ -39,14 +38,19 @@ class Server:
         self.process = estimators.ChildProcess(
             f"{name} server",
             [
-                *(sys.executable, "-c", _COMMAND, "serve"),
+                *(sys.executable, "-m", "monolith_tf.cli", "serve"),
                 f"--model_name={MODEL}",
                 f"--model_base_path={models}",
                 f"--port={self._port}",
                 f"--rest_api_port={rest_port}",
             ],
             log_directory / f"{name}-server.log",
-            {"TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONUNBUFFERED": "1"},
+            {
+                "TF_CPP_MIN_LOG_LEVEL": "1",
+                "PYTHONUNBUFFERED": "1",
+                # Imports what is installed, not a source tree one stands in.
+                "PYTHONSAFEPATH": "1",
+            },
         )
         self._client = serving.PredictionClient(self.address)
 

@@ -12,7 +12,10 @@ from monolith_tf.ops.load import check_build
 
 def run(program: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True
+        # -P: what is installed, not the source tree that pytest stands in.
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
     )
 
 

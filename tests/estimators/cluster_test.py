@@ -96,7 +96,7 @@ def test_a_role_refuses_the_place_of_another():
 
 def test_the_command_refuses_to_be_a_chief():
     done = subprocess.run(
-        [sys.executable, "-m", "monolith_tf.estimators"],
+        [sys.executable, "-P", "-m", "monolith_tf.estimators"],
         env={**os.environ, "TF_CONFIG": tf_config("chief", 0)},
         stderr=subprocess.PIPE,
         text=True,
@@ -108,7 +108,7 @@ def test_the_command_refuses_to_be_a_chief():
 
 def test_the_command_says_what_it_does_and_shows_a_tf_config():
     done = subprocess.run(
-        [sys.executable, "-m", "monolith_tf.estimators", "--help"],
+        [sys.executable, "-P", "-m", "monolith_tf.estimators", "--help"],
         env={**os.environ, "TF_CONFIG": ""},
         stdout=subprocess.PIPE,
         text=True,
@@ -147,7 +147,7 @@ def test_a_cluster_that_is_too_slow_is_reported_and_leaves_nothing(tmp_path):
 def test_a_cluster_serves_a_strategy_and_reports_a_dead_server(tmp_path):
     # In a process of its own: a strategy connects a process for good.
     done = subprocess.run(
-        [sys.executable, "-c", CHIEF, str(tmp_path)],
+        [sys.executable, "-P", "-c", CHIEF, str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -102,7 +102,7 @@ print(sorted(
 ))
 """
     output = subprocess.run(
-        [sys.executable, "-c", program, write_model(1, 10)],
+        [sys.executable, "-P", "-c", program, write_model(1, 10)],
         capture_output=True,
         text=True,
         check=True,
