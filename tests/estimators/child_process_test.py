@@ -60,7 +60,7 @@ def start_parent(tmp_path, then: str) -> tuple[subprocess.Popen, int]:
         command=FOREVER, log=str(tmp_path / "child.log"), then=then
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

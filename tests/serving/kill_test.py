@@ -107,6 +107,7 @@ def test_a_trainer_killed_and_restored_from_before_ends_equal(
     checkpoint = str(tmp_path / "weights")
     first = start_process(
         sys.executable,
+        "-P",
         "-c",
         TRAINER,
         str(pathlib.Path(__file__).with_name("conftest.py")),
