@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -16,37 +17,112 @@ namespace monolith_tf {
 // The largest number of weights of a row.
 inline constexpr int64_t kMaxDim = 65536;
 
-// The row optimizer of a table.
-//
-//   kind        hyperparameters
-//   "sgd"       {}
-//   "adagrad"   {initial_accumulator >= 0, epsilon >= 0}, not both 0
-//   "adam"      {0 <= beta_1 < 1, 0 <= beta_2 < 1, epsilon > 0}
+// What is done to a gradient or a row around the step of any optimizer. Zero
+// turns a member off.
+struct RegularizationConfig {
+  // Decoupled: weights -= rate * weight_decay * weights, before the step.
+  float weight_decay = 0;
+  // gradient += 2 * l2 * weights.
+  float l2 = 0;
+  // Each element of a gradient is clipped to [-clip_value, clip_value].
+  float clip_value = 0;
+  // A row's gradient is scaled down to this norm.
+  float clip_norm = 0;
+  // A row is scaled down to this norm after the step.
+  float max_norm = 0;
+};
+
+// The row optimizer of a segment; optimizer.h lists kinds and
+// hyperparameters.
 struct OptimizerConfig {
   std::string kind;
   std::vector<float> hyperparameters;
+  RegularizationConfig regularization;
 };
 
-// The function that gives an id its first weights.
-//
-//   kind                parameters
-//   "zeros"             {}
-//   "constant"          {value}
-//   "uniform"           {minval, maxval >= minval}
-//   "truncated_normal"  {mean, stddev >= 0}, cut at two deviations
+// The function that gives an id its first weights; initializer.h lists kinds
+// and parameters.
 struct InitializerConfig {
   std::string kind;
   std::vector<float> parameters;
 };
 
-struct TableConfig {
-  // Not empty; the initial rows depend on it.
-  std::string name;
-  // Weights of a row, 1 .. kMaxDim.
+// How the weights of a segment are stored; precision.h lists kinds and
+// parameters.
+struct PrecisionConfig {
+  std::string kind = "float32";
+  std::vector<float> parameters;
+};
+
+// A slice of a row with an optimizer, an initializer and a precision of its
+// own.
+struct SegmentConfig {
   int64_t dim = 0;
   OptimizerConfig optimizer;
   InitializerConfig initializer;
+  PrecisionConfig precision;
+};
+
+// Which ids get a row.
+struct AdmissionConfig {
+  // "all": at the first gradient.
+  // "count": once an id occurred min_count times, counted exactly.
+  // "sketch": the same, counted in a sketch of sketch_bytes: early at times,
+  //   never late (count_sketch.h).
+  // "probability": each occurrence admits with this probability.
+  std::string kind = "all";
+  int64_t min_count = 1;
+  float probability = 1;
+  // "sketch": bytes of the whole table, over all shards.
+  int64_t sketch_bytes = 0;
+  // "count", "sketch": only occurrences of the last window_seconds of event
+  // time count; 0: all do. See occurrence_window.h for what "last" means.
+  int64_t window_seconds = 0;
+  // What a lookup reads for an id without a row: zeros, or its initial row.
+  bool reads_zeros = false;
+};
+
+// Which rows go.
+struct EvictionConfig {
+  // A row goes when its last update is older than this; 0: never.
+  int64_t ttl_seconds = 0;
+  // When a shard holds more rows or more bytes of rows and index, the row that
+  // is lowest by the policy among a few goes; 0: no bound.
+  int64_t max_rows = 0;
+  int64_t max_bytes = 0;
+  // "lru": longest without an update; "lfu": rarest; "lowest_norm".
+  std::string policy = "lru";
+
+  bool has_cap() const { return max_rows > 0 || max_bytes > 0; }
+};
+
+struct TableConfig {
+  // Not empty; the initial rows depend on it.
+  std::string name;
+  // At least one. Their dims sum to 1 .. kMaxDim.
+  std::vector<SegmentConfig> segments;
   uint64_t seed = 0;
+  AdmissionConfig admission;
+  EvictionConfig eviction;
+  // Whether rows know their time, cut and frequency, for 8 bytes a row. A
+  // table without has no deltas, no expiry and no cap but by norm.
+  bool tracks_changes = true;
+
+  // A table of float32 rows of one segment.
+  static TableConfig OfOneSegment(std::string name, int64_t dim,
+                                  OptimizerConfig optimizer,
+                                  InitializerConfig initializer,
+                                  uint64_t seed) {
+    TableConfig config;
+    config.name = std::move(name);
+    config.segments.push_back(
+        {dim, std::move(optimizer), std::move(initializer), {}});
+    config.seed = seed;
+    return config;
+  }
+
+  // Weights of a row.
+  int64_t dim() const;
 
   // InvalidArgument that names the table, what was passed and what to pass.
   absl::Status Validate() const;
@@ -55,8 +131,6 @@ struct TableConfig {
   std::string DebugString() const;
 };
 
-bool operator==(const OptimizerConfig& a, const OptimizerConfig& b);
-bool operator==(const InitializerConfig& a, const InitializerConfig& b);
 bool operator==(const TableConfig& a, const TableConfig& b);
 inline bool operator!=(const TableConfig& a, const TableConfig& b) {
   return !(a == b);

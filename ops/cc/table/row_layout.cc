@@ -1,0 +1,240 @@
+#include "ops/cc/table/row_layout.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "ops/cc/table/hash.h"
+
+namespace monolith_tf {
+namespace {
+
+// Rows of one call of Apply.
+constexpr int kMaxRows = 64;
+
+// The random bits of a row's stochastic rounding in one step, 0 excepted: that
+// asks for the nearest.
+uint64_t RoundingKey(uint64_t table_key, int64_t id, int64_t step) {
+  constexpr uint64_t kSalt = 0x6A09E667F3BCC909ULL;
+  return Mix64(IdKey(table_key ^ kSalt, id) + static_cast<uint64_t>(step)) | 1;
+}
+
+}  // namespace
+
+RowLayout::RowLayout(const TableConfig& config)
+    : table_key_(TableKey(config.seed, config.name)),
+      header_bytes_(config.tracks_changes ? sizeof(Row) : sizeof(int64_t)) {
+  size_t offset = header_bytes_;
+  for (const SegmentConfig& from : config.segments) {
+    Segment segment;
+    segment.dim = from.dim;
+    segment.initializer = std::move(MakeInitializer(from.initializer)).value();
+    segment.optimizer = std::move(MakeOptimizer(from.optimizer)).value();
+    segment.precision = std::move(MakePrecision(from.precision)).value();
+    segment.slot_floats = segment.optimizer->slot_floats(from.dim);
+    segment.values_offset = dim_;
+    segment.weights_offset = offset;
+    is_plain_ = is_plain_ && segment.precision->is_float32();
+    dim_ += from.dim;
+    // Two-byte elements behind bytes start evenly.
+    offset += (segment.precision->bytes(from.dim) + 1) / 2 * 2;
+    segments_.push_back(std::move(segment));
+  }
+  offset = (offset + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+  slots_offset_ = offset;
+  row_width_ = dim_;
+  for (Segment& segment : segments_) {
+    segment.slots_offset = offset;
+    segment.floats_offset = row_width_;
+    offset += segment.slot_floats * sizeof(float);
+    row_width_ += segment.slot_floats;
+  }
+  record_bytes_ = offset;
+  if (is_plain_) return;
+  // Float32 segments are read where they lie, so they must lie evenly.
+  offset = header_bytes_;
+  for (Segment& segment : segments_) {
+    if (segment.precision->is_float32()) {
+      offset = (offset + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+    }
+    const size_t moved = offset - segment.weights_offset;
+    segment.weights_offset += moved;
+    offset += (segment.precision->bytes(segment.dim) + 1) / 2 * 2;
+  }
+  offset = (offset + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+  const size_t moved = offset - slots_offset_;
+  slots_offset_ += moved;
+  record_bytes_ += moved;
+  for (Segment& segment : segments_) segment.slots_offset += moved;
+}
+
+void RowLayout::InitialWeights(int64_t id, const Segment& segment,
+                               float* weights) const {
+  segment.initializer->Fill(IdKey(table_key_, id), segment.values_offset,
+                            segment.dim, weights);
+  if (segment.precision->is_float32()) return;
+  // As they will be once they are stored.
+  std::vector<char> stored(segment.precision->bytes(segment.dim));
+  segment.precision->Encode(weights, segment.dim, /*key=*/0, stored.data());
+  segment.precision->Decode(stored.data(), segment.dim, weights);
+}
+
+void RowLayout::ReadInitial(int64_t id, int64_t step, float* values) const {
+  for (const Segment& segment : segments_) {
+    float* const part = values + segment.values_offset;
+    InitialWeights(id, segment, part);
+    if (segment.precision->has_forward()) {
+      segment.precision->Forward(part, segment.dim, step, part);
+    }
+  }
+}
+
+void RowLayout::Initialize(Row* row) const {
+  if (is_plain_) {
+    float* const weights = reinterpret_cast<float*>(At(row, header_bytes_));
+    for (const Segment& segment : segments_) {
+      segment.initializer->Fill(IdKey(table_key_, row->id),
+                                segment.values_offset, segment.dim,
+                                weights + segment.values_offset);
+    }
+    InitializeSlots(row, weights);
+    return;
+  }
+  std::vector<float> weights(dim_);
+  for (const Segment& segment : segments_) {
+    InitialWeights(row->id, segment, weights.data() + segment.values_offset);
+  }
+  WriteWeights(row, weights.data());
+  InitializeSlots(row, weights.data());
+}
+
+void RowLayout::InitializeSlots(Row* row, const float* weights) const {
+  for (const Segment& segment : segments_) {
+    segment.optimizer->InitializeSlots(segment.dim,
+                                       weights + segment.values_offset,
+                                       SlotsOf(row, segment));
+  }
+}
+
+void RowLayout::ReadEncoded(const Row* row, int64_t step,
+                            float* values) const {
+  for (const Segment& segment : segments_) {
+    float* const part = values + segment.values_offset;
+    segment.precision->Decode(At(row, segment.weights_offset), segment.dim,
+                              part);
+    if (segment.precision->has_forward()) {
+      segment.precision->Forward(part, segment.dim, step, part);
+    }
+  }
+}
+
+void RowLayout::ReadAll(const Row* row, float* floats) const {
+  if (is_plain_) {
+    CopyFloats(plain(row), row_width_, floats);
+    return;
+  }
+  for (const Segment& segment : segments_) {
+    segment.precision->Decode(At(row, segment.weights_offset), segment.dim,
+                              floats + segment.values_offset);
+    CopyFloats(
+        reinterpret_cast<const float*>(At(row, segment.slots_offset)),
+        segment.slot_floats, floats + segment.floats_offset);
+  }
+}
+
+void RowLayout::WriteWeights(Row* row, const float* weights) const {
+  for (const Segment& segment : segments_) {
+    segment.precision->Encode(weights + segment.values_offset, segment.dim,
+                              /*key=*/0, At(row, segment.weights_offset));
+  }
+}
+
+void RowLayout::WriteAll(Row* row, const float* floats) const {
+  if (is_plain_) {
+    CopyFloats(floats, row_width_,
+               reinterpret_cast<float*>(At(row, header_bytes_)));
+    return;
+  }
+  WriteWeights(row, floats);
+  for (const Segment& segment : segments_) {
+    CopyFloats(floats + segment.floats_offset, segment.slot_floats,
+               SlotsOf(row, segment));
+  }
+}
+
+float RowLayout::SquaredNorm(const Row* row, float* scratch) const {
+  float norm = 0;
+  for (const Segment& segment : segments_) {
+    segment.precision->Decode(At(row, segment.weights_offset), segment.dim,
+                              scratch);
+    for (int64_t j = 0; j < segment.dim; ++j) norm += scratch[j] * scratch[j];
+  }
+  return norm;
+}
+
+RowLayout::Step RowLayout::Prepare(const float* learning_rates,
+                                   int64_t global_step) const {
+  Step step;
+  step.global_step = global_step;
+  int64_t longest = 0;
+  for (size_t s = 0; s < segments_.size(); ++s) {
+    step.segments.push_back(
+        segments_[s].optimizer->Prepare(learning_rates[s], global_step));
+    longest = std::max(longest, segments_[s].dim);
+  }
+  if (!is_plain_) {
+    step.weights.resize(longest);
+    step.gradient.resize(longest);
+  }
+  return step;
+}
+
+void RowLayout::Apply(Step* step, int n, Row* const* rows,
+                      const float* const* gradients) const {
+  for (size_t s = 0; s < segments_.size(); ++s) {
+    const Segment& segment = segments_[s];
+    const Optimizer::Step& segment_step = step->segments[s];
+    if (!segment.precision->is_float32()) {
+      for (int k = 0; k < n; ++k) {
+        ApplyEncoded(segment, segment_step, step, rows[k],
+                     gradients[k] + segment.values_offset);
+      }
+      continue;
+    }
+    float* weights[kMaxRows];
+    float* slots[kMaxRows];
+    const float* parts[kMaxRows];
+    for (int k = 0; k < n; ++k) {
+      weights[k] =
+          reinterpret_cast<float*>(At(rows[k], segment.weights_offset));
+      slots[k] = SlotsOf(rows[k], segment);
+      parts[k] = gradients[k] + segment.values_offset;
+    }
+    segment.optimizer->Apply(segment_step, segment.dim, n, weights, slots,
+                             parts);
+  }
+}
+
+void RowLayout::ApplyEncoded(const Segment& segment,
+                             const Optimizer::Step& segment_step, Step* step,
+                             Row* row, const float* gradient) const {
+  char* const stored = At(row, segment.weights_offset);
+  float* weights = step->weights.data();
+  segment.precision->Decode(stored, segment.dim, weights);
+  if (segment.precision->has_forward()) {
+    std::copy_n(gradient, segment.dim, step->gradient.data());
+    segment.precision->Backward(weights, segment.dim, step->global_step,
+                                step->gradient.data());
+    gradient = step->gradient.data();
+  }
+  float* slots = SlotsOf(row, segment);
+  segment.optimizer->Apply(segment_step, segment.dim, 1, &weights, &slots,
+                           &gradient);
+  segment.precision->Encode(
+      weights, segment.dim,
+      RoundingKey(table_key_, row->id, step->global_step), stored);
+}
+
+}  // namespace monolith_tf

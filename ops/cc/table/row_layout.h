@@ -1,0 +1,138 @@
+// row_layout.h
+//
+// What a row is made of, and what is done to one: how the record of a row
+// lies in memory, how it starts, is read, written and stepped.
+//
+// A record
+//
+//   +---------------+-----------------------------------+-----+-----------+
+//   | header        | weights of segment 0, 1 ...       | pad | slots of  |
+//   | (row.h)       | each encoded in its precision     | to 4| 0, 1 ...  |
+//   +---------------+-----------------------------------+-----+-----------+
+//
+// Outside of it a row is floats:
+//
+//   values [dim]        what a lookup gives: weights of all segments, as the
+//                       model reads them (precision.h, Forward)
+//   floats [row_width]  what a checkpoint keeps: decoded weights of all
+//                       segments, then the slots of all segments
+//
+// Immutable; the caller locks the rows.
+
+#ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
+#define MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "ops/cc/table/copy_floats.h"
+#include "ops/cc/table/initializer.h"
+#include "ops/cc/table/optimizer.h"
+#include "ops/cc/table/precision.h"
+#include "ops/cc/table/row.h"
+#include "ops/cc/table/table_config.h"
+
+namespace monolith_tf {
+
+class RowLayout {
+ public:
+  // One update of a batch, computed once for all of its rows.
+  struct Step {
+    int64_t global_step;
+    // One a segment.
+    std::vector<Optimizer::Step> segments;
+    // Room for the weights and the gradient of one row, of layouts that are
+    // not plain.
+    std::vector<float> weights;
+    std::vector<float> gradient;
+  };
+
+  // `config` is valid.
+  explicit RowLayout(const TableConfig& config);
+
+  int num_segments() const { return static_cast<int>(segments_.size()); }
+  int64_t dim() const { return dim_; }
+  int64_t row_width() const { return row_width_; }
+  bool tracks_changes() const { return header_bytes_ == sizeof(Row); }
+  size_t record_bytes() const { return record_bytes_; }
+  // The first bytes of a record, which a lookup reads.
+  size_t read_bytes() const { return slots_offset_; }
+
+  // The values of an id without a row.
+  void ReadInitial(int64_t id, int64_t step, float* values) const;
+  // Writes weights and slots of a new row, by its id.
+  void Initialize(Row* row) const;
+  // Writes the slots of a new row that has these weights [dim].
+  void InitializeSlots(Row* row, const float* weights) const;
+
+  void Read(const Row* row, int64_t step, float* values) const {
+    if (is_plain_) {
+      CopyFloats(plain(row), dim_, values);
+    } else {
+      ReadEncoded(row, step, values);
+    }
+  }
+  void ReadAll(const Row* row, float* floats) const;
+  // Weights that their precision can't hold are rounded to the nearest.
+  void WriteWeights(Row* row, const float* weights) const;
+  void WriteAll(Row* row, const float* floats) const;
+  // The square of the norm of the decoded weights; `scratch` is [dim].
+  float SquaredNorm(const Row* row, float* scratch) const;
+
+  // `learning_rates` has one a segment, `global_step` is >= 1.
+  Step Prepare(const float* learning_rates, int64_t global_step) const;
+  // Steps rows [n] with gradients [n] of values, each [dim]; n <= 64. In order,
+  // so a row may come more than once.
+  void Apply(Step* step, int n, Row* const* rows,
+             const float* const* gradients) const;
+
+ private:
+  struct Segment {
+    int64_t dim;
+    int64_t slot_floats;
+    // Of its first weight in `values`, of its first slot behind the weights
+    // there, both in floats.
+    int64_t values_offset;
+    int64_t floats_offset;
+    // Of its weights and of its slots in the record, in bytes.
+    size_t weights_offset;
+    size_t slots_offset;
+    std::unique_ptr<const Initializer> initializer;
+    std::unique_ptr<const Optimizer> optimizer;
+    std::unique_ptr<const Precision> precision;
+  };
+
+  static char* At(Row* row, size_t offset) {
+    return reinterpret_cast<char*>(row) + offset;
+  }
+  static const char* At(const Row* row, size_t offset) {
+    return reinterpret_cast<const char*>(row) + offset;
+  }
+  static float* SlotsOf(Row* row, const Segment& segment) {
+    return reinterpret_cast<float*>(At(row, segment.slots_offset));
+  }
+  const float* plain(const Row* row) const {
+    return reinterpret_cast<const float*>(At(row, header_bytes_));
+  }
+
+  void InitialWeights(int64_t id, const Segment& segment, float* weights) const;
+  void ReadEncoded(const Row* row, int64_t step, float* values) const;
+  void ApplyEncoded(const Segment& segment, const Optimizer::Step& segment_step,
+                    Step* step, Row* row, const float* gradient) const;
+
+  const uint64_t table_key_;
+  int64_t dim_ = 0;
+  int64_t row_width_ = 0;
+  size_t header_bytes_;
+  size_t slots_offset_ = 0;
+  size_t record_bytes_ = 0;
+  // Whether record and floats are the same bytes behind the header.
+  bool is_plain_ = true;
+  std::vector<Segment> segments_;
+};
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
