@@ -46,6 +46,10 @@ bool operator==(const InitializerConfig& a, const InitializerConfig& b) {
   return a.kind == b.kind && a.parameters == b.parameters;
 }
 
+bool operator==(const PrecisionConfig& a, const PrecisionConfig& b) {
+  return a.kind == b.kind && a.parameters == b.parameters;
+}
+
 bool operator==(const TableConfig& a, const TableConfig& b) {
   return a.name == b.name && a.dim == b.dim && a.optimizer == b.optimizer &&
          a.initializer == b.initializer && a.seed == b.seed;

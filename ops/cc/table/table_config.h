@@ -39,6 +39,19 @@ struct InitializerConfig {
   std::vector<float> parameters;
 };
 
+// How a row's weights are stored; precision.h says what each kind does.
+//
+//   kind        parameters
+//   "float32"   {}
+//   "bfloat16"  {}, rounded stochastically
+//   "float16"   {}, rounded stochastically
+//   "int8"      {range}, 255 levels from -range to range
+//   "onebit"    {amplitude > 0, anneal_steps >= 1}
+struct PrecisionConfig {
+  std::string kind = "float32";
+  std::vector<float> parameters;
+};
+
 struct TableConfig {
   // Not empty; the initial rows depend on it.
   std::string name;
@@ -57,6 +70,7 @@ struct TableConfig {
 
 bool operator==(const OptimizerConfig& a, const OptimizerConfig& b);
 bool operator==(const InitializerConfig& a, const InitializerConfig& b);
+bool operator==(const PrecisionConfig& a, const PrecisionConfig& b);
 bool operator==(const TableConfig& a, const TableConfig& b);
 inline bool operator!=(const TableConfig& a, const TableConfig& b) {
   return !(a == b);
