@@ -21,7 +21,7 @@ std::vector<float> Fill(const InitializerConfig& config, int64_t id,
   auto initializer = MakeInitializer(config);
   EXPECT_TRUE(initializer.ok()) << initializer.status();
   std::vector<float> row(dim, -1.0f);
-  (*initializer)->Fill(IdKey(TableKey(7, "movie"), id), dim, row.data());
+  (*initializer)->Fill(IdKey(TableKey(7, "movie"), id), 0, dim, row.data());
   return row;
 }
 

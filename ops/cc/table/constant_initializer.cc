@@ -11,7 +11,7 @@ class Constant : public Initializer {
  public:
   explicit Constant(float value) : value_(value) {}
 
-  void Fill(uint64_t, int64_t dim, float* row) const override {
+  void Fill(uint64_t, int64_t, int64_t dim, float* row) const override {
     std::fill_n(row, dim, value_);
   }
 

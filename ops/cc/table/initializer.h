@@ -20,8 +20,12 @@ class Initializer {
  public:
   virtual ~Initializer() = default;
 
-  // Writes the initial weights `row` [dim] of the id with `id_key` (hash.h).
-  virtual void Fill(uint64_t id_key, int64_t dim, float* row) const = 0;
+  // Writes the initial weights `row` [dim] of one segment of the id with
+  // `id_key` (hash.h). The segment starts `first_element` weights into the
+  // whole row: weight j of it is drawn from ElementBits(id_key,
+  // first_element + j).
+  virtual void Fill(uint64_t id_key, int64_t first_element, int64_t dim,
+                    float* row) const = 0;
 };
 
 // InvalidArgument for an unknown kind, a wrong number of parameters, or one

@@ -65,7 +65,7 @@ Table::Table(const TableConfig& config)
 Table::~Table() = default;
 
 void Table::InitializeRow(int64_t id, float* row) const {
-  initializer_->Fill(IdKey(table_key_, id), dim(), row);
+  initializer_->Fill(IdKey(table_key_, id), 0, dim(), row);
 }
 
 absl::Status Table::CheckBatch(const char* method, int64_t n,

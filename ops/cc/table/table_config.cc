@@ -185,6 +185,10 @@ std::string TableConfig::DebugString() const {
       "}");
 }
 
+bool operator==(const PrecisionConfig& a, const PrecisionConfig& b) {
+  return a.kind == b.kind && a.parameters == b.parameters;
+}
+
 bool operator==(const TableConfig& a, const TableConfig& b) {
   if (a.segments.size() != b.segments.size()) return false;
   for (size_t s = 0; s < a.segments.size(); ++s) {

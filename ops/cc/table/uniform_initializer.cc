@@ -12,12 +12,14 @@ class Uniform : public Initializer {
   Uniform(float minval, float maxval)
       : minval_(minval), range_(maxval - minval) {}
 
-  void Fill(uint64_t id_key, int64_t dim, float* row) const override {
+  void Fill(uint64_t id_key, int64_t first_element, int64_t dim,
+            float* row) const override {
     // 24 random bits fit a float exactly, so only the last two operations
     // round.
     constexpr float kUnit = 1.0f / (1 << 24);
     for (int64_t j = 0; j < dim; ++j) {
-      const auto bits = static_cast<int32_t>(ElementBits(id_key, j) >> 40);
+      const auto bits =
+          static_cast<int32_t>(ElementBits(id_key, first_element + j) >> 40);
       row[j] = minval_ + (static_cast<float>(bits) * kUnit) * range_;
     }
   }
