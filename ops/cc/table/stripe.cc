@@ -1,44 +1,228 @@
 #include "ops/cc/table/stripe.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
 
 #include "ops/cc/table/cuckoo_index.h"
+#include "ops/cc/table/occurrence_window.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {
 
+uint32_t Stripe::FindEntry(uint64_t hash, int64_t id) const {
+  return index_.Find(
+      hash, [this, id](uint32_t candidate) { return IdAt(candidate) == id; });
+}
+
 Row* Stripe::Find(uint64_t hash, int64_t id) const {
-  const uint32_t handle = index_.Find(hash, [this, id](uint32_t candidate) {
-    return arena_.At(candidate)->id == id;
-  });
-  return handle == kNoHandle ? nullptr : arena_.At(handle);
+  const uint32_t handle = FindEntry(hash, id);
+  // kNoHandle has the bit too.
+  return (handle & kCounterBit) != 0 ? nullptr : RowAt(handle);
 }
 
 Row* Stripe::Insert(uint64_t hash, int64_t id) {
-  const uint32_t handle = arena_.Allocate();
+  const uint32_t handle = rows_.Allocate();
   if (handle == kNoHandle) return nullptr;
-  Row* const row = arena_.At(handle);
+  Row* const row = RowAt(handle);
   row->id = id;
-  if (!index_.Insert(hash, handle, RowHash{this})) {
-    arena_.Free(handle);
+  const uint32_t counter =
+      counters_.size() == 0 ? kNoHandle : FindEntry(hash, id);
+  if (counter != kNoHandle) {
+    index_.Replace(hash, counter, handle);
+    counters_.Free(counter & ~kCounterBit);
+  } else if (!index_.Insert(hash, handle, RowHash{this})) {
+    rows_.Free(handle);
     return nullptr;
   }
-  row->last_update = 0;
-  row->cut = cut_;
-  if (is_tracking_) touched_.Append(id);
+  if (layout_->tracks_changes()) {
+    row->last_update = 0;
+    row->cut = cut_;
+    row->frequency = 0;
+    if (is_tracking_) touched_.Append(id);
+  }
   return row;
 }
 
-bool Stripe::Remove(uint64_t hash, int64_t id) {
-  const uint32_t handle = index_.Find(hash, [this, id](uint32_t candidate) {
-    return arena_.At(candidate)->id == id;
-  });
-  if (handle == kNoHandle) return false;
-  const bool is_logged = arena_.At(handle)->cut == cut_;
+void Stripe::RemoveRow(uint64_t hash, uint32_t handle) {
+  const Row* const row = RowAt(handle);
+  // An id that is in the log already need not come twice.
+  if (is_tracking_ && row->cut != cut_) touched_.Append(row->id);
   index_.Erase(hash, handle);
-  arena_.Free(handle);
-  if (!is_logged) LogRemoval(id);
+  rows_.Free(handle);
+}
+
+bool Stripe::Remove(uint64_t hash, int64_t id) {
+  const uint32_t handle = FindEntry(hash, id);
+  if ((handle & kCounterBit) != 0) return false;
+  RemoveRow(hash, handle);
   return true;
+}
+
+Counter* Stripe::CounterOf(uint64_t hash, int64_t id) {
+  const uint32_t found = FindEntry(hash, id);
+  if (found != kNoHandle) return CounterAt(found & ~kCounterBit);
+  const uint32_t handle = counters_.Allocate();
+  if (handle == kNoHandle) return nullptr;
+  Counter* const counter = CounterAt(handle);
+  *counter = {id, {0, 0, 0}};
+  if (index_.Insert(hash, handle | kCounterBit, RowHash{this})) return counter;
+  counters_.Free(handle);
+  return nullptr;
+}
+
+int64_t Stripe::Count(uint64_t hash, int64_t id, int64_t count,
+                      uint32_t bucket) {
+  Counter* const counter = CounterOf(hash, id);
+  return counter == nullptr ? OccurrenceCounts::kMax
+                            : counter->counts.Add(count, bucket);
+}
+
+bool Stripe::RestoreCounter(uint64_t hash, const Counter& saved) {
+  if (Find(hash, saved.id) != nullptr) return true;
+  Counter* const counter = CounterOf(hash, saved.id);
+  if (counter == nullptr) return false;
+  OccurrenceCounts older = saved.counts;
+  OccurrenceCounts& newer = counter->counts;
+  older.Add(0, newer.bucket);
+  newer.Add(0, older.bucket);
+  newer.current = std::max(newer.current, older.current);
+  newer.previous = std::max(newer.previous, older.previous);
+  return true;
+}
+
+int64_t Stripe::SweepExpired(uint32_t clock, uint32_t ttl,
+                             int64_t num_handles) {
+  int64_t num_removed = 0;
+  for (int64_t i = 0; i < num_handles && rows_.size() > 0; ++i) {
+    if (row_hand_ >= rows_.end()) row_hand_ = 0;
+    const uint32_t handle = row_hand_++;
+    if (!rows_.IsUsed(handle)) continue;
+    const Row* const row = RowAt(handle);
+    if (clock <= row->last_update || clock - row->last_update <= ttl) continue;
+    RemoveRow(hash_(row->id), handle);
+    ++num_removed;
+  }
+  stats_.num_expired += num_removed;
+  return num_removed;
+}
+
+void Stripe::SweepCounters(uint32_t bucket, int64_t num_handles) {
+  for (int64_t i = 0; i < num_handles && counters_.size() > 0; ++i) {
+    if (counter_hand_ >= counters_.end()) counter_hand_ = 0;
+    const uint32_t handle = counter_hand_++;
+    if (!counters_.IsUsed(handle)) continue;
+    const Counter* const counter = CounterAt(handle);
+    if (bucket <= counter->counts.bucket ||
+        bucket - counter->counts.bucket <= 1) {
+      continue;
+    }
+    index_.Erase(hash_(counter->id), handle | kCounterBit);
+    counters_.Free(handle);
+  }
+}
+
+uint64_t Stripe::ScoreOf(const Row* row, EvictionPolicy policy,
+                         float* scratch) const {
+  switch (policy) {
+    case EvictionPolicy::kLru:
+      return row->last_update;
+    case EvictionPolicy::kLfu:
+      return static_cast<uint64_t>(row->frequency) << 32 | row->last_update;
+    case EvictionPolicy::kLowestNorm:
+      break;
+  }
+  // Floats that are not negative are ordered as their bits are.
+  const float norm = layout_->SquaredNorm(row, scratch);
+  uint32_t bits;
+  std::memcpy(&bits, &norm, sizeof(bits));
+  return bits;
+}
+
+int Stripe::EvictLowest(EvictionPolicy policy, int num_rows, float* scratch) {
+  const int64_t wanted = std::min<int64_t>(kSampleRows, rows_.size());
+  uint32_t handles[kSampleRows];
+  for (int64_t i = 0; i < wanted; ++i) {
+    random_ = Mix64(random_ + 0x9E3779B97F4A7C15ULL);
+    uint32_t handle =
+        rows_.NextUsed(static_cast<uint32_t>(random_ % rows_.end()));
+    if (handle >= rows_.end()) handle = rows_.NextUsed(0);
+    handles[i] = handle;
+    PrefetchLine(rows_.At(handle));
+  }
+  std::sort(handles, handles + wanted);
+  const auto last = std::unique(handles, handles + wanted);
+  // (score, handle), the lowest first.
+  std::pair<uint64_t, uint32_t> sample[kSampleRows];
+  int size = 0;
+  for (const uint32_t* handle = handles; handle != last; ++handle) {
+    sample[size++] = {ScoreOf(RowAt(*handle), policy, scratch), *handle};
+  }
+  const int num_victims = std::min(num_rows, size);
+  std::partial_sort(sample, sample + num_victims, sample + size);
+  for (int i = 0; i < num_victims; ++i) {
+    const uint32_t handle = sample[i].second;
+    RemoveRow(hash_(RowAt(handle)->id), handle);
+  }
+  stats_.num_capped += num_victims;
+  return num_victims;
+}
+
+int Stripe::Compact(int max_moves) {
+  if (num_pins_ > 0) return 0;
+  int done = 0;
+  if (rows_.has_slack()) {
+    done += rows_.Compact(max_moves, [this](uint32_t from, uint32_t to) {
+      index_.Replace(hash_(RowAt(to)->id), from, to);
+    });
+  }
+  if (counters_.has_slack()) {
+    done += counters_.Compact(max_moves, [this](uint32_t from, uint32_t to) {
+      index_.Replace(hash_(CounterAt(to)->id), from | kCounterBit,
+                     to | kCounterBit);
+    });
+  }
+  if (index_.is_growing()) {
+    index_.MoveBuckets(max_moves, RowHash{this});
+    ++done;
+  }
+  return done;
+}
+
+void Stripe::Clear(std::vector<MemoryBlock>* index, RowArena* rows,
+                   RowArena* counters) {
+  index_.Clear(index);
+  *rows = std::exchange(rows_, RowArena(layout_->record_bytes(), pool_));
+  *counters = std::exchange(counters_, RowArena(sizeof(Counter), pool_));
+  row_hand_ = 0;
+  counter_hand_ = 0;
+}
+
+void Stripe::AddStats(TableStats* stats) const {
+  stats->num_rows += rows_.size();
+  stats->num_counted += counters_.size();
+  stats->num_expired += stats_.num_expired;
+  stats->num_capped += stats_.num_capped;
+  stats->row_bytes +=
+      rows_.size() * static_cast<int64_t>(layout_->record_bytes());
+  stats->arena_bytes += rows_.memory_bytes();
+  stats->counter_bytes += counters_.memory_bytes();
+  stats->index_bytes += index_.memory_bytes();
+  stats->log_bytes += touched_.memory_bytes();
+  stats->index_entries += index_.size();
+  stats->index_slots += index_.num_buckets() * CuckooIndex::kSlots;
+  stats->index_stash += index_.stash_size();
+  uint32_t handle = rows_.NextUsed(0);
+  for (int i = 0; i < kProbedEntries && handle < rows_.end(); ++i) {
+    ++stats->probed_entries;
+    stats->probed_in_first +=
+        index_.IsInFirst(hash_(RowAt(handle)->id), handle);
+    handle = rows_.NextUsed(handle + 1);
+  }
 }
 
 }  // namespace monolith_tf

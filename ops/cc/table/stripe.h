@@ -1,11 +1,17 @@
 // stripe.h
 //
-// One of the parts of a table that lock on their own: index, rows and the log
-// of changed ids. Everything but Prefetch needs the lock.
+// One of the parts of a table that lock on their own: index, rows, counters of
+// ids that are not admitted yet, and the log of changed ids. Everything but
+// PrefetchBuckets needs the lock.
+//
+// The index names rows and counters by one kind of handle; the top bit tells
+// them apart. An id has one or the other. Rows move only in Compact, so
+// pointers to them are good until then, or until the lock is released.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_STRIPE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_STRIPE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -15,24 +21,43 @@
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
+#include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/prefetch.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/spin_lock.h"
+#include "ops/cc/table/table_stats.h"
 #include "ops/cc/table/touched_log.h"
 
 namespace monolith_tf {
 
+// An id that is counted and not admitted.
+struct Counter {
+  int64_t id;
+  OccurrenceCounts counts;
+};
+static_assert(sizeof(Counter) == 16, "documented in table.h");
+
+// Which rows go first when there are too many.
+enum class EvictionPolicy { kLru, kLfu, kLowestNorm };
+
 // Stripes lie on lines of their own, so that their locks do not share one.
 class alignas(64) Stripe {
  public:
+  // Rows that EvictLowest chooses from, and the most that it takes of them.
+  static constexpr int kSampleRows = 32;
+  static constexpr int kMaxVictims = 8;
+
   // The stripe with this number. The memory of its rows comes from `pool`,
-  // which lives as long.
-  Stripe(int number, int64_t row_width, KeyedHash hash, MemoryPool* pool)
-      : row_width_(row_width),
+  // which lives as long, as `layout` does.
+  Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool)
+      : layout_(layout),
         hash_(hash),
         pool_(pool),
-        index_(CuckooIndex::MaxLoadOf(number)),
-        arena_(row_width, pool) {}
+        index_(CuckooIndex::MaxLoadOf(number), pool),
+        rows_(layout->record_bytes(), pool),
+        counters_(sizeof(Counter), pool) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
@@ -45,14 +70,20 @@ class alignas(64) Stripe {
   }
   void PrefetchRow(uint32_t candidate, size_t bytes) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (candidate != kNoHandle) arena_.Prefetch(candidate, bytes);
+    if (candidate == kNoHandle) return;
+    if ((candidate & kCounterBit) == 0) {
+      rows_.Prefetch(candidate, bytes);
+    } else {
+      counters_.Prefetch(candidate & ~kCounterBit, sizeof(Counter));
+    }
   }
   // The row of `id`, or null. `candidate` is of this hold of the lock, with
   // no insert of `id` and no removal since.
   Row* FindAt(uint32_t candidate, uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (candidate == kNoHandle) return nullptr;
-    Row* const row = arena_.At(candidate);
+    if ((candidate & kCounterBit) != 0) return Find(hash, id);
+    Row* const row = RowAt(candidate);
     return row->id == id ? row : Find(hash, id);
   }
 
@@ -60,17 +91,27 @@ class alignas(64) Stripe {
   Row* Find(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // A new row for an id that has none, with undefined floats; null when
-  // memory ends.
+  // memory ends. The counter of the id goes.
   Row* Insert(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Whether there was one.
+  // Whether there was a row. Logged as a removal.
   bool Remove(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Adds occurrences of an id without a row; returns how many count then, or
+  // OccurrenceCounts::kMax when memory ends.
+  int64_t Count(uint64_t hash, int64_t id, int64_t count, uint32_t bucket)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Puts saved counts of an id without a row together with its counter: the
+  // larger of the two stays. False when memory ends.
+  bool RestoreCounter(uint64_t hash, const Counter& saved)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+
   // Notes that `row` changes now.
   void Stamp(Row* row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (row->cut == cut_) return;
+    if (!is_tracking_ || row->cut == cut_) return;
     row->cut = cut_;
-    if (is_tracking_) touched_.Append(row->id);
+    touched_.Append(row->id);
   }
-  // Goes on with a growth of the index for a group of rows that were found.
+  // Goes on with a change of the index's size for a group of rows that were
+  // found.
   void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (index_.is_growing()) {
       index_.MoveBuckets(kBucketsPerGroup, RowHash{this});
@@ -81,12 +122,41 @@ class alignas(64) Stripe {
     return index_.TakeRetired();
   }
 
-  // Empties the stripe; index and rows go to the outputs.
-  void Clear(std::vector<MemoryBlock>* index, RowArena* rows)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    index_.Clear(index);
-    *rows = std::exchange(arena_, RowArena(row_width_, pool_));
+  // Eviction. All of it is a removal: it is logged, and counted in stats().
+
+  // Looks at the next `num_handles` handles, around and around, and removes
+  // rows whose last update is older than `ttl` at `clock`. Returns how many.
+  int64_t SweepExpired(uint32_t clock, uint32_t ttl, int64_t num_handles)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // The same for counters that count nothing at `bucket` any more.
+  void SweepCounters(uint32_t bucket, int64_t num_handles)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Where a row stands: the lowest goes first. `scratch` is [dim].
+  uint64_t ScoreOf(const Row* row, EvictionPolicy policy, float* scratch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Removes up to `num_rows` <= kMaxVictims rows: the lowest by `policy` of up
+  // to kSampleRows random ones. Returns how many.
+  int EvictLowest(EvictionPolicy policy, int num_rows, float* scratch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Removes a row that its time ran out on, or that is one too many.
+  void Expire(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    stats_.num_expired += Remove(hash, id);
   }
+  void EvictForCap(uint64_t hash, int64_t id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    stats_.num_capped += Remove(hash, id);
+  }
+  // Moves up to `max_moves` rows and counters into free places, so that
+  // memory is given back. Does nothing while an iteration goes over the
+  // stripe. Returns how much was done; 0 when there is nothing left to do.
+  int Compact(int max_moves) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // An iteration keeps rows where they are while it is pinned.
+  void Pin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { ++num_pins_; }
+  void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }
+
+  // Empties the stripe; index and rows go to the outputs.
+  void Clear(std::vector<MemoryBlock>* index, RowArena* rows,
+             RowArena* counters) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   // Starts or ends the logging of changes; what was logged stays.
   void SetTracking(bool is_tracking) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
@@ -104,41 +174,79 @@ class alignas(64) Stripe {
     return std::exchange(touched_, TouchedLog());
   }
 
-  const RowArena& arena() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return arena_;
+  const RowArena& rows() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return rows_;
   }
-  const CuckooIndex& index() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return index_;
+  const RowArena& counters() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return counters_;
   }
-  int64_t memory_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return index_.memory_bytes() + arena_.memory_bytes() +
-           touched_.memory_bytes();
+  // Of a handle that is used.
+  Row* RowAt(uint32_t handle) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return reinterpret_cast<Row*>(rows_.At(handle));
   }
+  Counter* CounterAt(uint32_t handle) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return reinterpret_cast<Counter*>(counters_.At(handle));
+  }
+  int64_t num_rows() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return rows_.size();
+  }
+  // Adds this stripe's numbers to `stats`.
+  void AddStats(TableStats* stats) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
  private:
+  static constexpr uint32_t kCounterBit = uint32_t{1} << 31;
   static constexpr int kBucketsPerGroup = 2;
+  // Entries of a stripe that AddStats probes for.
+  static constexpr int kProbedEntries = 64;
 
-  // The hashes of rows by handle, for the index.
+  // The hashes of entries by handle, for the index.
   struct RowHash {
     uint64_t operator()(uint32_t handle) const {
-      return stripe->hash_(stripe->arena_.At(handle)->id);
+      return stripe->hash_(stripe->IdAt(handle));
     }
     void Prefetch(uint32_t handle) const {
-      PrefetchLine(stripe->arena_.At(handle));
+      PrefetchLine(stripe->RecordAt(handle));
     }
     const Stripe* stripe;
   };
 
-  const int64_t row_width_;
+  char* RecordAt(uint32_t handle) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return (handle & kCounterBit) == 0 ? rows_.At(handle)
+                                       : counters_.At(handle & ~kCounterBit);
+  }
+  int64_t IdAt(uint32_t handle) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return *reinterpret_cast<const int64_t*>(RecordAt(handle));
+  }
+  // The entry of `id`, a row or a counter, or kNoHandle.
+  uint32_t FindEntry(uint64_t hash, int64_t id) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // The counter of an id without a row, made if there is none; null when
+  // memory ends.
+  Counter* CounterOf(uint64_t hash, int64_t id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void RemoveRow(uint64_t hash, uint32_t handle)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+
+  const RowLayout* const layout_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
   // 0 while changes are not tracked.
   uint32_t cut_ ABSL_GUARDED_BY(lock_) = 0;
+  int num_pins_ ABSL_GUARDED_BY(lock_) = 0;
   CuckooIndex index_;
-  RowArena arena_ ABSL_GUARDED_BY(lock_);
+  RowArena rows_ ABSL_GUARDED_BY(lock_);
+  RowArena counters_ ABSL_GUARDED_BY(lock_);
+  // The handles that a sweep looks at next.
+  uint32_t row_hand_ ABSL_GUARDED_BY(lock_) = 0;
+  uint32_t counter_hand_ ABSL_GUARDED_BY(lock_) = 0;
+  // Of the samples of EvictLowest.
+  uint64_t random_ ABSL_GUARDED_BY(lock_) = 0;
   TouchedLog touched_ ABSL_GUARDED_BY(lock_);
+  // What happened here; only the counts of events are kept in it.
+  TableStats stats_ ABSL_GUARDED_BY(lock_);
 };
 
 }  // namespace monolith_tf

@@ -1,19 +1,39 @@
 // table.h
 //
-// A table maps int64 ids to rows of float32 weights and optimizer slots. Every
-// one of the 2^64 ids is valid, and two ids never share a row.
+// A table maps int64 ids to rows of weights and optimizer slots. Every one of
+// the 2^64 ids is valid, and two ids never share a row.
 //
 // Layout
 //
 //   id --keyed hash--> stripe (one of kNumStripes)
 //
 //   stripe   +-------------+   handle   +-----------------------------------+
-//   lock --> | CuckooIndex | ---------> | RowArena                          |
-//            | 64-byte     |            | id | cut | last update | weights, |
-//            | buckets     |            |                       slots       |
+//   lock --> | CuckooIndex | ---------> | rows: RowArena of records         |
+//            | 64-byte     |            | (row_layout.h)                    |
+//            | buckets     |   handle   +-----------------------------------+
+//            |             | ---------> | counters of ids not admitted      |
 //            +-------------+            +-----------------------------------+
 //            | TouchedLog: ids changed since the stripe's cut                |
 //            +---------------------------------------------------------------+
+//
+// The life of an id
+//
+//   unseen --(occurs in an update)--> counted --(often enough)--> admitted
+//     ^          without admission rules: admitted at once           |
+//     |                                                              |
+//     +--------------- removed, expired, evicted for the cap --------+
+//
+// Only an update (Apply) counts; a lookup changes nothing. The update that
+// brings an id over the bar makes its row and steps it. Until then, and after
+// it went, an id reads its initial row, or zeros if admission.reads_zeros. An
+// id that comes back starts anew: initial weights, initial slots, and it is
+// counted anew (a sketch without a window remembers it). A row whose time ran
+// out is gone for updates from that moment on; lookups see it until the sweep
+// passes.
+//
+// Gradients that are not finite, or beyond 2^48, would poison a row for good:
+// such an id is left as it is in that step, not even counted, and noted in
+// stats().num_bad_gradients. The rest of the batch is applied.
 //
 // Concurrency. Every method may be called from any number of threads at once.
 // A stripe's lock is held for the copy or the update of a few neighbouring
@@ -21,40 +41,50 @@
 // bytes), so:
 //   * the update of one row is atomic: no reader sees half of it;
 //   * a batch is not atomic: a reader may see some of its rows new, some old;
-//   * growth, removal, export and cuts stop nobody for longer than that.
-// Rows never move. Removal frees a row's memory for other rows of its stripe;
-// only Clear() and destruction give memory back to the system.
+//   * growth, removal, sweeps, export and cuts stop nobody for longer than
+//     that: under one hold a group moves at most kBucketsPerInsert buckets of
+//     the index an insert, sweeps at most as many rows as it has ids, and moves
+//     at most kMovesPerGroup rows of the arena.
+// Rows move only to close gaps that removal left; then memory goes back to the
+// system, a 2 MiB page at a time.
 //
-// Cost. Lookup and update are O(1) an id, with no allocation; growth of a
-// stripe's index is spread over the inserts that follow (cuckoo_index.h).
-// Iteration is O(rows ever alive at once). Memory above the floats of a row:
-// 16 bytes of row header and 6.8 to 15 bytes of index.
+// Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
+// once). Memory above the floats of a row: 16 bytes of header (8 when changes
+// are not tracked) and 6.8 to 15 bytes of index; 16 and index for a counter.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ops/cc/table/hash.h"
+#include "ops/cc/table/occurrence_window.h"
+#include "ops/cc/table/row.h"
+#include "ops/cc/table/row_layout.h"
+#include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table_config.h"
+#include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {
 
-class Initializer;
+class CountSketch;
 class MemoryPool;
-class Optimizer;
 class Stripe;
-struct StripePart;
+enum class EvictionPolicy;
 
 // One table's part of an update. The pointers need to live for the call only.
 struct ApplyRequest {
   // [n]. Meant to be distinct; a repeated id is stepped again, in order.
   const int64_t* ids = nullptr;
-  // [n] occurrences of each id in the batch, >= 1.
+  // [n] occurrences of each id in the batch, 1 .. 2^32 - 1, in the low half.
+  // The high half, if not 0, is the min_count of this id instead of the
+  // table's: a feature may have one of its own.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -63,8 +93,15 @@ struct ApplyRequest {
   int64_t global_step = 0;
   // Seconds since the epoch, 0 .. 2^32 - 1.
   int64_t event_time = 0;
-  float learning_rate = 0;
+  // [num_segments].
+  const float* learning_rates = nullptr;
 };
+
+// What is known of a row beside its floats, as checkpoints keep it: the event
+// time of the last update in the low 32 bits, the frequency (row.h) above.
+inline int64_t StampOf(const Row& row) {
+  return static_cast<int64_t>(row.frequency) << 32 | row.last_update;
+}
 
 class Table {
  public:
@@ -72,6 +109,7 @@ class Table {
   // Bounds of the work done under one hold of a stripe's lock.
   static constexpr int kMaxGroupRows = 64;
   static constexpr int64_t kMaxGroupBytes = 32 * 1024;
+  static constexpr int kMovesPerGroup = 8;
 
   // An empty table, or the InvalidArgument of config.Validate().
   static absl::StatusOr<std::unique_ptr<Table>> Create(
@@ -82,56 +120,68 @@ class Table {
   Table& operator=(const Table&) = delete;
 
   const TableConfig& config() const { return config_; }
-  int64_t dim() const { return config_.dim; }
-  // Floats of a row with its slots: dim * (1 + number of slots).
-  int64_t row_width() const { return row_width_; }
+  int64_t dim() const { return layout_.dim(); }
+  int num_segments() const { return layout_.num_segments(); }
+  // Floats of a row with its slots.
+  int64_t row_width() const { return layout_.row_width(); }
 
-  // Copies the weights of `ids` [n] to `rows` [n, dim], in order; an id
-  // without a row gets its initial row and stays without one. `exists` [n]
-  // says which were there; it may be null.
+  // Copies the values of `ids` [n] to `rows` [n, dim], in order; an id
+  // without a row stays without one. `exists` [n] says which were there; it
+  // may be null.
   void Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists) const;
 
   // The InvalidArgument that Apply would answer with; changes nothing. For a
   // caller that updates several tables and wants all of them checked first.
   absl::Status Check(const ApplyRequest& request) const;
 
-  // One optimizer step for each id; an unseen id gets its initial row first.
-  // The row's time becomes event_time, unless it was later.
+  // One optimizer step for each id that is admitted; a new one gets its
+  // initial row first. The row's time becomes event_time, unless it was later.
   // InvalidArgument before the first row changes, or ResourceExhausted when
   // memory ends, after which a part of the batch is applied.
   absl::Status Apply(const ApplyRequest& request);
 
   // Does what Apply does, after Check said yes, for one part of the ids:
-  // `part` of 0 .. num_parts - 1, num_parts in [1, kNumStripes]. All parts
-  // together, in any order or at once, leave exactly what Apply leaves: equal
-  // ids are of one part.
-  absl::Status ApplyPart(const ApplyRequest& request, int part, int num_parts);
+  // `part.index` of 0 .. part.count - 1, part.count in [1, kNumStripes]. All
+  // parts together, in any order or at once, leave exactly what Apply leaves:
+  // equal ids are of one part. (With a cap, which rows go depends on the
+  // order.)
+  absl::Status ApplyPart(const ApplyRequest& request, StripePart part);
 
-  // Sets the weights of `ids` [n] to `rows` [n, dim] and keeps the slots; a
-  // new row gets initial slots.
-  absl::Status Assign(const int64_t* ids, const float* rows, int64_t n);
+  // Sets the weights of `ids` [n] to `rows` [n, dim], keeps the slots and
+  // moves the time to `event_time`; a new row gets initial slots. No admission.
+  absl::Status Assign(const int64_t* ids, const float* rows, int64_t n,
+                      int64_t event_time, StripePart part = {});
 
   // Removes rows; returns how many existed.
   int64_t Remove(const int64_t* ids, int64_t n);
 
-  // Removes every row that is there when the call starts and gives the memory
-  // back. While changes are tracked, each is logged as a removal.
+  // Removes every row and counter that is there when the call starts and gives
+  // the memory back. While changes are tracked, each row is logged as a
+  // removal.
   void Clear();
+
+  // Evicts on demand what updates evict a little at a time: rows whose time ran
+  // out at `event_time` (or at the latest time that the table has seen, if that
+  // is later) and rows above the cap; then gives back all memory that can be.
+  // Returns how many rows went.
+  int64_t Sweep(int64_t event_time);
 
   // Rows now.
   int64_t size() const;
   // Resident bytes of index, rows and logs, counted in touched pages.
   int64_t memory_bytes() const;
+  TableStats stats() const;
 
-  // Appends the next rows of an iteration: ids [m], rows [m, row_width]
-  // and the event time of their last update [m], m <= max_rows (>= 1).
-  // Starts at cursor 0 and returns the next cursor, or -1 at the end. A row
-  // that exists throughout is returned exactly once, whatever happens to
-  // others meanwhile; one removed and inserted again may come twice or never.
-  // An output may be null.
+  // Appends the next rows of an iteration: ids [m], rows [m, row_width] and
+  // stamps [m] (StampOf), m <= max_rows (>= 1) but for ties of a hash. Starts
+  // at cursor 0 and returns the next cursor, or -1 at the end. A row that
+  // exists throughout is returned exactly once, whatever happens to others
+  // meanwhile; one removed and inserted again may come twice or never. An
+  // output may be null. A call walks a stripe at least once: max_rows of a
+  // hundredth of the table and more cost little.
   int64_t ExportChunk(int64_t cursor, int64_t max_rows,
                       std::vector<int64_t>* ids, std::vector<float>* rows,
-                      std::vector<int64_t>* last_update) const;
+                      std::vector<int64_t>* stamps) const;
 
   // Every row whose checkpoint group (partition.h) lies in
   // [first_group, last_group), ordered by group and then by id.
@@ -140,17 +190,29 @@ class Table {
   // Each call walks the whole table: ask for many groups at a time.
   void ExportGroups(int first_group, int last_group,
                     std::vector<int64_t>* group_counts,
-                    std::vector<int64_t>* ids,
-                    std::vector<int64_t>* last_update,
+                    std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
                     std::vector<float>* rows) const;
 
-  // Writes whole rows [n, row_width] with their slots and times, over what
+  // Writes whole rows [n, row_width] with their slots and stamps, over what
   // may be there.
-  absl::Status Import(const int64_t* ids, const int64_t* last_update,
-                      const float* rows, int64_t n);
+  absl::Status Import(const int64_t* ids, const int64_t* stamps,
+                      const float* rows, int64_t n, StripePart part = {});
+
+  // What admission remembers of the ids of groups [first_group, last_group),
+  // one vector a group, empty where it is nothing. docs/formats.md gives the
+  // words.
+  std::vector<std::vector<int64_t>> ExportFilter(int first_group,
+                                                 int last_group) const;
+  // Puts saved words of a group together with what is there; of the ids for
+  // which `is_owned` holds if they are named one by one. InvalidArgument, and
+  // no change, when they are not of this table's kind of admission.
+  absl::Status ImportFilter(int group, const std::vector<int64_t>& words,
+                            bool (*is_owned)(int64_t id, const void* context),
+                            const void* context);
 
   // Deltas. TableSet numbers the cuts; `cut` is 1 .. kMaxCut and larger than
-  // any that this table was given before.
+  // any that this table was given before. A table that does not track changes
+  // logs nothing.
 
   // From now on the ids of changed rows are logged, under `cut`. Does nothing
   // when changes are tracked already.
@@ -163,11 +225,15 @@ class Table {
   // Only while changes are tracked.
   void SwapTouched(int64_t new_cut, std::vector<int64_t>* ids);
   // The present state of `ids`: exists [ids.size()], and appended to `rows`
-  // the weights of those that exist, in order.
+  // the values of those that exist, in order.
   void ReadDelta(const std::vector<int64_t>& ids, bool* exists,
                  std::vector<float>* rows) const;
 
  private:
+  // What an update does with an id that it found a row for, or none.
+  enum class Decision { kUse, kInsert, kSkip };
+  enum class AdmissionKind { kAll, kCount, kSketch, kProbability };
+
   explicit Table(const TableConfig& config);
 
   // What Lookup and its kin share. Calls found(position, row) under the lock
@@ -176,37 +242,73 @@ class Table {
   template <typename Found, typename Missing>
   void ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
                   const Found& found, const Missing& missing) const;
-  // What Apply, Assign and Import share, for the ids of `part`: finds or
-  // inserts the row of each id, calls initialize(row) for the new ones and
-  // update(group, rows, count) for the first `count` ids of a group, all under
-  // the stripe's lock.
-  template <typename Initialize, typename Update>
+  // What Apply, Assign and Import share, for the ids of `part`. For a group of
+  // ids: prepare(group) without the lock; then under it decide(stripe, group,
+  // k, row) what to do with the k-th id, initialize(row) for the new ones, and
+  // update(group, rows, picks, count): rows[i] is that of the id picks[i].
+  template <typename Prepare, typename Decide, typename Initialize,
+            typename Update>
   absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
+                          const Prepare& prepare, const Decide& decide,
                           const Initialize& initialize, const Update& update);
-  // The ids of a stripe whose group is in [first_group, last_group), added to
-  // ids_of_group[group - first_group].
-  void CollectIds(const Stripe& stripe, int first_group, int last_group,
-                  std::vector<std::vector<int64_t>>* ids_of_group) const;
-  // Writes the initial weights of `id` to `row` [dim].
-  void InitializeRow(int64_t id, float* row) const;
+
+  // Whether an id without a row gets one.
+  bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
+              int64_t global_step, uint32_t bucket) const;
+  // Moves the clock on.
+  void SeeTime(uint32_t time);
+  // What a group does beside its own work, under the lock of its stripe.
+  void Maintain(Stripe* stripe, int num_handles, float* scratch);
+  // Removes the lowest rows of all, down to the cap. For small caps, which
+  // samples of a stripe would serve badly.
+  int64_t EnforceSmallCap();
+  bool has_small_cap() const { return cap_ > 0 && cap_ < kSmallCap; }
+  int64_t excess() const {
+    return cap_ == 0 ? 0 : num_rows_.load(std::memory_order_relaxed) - cap_;
+  }
+
+  // The ids of a stripe's rows for which wanted(id) holds, to add(id); the
+  // stripe is pinned meanwhile.
+  template <typename Visit>
+  void VisitIds(const Stripe& stripe, const Visit& visit) const;
+  // Reads whole rows of `ids`, which are distinct, behind the outputs, which
+  // may be null; ids that went are left out. Returns how many there are.
+  int64_t AppendRows(const std::vector<int64_t>& from,
+                     std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
+                     std::vector<float>* rows) const;
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
+  absl::Status OutOfMemory() const;
+
+  // Below it, caps are kept exactly, by looking at all rows.
+  static constexpr int64_t kSmallCap = 4096;
 
   const TableConfig config_;
-  const std::unique_ptr<const Initializer> initializer_;
-  const std::unique_ptr<const Optimizer> optimizer_;
-  const int64_t row_width_;
+  const RowLayout layout_;
   const uint64_t table_key_;
   const KeyedHash hash_;
   // Rows of one hold of a lock, from the two bounds above.
   const int group_rows_;
+  const AdmissionKind admission_;
+  const OccurrenceWindow window_;
+  const EvictionPolicy policy_;
+  // Rows; 0: none.
+  const int64_t cap_;
+  const std::unique_ptr<CountSketch> sketch_;
+  // The latest event time of an update, and its number.
+  std::atomic<uint32_t> clock_{0};
+  std::atomic<int64_t> last_step_{0};
+  // Kept up to date when there is a cap.
+  std::atomic<int64_t> num_rows_{0};
+  std::atomic<int64_t> num_admitted_{0};
+  std::atomic<int64_t> num_written_{0};
+  std::atomic<int64_t> num_removed_{0};
+  std::atomic<int64_t> num_rejected_{0};
+  std::atomic<int64_t> num_bad_gradients_{0};
+  std::mutex small_cap_mutex_;
   // Outlives the stripes.
   const std::unique_ptr<MemoryPool> pool_;
   std::unique_ptr<Stripe> stripes_[kNumStripes];
 };
-
-// The largest cut: rows keep it in 32 bits. At ten cuts a second it lasts
-// thirteen years.
-inline constexpr int64_t kMaxCut = 0xFFFFFFFE;
 
 }  // namespace monolith_tf
 

@@ -26,7 +26,7 @@ absl::Status CheckSegments(const TableConfig& config) {
           "dim must be in [1, ", kMaxDim, "]. Received: ", segment.dim));
     }
     absl::Status status =
-        MakeOptimizer(segment.optimizer, segment.dim).status();
+        MakeOptimizer(segment.optimizer).status();
     status.Update(MakeInitializer(segment.initializer).status());
     status.Update(MakePrecision(segment.precision).status());
     if (!status.ok()) return status;
@@ -183,10 +183,6 @@ std::string TableConfig::DebugString() const {
       ", max_rows: ", eviction.max_rows, ", max_bytes: ", eviction.max_bytes,
       ", policy: ", eviction.policy, "}, tracks_changes: ", tracks_changes,
       "}");
-}
-
-bool operator==(const PrecisionConfig& a, const PrecisionConfig& b) {
-  return a.kind == b.kind && a.parameters == b.parameters;
 }
 
 bool operator==(const TableConfig& a, const TableConfig& b) {
