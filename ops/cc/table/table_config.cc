@@ -38,8 +38,15 @@ std::string TableConfig::DebugString() const {
       absl::StrJoin(initializer.parameters, ", "), "), seed: ", seed, "}");
 }
 
+bool operator==(const RegularizationConfig& a, const RegularizationConfig& b) {
+  return a.weight_decay == b.weight_decay && a.l2 == b.l2 &&
+         a.clip_value == b.clip_value && a.clip_norm == b.clip_norm &&
+         a.max_norm == b.max_norm;
+}
+
 bool operator==(const OptimizerConfig& a, const OptimizerConfig& b) {
-  return a.kind == b.kind && a.hyperparameters == b.hyperparameters;
+  return a.kind == b.kind && a.hyperparameters == b.hyperparameters &&
+         a.regularization == b.regularization;
 }
 
 bool operator==(const InitializerConfig& a, const InitializerConfig& b) {

@@ -16,6 +16,15 @@ namespace monolith_tf {
 // The largest number of weights of a row.
 inline constexpr int64_t kMaxDim = 65536;
 
+// What is done around a row optimizer's step; 0 is off.
+struct RegularizationConfig {
+  float weight_decay = 0;
+  float l2 = 0;
+  float clip_value = 0;
+  float clip_norm = 0;
+  float max_norm = 0;
+};
+
 // The row optimizer of a table.
 //
 //   kind        hyperparameters
@@ -25,6 +34,7 @@ inline constexpr int64_t kMaxDim = 65536;
 struct OptimizerConfig {
   std::string kind;
   std::vector<float> hyperparameters;
+  RegularizationConfig regularization = {};
 };
 
 // The function that gives an id its first weights.
@@ -55,6 +65,7 @@ struct TableConfig {
   std::string DebugString() const;
 };
 
+bool operator==(const RegularizationConfig& a, const RegularizationConfig& b);
 bool operator==(const OptimizerConfig& a, const OptimizerConfig& b);
 bool operator==(const InitializerConfig& a, const InitializerConfig& b);
 bool operator==(const TableConfig& a, const TableConfig& b);
