@@ -25,13 +25,14 @@ std::vector<float> RunSteps(const OptimizerConfig& config,
   const Optimizer& optimizer = **made;
   const int64_t dim = static_cast<int64_t>(weights.size());
   std::vector<float> row = weights;
-  row.resize(dim * (1 + optimizer.num_slots()));
-  optimizer.InitializeSlots(dim, row.data() + dim);
+  row.resize(dim + optimizer.slot_floats(dim));
+  optimizer.InitializeSlots(dim, row.data(), row.data() + dim);
   float* const rows[] = {row.data()};
+  float* const slots[] = {row.data() + dim};
   for (size_t t = 0; t < gradients.size(); ++t) {
     const float* const gradient[] = {gradients[t].data()};
     optimizer.Apply(optimizer.Prepare(learning_rate, t + 1), dim, 1, rows,
-                    gradient);
+                    slots, gradient);
   }
   return row;
 }
@@ -48,8 +49,8 @@ std::vector<InstructionSet> InstructionSets() {
 }
 
 // 50 steps of `loop` on two rows of random floats.
-template <typename Loop>
-std::vector<float> RunLoop(int64_t dim, int num_slots, const Loop& loop) {
+std::vector<float> RunLoop(int64_t dim, int num_slots, RowLoop loop,
+                           const float* scalars) {
   uint64_t bits = 0;
   const auto draw = [&bits] {
     return static_cast<float>(Mix64(++bits) >> 40) * 0x1p-24f;
@@ -58,33 +59,61 @@ std::vector<float> RunLoop(int64_t dim, int num_slots, const Loop& loop) {
   std::vector<float> floats(2 * width);
   for (float& value : floats) value = draw();
   float* const rows[] = {floats.data(), floats.data() + width};
+  float* const slots[] = {rows[0] + dim, rows[1] + dim};
   std::vector<float> gradient(dim);
   const float* const gradients[] = {gradient.data(), gradient.data()};
   for (int step = 0; step < 50; ++step) {
     for (float& value : gradient) value = draw() - 0.5f;
-    loop(dim, 2, rows, gradients);
+    loop(dim, 2, rows, slots, gradients, scalars);
   }
   return floats;
 }
 
+struct NamedRule {
+  const char* name;
+  RowLoop (*loop)(InstructionSet);
+  int num_slots;
+  float scalars[6];
+};
+
+constexpr NamedRule kRules[] = {
+    {"sgd", SgdLoop, 0, {0.01f}},
+    {"adagrad", AdagradLoop, 1, {0.01f, 1e-7f}},
+    {"adam", AdamLoop, 2, {0.01f, 1e-7f, 0.1f, 0.001f}},
+};
+
 TEST(OptimizerTest, EveryInstructionSetGivesTheSameBits) {
   for (const int64_t dim : {1, 3, 8, 16, 17, 33, 64}) {
-    std::vector<std::vector<float>> adagrad;
-    std::vector<std::vector<float>> adam;
-    for (const InstructionSet set : InstructionSets()) {
-      adagrad.push_back(
-          RunLoop(dim, 1, [set](int64_t dim, int n, auto rows, auto gradients) {
-            AdagradLoopIn(set)(dim, n, rows, gradients, 0.01f, 1e-7f);
-          }));
-      adam.push_back(
-          RunLoop(dim, 2, [set](int64_t dim, int n, auto rows, auto gradients) {
-            AdamLoopIn(set)(dim, n, rows, gradients, 0.01f, 0.1f, 0.001f,
-                            1e-7f);
-          }));
-      EXPECT_EQ(adagrad.back(), adagrad.front()) << "dim " << dim;
-      EXPECT_EQ(adam.back(), adam.front()) << "dim " << dim;
+    for (const auto& rule : kRules) {
+      const std::vector<float> expected =
+          RunLoop(dim, rule.num_slots, rule.loop(InstructionSet::kPortable),
+                  rule.scalars);
+      for (const InstructionSet set : InstructionSets()) {
+        EXPECT_EQ(RunLoop(dim, rule.num_slots, rule.loop(set), rule.scalars),
+                  expected)
+            << rule.name << ", dim " << dim;
+      }
     }
   }
+}
+
+TEST(OptimizerTest, OnlyFiniteGradientsUpToALimitAreBounded) {
+  const float nan = std::nanf("");
+  for (const InstructionSet set : InstructionSets()) {
+    const BoundedLoop bounded = FiniteAndBoundedLoop(set);
+    for (const int64_t dim : {1, 3, 16, 17, 40}) {
+      for (int64_t j = 0; j < dim; ++j) {
+        std::vector<float> gradient(dim, -0x1p48f);
+        EXPECT_TRUE(bounded(dim, gradient.data()));
+        for (const float bad : {nan, -nan, HUGE_VALF, -HUGE_VALF,
+                                std::nextafter(0x1p48f, HUGE_VALF)}) {
+          gradient[j] = bad;
+          EXPECT_FALSE(bounded(dim, gradient.data())) << bad;
+        }
+      }
+    }
+  }
+  EXPECT_TRUE(FiniteAndBounded(nullptr, 0));
 }
 
 TEST(OptimizerTest, SgdSubtractsRateTimesGradient) {
@@ -140,8 +169,10 @@ TEST(OptimizerTest, ARowThatComesTwiceIsSteppedTwice) {
   std::vector<float> row = {1.0f, 0.1f};
   const float gradient = 1.0f;
   float* const rows[] = {row.data(), row.data()};
+  float* const slots[] = {row.data() + 1, row.data() + 1};
   const float* const gradients[] = {&gradient, &gradient};
-  (*optimizer)->Apply((*optimizer)->Prepare(0.5f, 1), 1, 2, rows, gradients);
+  (*optimizer)
+      ->Apply((*optimizer)->Prepare(0.5f, 1), 1, 2, rows, slots, gradients);
   EXPECT_EQ(row, RunSteps({"adagrad", {0.1f, 1e-7f}}, {1.0f}, {{1.0f}, {1.0f}},
                           0.5f));
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "ops/cc/table/optimizer_families.h"
+#include "ops/cc/table/row_loops.h"
 
 namespace monolith_tf {
 namespace {
@@ -57,6 +60,11 @@ absl::StatusOr<std::unique_ptr<const Optimizer>> MakeOptimizer(
       absl::StrCat("optimizer must be one of \"sgd\", \"adagrad\", \"adam\". "
                    "Received: \"",
                    config.kind, "\""));
+}
+
+bool FiniteAndBounded(const float* gradient, int64_t n) {
+  static const BoundedLoop loop = FiniteAndBoundedLoop(WidestInstructionSet());
+  return loop(n, gradient);
 }
 
 }  // namespace monolith_tf

@@ -2,8 +2,10 @@
 //
 // A row optimizer steps single rows in place, exactly as the tf_keras
 // optimizer of the same name would step a dense variable made of just those
-// rows. Slots lie behind the weights: row = [weights | slot 0 | slot 1 ...],
-// each [dim].
+// rows. What it remembers of a row are its slots, floats that start behind the
+// weights:
+//
+//   weights [dim] ... slots [slot_floats(dim)], most often [dim] for each slot
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_OPTIMIZER_H_
 #define MONOLITH_TF_OPS_CC_TABLE_OPTIMIZER_H_
@@ -21,24 +23,29 @@ class Optimizer {
  public:
   // What one request computes once: see Prepare.
   struct Step {
-    float learning_rate;
-    // Adam: the learning rate with bias correction.
-    float corrected_rate;
+    float learning_rate = 0.0f;
+    int64_t global_step = 0;
+    // The optimizer's own.
+    float scalars[6] = {};
   };
 
   virtual ~Optimizer() = default;
 
-  virtual int num_slots() const = 0;
+  // Floats of state behind `dim` weights.
+  virtual int64_t slot_floats(int64_t dim) const = 0;
 
-  // Writes the slots [num_slots, dim] of a new row.
-  virtual void InitializeSlots(int64_t dim, float* slots) const = 0;
+  // Writes the slots [slot_floats] of a new row with these weights [dim].
+  virtual void InitializeSlots(int64_t dim, const float* weights,
+                               float* slots) const = 0;
 
   // `global_step` >= 1.
   virtual Step Prepare(float learning_rate, int64_t global_step) const = 0;
 
-  // Steps rows [n] with gradients [n], each of them [dim]; in order, so a
-  // row may come more than once.
-  virtual void Apply(const Step& step, int64_t dim, int n, float* const* rows,
+  // Steps n rows, n <= 64: weights [n], slots [n] and gradients [n] point at
+  // [dim], [slot_floats] and [dim] of each. In order, so a row may come more
+  // than once. Gradients must be finite: see FiniteAndBounded.
+  virtual void Apply(const Step& step, int64_t dim, int n,
+                     float* const* weights, float* const* slots,
                      const float* const* gradients) const = 0;
 };
 
@@ -47,12 +54,9 @@ class Optimizer {
 absl::StatusOr<std::unique_ptr<const Optimizer>> MakeOptimizer(
     const OptimizerConfig& config);
 
-// The variants, for MakeOptimizer. Hyperparameters must be valid.
-std::unique_ptr<const Optimizer> MakeSgd();
-std::unique_ptr<const Optimizer> MakeAdagrad(float initial_accumulator,
-                                             float epsilon);
-std::unique_ptr<const Optimizer> MakeAdam(float beta_1, float beta_2,
-                                          float epsilon);
+// Tells whether each of n floats is finite and at most 2^48 in size. The square
+// of such a gradient, and the sum of the squares of a row, are finite too.
+bool FiniteAndBounded(const float* gradient, int64_t n);
 
 }  // namespace monolith_tf
 

@@ -1,41 +1,36 @@
 // row_loops.h
 //
-// The inner loops of the row optimizers, in the widest instructions that the
-// machine has, chosen once at run time: AVX-512, AVX2 or what every machine
-// has. All give the same bits: each float is worked out alone, with correctly
-// rounded operations, and nothing is contracted to fused multiply-adds
-// (-ffp-contract=off).
-//
-// row_loops.cc is the one file with code for machines that may not be there. It
-// includes nothing that has inline functions, so none can be compiled for such
-// a machine and then be linked for all.
+// The inner loops of the row optimizers: one for each update rule, in the
+// instruction set asked for (which the machine must have).
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_LOOPS_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_LOOPS_H_
 
 #include <stdint.h>
 
+#include "ops/cc/table/instruction_set.h"
+
 namespace monolith_tf {
 
-// Steps rows [n] = [weights | accumulator], each [dim], with gradients [n].
-using AdagradLoop = void (*)(int64_t dim, int n, float* const* rows,
-                             const float* const* gradients, float rate,
-                             float epsilon);
+// Steps n rows in order: weights [n], slots [n] and gradients [n] point at
+// the floats of each row. `scalars` are the numbers that the rule names, in
+// that order.
+using RowLoop = void (*)(int64_t dim, int n, float* const* weights,
+                         float* const* slots, const float* const* gradients,
+                         const float* scalars);
 
-// Steps rows [n] = [weights | m | v], each [dim], with gradients [n].
-using AdamLoop = void (*)(int64_t dim, int n, float* const* rows,
-                          const float* const* gradients, float alpha,
-                          float complement_1, float complement_2,
-                          float epsilon);
+// Scalars {rate}.
+RowLoop SgdLoop(InstructionSet set);
 
-enum class InstructionSet { kPortable, kAvx2, kAvx512 };
+// Slots {accumulator}, scalars {rate, epsilon}.
+RowLoop AdagradLoop(InstructionSet set);
 
-// The widest that this machine has.
-InstructionSet WidestInstructionSet();
+// Slots {m, v}, scalars {alpha, epsilon, 1 - beta_1, 1 - beta_2}.
+RowLoop AdamLoop(InstructionSet set);
 
-// The loop in `set`, which the machine must have.
-AdagradLoop AdagradLoopIn(InstructionSet set);
-AdamLoop AdamLoopIn(InstructionSet set);
+// Tells whether each of n floats is finite and at most 2^48 in size.
+using BoundedLoop = bool (*)(int64_t n, const float* floats);
+BoundedLoop FiniteAndBoundedLoop(InstructionSet set);
 
 }  // namespace monolith_tf
 

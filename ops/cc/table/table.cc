@@ -49,7 +49,7 @@ Table::Table(const TableConfig& config)
     : config_(config),
       initializer_(std::move(MakeInitializer(config.initializer)).value()),
       optimizer_(std::move(MakeOptimizer(config.optimizer)).value()),
-      row_width_(config.dim * (1 + optimizer_->num_slots())),
+      row_width_(config.dim + optimizer_->slot_floats(config.dim)),
       table_key_(TableKey(config.seed, config.name)),
       hash_(KeyedHash::OfProcess()),
       group_rows_(static_cast<int>(std::clamp<int64_t>(
@@ -186,18 +186,20 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, int part,
       request.ids, request.n, StripePart{part, num_parts},
       [&](Row* row) {
         InitializeRow(row->id, row->values());
-        optimizer_->InitializeSlots(dim, row->values() + dim);
+        optimizer_->InitializeSlots(dim, row->values(), row->values() + dim);
       },
       [&](const StripedGroup& group, Row* const* rows, int count) {
-        float* values[kMaxGroupRows];
+        float* weights[kMaxGroupRows];
+        float* slots[kMaxGroupRows];
         const float* gradients[kMaxGroupRows];
         for (int k = 0; k < count; ++k) {
           rows[k]->last_update = std::max(rows[k]->last_update, time);
-          values[k] = rows[k]->values();
+          weights[k] = rows[k]->values();
+          slots[k] = weights[k] + dim;
           gradients[k] = request.gradients + group.position(k) * dim;
           PrefetchLine(gradients[k]);
         }
-        optimizer_->Apply(step, dim, count, values, gradients);
+        optimizer_->Apply(step, dim, count, weights, slots, gradients);
       });
 }
 
@@ -208,7 +210,10 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n) {
   const int64_t dim = this->dim();
   return ChangeRows(
       ids, n, StripePart(),
-      [&](Row* row) { optimizer_->InitializeSlots(dim, row->values() + dim); },
+      [&](Row* row) {
+        std::fill_n(row->values(), dim, 0.0f);
+        optimizer_->InitializeSlots(dim, row->values(), row->values() + dim);
+      },
       [&](const StripedGroup& group, Row* const* targets, int count) {
         for (int k = 0; k < count; ++k) {
           CopyFloats(rows + group.position(k) * dim, dim, targets[k]->values());
