@@ -34,7 +34,7 @@ class StartDeltasOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableSetPtr resource;
     OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    resource->tables().StartDeltas();
+    OP_REQUIRES_OK(context, resource->tables().StartDeltas().status());
     OP_REQUIRES_OK(context, ScalarOut(context, 0, resource->tables().cut()));
   }
 };

@@ -7,8 +7,11 @@
 #include <cstdint>
 #include <functional>
 #include <type_traits>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/types/optional.h"
+#include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/platform/threadpool.h"
@@ -65,6 +68,23 @@ inline void ForEachRange(tensorflow::OpKernelContext* context, int64_t n,
   if (num_threads == 1) return ForEachBlock(context, n, n, work);
   const int64_t block = (n + 2 * num_threads - 1) / (2 * num_threads);
   ForEachBlock(context, n, std::max(block, kMinIdsPerThread), work);
+}
+
+// Calls work(part) for the parts of a table's stripes, at once for `n` ids that
+// are many, and returns the first error.
+inline absl::Status InParts(
+    tensorflow::OpKernelContext* context, int64_t n,
+    const std::function<absl::Status(StripePart)>& work) {
+  const int64_t num_parts = NumThreadsFor(context, n);
+  std::vector<absl::Status> statuses(num_parts);
+  ForEachBlock(context, num_parts, 1, [&](int64_t part, int64_t) {
+    statuses[part] = work(
+        StripePart{static_cast<int>(part), static_cast<int>(num_parts)});
+  });
+  for (const absl::Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace monolith_tf

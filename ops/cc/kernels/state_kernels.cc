@@ -1,5 +1,5 @@
-// Kernels that read whole rows out of a table and put them back: export in
-// chunks, export by checkpoint group, import.
+// Kernels that read whole rows and filters out of a table and put them back:
+// export in chunks, export by checkpoint group, import.
 
 #include <algorithm>
 #include <cstring>
@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
@@ -64,14 +65,14 @@ class ExportChunkOp : public OpKernel {
                     "before; got ",
                     start, " (-1 means that the export has ended).")));
     std::vector<int64_t> ids;
-    std::vector<int64_t> last_update;
+    std::vector<int64_t> stamps;
     std::vector<float> rows;
     const int64_t next =
-        table->ExportChunk(start, max_rows_, &ids, &rows, &last_update);
+        table->ExportChunk(start, max_rows_, &ids, &rows, &stamps);
     const int64_t n = ids.size();
     OP_REQUIRES_OK(context, CopyOut(context, 0, TensorShape({n}), ids.data()));
     OP_REQUIRES_OK(context,
-                   CopyOut(context, 1, TensorShape({n}), last_update.data()));
+                   CopyOut(context, 1, TensorShape({n}), stamps.data()));
     OP_REQUIRES_OK(
         context,
         CopyOut(context, 2, TensorShape({n, table->row_width()}), rows.data()));
@@ -103,10 +104,10 @@ class ExportGroupsOp : public OpKernel {
     OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
     std::vector<int64_t> group_counts;
     std::vector<int64_t> ids;
-    std::vector<int64_t> last_update;
+    std::vector<int64_t> stamps;
     std::vector<float> rows;
     table->ExportGroups(first_group_, first_group_ + num_groups_, &group_counts,
-                        &ids, &last_update, &rows);
+                        &ids, &stamps, &rows);
     const int64_t width = table->row_width();
     int64_t start = 0;
     for (int64_t g = 0; g < num_groups_; ++g) {
@@ -117,7 +118,7 @@ class ExportGroupsOp : public OpKernel {
       int64_t* out = keys->flat<int64_t>().data();
       for (int64_t i = 0; i < n; ++i) {
         out[2 * i] = ids[start + i];
-        out[2 * i + 1] = last_update[start + i];
+        out[2 * i + 1] = stamps[start + i];
       }
       OP_REQUIRES_OK(context,
                      CopyOut(context, num_groups_ + g, TensorShape({n, width}),
@@ -149,8 +150,7 @@ class ImportOp : public OpKernel {
     OP_REQUIRES(context, keys.dims() == 2 && keys.dim_size(1) == 2,
                 absl::InvalidArgumentError(
                     absl::StrCat("Table '", table_,
-                                 "': `keys` must be [n, 2] (id, time of "
-                                 "the last update), got ",
+                                 "': `keys` must be [n, 2] (id, stamp), got ",
                                  keys.shape().DebugString(), ".")));
     const int64_t n = keys.dim_size(0);
     OP_REQUIRES(
@@ -164,8 +164,11 @@ class ImportOp : public OpKernel {
     const int64_t* key = keys.flat<int64_t>().data();
     const float* row = rows.flat<float>().data();
     std::vector<int64_t> ids;
-    std::vector<int64_t> last_update;
+    std::vector<int64_t> stamps;
     std::vector<float> owned;
+    ids.reserve(n);
+    stamps.reserve(n);
+    owned.reserve(n * width);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t id = key[2 * i];
       if (OwnerOf(PartitionOf(id), resource->num_shards()) !=
@@ -173,17 +176,91 @@ class ImportOp : public OpKernel {
         continue;
       }
       ids.push_back(id);
-      last_update.push_back(key[2 * i + 1]);
+      stamps.push_back(key[2 * i + 1]);
       owned.insert(owned.end(), row + i * width, row + (i + 1) * width);
     }
-    OP_REQUIRES_OK(context, table->Import(ids.data(), last_update.data(),
-                                          owned.data(), ids.size()));
+    const auto num_owned = static_cast<int64_t>(ids.size());
+    OP_REQUIRES_OK(context, InParts(context, num_owned, [&](StripePart part) {
+                     return table->Import(ids.data(), stamps.data(),
+                                          owned.data(), num_owned, part);
+                   }));
   }
 
  private:
   std::string table_;
 };
 
+class ExportFilterOp : public OpKernel {
+ public:
+  explicit ExportFilterOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+    OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
+    OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
+    OP_REQUIRES(context, first_group_ + num_groups_ <= kNumGroups,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Groups are numbered from 0 to ", kNumGroups - 1,
+                    "; got first_group ", first_group_, " and num_groups ",
+                    num_groups_, ".")));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    const std::vector<std::vector<int64_t>> words =
+        table->ExportFilter(first_group_, first_group_ + num_groups_);
+    for (int64_t g = 0; g < num_groups_; ++g) {
+      const auto n = static_cast<int64_t>(words[g].size());
+      OP_REQUIRES_OK(context,
+                     CopyOut(context, g, TensorShape({n}), words[g].data()));
+    }
+  }
+
+ private:
+  std::string table_;
+  int64_t first_group_;
+  int64_t num_groups_;
+};
+
+class ImportFilterOp : public OpKernel {
+ public:
+  explicit ImportFilterOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+    OP_REQUIRES_OK(context, context->GetAttr("group", &group_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    const Tensor& words = context->input(1);
+    OP_REQUIRES(context, words.dims() == 1,
+                absl::InvalidArgumentError(
+                    absl::StrCat("`words` must be a vector, got shape ",
+                                 words.shape().DebugString(), ".")));
+    const int64_t* const data = words.flat<int64_t>().data();
+    const TableSetResource* const owner = resource.get();
+    OP_REQUIRES_OK(context,
+                   table->ImportFilter(
+                       static_cast<int>(group_),
+                       std::vector<int64_t>(data, data + words.NumElements()),
+                       [owner](int64_t id) {
+                         return OwnerOf(PartitionOf(id), owner->num_shards()) ==
+                                owner->shard();
+                       }));
+  }
+
+ private:
+  std::string table_;
+  int64_t group_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithExportFilter").Device(DEVICE_CPU),
+                        ExportFilterOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithImportFilter").Device(DEVICE_CPU),
+                        ImportFilterOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportChunk").Device(DEVICE_CPU),
                         ExportChunkOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportGroups").Device(DEVICE_CPU),

@@ -12,11 +12,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/config_attributes.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
+#include "ops/cc/table/table_stats.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_op_kernel.h"
@@ -49,23 +51,17 @@ absl::Status CheckRows(const std::string& table, const Tensor& ids,
   return absl::OkStatus();
 }
 
+absl::Status CheckScalar(const char* name, const Tensor& tensor) {
+  if (tensor.dims() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("`", name, "` must be a scalar, got shape ",
+                   tensor.shape().DebugString(), "."));
+}
+
 class TableCreateOp : public OpKernel {
  public:
   explicit TableCreateOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &config_.name));
-    OP_REQUIRES_OK(context, context->GetAttr("dim", &config_.dim));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("optimizer", &config_.optimizer.kind));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("hyperparameters",
-                                    &config_.optimizer.hyperparameters));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("initializer", &config_.initializer.kind));
-    OP_REQUIRES_OK(context, context->GetAttr("initializer_parameters",
-                                             &config_.initializer.parameters));
-    int64_t seed;
-    OP_REQUIRES_OK(context, context->GetAttr("seed", &seed));
-    config_.seed = static_cast<uint64_t>(seed);
+    OP_REQUIRES_OK(context, ReadTableConfig(context, &config_));
     OP_REQUIRES_OK(context, context->GetAttr("shard", &shard_));
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
     OP_REQUIRES_OK(context, context->GetAttr("generation", &generation_));
@@ -222,15 +218,18 @@ class ApplyOp : public ManyTablesOp {
         context, PackedIds::Parse(context->input(1), /*prefix=*/2, num_tables(),
                                   /*columns=*/2, &packed));
     const Tensor& values = context->input(2);
-    const int64_t num_values = num_tables() + NumFloats(packed);
+    int64_t num_segments = 0;
+    for (const auto& table : tables) num_segments += table->num_segments();
+    const int64_t num_values = num_segments + NumFloats(packed);
     OP_REQUIRES(context,
                 values.dims() == 1 && values.NumElements() == num_values,
                 absl::InvalidArgumentError(absl::StrCat(
-                    "`values` must be [", num_values, "] (", num_tables(),
-                    " learning rates, then the gradients of ", packed.total,
-                    " ids), got ", values.shape().DebugString(), ".")));
+                    "`values` must be [", num_values, "] (", num_segments,
+                    " learning rates, one a segment, then the gradients of ",
+                    packed.total, " ids), got ", values.shape().DebugString(),
+                    ".")));
     const float* learning_rates = values.flat<float>().data();
-    const float* gradients = learning_rates + num_tables();
+    const float* gradients = learning_rates + num_segments;
     std::vector<ApplyRequest> requests(num_tables());
     for (int64_t t = 0; t < num_tables(); ++t) {
       ApplyRequest& request = requests[t];
@@ -240,21 +239,18 @@ class ApplyOp : public ManyTablesOp {
       request.n = packed.sizes[t];
       request.global_step = packed.prefix[0];
       request.event_time = packed.prefix[1];
-      request.learning_rate = learning_rates[t];
+      request.learning_rates = learning_rates;
+      learning_rates += tables[t]->num_segments();
       gradients += request.n * dims()[t];
       // All tables are checked before the first row of any changes.
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
     for (int64_t t = 0; t < num_tables(); ++t) {
-      const int64_t num_parts = NumThreadsFor(context, requests[t].n);
-      std::vector<absl::Status> applied(num_parts);
-      ForEachBlock(context, num_parts, 1, [&](int64_t part, int64_t) {
-        applied[part] = tables[t]->ApplyPart(
-            requests[t], static_cast<int>(part), static_cast<int>(num_parts));
-      });
-      for (const absl::Status& status : applied) {
-        OP_REQUIRES_OK(context, status);
-      }
+      OP_REQUIRES_OK(context, InParts(context, requests[t].n,
+                                      [&](StripePart part) {
+                                        return tables[t]->ApplyPart(requests[t],
+                                                                    part);
+                                      }));
     }
   }
 };
@@ -300,10 +296,15 @@ class AssignOp : public OneTableOp {
   void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
     const Tensor& ids = context->input(1);
     const Tensor& rows = context->input(2);
+    const Tensor& event_time = context->input(3);
     OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, table->dim()));
-    OP_REQUIRES_OK(context,
-                   table->Assign(ids.flat<int64_t>().data(),
-                                 rows.flat<float>().data(), ids.dim_size(0)));
+    OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
+    OP_REQUIRES_OK(
+        context, InParts(context, ids.dim_size(0), [&](StripePart part) {
+          return table->Assign(ids.flat<int64_t>().data(),
+                               rows.flat<float>().data(), ids.dim_size(0),
+                               event_time.scalar<int64_t>()(), part);
+        }));
   }
 };
 
@@ -335,6 +336,21 @@ class ClearOp : public OneTableOp {
   }
 };
 
+class SweepOp : public OneTableOp {
+ public:
+  using OneTableOp::OneTableOp;
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    const Tensor& event_time = context->input(1);
+    OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
+    Tensor* evicted = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &evicted));
+    evicted->scalar<int64_t>()() =
+        table->Sweep(event_time.scalar<int64_t>()());
+  }
+};
+
 class SizeOp : public OneTableOp {
  public:
   using OneTableOp::OneTableOp;
@@ -347,15 +363,37 @@ class SizeOp : public OneTableOp {
   }
 };
 
-class MemoryBytesOp : public OneTableOp {
+// Numbers of all tables, or of the named ones.
+class StatsOp : public OpKernel {
  public:
-  using OneTableOp::OneTableOp;
+  using OpKernel::OpKernel;
 
- protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    Tensor* bytes = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &bytes));
-    bytes->scalar<int64_t>()() = table->memory_bytes();
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    const std::vector<std::string> names = resource->tables().TableNames();
+    std::vector<TableStats> found;
+    std::vector<std::string> found_names;
+    for (const std::string& name : names) {
+      auto table = resource->tables().Find(name);
+      // Dropped meanwhile.
+      if (!table.ok()) continue;
+      found_names.push_back(name);
+      found.push_back((*table)->stats());
+    }
+    const auto n = static_cast<int64_t>(found.size());
+    constexpr int64_t kNumFields = sizeof(TableStats) / sizeof(int64_t);
+    Tensor* tables = nullptr;
+    Tensor* stats = nullptr;
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, TensorShape({n}), &tables));
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                1, TensorShape({n, kNumFields}), &stats));
+    for (int64_t t = 0; t < n; ++t) {
+      tables->vec<tensorflow::tstring>()(t) = found_names[t];
+      std::memcpy(stats->flat<int64_t>().data() + t * kNumFields, &found[t],
+                  sizeof(TableStats));
+    }
   }
 };
 
@@ -373,8 +411,8 @@ REGISTER_KERNEL_BUILDER(Name("MonolithAssign").Device(DEVICE_CPU), AssignOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithRemove").Device(DEVICE_CPU), RemoveOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithClear").Device(DEVICE_CPU), ClearOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSize").Device(DEVICE_CPU), SizeOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithMemoryBytes").Device(DEVICE_CPU),
-                        MemoryBytesOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithSweep").Device(DEVICE_CPU), SweepOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithStats").Device(DEVICE_CPU), StatsOp);
 
 }  // namespace
 }  // namespace monolith_tf

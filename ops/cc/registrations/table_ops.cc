@@ -37,12 +37,29 @@ that has none.
 REGISTER_OP("MonolithTableCreate")
     .Input("handle: resource")
     .Attr("table: string")
-    .Attr("dim: int")
-    .Attr("optimizer: string")
+    .Attr("dims: list(int) >= 1")
+    .Attr("optimizers: list(string) >= 1")
+    .Attr("num_hyperparameters: list(int) >= 1")
     .Attr("hyperparameters: list(float)")
-    .Attr("initializer: string")
+    .Attr("regularizations: list(float)")
+    .Attr("initializers: list(string) >= 1")
+    .Attr("num_initializer_parameters: list(int) >= 1")
     .Attr("initializer_parameters: list(float)")
+    .Attr("precisions: list(string) >= 1")
+    .Attr("num_precision_parameters: list(int) >= 1")
+    .Attr("precision_parameters: list(float)")
     .Attr("seed: int")
+    .Attr("admission: string = 'all'")
+    .Attr("min_count: int = 1")
+    .Attr("probability: float = 1.0")
+    .Attr("sketch_bytes: int = 0")
+    .Attr("window_seconds: int = 0")
+    .Attr("reads_zeros: bool = false")
+    .Attr("ttl_seconds: int = 0")
+    .Attr("max_rows: int = 0")
+    .Attr("max_bytes: int = 0")
+    .Attr("policy: string = 'lru'")
+    .Attr("tracks_changes: bool = true")
     .Attr("shard: int")
     .Attr("num_shards: int")
     .Attr("generation: int")
@@ -52,7 +69,12 @@ REGISTER_OP("MonolithTableCreate")
 Creates a table, and the table set of this server if there is none yet.
 
 A table of the same name and an equal config is left as it is; another config is
-refused and both are printed. `seed` is the bit pattern of an unsigned 64-bit
+refused and both are printed. `dims`, `optimizers`, `initializers` and
+`precisions` have one entry a segment of the row; the numbers of all segments
+stand one after the other in `hyperparameters` (and so on), with their counts in
+`num_hyperparameters`. `regularizations` has five a segment: weight decay, l2,
+clip value, clip norm, max norm. `max_rows` and `max_bytes` are of this shard,
+`sketch_bytes` of all shards; 0 turns them, the window and the ttl off. `seed` is the bit pattern of an unsigned 64-bit
 seed. `generation` is used only when the table set is made by this call.
 )doc");
 
@@ -83,8 +105,9 @@ REGISTER_OP("MonolithLookup")
     .Doc(R"doc(
 Reads rows of several tables. Never blocks for long and changes nothing.
 
-An unseen id reads its initial row and is not inserted; an id that stands twice
-is read twice; the output keeps the order of the input.
+An id without a row reads its initial row, or zeros where admission says so, and
+is not inserted; an id that stands twice is read twice; the output keeps the
+order of the input.
 
 packed: `[n_0, ..., n_{T-1}, ids of table 0, ..., ids of table T-1]`.
 rows: the rows of table 0 `[n_0 * dim_0]`, then those of table 1, and so on, flat.
@@ -133,14 +156,17 @@ REGISTER_OP("MonolithApply")
 Runs each table's optimizer once for every id named. Mutates; a row is changed
 under a short lock of its own, so a reader never sees half an update.
 
-An unseen id is inserted with its initial row first. Ids of one table should be
-distinct (MonolithPartitionGradients sees to it); a repeated one is stepped
-again, in order. Everything is validated before the first row changes.
+An unseen id is inserted with its initial row first, if it is admitted; else its
+occurrences are counted and its gradient is dropped. An id whose gradient is not
+finite, or beyond 2^48, is passed over and counted in MonolithStats. Ids of one
+table should be distinct (MonolithPartitionGradients sees to it); a repeated one
+is stepped again, in order. Everything is validated before the first row changes.
 
 packed: `[global_step, event_time, n_0, ..., n_{T-1}, ids of table 0, ...,
   counts of table 0, ...]`; `global_step` >= 1 is the number of this step,
-  `event_time` is in seconds since the epoch, counts are occurrences in the batch.
-values: `[learning_rate_0, ..., learning_rate_{T-1}, gradients of table 0
+  `event_time` is in seconds since the epoch; counts are occurrences in the batch
+  in the low 32 bits and, above them, the id's own min_count or 0.
+values: `[learning rates of the segments of table 0, ..., gradients of table 0
   [n_0 * dim_0], ...]`.
 )doc");
 
@@ -148,15 +174,19 @@ REGISTER_OP("MonolithAssign")
     .Input("handle: resource")
     .Input("ids: int64")
     .Input("rows: float32")
+    .Input("event_time: int64")
     .Attr("table: string")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
-      return IdsAgreeWithRows(c, 1, 2);
+      TF_RETURN_IF_ERROR(IdsAgreeWithRows(c, 1, 2));
+      ShapeHandle scalar;
+      return c->WithRank(c->input(3), 0, &scalar);
     })
     .Doc(R"doc(
-Sets the weights of rows. Mutates. An unseen id is inserted with initial slots, a
-known one keeps its slots; of a repeated id the last row stays.
+Sets the weights of rows. Mutates. An unseen id is inserted with initial slots,
+whatever admission says; a known one keeps its slots; of a repeated id the last
+row stays. `event_time` is when, in seconds since the epoch.
 )doc");
 
 REGISTER_OP("MonolithRemove")
@@ -200,25 +230,51 @@ REGISTER_OP("MonolithSize")
 Number of rows of a table on this server.
 )doc");
 
-REGISTER_OP("MonolithMemoryBytes")
+REGISTER_OP("MonolithSweep")
     .Input("handle: resource")
-    .Output("memory_bytes: int64")
+    .Input("event_time: int64")
+    .Output("num_evicted: int64")
     .Attr("table: string")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
+      ShapeHandle scalar;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &scalar));
       c->set_output(0, c->Scalar());
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Bytes that a table's index, rows and logs take on this server.
+Evicts the rows whose time ran out and those above the cap, and gives memory back
+to the system. Mutates; stops nobody for long.
+
+event_time: seconds since the epoch; what counts is the latest time that the
+  table has seen, this one included.
+)doc");
+
+REGISTER_OP("MonolithStats")
+    .Input("handle: resource")
+    .Output("tables: string")
+    .Output("stats: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      const DimensionHandle num_tables = c->UnknownDim();
+      c->set_output(0, c->Vector(num_tables));
+      c->set_output(1, c->Matrix(num_tables, c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+What the tables of this server tell about themselves. Changes nothing.
+
+tables: names, ordered.
+stats: one row a table, the fields of table_stats.h in their order.
 )doc");
 
 REGISTER_OP("MonolithExportChunk")
     .Input("handle: resource")
     .Input("cursor: int64")
     .Output("ids: int64")
-    .Output("last_update: int64")
+    .Output("stamps: int64")
     .Output("rows: float32")
     .Output("next_cursor: int64")
     .Attr("table: string")
@@ -265,7 +321,8 @@ REGISTER_OP("MonolithExportGroups")
     .Doc(R"doc(
 Reads the whole rows of consecutive checkpoint groups. Changes nothing.
 
-keys: per group `[n, 2]`: id and time of the last update in seconds.
+keys: per group `[n, 2]`: id and stamp (time of the last update in seconds, plus
+  2^32 times the frequency, see row.h).
 rows: per group `[n, row_width]`: weights, then slots.
 )doc");
 
@@ -291,6 +348,46 @@ Sets whole rows as MonolithExportGroups gave them. Mutates.
 Rows of ids that another shard owns are passed over, so every shard may be given
 the same group. A row width that is not the table's is refused and nothing
 changes.
+)doc");
+
+REGISTER_OP("MonolithExportFilter")
+    .Input("handle: resource")
+    .Output("words: num_groups * int64")
+    .Attr("table: string")
+    .Attr("first_group: int >= 0")
+    .Attr("num_groups: int >= 1")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      int64_t num_groups;
+      TF_RETURN_IF_ERROR(c->GetAttr("num_groups", &num_groups));
+      for (int64_t g = 0; g < num_groups; ++g) {
+        c->set_output(g, c->Vector(InferenceContext::kUnknownDim));
+      }
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Reads what admission remembers of the ids of consecutive checkpoint groups: one
+vector a group, empty where it is nothing. Changes nothing.
+)doc");
+
+REGISTER_OP("MonolithImportFilter")
+    .Input("handle: resource")
+    .Input("words: int64")
+    .Attr("table: string")
+    .Attr("group: int >= 0")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      ShapeHandle vector;
+      return c->WithRank(c->input(1), 1, &vector);
+    })
+    .Doc(R"doc(
+Puts what MonolithExportFilter gave for a group together with what is there.
+Mutates.
+
+Every shard may be given the same group: ids that another shard owns are passed
+over. Words of another kind of admission are refused and nothing changes.
 )doc");
 
 }  // namespace

@@ -31,12 +31,6 @@ struct StripedGroup {
   int64_t position(int k) const { return base + positions[k]; }
 };
 
-// One of `count` parts of the stripes: every `count`-th from `index` on.
-struct StripePart {
-  int index = 0;
-  int count = 1;
-};
-
 class StripedBatch {
  public:
   // Calls `work(stripe, group)` for those of ids [n] whose stripes are of

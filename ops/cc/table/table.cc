@@ -4,24 +4,27 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/copy_floats.h"
+#include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/initializer.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
+#include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/striped_batch.h"
+#include "ops/cc/table/table_change.h"
 #include "ops/cc/table/table_rows.h"
 
 namespace monolith_tf {
@@ -29,11 +32,33 @@ namespace {
 
 constexpr int64_t kMaxEventTime = 0xFFFFFFFF;
 
-absl::Status OutOfMemory(const TableConfig& config) {
-  return absl::ResourceExhaustedError(
-      absl::StrCat("table \"", config.name,
-                   "\": no memory for another row; a part of the batch is "
-                   "applied. Use more servers or remove rows."));
+// Bytes of index for a row, at the load between two growths.
+constexpr int64_t kIndexBytesPerRow = 8;
+
+EvictionPolicy PolicyOf(const std::string& name) {
+  if (name == "lfu") return EvictionPolicy::kLfu;
+  if (name == "lowest_norm") return EvictionPolicy::kLowestNorm;
+  return EvictionPolicy::kLru;
+}
+
+int64_t CapOf(const EvictionConfig& eviction, const RowLayout& layout) {
+  int64_t cap = eviction.max_rows;
+  if (eviction.max_bytes > 0) {
+    const int64_t bytes =
+        static_cast<int64_t>(layout.record_bytes()) + kIndexBytesPerRow;
+    const int64_t rows = std::max<int64_t>(1, eviction.max_bytes / bytes);
+    cap = cap == 0 ? rows : std::min(cap, rows);
+  }
+  return cap;
+}
+
+std::unique_ptr<CountSketch> MakeSketch(const TableConfig& config) {
+  const AdmissionConfig& admission = config.admission;
+  if (admission.kind != "sketch") return nullptr;
+  return std::make_unique<CountSketch>(
+      admission.sketch_bytes, admission.min_count,
+      /*has_window=*/admission.window_seconds > 0,
+      TableKey(config.seed, config.name));
 }
 
 }  // namespace
@@ -47,25 +72,31 @@ absl::StatusOr<std::unique_ptr<Table>> Table::Create(
 
 Table::Table(const TableConfig& config)
     : config_(config),
-      initializer_(std::move(MakeInitializer(config.initializer)).value()),
-      optimizer_(std::move(MakeOptimizer(config.optimizer)).value()),
-      row_width_(config.dim + optimizer_->slot_floats(config.dim)),
+      layout_(config),
       table_key_(TableKey(config.seed, config.name)),
       hash_(KeyedHash::OfProcess()),
       group_rows_(static_cast<int>(std::clamp<int64_t>(
-          kMaxGroupBytes / (row_width_ * static_cast<int64_t>(sizeof(float))),
-          1, kMaxGroupRows))),
+          kMaxGroupBytes / static_cast<int64_t>(layout_.record_bytes()), 1,
+          kMaxGroupRows))),
+      admission_(AdmissionKindOf(config.admission.kind)),
+      window_(config.admission.window_seconds),
+      policy_(PolicyOf(config.eviction.policy)),
+      cap_(CapOf(config.eviction, layout_)),
+      sketch_(MakeSketch(config)),
       pool_(std::make_unique<MemoryPool>()) {
   for (int number = 0; number < kNumStripes; ++number) {
     stripes_[number] =
-        std::make_unique<Stripe>(number, row_width_, hash_, pool_.get());
+        std::make_unique<Stripe>(number, &layout_, hash_, pool_.get());
   }
 }
 
 Table::~Table() = default;
 
-void Table::InitializeRow(int64_t id, float* row) const {
-  initializer_->Fill(IdKey(table_key_, id), 0, dim(), row);
+absl::Status Table::OutOfMemory() const {
+  return absl::ResourceExhaustedError(
+      absl::StrCat("table \"", config_.name,
+                   "\": no memory for another row; a part of the batch is "
+                   "applied. Use more servers or remove rows."));
 }
 
 absl::Status Table::CheckBatch(const char* method, int64_t n,
@@ -77,93 +108,69 @@ absl::Status Table::CheckBatch(const char* method, int64_t n,
                    has_null ? " and an input that is null" : ""));
 }
 
+absl::Status Table::CheckTime(const char* what, int64_t time) const {
+  if (time >= 0 && time <= kMaxEventTime) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("table \"", config_.name, "\": ", what,
+                   " must be seconds since the epoch in [0, ", kMaxEventTime,
+                   "]. Received: ", time));
+}
+
 void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
                    bool* exists) const {
   const int64_t dim = this->dim();
+  const int64_t step = last_step_.load(std::memory_order_relaxed);
+  const bool reads_zeros = config_.admission.reads_zeros;
   ForEachRow(
-      ids, n, dim * sizeof(float),
-      [=](int64_t position, const Row& row) {
-        CopyFloats(row.values(), dim, rows + position * dim);
+      ids, n, layout_.read_bytes(),
+      [=](int64_t position, const Row* row) {
+        layout_.Read(row, step, rows + position * dim);
         if (exists != nullptr) exists[position] = true;
       },
       [=](int64_t position) {
-        InitializeRow(ids[position], rows + position * dim);
+        float* const row = rows + position * dim;
+        if (reads_zeros) {
+          std::fill_n(row, dim, 0.0f);
+        } else {
+          layout_.ReadInitial(ids[position], step, row);
+        }
         if (exists != nullptr) exists[position] = false;
       });
 }
 
-template <typename Initialize, typename Update>
-absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
-                               const Initialize& initialize,
-                               const Update& update) {
-  absl::Status status;
-  const size_t bytes = sizeof(Row) + row_width_ * sizeof(float);
-  StripedBatch::ForEachGroup(
-      ids, n, part, hash_, group_rows_, stripes_,
-      [&](Stripe* stripe, const StripedGroup& group) {
-        // Outlives the lock.
-        MemoryBlock retired;
-        SpinLockHolder holder(stripe->lock());
-        uint32_t candidates[kMaxGroupRows];
-        for (int k = 0; k < group.size; ++k) {
-          candidates[k] = stripe->Candidate(group.hashes[k]);
-          stripe->PrefetchRow(candidates[k], bytes);
-        }
-        Row* rows[kMaxGroupRows];
-        int count = 0;
-        bool has_new = false;
-        for (; count < group.size; ++count) {
-          const int64_t id = group.id(count);
-          const uint64_t hash = group.hashes[count];
-          Row* row = stripe->FindAt(candidates[count], hash, id);
-          // An id that comes twice in this group may just have got its row.
-          if (row == nullptr && has_new) row = stripe->Find(hash, id);
-          if (row == nullptr) {
-            row = stripe->Insert(hash, id);
-            if (row == nullptr) break;
-            initialize(row);
-            has_new = true;
-          }
-          stripe->Stamp(row);
-          rows[count] = row;
-        }
-        update(group, rows, count);
-        stripe->Advance();
-        retired = stripe->TakeRetired();
-        if (count == group.size) return true;
-        status = OutOfMemory(config_);
-        return false;
-      });
-  return status;
-}
-
 absl::Status Table::Check(const ApplyRequest& request) const {
   const int64_t n = request.n;
-  absl::Status status =
-      CheckBatch("apply", n,
-                 request.ids == nullptr || request.counts == nullptr ||
-                     request.gradients == nullptr);
+  absl::Status status = CheckBatch(
+      "apply", n,
+      request.ids == nullptr || request.counts == nullptr ||
+          request.gradients == nullptr || request.learning_rates == nullptr);
   if (!status.ok()) return status;
   const auto refuse = [this](const auto&... what) {
     return absl::InvalidArgumentError(
         absl::StrCat("table \"", config_.name, "\": ", what...));
   };
-  if (!std::isfinite(request.learning_rate)) {
-    return refuse("learning_rate must be finite. Received: ",
-                  request.learning_rate);
+  for (int s = 0; s < num_segments() && request.learning_rates != nullptr;
+       ++s) {
+    if (!std::isfinite(request.learning_rates[s])) {
+      return refuse("learning_rate must be finite. Received: ",
+                    request.learning_rates[s], " for segment ", s);
+    }
   }
   if (request.global_step < 1) {
     return refuse("global_step must be >= 1, the number of this update. ",
                   "Received: ", request.global_step);
   }
-  if (request.event_time < 0 || request.event_time > kMaxEventTime) {
-    return refuse("event_time must be seconds since the epoch in [0, ",
-                  kMaxEventTime, "]. Received: ", request.event_time);
-  }
+  status = CheckTime("event_time", request.event_time);
+  if (!status.ok()) return status;
   for (int64_t i = 0; i < n; ++i) {
-    if (request.counts[i] < 1) {
+    if (request.counts[i] < 0 || (request.counts[i] & 0xFFFFFFFF) == 0) {
       return refuse("counts must be >= 1, the occurrences of an id in the ",
                     "batch. Received: ", request.counts[i], " for id ",
+                    request.ids[i], " at position ", i);
+    }
+    if ((request.counts[i] >> 32) > OccurrenceCounts::kMax) {
+      return refuse("min_count must be in [1, ", OccurrenceCounts::kMax,
+                    "]. Received: ", request.counts[i] >> 32, " for id ",
                     request.ids[i], " at position ", i);
     }
   }
@@ -173,91 +180,177 @@ absl::Status Table::Check(const ApplyRequest& request) const {
 absl::Status Table::Apply(const ApplyRequest& request) {
   absl::Status status = Check(request);
   if (!status.ok()) return status;
-  return ApplyPart(request, 0, 1);
+  return ApplyPart(request, StripePart());
 }
 
-absl::Status Table::ApplyPart(const ApplyRequest& request, int part,
-                              int num_parts) {
+absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
+  if (request.n == 0) return absl::OkStatus();
   const int64_t dim = this->dim();
-  const Optimizer::Step step =
-      optimizer_->Prepare(request.learning_rate, request.global_step);
+  RowLayout::Step step =
+      layout_.Prepare(request.learning_rates, request.global_step);
   const auto time = static_cast<uint32_t>(request.event_time);
-  return ChangeRows(
-      request.ids, request.n, StripePart{part, num_parts},
-      [&](Row* row) {
-        InitializeRow(row->id, row->values());
-        optimizer_->InitializeSlots(dim, row->values(), row->values() + dim);
-      },
-      [&](const StripedGroup& group, Row* const* rows, int count) {
-        float* weights[kMaxGroupRows];
-        float* slots[kMaxGroupRows];
-        const float* gradients[kMaxGroupRows];
-        for (int k = 0; k < count; ++k) {
-          rows[k]->last_update = std::max(rows[k]->last_update, time);
-          weights[k] = rows[k]->values();
-          slots[k] = weights[k] + dim;
-          gradients[k] = request.gradients + group.position(k) * dim;
-          PrefetchLine(gradients[k]);
+  const uint32_t bucket = window_.BucketOf(time);
+  const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
+  const bool tracks_changes = layout_.tracks_changes();
+  SeeTime(time);
+  SeeStep(request.global_step);
+  // Of the group in hand: one bit for an id whose gradient is bad.
+  uint64_t bad = 0;
+  int64_t num_bad = 0;
+  int64_t num_rejected = 0;
+  int64_t num_admitted = 0;
+  absl::Status status = ChangeRows(
+      request.ids, request.n, part,
+      [&](const StripedGroup& group) {
+        // This also brings the gradients into the cache before the lock is
+        // taken.
+        for (int k = 0; k < group.size; ++k) {
+          PrefetchLine(request.gradients + group.position(k) * dim);
         }
-        optimizer_->Apply(step, dim, count, weights, slots, gradients);
+        bad = 0;
+        for (int k = 0; k < group.size; ++k) {
+          const float* gradient = request.gradients + group.position(k) * dim;
+          if (!FiniteAndBounded(gradient, dim)) bad |= uint64_t{1} << k;
+        }
+        num_bad += __builtin_popcountll(bad);
+      },
+      [&](Stripe* stripe, const StripedGroup& group, int k, const Row* row) {
+        if ((bad >> k & 1) != 0) return Decision::kSkip;
+        const int64_t id = group.id(k);
+        if (row != nullptr) {
+          if (ttl == 0 || time <= row->last_update ||
+              time - row->last_update <= ttl) {
+            return Decision::kUse;
+          }
+          stripe->Expire(group.hashes[k], id);
+        }
+        if (admission_ == AdmissionKind::kAll ||
+            Admits(stripe, group.hashes[k], id,
+                   request.counts[group.position(k)], request.global_step,
+                   bucket)) {
+          ++num_admitted;
+          return Decision::kInsert;
+        }
+        ++num_rejected;
+        return Decision::kSkip;
+      },
+      [&](Row* row) { layout_.Initialize(row); },
+      [&](const StripedGroup& group, Row* const* rows, const int* picks,
+          int count) {
+        const float* gradients[kMaxGroupRows];
+        for (int i = 0; i < count; ++i) {
+          const int64_t position = group.position(picks[i]);
+          gradients[i] = request.gradients + position * dim;
+          if (!tracks_changes) continue;
+          Row* const row = rows[i];
+          row->last_update = std::max(row->last_update, time);
+          if (row->frequency < Row::kMaxFrequency) {
+            row->frequency = RaisedFrequency(
+                row->frequency, request.counts[position] & 0xFFFFFFFF,
+                Mix64(group.hashes[picks[i]] + request.global_step));
+          }
+        }
+        layout_.Apply(&step, count, rows, gradients);
       });
+  num_admitted_.fetch_add(num_admitted, std::memory_order_relaxed);
+  num_rejected_.fetch_add(num_rejected, std::memory_order_relaxed);
+  num_bad_gradients_.fetch_add(num_bad, std::memory_order_relaxed);
+  if (has_small_cap()) EnforceSmallCap();
+  return status;
 }
 
-absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n) {
+absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
+                           int64_t event_time, StripePart part) {
   absl::Status status =
       CheckBatch("assign", n, ids == nullptr || rows == nullptr);
-  if (!status.ok()) return status;
+  status.Update(CheckTime("event_time", event_time));
+  if (!status.ok() || n == 0) return status;
   const int64_t dim = this->dim();
-  return ChangeRows(
-      ids, n, StripePart(),
-      [&](Row* row) {
-        std::fill_n(row->values(), dim, 0.0f);
-        optimizer_->InitializeSlots(dim, row->values(), row->values() + dim);
+  const auto time = static_cast<uint32_t>(event_time);
+  SeeTime(time);
+  int64_t num_written = 0;
+  std::vector<float> weights(dim);
+  status = ChangeRows(
+      ids, n, part, [](const StripedGroup&) {},
+      [&](Stripe*, const StripedGroup&, int, const Row* row) {
+        num_written += row == nullptr;
+        return row == nullptr ? Decision::kInsert : Decision::kUse;
       },
-      [&](const StripedGroup& group, Row* const* targets, int count) {
-        for (int k = 0; k < count; ++k) {
-          CopyFloats(rows + group.position(k) * dim, dim, targets[k]->values());
+      [&](Row* row) { layout_.Initialize(row); },
+      [&](const StripedGroup& group, Row* const* targets, const int* picks,
+          int count) {
+        for (int i = 0; i < count; ++i) {
+          layout_.WriteWeights(targets[i],
+                               rows + group.position(picks[i]) * dim);
+          if (!layout_.tracks_changes()) continue;
+          targets[i]->last_update = std::max(targets[i]->last_update, time);
         }
       });
+  num_written_.fetch_add(num_written, std::memory_order_relaxed);
+  if (has_small_cap()) EnforceSmallCap();
+  return status;
 }
 
-absl::Status Table::Import(const int64_t* ids, const int64_t* last_update,
-                           const float* rows, int64_t n) {
+absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
+                           const float* rows, int64_t n, StripePart part) {
   absl::Status status = CheckBatch(
-      "import", n, ids == nullptr || rows == nullptr || last_update == nullptr);
-  if (!status.ok()) return status;
+      "import", n, ids == nullptr || rows == nullptr || stamps == nullptr);
+  if (!status.ok() || n == 0) return status;
+  uint32_t latest = 0;
   for (int64_t i = 0; i < n; ++i) {
-    if (last_update[i] < 0 || last_update[i] > kMaxEventTime) {
+    if (stamps[i] < 0 || (stamps[i] >> 32) > Row::kMaxFrequency) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "table \"", config_.name, "\": last_update must be in [0, ",
-          kMaxEventTime, "]. Received: ", last_update[i], " for id ", ids[i],
+          "table \"", config_.name, "\": a stamp is the time of the last ",
+          "update in [0, ", kMaxEventTime, "] + 2^32 * frequency in [0, ",
+          Row::kMaxFrequency, "]. Received: ", stamps[i], " for id ", ids[i],
           " at position ", i));
     }
+    latest = std::max(latest, static_cast<uint32_t>(stamps[i]));
   }
-  return ChangeRows(
-      ids, n, StripePart(), [](Row*) {},
-      [&](const StripedGroup& group, Row* const* targets, int count) {
-        for (int k = 0; k < count; ++k) {
-          const int64_t position = group.position(k);
-          targets[k]->last_update =
-              static_cast<uint32_t>(last_update[position]);
-          CopyFloats(rows + position * row_width_, row_width_,
-                     targets[k]->values());
+  SeeTime(latest);
+  const int64_t width = row_width();
+  int64_t num_written = 0;
+  status = ChangeRows(
+      ids, n, part, [](const StripedGroup&) {},
+      [&](Stripe*, const StripedGroup&, int, const Row* row) {
+        num_written += row == nullptr;
+        return row == nullptr ? Decision::kInsert : Decision::kUse;
+      },
+      [](Row*) {},
+      [&](const StripedGroup& group, Row* const* targets, const int* picks,
+          int count) {
+        for (int i = 0; i < count; ++i) {
+          const int64_t position = group.position(picks[i]);
+          layout_.WriteAll(targets[i], rows + position * width);
+          if (!layout_.tracks_changes()) continue;
+          targets[i]->last_update = static_cast<uint32_t>(stamps[position]);
+          targets[i]->frequency = static_cast<uint32_t>(stamps[position] >> 32);
         }
       });
+  num_written_.fetch_add(num_written, std::memory_order_relaxed);
+  if (has_small_cap()) EnforceSmallCap();
+  return status;
 }
 
 int64_t Table::Remove(const int64_t* ids, int64_t n) {
   int64_t num_removed = 0;
-  StripedBatch::ForEachGroup(ids, n, StripePart(), hash_, group_rows_, stripes_,
-                             [&](Stripe* stripe, const StripedGroup& group) {
-                               SpinLockHolder holder(stripe->lock());
-                               for (int k = 0; k < group.size; ++k) {
-                                 num_removed += stripe->Remove(group.hashes[k],
-                                                               group.id(k));
-                               }
-                               return true;
-                             });
+  StripedBatch::ForEachGroup(
+      ids, n, StripePart(), hash_, group_rows_, stripes_,
+      [&](Stripe* stripe, const StripedGroup& group) {
+        // Outlives the lock.
+        MemoryBlock retired;
+        SpinLockHolder holder(stripe->lock());
+        int64_t num_here = 0;
+        for (int k = 0; k < group.size; ++k) {
+          num_here += stripe->Remove(group.hashes[k], group.id(k));
+        }
+        stripe->Compact(kMovesPerGroup);
+        retired = stripe->TakeRetired();
+        num_removed += num_here;
+        if (cap_ > 0) num_rows_.fetch_sub(num_here, std::memory_order_relaxed);
+        return true;
+      });
+  num_removed_.fetch_add(num_removed, std::memory_order_relaxed);
   return num_removed;
 }
 
@@ -265,18 +358,9 @@ int64_t Table::size() const {
   int64_t size = 0;
   for (const std::unique_ptr<Stripe>& stripe : stripes_) {
     SpinLockHolder holder(stripe->lock());
-    size += stripe->index().size();
+    size += stripe->num_rows();
   }
   return size;
-}
-
-int64_t Table::memory_bytes() const {
-  int64_t bytes = sizeof(*this) + kNumStripes * sizeof(Stripe);
-  for (const std::unique_ptr<Stripe>& stripe : stripes_) {
-    SpinLockHolder holder(stripe->lock());
-    bytes += stripe->memory_bytes();
-  }
-  return bytes;
 }
 
 }  // namespace monolith_tf

@@ -56,9 +56,12 @@
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -67,7 +70,6 @@
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table_config.h"
 #include "ops/cc/table/table_stats.h"
 
@@ -77,6 +79,12 @@ class CountSketch;
 class MemoryPool;
 class Stripe;
 enum class EvictionPolicy;
+
+// One of `count` parts of the stripes: every `count`-th from `index` on.
+struct StripePart {
+  int index = 0;
+  int count = 1;
+};
 
 // One table's part of an update. The pointers need to live for the call only.
 struct ApplyRequest {
@@ -207,8 +215,7 @@ class Table {
   // which `is_owned` holds if they are named one by one. InvalidArgument, and
   // no change, when they are not of this table's kind of admission.
   absl::Status ImportFilter(int group, const std::vector<int64_t>& words,
-                            bool (*is_owned)(int64_t id, const void* context),
-                            const void* context);
+                            const std::function<bool(int64_t)>& is_owned);
 
   // Deltas. TableSet numbers the cuts; `cut` is 1 .. kMaxCut and larger than
   // any that this table was given before. A table that does not track changes
@@ -240,7 +247,7 @@ class Table {
   // of the row's stripe for the ids that have a row, and missing(position)
   // without it for the others; `bytes` of a row are brought into the cache.
   template <typename Found, typename Missing>
-  void ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
+  void ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
                   const Found& found, const Missing& missing) const;
   // What Apply, Assign and Import share, for the ids of `part`. For a group of
   // ids: prepare(group) without the lock; then under it decide(stripe, group,
@@ -255,8 +262,10 @@ class Table {
   // Whether an id without a row gets one.
   bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
               int64_t global_step, uint32_t bucket) const;
-  // Moves the clock on.
+  static AdmissionKind AdmissionKindOf(const std::string& kind);
+  // Move the clock on.
   void SeeTime(uint32_t time);
+  void SeeStep(int64_t global_step);
   // What a group does beside its own work, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles, float* scratch);
   // Removes the lowest rows of all, down to the cap. For small caps, which
@@ -267,16 +276,17 @@ class Table {
     return cap_ == 0 ? 0 : num_rows_.load(std::memory_order_relaxed) - cap_;
   }
 
-  // The ids of a stripe's rows for which wanted(id) holds, to add(id); the
-  // stripe is pinned meanwhile.
+  // Calls visit(id) for the rows of a stripe, a few under each hold of the
+  // lock, without the lock; no row moves meanwhile.
   template <typename Visit>
-  void VisitIds(const Stripe& stripe, const Visit& visit) const;
+  static void VisitIds(Stripe* stripe, const Visit& visit);
   // Reads whole rows of `ids`, which are distinct, behind the outputs, which
   // may be null; ids that went are left out. Returns how many there are.
   int64_t AppendRows(const std::vector<int64_t>& from,
                      std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
                      std::vector<float>* rows) const;
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
+  absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
 
   // Below it, caps are kept exactly, by looking at all rows.

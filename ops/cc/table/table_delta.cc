@@ -15,6 +15,7 @@
 namespace monolith_tf {
 
 void Table::StartTracking(int64_t cut) {
+  if (!layout_.tracks_changes()) return;
   for (const auto& stripe : stripes_) {
     SpinLockHolder holder(stripe->lock());
     if (stripe->is_tracking()) continue;
@@ -51,11 +52,12 @@ void Table::ReadDelta(const std::vector<int64_t>& ids, bool* exists,
   const size_t n = ids.size();
   rows->resize(begin + n * dim);
   float* const values = rows->data() + begin;
+  const int64_t step = last_step_.load(std::memory_order_relaxed);
   ForEachRow(
-      ids.data(), static_cast<int64_t>(n), dim * sizeof(float),
-      [=](int64_t position, const Row& row) {
+      ids.data(), static_cast<int64_t>(n), layout_.read_bytes(),
+      [=](int64_t position, const Row* row) {
         exists[position] = true;
-        CopyFloats(row.values(), dim, values + position * dim);
+        layout_.Read(row, step, values + position * dim);
       },
       [=](int64_t position) { exists[position] = false; });
   size_t kept = 0;

@@ -1,12 +1,15 @@
-// How a table is walked: by stripe and row handle, not by bucket, because
-// buckets change under growth and rows never move.
+// How a table is walked: stripe by stripe, first the ids, then their rows. A
+// stripe that is walked is pinned, so that no row moves from where the walk
+// still has to come to where it has been.
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
-#include "ops/cc/table/copy_floats.h"
+#include "ops/cc/table/count_sketch.h"
+#include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/row_arena.h"
@@ -19,139 +22,183 @@ namespace monolith_tf {
 namespace {
 
 // Handles looked at under one hold of a lock: free ones are cheap.
-constexpr int64_t kHandlesPerHold = 256;
+constexpr uint32_t kHandlesPerHold = 256;
+
+// The order of an iteration within a stripe. Not the upper half of the hash:
+// the ids of one shard are alike in it.
+uint32_t OrderOf(int64_t id) {
+  return static_cast<uint32_t>(Mix64(static_cast<uint64_t>(id)));
+}
+
+// The end of the piece of the order that starts at `begin` and holds about
+// `num_wanted` of `num_rows` evenly spread rows.
+uint64_t EndOfPiece(uint64_t begin, int64_t num_wanted, int64_t num_rows) {
+  constexpr uint64_t kEnd = uint64_t{1} << 32;
+  if (num_wanted >= num_rows) return kEnd;
+  const double length =
+      static_cast<double>(kEnd) * num_wanted / static_cast<double>(num_rows);
+  return std::min(kEnd, begin + std::max<uint64_t>(
+                                    1, static_cast<uint64_t>(length)));
+}
 
 }  // namespace
 
-int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
-                           std::vector<int64_t>* ids, std::vector<float>* rows,
-                           std::vector<int64_t>* last_update) const {
-  // A cursor is a stripe in the upper half, a handle in the lower.
-  if (cursor < 0 || (cursor >> 32) >= kNumStripes) return -1;
-  int stripe_number = static_cast<int>(cursor >> 32);
-  int64_t handle = cursor & 0xFFFFFFFF;
-  int64_t num_left = std::max<int64_t>(max_rows, 1);
-  while (num_left > 0) {
-    const Stripe& stripe = *stripes_[stripe_number];
-    const int64_t limit = std::min<int64_t>(num_left, group_rows_);
-    // Room for the group is made before the lock is taken.
-    const size_t old_ids = ids == nullptr ? 0 : ids->size();
-    const size_t old_rows = rows == nullptr ? 0 : rows->size();
-    const size_t old_times = last_update == nullptr ? 0 : last_update->size();
-    if (ids != nullptr) ids->resize(old_ids + limit);
-    if (rows != nullptr) rows->resize(old_rows + limit * row_width_);
-    if (last_update != nullptr) last_update->resize(old_times + limit);
-    int64_t count = 0;
-    bool is_done = false;
+template <typename Visit>
+void Table::VisitIds(Stripe* stripe, const Visit& visit) {
+  {
+    SpinLockHolder holder(stripe->lock());
+    stripe->Pin();
+  }
+  int64_t ids[kHandlesPerHold];
+  uint32_t handle = 0;
+  for (bool is_done = false; !is_done;) {
+    int count = 0;
     {
-      SpinLockHolder holder(stripe.lock());
-      const int64_t end = stripe.arena().end();
-      const int64_t last = std::min(end, handle + kHandlesPerHold);
-      for (; handle < last && count < limit; ++handle) {
-        const Row* row = stripe.arena().At(static_cast<uint32_t>(handle));
-        if (row->is_free()) continue;
-        if (ids != nullptr) (*ids)[old_ids + count] = row->id;
-        if (last_update != nullptr) {
-          (*last_update)[old_times + count] = row->last_update;
+      SpinLockHolder holder(stripe->lock());
+      const RowArena& rows = stripe->rows();
+      const uint32_t last = std::min(rows.end(), handle + kHandlesPerHold);
+      for (handle = rows.NextUsed(handle); handle < last;
+           handle = rows.NextUsed(handle + 1)) {
+        ids[count++] = stripe->RowAt(handle)->id;
+      }
+      handle = std::max(handle, last);
+      is_done = handle >= rows.end();
+      if (is_done) stripe->Unpin();
+    }
+    for (int i = 0; i < count; ++i) visit(ids[i]);
+  }
+}
+
+int64_t Table::AppendRows(const std::vector<int64_t>& from,
+                          std::vector<int64_t>* ids,
+                          std::vector<int64_t>* stamps,
+                          std::vector<float>* rows) const {
+  const int64_t width = row_width();
+  const size_t n = from.size();
+  const size_t begin = ids->size();
+  const size_t first_stamp = stamps == nullptr ? 0 : stamps->size();
+  const size_t first_float = rows == nullptr ? 0 : rows->size();
+  ids->insert(ids->end(), from.begin(), from.end());
+  if (stamps != nullptr) stamps->resize(first_stamp + n);
+  if (rows != nullptr) rows->resize(first_float + n * width);
+  std::vector<char> exists(n, 0);
+  ForEachRow(
+      from.data(), static_cast<int64_t>(n),
+      rows == nullptr ? sizeof(Row) : layout_.record_bytes(),
+      [&](int64_t position, const Row* row) {
+        exists[position] = 1;
+        if (stamps != nullptr) {
+          (*stamps)[first_stamp + position] =
+              layout_.tracks_changes() ? StampOf(*row) : 0;
         }
         if (rows != nullptr) {
-          CopyFloats(row->values(), row_width_,
-                     rows->data() + old_rows + count * row_width_);
+          layout_.ReadAll(row, rows->data() + first_float + position * width);
         }
-        ++count;
+      },
+      [](int64_t) {});
+  // Rows that were removed meanwhile are taken out.
+  size_t kept = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (!exists[i]) continue;
+    if (kept != i) {
+      (*ids)[begin + kept] = (*ids)[begin + i];
+      if (stamps != nullptr) {
+        (*stamps)[first_stamp + kept] = (*stamps)[first_stamp + i];
       }
-      is_done = handle >= end;
+      if (rows != nullptr) {
+        CopyFloats(rows->data() + first_float + i * width, width,
+                   rows->data() + first_float + kept * width);
+      }
     }
-    if (ids != nullptr) ids->resize(old_ids + count);
-    if (rows != nullptr) rows->resize(old_rows + count * row_width_);
-    if (last_update != nullptr) last_update->resize(old_times + count);
-    num_left -= count;
-    if (is_done) {
-      handle = 0;
+    ++kept;
+  }
+  ids->resize(begin + kept);
+  if (stamps != nullptr) stamps->resize(first_stamp + kept);
+  if (rows != nullptr) rows->resize(first_float + kept * width);
+  return static_cast<int64_t>(kept);
+}
+
+int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
+                           std::vector<int64_t>* ids, std::vector<float>* rows,
+                           std::vector<int64_t>* stamps) const {
+  // A cursor is a stripe in the upper half, a place of its order in the lower.
+  if (cursor < 0 || (cursor >> 32) >= kNumStripes) return -1;
+  auto stripe_number = static_cast<int>(cursor >> 32);
+  auto begin = static_cast<uint64_t>(cursor & 0xFFFFFFFF);
+  int64_t num_left = std::max<int64_t>(max_rows, 1);
+  std::vector<int64_t> unused_ids;
+  if (ids == nullptr) ids = &unused_ids;
+  // (order, id) of the piece in hand.
+  std::vector<std::pair<uint32_t, int64_t>> piece;
+  std::vector<int64_t> chosen;
+  while (num_left > 0) {
+    Stripe* const stripe = stripes_[stripe_number].get();
+    int64_t num_rows;
+    {
+      SpinLockHolder holder(stripe->lock());
+      num_rows = stripe->num_rows();
+    }
+    uint64_t end = EndOfPiece(begin, num_left, num_rows);
+    piece.clear();
+    VisitIds(stripe, [&](int64_t id) {
+      const uint32_t order = OrderOf(id);
+      if (order >= begin && order < end) piece.emplace_back(order, id);
+    });
+    std::sort(piece.begin(), piece.end());
+    // A row that was removed and inserted meanwhile is walked over twice.
+    piece.erase(std::unique(piece.begin(), piece.end()), piece.end());
+    // More than were expected: the rest is for the next call. Ids of equal
+    // order stay together.
+    auto last = static_cast<int64_t>(piece.size());
+    if (last > num_left) {
+      last = num_left;
+      while (last > 1 && piece[last].first == piece[last - 1].first) --last;
+      if (piece[last].first == piece[0].first) {
+        while (last < static_cast<int64_t>(piece.size()) &&
+               piece[last].first == piece[0].first) {
+          ++last;
+        }
+      }
+      if (last < static_cast<int64_t>(piece.size())) end = piece[last].first;
+    }
+    chosen.clear();
+    for (int64_t i = 0; i < last; ++i) chosen.push_back(piece[i].second);
+    num_left -= AppendRows(chosen, ids, stamps, rows);
+    begin = end;
+    if (end >> 32 != 0) {
+      begin = 0;
       if (++stripe_number == kNumStripes) return -1;
     }
   }
-  return (static_cast<int64_t>(stripe_number) << 32) | handle;
-}
-
-void Table::CollectIds(const Stripe& stripe, int first_group, int last_group,
-                       std::vector<std::vector<int64_t>>* ids_of_group) const {
-  int64_t ids[kHandlesPerHold];
-  int64_t handle = 0;
-  bool is_done = false;
-  while (!is_done) {
-    int64_t count = 0;
-    {
-      SpinLockHolder holder(stripe.lock());
-      const int64_t end = stripe.arena().end();
-      const int64_t last = std::min(end, handle + kHandlesPerHold);
-      for (; handle < last; ++handle) {
-        const Row* row = stripe.arena().At(static_cast<uint32_t>(handle));
-        if (!row->is_free()) ids[count++] = row->id;
-      }
-      is_done = handle >= end;
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const int group = GroupOf(ids[i]);
-      if (group >= first_group && group < last_group) {
-        (*ids_of_group)[group - first_group].push_back(ids[i]);
-      }
-    }
-  }
+  return (static_cast<int64_t>(stripe_number) << 32) |
+         static_cast<int64_t>(begin);
 }
 
 void Table::ExportGroups(int first_group, int last_group,
                          std::vector<int64_t>* group_counts,
                          std::vector<int64_t>* ids,
-                         std::vector<int64_t>* last_update,
+                         std::vector<int64_t>* stamps,
                          std::vector<float>* rows) const {
   first_group = std::clamp(first_group, 0, kNumGroups);
   last_group = std::clamp(last_group, first_group, kNumGroups);
   std::vector<std::vector<int64_t>> ids_of_group(last_group - first_group);
   for (const auto& stripe : stripes_) {
-    CollectIds(*stripe, first_group, last_group, &ids_of_group);
+    VisitIds(stripe.get(), [&](int64_t id) {
+      const int group = GroupOf(id);
+      if (group >= first_group && group < last_group) {
+        ids_of_group[group - first_group].push_back(id);
+      }
+    });
   }
   group_counts->clear();
   ids->clear();
-  last_update->clear();
+  stamps->clear();
   rows->clear();
-  std::vector<char> exists;
   for (std::vector<int64_t>& members : ids_of_group) {
     std::sort(members.begin(), members.end());
-    // A row that was removed and inserted meanwhile is walked over twice.
     members.erase(std::unique(members.begin(), members.end()), members.end());
-    const size_t begin = ids->size();
-    const size_t n = members.size();
-    ids->insert(ids->end(), members.begin(), members.end());
-    last_update->resize(begin + n);
-    rows->resize((begin + n) * row_width_);
-    exists.assign(n, 0);
-    ForEachRow(
-        members.data(), static_cast<int64_t>(n), row_width_ * sizeof(float),
-        [&](int64_t position, const Row& row) {
-          exists[position] = 1;
-          (*last_update)[begin + position] = row.last_update;
-          CopyFloats(row.values(), row_width_,
-                     rows->data() + (begin + position) * row_width_);
-        },
-        [](int64_t) {});
+    group_counts->push_back(AppendRows(members, ids, stamps, rows));
     members = std::vector<int64_t>();
-    // Rows that were removed meanwhile are taken out.
-    size_t kept = begin;
-    for (size_t i = begin; i < begin + n; ++i) {
-      if (!exists[i - begin]) continue;
-      if (kept != i) {
-        (*ids)[kept] = (*ids)[i];
-        (*last_update)[kept] = (*last_update)[i];
-        CopyFloats(rows->data() + i * row_width_, row_width_,
-                   rows->data() + kept * row_width_);
-      }
-      ++kept;
-    }
-    ids->resize(kept);
-    last_update->resize(kept);
-    rows->resize(kept * row_width_);
-    group_counts->push_back(static_cast<int64_t>(kept - begin));
   }
 }
 
@@ -159,25 +206,30 @@ void Table::Clear() {
   for (const auto& stripe : stripes_) {
     std::vector<MemoryBlock> index;
     index.reserve(4);
-    RowArena rows(row_width_, pool_.get());
+    RowArena rows(layout_.record_bytes(), pool_.get());
+    RowArena counters(sizeof(Counter), pool_.get());
     bool is_tracking;
     {
       SpinLockHolder holder(stripe->lock());
       is_tracking = stripe->is_tracking();
-      stripe->Clear(&index, &rows);
+      if (cap_ > 0) {
+        num_rows_.fetch_sub(stripe->num_rows(), std::memory_order_relaxed);
+      }
+      stripe->Clear(&index, &rows, &counters);
     }
+    num_removed_.fetch_add(rows.size(), std::memory_order_relaxed);
     // The rows are gone for everybody; their ids are logged a few at a time.
     // A cut in between gives the rest to the next.
-    for (int64_t handle = 0; is_tracking && handle < rows.end();) {
-      const int64_t last =
-          std::min<int64_t>(rows.end(), handle + kHandlesPerHold);
+    uint32_t handle = rows.NextUsed(0);
+    while (is_tracking && handle < rows.end()) {
       SpinLockHolder holder(stripe->lock());
-      for (; handle < last; ++handle) {
-        const Row* row = rows.At(static_cast<uint32_t>(handle));
-        if (!row->is_free()) stripe->LogRemoval(row->id);
+      for (uint32_t i = 0; i < kHandlesPerHold && handle < rows.end(); ++i) {
+        stripe->LogRemoval(reinterpret_cast<const Row*>(rows.At(handle))->id);
+        handle = rows.NextUsed(handle + 1);
       }
     }
   }
+  if (sketch_ != nullptr) sketch_->Clear();
 }
 
 }  // namespace monolith_tf

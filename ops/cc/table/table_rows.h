@@ -19,9 +19,8 @@
 namespace monolith_tf {
 
 template <typename Found, typename Missing>
-void Table::ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
+void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
                        const Found& found, const Missing& missing) const {
-  const size_t fetched_bytes = sizeof(Row) + bytes;
   StripedBatch::ForEachGroup(
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
@@ -32,13 +31,13 @@ void Table::ForEachRow(const int64_t* ids, int64_t n, int64_t bytes,
           uint32_t candidates[kMaxGroupRows];
           for (int k = 0; k < group.size; ++k) {
             candidates[k] = stripe->Candidate(group.hashes[k]);
-            stripe->PrefetchRow(candidates[k], fetched_bytes);
+            stripe->PrefetchRow(candidates[k], bytes);
           }
           for (int k = 0; k < group.size; ++k) {
             const Row* row =
                 stripe->FindAt(candidates[k], group.hashes[k], group.id(k));
             if (row != nullptr) {
-              found(group.position(k), *row);
+              found(group.position(k), row);
             } else {
               absent[num_absent++] = group.position(k);
             }

@@ -85,7 +85,11 @@ absl::Status TableSet::CreateTable(const TableConfig& config) {
   }
   absl::StatusOr<std::unique_ptr<Table>> table = Table::Create(config);
   if (!table.ok()) return table.status();
-  if (tracking_) (*table)->StartTracking(cut_ + 1);
+  if (tracking_) {
+    absl::Status status = CheckTracks(config);
+    if (!status.ok()) return status;
+    (*table)->StartTracking(cut_ + 1);
+  }
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   tables_[config.name].table = *std::move(table);
   return absl::OkStatus();
@@ -133,9 +137,22 @@ int64_t TableSet::memory_bytes() const {
   return bytes;
 }
 
-int64_t TableSet::StartDeltas() {
+absl::Status TableSet::CheckTracks(const TableConfig& config) const {
+  if (config.tracks_changes) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "table set \"", name_, "\": table \"", config.name,
+      "\" does not track changes, so its rows can't flow as deltas. Make it "
+      "with tracks_changes = true, or serve it from exports only, without ",
+      "deltas."));
+}
+
+absl::StatusOr<int64_t> TableSet::StartDeltas() {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   if (!tracking_) {
+    for (const auto& [name, entry] : tables_) {
+      absl::Status status = CheckTracks(entry.table->config());
+      if (!status.ok()) return status;
+    }
     tracking_ = true;
     oldest_cut_ = cut_;
     for (auto& [name, entry] : tables_) entry.table->StartTracking(cut_ + 1);

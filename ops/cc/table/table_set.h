@@ -70,7 +70,8 @@ class TableSet {
   int64_t cut() const;
 
   // OK when a table of this name and an equal config is there already;
-  // InvalidArgument that prints both configs when it has another.
+  // InvalidArgument that prints both configs when it has another;
+  // FailedPrecondition for one that does not track changes once deltas started.
   absl::Status CreateTable(const TableConfig& config);
   // NotFound that lists the tables that are there. The table lives as long as
   // the pointer, also when it is dropped meanwhile.
@@ -85,8 +86,9 @@ class TableSet {
 
   // Logs changes from now on and returns the cut that deltas start at: read
   // it, then read the rows of an export, then take deltas from it. Calling it
-  // again changes nothing and returns the present cut.
-  int64_t StartDeltas();
+  // again changes nothing and returns the present cut. FailedPrecondition when
+  // a table does not track changes.
+  absl::StatusOr<int64_t> StartDeltas();
   // Stops logging and drops what was logged and what is pending.
   void StopDeltas();
   // Advances the cut and returns every id that changed in
@@ -107,6 +109,8 @@ class TableSet {
     std::vector<std::pair<int64_t, int64_t>> pending;
   };
 
+  // FailedPrecondition for a table without deltas.
+  absl::Status CheckTracks(const TableConfig& config) const;
   void DropLogs();
 
   const std::string name_;

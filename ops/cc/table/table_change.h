@@ -1,0 +1,89 @@
+// table_change.h
+//
+// How the methods of Table change rows: the body of Table::ChangeRows, shared
+// by the files that implement them.
+
+#ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
+#define MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/row.h"
+#include "ops/cc/table/spin_lock.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/striped_batch.h"
+#include "ops/cc/table/table.h"
+
+namespace monolith_tf {
+
+template <typename Prepare, typename Decide, typename Initialize,
+          typename Update>
+absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
+                               const Prepare& prepare, const Decide& decide,
+                               const Initialize& initialize,
+                               const Update& update) {
+  absl::Status status;
+  const size_t bytes = layout_.record_bytes();
+  const bool expires = config_.eviction.ttl_seconds > 0;
+  std::vector<float> scratch(policy_ == EvictionPolicy::kLowestNorm ? dim()
+                                                                    : 0);
+  StripedBatch::ForEachGroup(
+      ids, n, part, hash_, group_rows_, stripes_,
+      [&](Stripe* stripe, const StripedGroup& group) {
+        prepare(group);
+        // Outlives the lock.
+        MemoryBlock retired;
+        SpinLockHolder holder(stripe->lock());
+        uint32_t candidates[kMaxGroupRows];
+        for (int k = 0; k < group.size; ++k) {
+          candidates[k] = stripe->Candidate(group.hashes[k]);
+          stripe->PrefetchRow(candidates[k], bytes);
+        }
+        Row* rows[kMaxGroupRows];
+        int picks[kMaxGroupRows];
+        int count = 0;
+        bool has_new = false;
+        bool is_full = false;
+        const int64_t num_before = stripe->num_rows();
+        for (int k = 0; k < group.size; ++k) {
+          const int64_t id = group.id(k);
+          const uint64_t hash = group.hashes[k];
+          // Where rows may expire, a candidate may be gone.
+          Row* row = expires ? stripe->Find(hash, id)
+                             : stripe->FindAt(candidates[k], hash, id);
+          // An id that comes twice in this group may just have got its row.
+          if (row == nullptr && has_new) row = stripe->Find(hash, id);
+          const Decision decision = decide(stripe, group, k, row);
+          if (decision == Decision::kSkip) continue;
+          if (decision == Decision::kInsert) {
+            row = stripe->Insert(hash, id);
+            is_full = row == nullptr;
+            if (is_full) break;
+            initialize(row);
+            has_new = true;
+          }
+          stripe->Stamp(row);
+          rows[count] = row;
+          picks[count++] = k;
+        }
+        update(group, rows, picks, count);
+        if (cap_ > 0) {
+          num_rows_.fetch_add(stripe->num_rows() - num_before,
+                              std::memory_order_relaxed);
+        }
+        Maintain(stripe, group.size, scratch.data());
+        retired = stripe->TakeRetired();
+        if (!is_full) return true;
+        status = OutOfMemory();
+        return false;
+      });
+  return status;
+}
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_

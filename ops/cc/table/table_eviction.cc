@@ -1,0 +1,191 @@
+// Which ids get a row, and which rows go.
+
+#include <algorithm>
+#include <cstdint>
+#include <mutex>
+#include <tuple>
+#include <vector>
+
+#include "ops/cc/table/count_sketch.h"
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/row.h"
+#include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/spin_lock.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/table.h"
+
+namespace monolith_tf {
+namespace {
+
+// Handles looked at, and rows moved, under one hold of a lock on demand.
+constexpr int kHandlesPerHold = 256;
+constexpr int kMovesPerHold = 64;
+
+template <typename T>
+void RaiseTo(T value, std::atomic<T>* target) {
+  T seen = target->load(std::memory_order_relaxed);
+  while (seen < value && !target->compare_exchange_weak(
+                             seen, value, std::memory_order_relaxed)) {
+  }
+}
+
+}  // namespace
+
+Table::AdmissionKind Table::AdmissionKindOf(const std::string& kind) {
+  if (kind == "count") return AdmissionKind::kCount;
+  if (kind == "sketch") return AdmissionKind::kSketch;
+  if (kind == "probability") return AdmissionKind::kProbability;
+  return AdmissionKind::kAll;
+}
+
+void Table::SeeTime(uint32_t time) { RaiseTo(time, &clock_); }
+
+void Table::SeeStep(int64_t global_step) { RaiseTo(global_step, &last_step_); }
+
+bool Table::Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
+                   int64_t global_step, uint32_t bucket) const {
+  const int64_t occurrences = count & 0xFFFFFFFF;
+  const int64_t own_min_count = count >> 32;
+  const int64_t min_count =
+      own_min_count > 0 ? own_min_count : config_.admission.min_count;
+  switch (admission_) {
+    case AdmissionKind::kAll:
+      return true;
+    case AdmissionKind::kCount:
+      // One occurrence needs no counter.
+      return occurrences >= min_count ||
+             stripe->Count(hash, id, occurrences, bucket) >= min_count;
+    case AdmissionKind::kSketch:
+      return sketch_->Add(id, occurrences, bucket) >= min_count;
+    case AdmissionKind::kProbability:
+      break;
+  }
+  // 1 - (1 - p)^occurrences, with products only.
+  double refused = 1;
+  double power = 1.0 - static_cast<double>(config_.admission.probability);
+  for (int64_t left = occurrences; left > 0; left >>= 1) {
+    if ((left & 1) != 0) refused *= power;
+    power *= power;
+  }
+  const uint64_t bits =
+      Mix64(IdKey(~table_key_, id) + static_cast<uint64_t>(global_step));
+  return static_cast<double>(bits >> 11) * 0x1p-53 < 1.0 - refused;
+}
+
+void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
+  const int64_t ttl = config_.eviction.ttl_seconds;
+  const uint32_t clock = clock_.load(std::memory_order_relaxed);
+  const int64_t num_before = stripe->num_rows();
+  if (ttl > 0) {
+    stripe->SweepExpired(clock, static_cast<uint32_t>(ttl), num_handles);
+  }
+  if (admission_ == AdmissionKind::kCount && window_.is_limited()) {
+    stripe->SweepCounters(window_.BucketOf(clock), num_handles);
+  }
+  if (!has_small_cap() && cap_ > 0) {
+    int64_t left = std::min<int64_t>(
+        excess() - (num_before - stripe->num_rows()), num_handles);
+    while (left > 0) {
+      const int num_wanted =
+          static_cast<int>(std::min<int64_t>(left, Stripe::kMaxVictims));
+      const int num_gone = stripe->EvictLowest(policy_, num_wanted, scratch);
+      if (num_gone == 0) break;
+      left -= num_gone;
+    }
+  }
+  if (cap_ > 0) {
+    num_rows_.fetch_sub(num_before - stripe->num_rows(),
+                        std::memory_order_relaxed);
+  }
+  stripe->Advance();
+  stripe->Compact(kMovesPerGroup);
+}
+
+int64_t Table::EnforceSmallCap() {
+  std::lock_guard<std::mutex> lock(small_cap_mutex_);
+  const int64_t num_wanted = excess();
+  if (num_wanted <= 0) return 0;
+  // (score, id): equal scores go by id, so that the choice is the same in
+  // every run.
+  std::vector<std::tuple<uint64_t, int64_t>> rows;
+  std::vector<float> scratch(dim());
+  for (const auto& stripe : stripes_) {
+    SpinLockHolder holder(stripe->lock());
+    const RowArena& arena = stripe->rows();
+    for (uint32_t handle = arena.NextUsed(0); handle < arena.end();
+         handle = arena.NextUsed(handle + 1)) {
+      const Row* const row = stripe->RowAt(handle);
+      rows.emplace_back(stripe->ScoreOf(row, policy_, scratch.data()),
+                        row->id);
+    }
+  }
+  const int64_t num_victims =
+      std::min<int64_t>(num_wanted, static_cast<int64_t>(rows.size()));
+  std::nth_element(rows.begin(), rows.begin() + num_victims, rows.end());
+  int64_t num_gone = 0;
+  for (int64_t i = 0; i < num_victims; ++i) {
+    const int64_t id = std::get<1>(rows[i]);
+    const uint64_t hash = hash_(id);
+    Stripe* const stripe = stripes_[CuckooIndex::StripeOf(hash)].get();
+    MemoryBlock retired;
+    SpinLockHolder holder(stripe->lock());
+    const int64_t num_before = stripe->num_rows();
+    stripe->EvictForCap(hash, id);
+    stripe->Compact(kMovesPerGroup);
+    retired = stripe->TakeRetired();
+    num_gone += num_before - stripe->num_rows();
+  }
+  num_rows_.fetch_sub(num_gone, std::memory_order_relaxed);
+  return num_gone;
+}
+
+int64_t Table::Sweep(int64_t event_time) {
+  SeeTime(static_cast<uint32_t>(
+      std::clamp<int64_t>(event_time, 0, int64_t{0xFFFFFFFF})));
+  const uint32_t clock = clock_.load(std::memory_order_relaxed);
+  const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
+  std::vector<float> scratch(dim());
+  int64_t num_gone = has_small_cap() ? EnforceSmallCap() : 0;
+  for (const auto& stripe : stripes_) {
+    int64_t num_left;
+    int64_t num_counters;
+    {
+      SpinLockHolder holder(stripe->lock());
+      num_left = ttl == 0 ? 0 : stripe->rows().end();
+      num_counters = stripe->counters().end();
+    }
+    for (; num_left > 0; num_left -= kHandlesPerHold) {
+      SpinLockHolder holder(stripe->lock());
+      const int64_t gone = stripe->SweepExpired(clock, ttl, kHandlesPerHold);
+      num_gone += gone;
+      if (cap_ > 0) num_rows_.fetch_sub(gone, std::memory_order_relaxed);
+    }
+    for (; window_.is_limited() && num_counters > 0;
+         num_counters -= kHandlesPerHold) {
+      SpinLockHolder holder(stripe->lock());
+      stripe->SweepCounters(window_.BucketOf(clock), kHandlesPerHold);
+    }
+    while (!has_small_cap() && excess() > 0) {
+      SpinLockHolder holder(stripe->lock());
+      // An even share of what is too much, so that stripes stay even.
+      const int64_t share = excess() / kNumStripes + 1;
+      const int gone = stripe->EvictLowest(
+          policy_,
+          static_cast<int>(std::min<int64_t>(share, Stripe::kMaxVictims)),
+          scratch.data());
+      num_gone += gone;
+      num_rows_.fetch_sub(gone, std::memory_order_relaxed);
+      if (gone == 0 || share < Stripe::kMaxVictims) break;
+    }
+    for (bool is_done = false; !is_done;) {
+      MemoryBlock retired;
+      SpinLockHolder holder(stripe->lock());
+      is_done = stripe->Compact(kMovesPerHold) == 0;
+      retired = stripe->TakeRetired();
+    }
+  }
+  return num_gone;
+}
+
+}  // namespace monolith_tf
