@@ -8,16 +8,15 @@
 namespace monolith_tf {
 
 Row* Stripe::Find(uint64_t hash, int64_t id) const {
-  const uint32_t handle = index_.Find(hash, [this, id](uint32_t candidate) {
-    return arena_.At(candidate)->id == id;
-  });
-  return handle == kNoHandle ? nullptr : arena_.At(handle);
+  const uint32_t handle = index_.Find(
+      hash, [this, id](uint32_t candidate) { return At(candidate)->id == id; });
+  return handle == kNoHandle ? nullptr : At(handle);
 }
 
 Row* Stripe::Insert(uint64_t hash, int64_t id) {
   const uint32_t handle = arena_.Allocate();
   if (handle == kNoHandle) return nullptr;
-  Row* const row = arena_.At(handle);
+  Row* const row = At(handle);
   row->id = id;
   if (!index_.Insert(hash, handle, RowHash{this})) {
     arena_.Free(handle);
@@ -30,11 +29,10 @@ Row* Stripe::Insert(uint64_t hash, int64_t id) {
 }
 
 bool Stripe::Remove(uint64_t hash, int64_t id) {
-  const uint32_t handle = index_.Find(hash, [this, id](uint32_t candidate) {
-    return arena_.At(candidate)->id == id;
-  });
+  const uint32_t handle = index_.Find(
+      hash, [this, id](uint32_t candidate) { return At(candidate)->id == id; });
   if (handle == kNoHandle) return false;
-  const bool is_logged = arena_.At(handle)->cut == cut_;
+  const bool is_logged = At(handle)->cut == cut_;
   index_.Erase(hash, handle);
   arena_.Free(handle);
   if (!is_logged) LogRemoval(id);

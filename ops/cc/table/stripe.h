@@ -16,6 +16,7 @@
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/prefetch.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/touched_log.h"
@@ -28,11 +29,11 @@ class alignas(64) Stripe {
   // The stripe with this number. The memory of its rows comes from `pool`,
   // which lives as long.
   Stripe(int number, int64_t row_width, KeyedHash hash, MemoryPool* pool)
-      : row_width_(row_width),
+      : record_bytes_(sizeof(Row) + row_width * sizeof(float)),
         hash_(hash),
         pool_(pool),
         index_(CuckooIndex::MaxLoadOf(number)),
-        arena_(row_width, pool) {}
+        arena_(record_bytes_, pool) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
@@ -52,10 +53,13 @@ class alignas(64) Stripe {
   Row* FindAt(uint32_t candidate, uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (candidate == kNoHandle) return nullptr;
-    Row* const row = arena_.At(candidate);
+    Row* const row = At(candidate);
     return row->id == id ? row : Find(hash, id);
   }
 
+  Row* At(uint32_t handle) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return reinterpret_cast<Row*>(arena_.At(handle));
+  }
   // The row of `id`, or null.
   Row* Find(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -85,7 +89,7 @@ class alignas(64) Stripe {
   void Clear(std::vector<MemoryBlock>* index, RowArena* rows)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     index_.Clear(index);
-    *rows = std::exchange(arena_, RowArena(row_width_, pool_));
+    *rows = std::exchange(arena_, RowArena(record_bytes_, pool_));
   }
 
   // Starts or ends the logging of changes; what was logged stays.
@@ -121,7 +125,7 @@ class alignas(64) Stripe {
   // The hashes of rows by handle, for the index.
   struct RowHash {
     uint64_t operator()(uint32_t handle) const {
-      return stripe->hash_(stripe->arena_.At(handle)->id);
+      return stripe->hash_(stripe->At(handle)->id);
     }
     void Prefetch(uint32_t handle) const {
       PrefetchLine(stripe->arena_.At(handle));
@@ -129,7 +133,7 @@ class alignas(64) Stripe {
     const Stripe* stripe;
   };
 
-  const int64_t row_width_;
+  const size_t record_bytes_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
   mutable SpinLock lock_;

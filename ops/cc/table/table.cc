@@ -18,6 +18,7 @@
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/prefetch.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
@@ -101,6 +102,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
   StripedBatch::ForEachGroup(
       ids, n, part, hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
+        pool_->Maintain();
         // Outlives the lock.
         MemoryBlock retired;
         SpinLockHolder holder(stripe->lock());
@@ -266,7 +268,8 @@ int64_t Table::size() const {
 }
 
 int64_t Table::memory_bytes() const {
-  int64_t bytes = sizeof(*this) + kNumStripes * sizeof(Stripe);
+  int64_t bytes =
+      sizeof(*this) + kNumStripes * sizeof(Stripe) + pool_->idle_bytes();
   for (const std::unique_ptr<Stripe>& stripe : stripes_) {
     SpinLockHolder holder(stripe->lock());
     bytes += stripe->memory_bytes();

@@ -8,7 +8,9 @@
 
 #include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/partition.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
@@ -48,8 +50,8 @@ int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
       const int64_t end = stripe.arena().end();
       const int64_t last = std::min(end, handle + kHandlesPerHold);
       for (; handle < last && count < limit; ++handle) {
-        const Row* row = stripe.arena().At(static_cast<uint32_t>(handle));
-        if (row->is_free()) continue;
+        if (!stripe.arena().IsUsed(static_cast<uint32_t>(handle))) continue;
+        const Row* row = stripe.At(static_cast<uint32_t>(handle));
         if (ids != nullptr) (*ids)[old_ids + count] = row->id;
         if (last_update != nullptr) {
           (*last_update)[old_times + count] = row->last_update;
@@ -86,8 +88,8 @@ void Table::CollectIds(const Stripe& stripe, int first_group, int last_group,
       const int64_t end = stripe.arena().end();
       const int64_t last = std::min(end, handle + kHandlesPerHold);
       for (; handle < last; ++handle) {
-        const Row* row = stripe.arena().At(static_cast<uint32_t>(handle));
-        if (!row->is_free()) ids[count++] = row->id;
+        if (!stripe.arena().IsUsed(static_cast<uint32_t>(handle))) continue;
+        ids[count++] = stripe.At(static_cast<uint32_t>(handle))->id;
       }
       is_done = handle >= end;
     }
@@ -159,7 +161,7 @@ void Table::Clear() {
   for (const auto& stripe : stripes_) {
     std::vector<MemoryBlock> index;
     index.reserve(4);
-    RowArena rows(row_width_, pool_.get());
+    RowArena rows(sizeof(Row) + row_width_ * sizeof(float), pool_.get());
     bool is_tracking;
     {
       SpinLockHolder holder(stripe->lock());
@@ -173,10 +175,12 @@ void Table::Clear() {
           std::min<int64_t>(rows.end(), handle + kHandlesPerHold);
       SpinLockHolder holder(stripe->lock());
       for (; handle < last; ++handle) {
-        const Row* row = rows.At(static_cast<uint32_t>(handle));
-        if (!row->is_free()) stripe->LogRemoval(row->id);
+        if (!rows.IsUsed(static_cast<uint32_t>(handle))) continue;
+        stripe->LogRemoval(reinterpret_cast<Row*>(rows.At(handle))->id);
       }
     }
+  }
+  while (pool_->Maintain()) {
   }
 }
 
