@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -56,6 +57,34 @@ void CuckooIndex::Erase(uint64_t hash, uint32_t handle) {
       return;
     }
   }
+}
+
+void CuckooIndex::Replace(uint64_t hash, uint32_t old_handle,
+                          uint32_t new_handle) {
+  const uint16_t tag = TagOf(hash);
+  for (const Array* array : {&array_, &old_}) {
+    if (array->buckets == nullptr) continue;
+    const uint64_t first = hash & array->mask;
+    for (const uint64_t place : {first, (first ^ Spread(tag)) & array->mask}) {
+      Bucket& bucket = array->buckets[place];
+      for (uint32_t bits = MatchTags(bucket, tag); bits != 0;
+           bits &= bits - 1) {
+        uint32_t& handle = bucket.handles[__builtin_ctz(bits)];
+        if (handle != old_handle) continue;
+        handle = new_handle;
+        return;
+      }
+    }
+  }
+  for (auto& entry : stash_) {
+    if (entry.second == old_handle) entry.second = new_handle;
+  }
+}
+
+bool CuckooIndex::IsInFirst(uint64_t hash, uint32_t handle) const {
+  return FindInBucket(array_.buckets[hash & array_.mask], TagOf(hash),
+                      [handle](uint32_t found) { return found == handle; }) ==
+         handle;
 }
 
 bool CuckooIndex::Place(uint64_t hash, uint32_t handle) {
@@ -128,6 +157,7 @@ bool CuckooIndex::StartGrowth() {
   const uint64_t num_buckets = array_.buckets == nullptr ? 1 : 2 * NumBuckets();
   MemoryBlock memory = MemoryBlock::Allocate(num_buckets * sizeof(Bucket));
   if (memory.empty()) return false;
+  std::memset(memory.data(), 0, num_buckets * sizeof(Bucket));
   old_ = std::move(array_);
   num_moved_ = 0;
   array_.buckets = reinterpret_cast<Bucket*>(memory.data());

@@ -93,6 +93,11 @@ class CuckooIndex {
   template <typename HashOf>
   bool Insert(uint64_t hash, uint32_t handle, const HashOf& hash_of);
 
+  // Gives the entry (hash, old_handle), which is there, another handle.
+  void Replace(uint64_t hash, uint32_t old_handle, uint32_t new_handle);
+  // Whether the entry (hash, handle), which is there, lies in its first bucket.
+  bool IsInFirst(uint64_t hash, uint32_t handle) const;
+
   // Takes out the entry (hash, handle), which is there.
   void Erase(uint64_t hash, uint32_t handle);
 

@@ -6,13 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <utility>
 
 namespace monolith_tf {
 namespace {
 
-// From here on a system call is cheaper than clearing the memory.
+// Longer blocks go back to the system at once when they are released.
 constexpr size_t kMinMappedBytes = size_t{256} << 10;
 constexpr size_t kPageBytes = 4096;
 
@@ -20,7 +19,7 @@ size_t RoundUp(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-// Pages of zeros, or null. Starts on a multiple of `alignment`.
+// Fresh pages, or null. Starts on a multiple of `alignment`.
 char* MapPages(size_t bytes, size_t alignment) {
   const size_t reserved = bytes + alignment;
   void* mapped = mmap(nullptr, reserved, PROT_READ | PROT_WRITE,
@@ -52,7 +51,6 @@ MemoryBlock MemoryBlock::Allocate(size_t bytes) {
     block.bytes_ = RoundUp(bytes, kAlignment);
     block.data_ =
         static_cast<char*>(std::aligned_alloc(kAlignment, block.bytes_));
-    if (block.data_ != nullptr) std::memset(block.data_, 0, block.bytes_);
   }
   if (block.data_ == nullptr) block.bytes_ = 0;
   return block;
@@ -77,6 +75,16 @@ size_t MemoryBlock::ResidentBytes(size_t used) const {
   if (!is_mapped_) return bytes_;
   const size_t unit = bytes_ >= kHugePageBytes ? kHugePageBytes : kPageBytes;
   return std::min(bytes_, RoundUp(used, unit));
+}
+
+void MemoryBlock::Forget(size_t used) {
+  if (!is_mapped_) return;
+  const size_t resident = ResidentBytes(used);
+  if (resident < bytes_) ReturnPages(data_ + resident, bytes_ - resident);
+}
+
+void MemoryBlock::ReturnPages(char* begin, size_t bytes) {
+  (void)madvise(begin, bytes, MADV_DONTNEED);
 }
 
 void MemoryBlock::Release() {

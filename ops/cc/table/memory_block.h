@@ -1,7 +1,7 @@
 // memory_block.h
 //
-// Zeroed memory for buckets and rows, owned. Large blocks come straight from
-// the system: pages are resident from their first touch on, and blocks of
+// Memory for buckets and rows, owned. Large blocks come straight from the
+// system: pages are resident from their first touch on, and blocks of
 // kHugePageBytes and more ask for huge pages, which random access needs (2x
 // to 4x). Memory that ends is reported, never thrown.
 
@@ -18,7 +18,7 @@ class MemoryBlock {
   static constexpr size_t kHugePageBytes = size_t{2} << 20;
 
   MemoryBlock() = default;
-  // `bytes` of zeros, or an empty block when memory ends.
+  // `bytes` with undefined contents, or an empty block when memory ends.
   static MemoryBlock Allocate(size_t bytes);
 
   ~MemoryBlock() { Release(); }
@@ -30,6 +30,12 @@ class MemoryBlock {
   bool empty() const { return data_ == nullptr; }
   // Resident bytes when the first `used` bytes were touched.
   size_t ResidentBytes(size_t used) const;
+  // Gives the pages behind the first `used` bytes to the system: they are not
+  // read again before they are written.
+  void Forget(size_t used);
+
+  // Gives whole pages of a block to the system, contents and all.
+  static void ReturnPages(char* begin, size_t bytes);
 
  private:
   void Release();

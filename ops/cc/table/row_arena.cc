@@ -10,60 +10,137 @@
 namespace monolith_tf {
 namespace {
 
-// Rows of a first segment, as a power of two.
+// Records of a first segment, as a power of two.
 constexpr int kFirstBits = 4;
+constexpr int64_t kLine = 64;
 
-int64_t StrideOf(int64_t row_width) {
-  const int64_t bytes =
-      static_cast<int64_t>(sizeof(Row) + row_width * sizeof(float));
-  const int64_t lines = (bytes + 63) / 64 * 64;
-  const bool is_cheap = (lines - bytes) * 8 <= bytes;
-  if (is_cheap) return lines;
-  const int64_t packed = (bytes + 15) / 16 * 16;
-  // 48 bytes, the one short length that packed rows would straddle with.
-  return packed < 64 && 64 % packed != 0 ? 64 : packed;
+int64_t RoundUp(int64_t bytes, int64_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+int64_t StrideOf(size_t record_bytes) {
+  const auto bytes = static_cast<int64_t>(record_bytes);
+  const int64_t lines = RoundUp(bytes, kLine);
+  if ((lines - bytes) * 8 <= bytes) return lines;
+  const int64_t packed = RoundUp(bytes, 8);
+  if (packed > kLine) return packed;
+  int64_t fitting = packed;
+  while (kLine % fitting != 0) fitting += 8;
+  return (fitting - packed) * 3 <= fitting ? fitting : packed;
 }
 
 }  // namespace
 
-RowArena::RowArena(int64_t row_width, MemoryPool* pool)
-    : stride_(StrideOf(row_width)), max_bits_(0), pool_(pool) {
+RowArena::RowArena(size_t record_bytes, MemoryPool* pool)
+    : stride_(StrideOf(record_bytes)),
+      record_bytes_(record_bytes),
+      max_bits_(0),
+      pool_(pool) {
   while ((stride_ << (max_bits_ + 1)) <= kMaxSegmentBytes) ++max_bits_;
   first_bits_ = std::min(max_bits_, kFirstBits);
 }
 
-uint32_t RowArena::Allocate() {
-  if (first_free_ != kNoHandle) {
-    const uint32_t handle = first_free_;
-    first_free_ = static_cast<uint32_t>(At(handle)->id);
+uint32_t RowArena::AllocateSlowly() {
+  if (size_ < end_) {
+    const uint32_t handle = FindFree();
+    used_[handle >> 6] |= uint64_t{1} << (handle & 63);
+    ++size_;
     return handle;
   }
-  if (end_ == kMaxRows) return kNoHandle;
-  if (end_ == capacity_) {
-    const int bits =
-        std::min(max_bits_, first_bits_ + static_cast<int>(segments_.size()));
-    const uint32_t num_rows = std::min(uint32_t{1} << bits, kMaxRows - end_);
-    MemoryPool::Segment segment =
-        pool_->Allocate(static_cast<size_t>(stride_) << bits);
-    if (segment.data == nullptr) return kNoHandle;
-    segments_.push_back(segment.data);
-    owners_.push_back(std::move(segment.owner));
-    capacity_ += num_rows;
-  }
-  return end_++;
+  if (!AddSegment()) return kNoHandle;
+  return Allocate();
 }
 
-void RowArena::Free(uint32_t handle) {
-  Row* const row = At(handle);
-  row->cut = kFreeRow;
-  row->id = first_free_;
-  first_free_ = handle;
+bool RowArena::AddSegment() {
+  const size_t number = segments_.size();
+  const uint32_t capacity = BeginOf(number + 1);
+  if (capacity == capacity_) return false;
+  const int bits = std::min(max_bits_, first_bits_ + static_cast<int>(number));
+  MemoryPool::Segment segment =
+      pool_->Allocate(static_cast<size_t>(stride_) << bits);
+  if (segment.empty()) return false;
+  segments_.push_back(segment.data());
+  owners_.push_back(std::move(segment));
+  capacity_ = capacity;
+  used_.resize((capacity_ + 63) / 64);
+  open_.resize((used_.size() + 63) / 64);
+  return true;
+}
+
+uint32_t RowArena::BeginOf(size_t segment) const {
+  const auto number = static_cast<int64_t>(segment);
+  const int64_t num_short = std::min<int64_t>(number, max_bits_ - first_bits_);
+  const int64_t begin = (((int64_t{1} << num_short) - 1) << first_bits_) +
+                        ((number - num_short) << max_bits_);
+  return static_cast<uint32_t>(std::min<int64_t>(begin, kMaxRecords));
+}
+
+uint32_t RowArena::FindFree() {
+  for (;;) {
+    while (open_[first_open_] == 0) ++first_open_;
+    uint64_t& open = open_[first_open_];
+    const uint32_t word = first_open_ * 64 + __builtin_ctzll(open);
+    const uint64_t free = ~used_[word];
+    if (free != 0) {
+      const uint32_t handle = word * 64 + __builtin_ctzll(free);
+      if (handle < end_) return handle;
+    }
+    open &= open - 1;
+  }
+}
+
+uint32_t RowArena::NextUsed(uint32_t handle) const {
+  if (handle >= end_) return end_;
+  uint32_t word = handle >> 6;
+  uint64_t used = used_[word] >> (handle & 63) << (handle & 63);
+  while (used == 0) {
+    if (++word * 64 >= end_) return end_;
+    used = used_[word];
+  }
+  return word * 64 + __builtin_ctzll(used);
+}
+
+int RowArena::LowerEnd(int max_words) {
+  int looks = 0;
+  while (end_ > size_ && looks < max_words) {
+    const uint32_t word = (end_ - 1) >> 6;
+    if (used_[word] != 0) {
+      end_ = word * 64 + 64 - __builtin_clzll(used_[word]);
+      break;
+    }
+    end_ = word * 64;
+    ++looks;
+  }
+  return looks;
+}
+
+void RowArena::ReleaseSegments() {
+  // One is kept, for an arena that grows and shrinks by a few records.
+  while (segments_.size() > 1 && BeginOf(segments_.size() - 2) >= end_) {
+    segments_.pop_back();
+    owners_.pop_back();
+    capacity_ = BeginOf(segments_.size());
+  }
+  if (size_ == 0) {
+    *this = RowArena(record_bytes_, pool_);
+  } else if (used_.capacity() > 64 + capacity_ / 16) {
+    used_.resize((capacity_ + 63) / 64);
+    used_.shrink_to_fit();
+    open_.resize((used_.size() + 63) / 64);
+    open_.shrink_to_fit();
+  }
 }
 
 int64_t RowArena::memory_bytes() const {
-  return capacity_ * stride_ +
-         static_cast<int64_t>(segments_.capacity() * sizeof(segments_[0]) +
-                              owners_.capacity() * sizeof(owners_[0]));
+  size_t bytes = used_.capacity() * sizeof(used_[0]) +
+                 open_.capacity() * sizeof(open_[0]) +
+                 segments_.capacity() * sizeof(segments_[0]) +
+                 owners_.capacity() * sizeof(owners_[0]);
+  for (size_t i = 0; i < owners_.size(); ++i) {
+    const int64_t records = int64_t{end_} - BeginOf(i);
+    bytes += owners_[i].ResidentBytes(std::max<int64_t>(records, 0) * stride_);
+  }
+  return static_cast<int64_t>(bytes);
 }
 
 }  // namespace monolith_tf

@@ -1,74 +1,82 @@
 // row_arena.h
 //
-// The rows of one stripe, in segments of 16, 32, 64 ... rows up to about
-// kMaxSegmentBytes, then all of that size. A row is named by a 32-bit handle
-// and never moves, so a pointer to it stays good until it is freed; handles
-// 0, 1, 2 ... are given in order, and freed ones again first.
+// The records of one stripe, in segments of 16, 32, 64 ... records up to about
+// kMaxSegmentBytes, then all of that size. A record is named by a 32-bit
+// handle below 2^31. It moves in Compact() only, so a pointer to it stays good
+// until then or until it is freed. What is in a record is its owner's.
 //
-// A row
+//   segment 0   +----+----+-- 16 --+----+
+//   segment 1   +----+----+----+----+-- 32 --+----+
+//   segment 2   +----+----+----+----+----+----+----+-- 64 --+----+
+//     ...
+//   used        one bit a record: 1101111...
+//   open        one bit a word of `used`: has a free record below end()
 //
-//   0         8         12            16
-//   +---------+---------+-------------+----------------------------------+
-//   | id      | cut     | last update | floats [row_width]               |
-//   +---------+---------+-------------+----------------------------------+
+// A record starts on a 64-byte line when that pads it by at most 12.5 %, else
+// on 8 bytes; one of up to 64 bytes does not straddle two lines when that pads
+// it by at most a third.
 //
-// padded to the next 64 bytes when that costs at most 12.5 % or the row would
-// straddle two lines without need, else to the next 16.
+// Allocate takes the lowest free record, so records gather in front. Compact
+// brings those from behind there as well, and segments without records go
+// back to the pool.
 //
-// Memory comes from the table's pool; a freed row keeps its memory for the
-// next. Not thread-safe.
+// Cost of a record beside its bytes: 1.02 bits, and the part of the last
+// segment that was not used yet. Not thread-safe.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <cstring>
 #include <vector>
 
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/prefetch.h"
 
 namespace monolith_tf {
 
-struct Row {
-  // In a free row: the next free handle.
-  int64_t id;
-  // The stripe's cut at the last change; kFreeRow marks a free row.
-  uint32_t cut;
-  // Event time of the last update, seconds since the epoch.
-  uint32_t last_update;
-
-  float* values() { return reinterpret_cast<float*>(this + 1); }
-  const float* values() const {
-    return reinterpret_cast<const float*>(this + 1);
-  }
-  bool is_free() const;
-};
-static_assert(sizeof(Row) == 16, "documented in table.h");
-
-inline constexpr uint32_t kFreeRow = 0xFFFFFFFF;
 inline constexpr uint32_t kNoHandle = 0xFFFFFFFF;
-
-inline bool Row::is_free() const { return cut == kFreeRow; }
 
 class RowArena {
  public:
   static constexpr int64_t kMaxSegmentBytes = 128 * 1024;
+  // Handles are below.
+  static constexpr uint32_t kMaxRecords = 0x7FFFFF00;
 
-  // Rows of `row_width` floats from `pool`, which lives as long.
-  RowArena(int64_t row_width, MemoryPool* pool);
+  // Records of `record_bytes` >= 1 from `pool`, which lives as long.
+  RowArena(size_t record_bytes, MemoryPool* pool);
 
   RowArena(RowArena&&) = default;
   RowArena& operator=(RowArena&&) = default;
 
-  // A row with undefined contents, or kNoHandle when memory ends.
-  uint32_t Allocate();
-  void Free(uint32_t handle);
+  // The lowest free record, with undefined contents, or kNoHandle when memory
+  // ends.
+  uint32_t Allocate() {
+    if (size_ == end_ && end_ < capacity_) {
+      used_[end_ >> 6] |= uint64_t{1} << (end_ & 63);
+      ++size_;
+      return end_++;
+    }
+    return AllocateSlowly();
+  }
+  // Frees a record that is used.
+  void Free(uint32_t handle) {
+    used_[handle >> 6] &= ~(uint64_t{1} << (handle & 63));
+    open_[handle >> 12] |= uint64_t{1} << (handle >> 6 & 63);
+    if (handle >> 12 < first_open_) first_open_ = handle >> 12;
+    --size_;
+  }
 
   // `handle` < end().
-  Row* At(uint32_t handle) const {
+  bool IsUsed(uint32_t handle) const {
+    return (used_[handle >> 6] >> (handle & 63) & 1) != 0;
+  }
+  // The first used record from `handle` <= end() on, or end().
+  uint32_t NextUsed(uint32_t handle) const;
+
+  // `handle` < end().
+  char* At(uint32_t handle) const {
     // With `place` from 2^first_bits_ on, segments begin at powers of two
     // until they are as long as they get.
     const uint64_t place = uint64_t{handle} + (uint64_t{1} << first_bits_);
@@ -82,10 +90,10 @@ class RowArena {
       segment += max_bits_ - first_bits_ - 1;
       index = place & ((uint64_t{1} << max_bits_) - 1);
     }
-    return reinterpret_cast<Row*>(segments_[segment] + index * stride_);
+    return segments_[segment] + index * stride_;
   }
 
-  // Starts to bring the first `bytes` of a row into the cache.
+  // Starts to bring the first `bytes` of a record into the cache.
   void Prefetch(uint32_t handle, size_t bytes) const {
     const auto begin = reinterpret_cast<uintptr_t>(At(handle));
     for (uintptr_t line = begin & ~uintptr_t{63}; line < begin + bytes;
@@ -94,26 +102,77 @@ class RowArena {
     }
   }
 
-  // Every handle given so far is below.
+  // Whether Compact is worth while: more than an eighth of what is below
+  // end() is free.
+  bool has_slack() const {
+    return int64_t{end_} - size_ > kMinSlack + end_ / 8;
+  }
+  // Moves the last records to free places before them, up to `max_moves`
+  // times, and calls move(from, to) after each: the record was copied, and
+  // `from` is free. Lowers end() and gives the segments behind it to the pool.
+  // Returns moves and looks at 64 free records, together <= max_moves + 1;
+  // 0: the arena is dense.
+  template <typename Move>
+  int Compact(int max_moves, const Move& move);
+
+  // Every handle in use is below.
   uint32_t end() const { return end_; }
+  int64_t size() const { return size_; }
   int64_t stride() const { return stride_; }
   int64_t memory_bytes() const;
 
  private:
-  // The index holds handles in 32 bits, and the last one means none.
-  static constexpr uint32_t kMaxRows = 0xFFFFFF00;
+  // Free records that are never worth moving another.
+  static constexpr int64_t kMinSlack = 64;
+
+  uint32_t AllocateSlowly();
+  bool AddSegment();
+  // The lowest free record below end_, which there is.
+  uint32_t FindFree();
+  // Sets end_ behind the last used record, looking at up to `max_words`
+  // words; returns how many it looked at.
+  int LowerEnd(int max_words);
+  // Gives back segments that are wholly behind end_, but one.
+  void ReleaseSegments();
+  // Where a segment begins: At, the other way round.
+  uint32_t BeginOf(size_t segment) const;
 
   int64_t stride_;
-  // Rows of the first segment and of the long ones, as powers of two.
+  size_t record_bytes_;
+  // Records of the first segment and of the long ones, as powers of two.
   int first_bits_;
   int max_bits_;
   MemoryPool* pool_;
+  uint32_t size_ = 0;
   uint32_t end_ = 0;
   uint32_t capacity_ = 0;
-  uint32_t first_free_ = kNoHandle;
+  // No word of open_ before has a bit.
+  uint32_t first_open_ = 0;
+  std::vector<uint64_t> used_;
+  // A bit may be left over where no free record is below end_.
+  std::vector<uint64_t> open_;
   std::vector<char*> segments_;
-  std::vector<std::shared_ptr<const MemoryBlock>> owners_;
+  std::vector<MemoryPool::Segment> owners_;
 };
+
+template <typename Move>
+int RowArena::Compact(int max_moves, const Move& move) {
+  int work = 0;
+  while (work < max_moves) {
+    work += LowerEnd(max_moves - work);
+    if (size_ == end_ || work >= max_moves || !IsUsed(end_ - 1)) break;
+    const uint32_t from = end_ - 1;
+    const uint32_t to = FindFree();
+    std::memcpy(At(to), At(from), record_bytes_);
+    used_[to >> 6] |= uint64_t{1} << (to & 63);
+    ++size_;
+    Free(from);
+    move(from, to);
+    ++work;
+  }
+  ReleaseSegments();
+  return work;
+}
 
 }  // namespace monolith_tf
 

@@ -87,6 +87,9 @@ class alignas(64) Stripe {
     return row->id == id ? row : Find(hash, id);
   }
 
+  Row* At(uint32_t handle) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    return reinterpret_cast<Row*>(arena_.At(handle));
+  }
   // The row of `id`, or null.
   Row* Find(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);

@@ -20,6 +20,7 @@
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/prefetch.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"

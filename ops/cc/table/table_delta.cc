@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/cc/table/copy_floats.h"
+#include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
