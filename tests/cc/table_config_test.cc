@@ -22,18 +22,18 @@ TEST(TableConfigTest, AnEmptyNameIsRefused) {
 TEST(TableConfigTest, ADimOutOfRangeIsRefused) {
   for (const int64_t dim : {int64_t{-4}, int64_t{0}, kMaxDim + 1}) {
     ExpectError(SgdConfig(dim).Validate(), absl::StatusCode::kInvalidArgument,
-                {"dim of table \"movie\" must be in [1, 65536]",
+                {"table \"movie\": dim must be in [1, 65536]",
                  "Received: " + std::to_string(dim)});
   }
 }
 
 TEST(TableConfigTest, AWrongPartIsNamedWithTheTable) {
   TableConfig config = SgdConfig(4);
-  config.optimizer.kind = "lamb";
+  config.segments[0].optimizer.kind = "lamb";
   ExpectError(config.Validate(), absl::StatusCode::kInvalidArgument,
               {"table \"movie\": optimizer must be one of"});
   config = SgdConfig(4);
-  config.initializer.kind = "ones";
+  config.segments[0].initializer.kind = "twos";
   ExpectError(config.Validate(), absl::StatusCode::kInvalidArgument,
               {"table \"movie\": initializer must be one of"});
 }
@@ -42,23 +42,27 @@ TEST(TableConfigTest, EveryFieldCountsInEquality) {
   const TableConfig config = AdagradConfig(4);
   EXPECT_TRUE(config == AdagradConfig(4));
   TableConfig other = config;
-  other.dim = 5;
+  other.segments[0].dim = 5;
   EXPECT_TRUE(config != other);
   other = config;
   other.seed = 8;
   EXPECT_TRUE(config != other);
   other = config;
-  other.optimizer.hyperparameters[0] = 0.2f;
+  other.segments[0].optimizer.hyperparameters[0] = 0.2f;
   EXPECT_TRUE(config != other);
   other = config;
-  other.initializer.parameters[1] = 0.2f;
+  other.segments[0].initializer.parameters[1] = 0.2f;
   EXPECT_TRUE(config != other);
 }
 
 TEST(TableConfigTest, DebugStringShowsEveryField) {
   EXPECT_EQ(AdagradConfig(4).DebugString(),
-            "{name: \"movie\", dim: 4, optimizer: adagrad(0.1, 1e-07), "
-            "initializer: uniform(-0.05, 0.05), seed: 7}");
+            "{name: \"movie\", segments: [{dim: 4, optimizer: adagrad(0.1, "
+            "1e-07), regularization: (0, 0, 0, 0, 0), initializer: "
+            "uniform(-0.05, 0.05), precision: float32()}], seed: 7, "
+            "admission: {all, min_count: 1, probability: 1, sketch_bytes: 0, "
+            "window_seconds: 0, reads_zeros: 0}, eviction: {ttl_seconds: 0, "
+            "max_rows: 0, max_bytes: 0, policy: lru}, tracks_changes: 1}");
 }
 
 }  // namespace

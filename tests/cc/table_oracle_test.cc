@@ -32,15 +32,15 @@ class Oracle {
  public:
   explicit Oracle(const TableConfig& config)
       : config_(config),
-        initializer_(*MakeInitializer(config.initializer)),
-        num_slots_(config.optimizer.kind == "sgd"       ? 0
-                   : config.optimizer.kind == "adagrad" ? 1
-                                                        : 2) {}
+        initializer_(*MakeInitializer(config.segments[0].initializer)),
+        num_slots_(config.segments[0].optimizer.kind == "sgd"       ? 0
+                   : config.segments[0].optimizer.kind == "adagrad" ? 1
+                                                                    : 2) {}
 
   std::vector<float> Initial(int64_t id) const {
-    std::vector<float> weights(config_.dim);
-    initializer_->Fill(IdKey(TableKey(config_.seed, config_.name), id),
-                       config_.dim, weights.data());
+    std::vector<float> weights(config_.dim());
+    initializer_->Fill(IdKey(TableKey(config_.seed, config_.name), id), 0,
+                       config_.dim(), weights.data());
     return weights;
   }
 
@@ -48,9 +48,10 @@ class Oracle {
     auto [found, is_new] = rows.try_emplace(id);
     if (is_new) {
       found->second.values = Initial(id);
-      const float slot =
-          num_slots_ == 1 ? config_.optimizer.hyperparameters[0] : 0.0f;
-      found->second.values.resize(config_.dim * (1 + num_slots_), slot);
+      const float slot = num_slots_ == 1
+                             ? config_.segments[0].optimizer.hyperparameters[0]
+                             : 0.0f;
+      found->second.values.resize(config_.dim() * (1 + num_slots_), slot);
     }
     return found->second;
   }
@@ -59,7 +60,7 @@ class Oracle {
             int64_t time) {
     OracleRow& row = RowOf(id);
     row.time = std::max(row.time, time);
-    const int64_t dim = config_.dim;
+    const int64_t dim = config_.dim();
     for (int64_t j = 0; j < dim; ++j) {
       float* v = row.values.data() + j;
       const float g = gradient[j];
@@ -67,8 +68,9 @@ class Oracle {
         v[0] -= rate * g;
       } else if (num_slots_ == 1) {
         v[dim] += g * g;
-        v[0] -=
-            rate * g / std::sqrt(v[dim] + config_.optimizer.hyperparameters[1]);
+        v[0] -= rate * g /
+                std::sqrt(v[dim] +
+                          config_.segments[0].optimizer.hyperparameters[1]);
       } else {
         const float alpha = rate *
                             std::sqrt(1.0f - std::pow(0.999f, float(t))) /
@@ -76,7 +78,8 @@ class Oracle {
         v[dim] += (g - v[dim]) * 0.1f;
         v[2 * dim] += (g * g - v[2 * dim]) * 0.001f;
         v[0] -= v[dim] * alpha /
-                (std::sqrt(v[2 * dim]) + config_.optimizer.hyperparameters[2]);
+                (std::sqrt(v[2 * dim]) +
+                 config_.segments[0].optimizer.hyperparameters[2]);
       }
     }
   }
@@ -130,10 +133,11 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
     const std::vector<float> gradients = RandomFloats(ids.size() * dim());
     ++step_;
     const int64_t time = random_() % 1000;
+    const float rate = 0.05f;
     ASSERT_TRUE(
         table_
             ->Apply({ids.data(), counts.data(), gradients.data(),
-                     static_cast<int64_t>(ids.size()), step_, time, 0.05f})
+                     static_cast<int64_t>(ids.size()), step_, time, &rate})
             .ok());
     for (size_t i = 0; i < ids.size(); ++i) {
       oracle_.Step(ids[i], gradients.data() + i * dim(), 0.05f, step_, time);
@@ -158,7 +162,7 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
   void Assign() {
     const std::vector<int64_t> ids = RandomIds();
     const std::vector<float> rows = RandomFloats(ids.size() * dim());
-    ASSERT_TRUE(table_->Assign(ids.data(), rows.data(), ids.size()).ok());
+    ASSERT_TRUE(table_->Assign(ids.data(), rows.data(), ids.size(), 0).ok());
     for (size_t i = 0; i < ids.size(); ++i) {
       std::copy_n(rows.data() + i * dim(), dim(),
                   oracle_.RowOf(ids[i]).values.data());
@@ -239,7 +243,7 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
     ASSERT_EQ(num_seen, oracle_.rows.size());
   }
 
-  int64_t dim() const { return GetParam().dim; }
+  int64_t dim() const { return GetParam().dim(); }
 
   std::mt19937_64 random_{11};
   TableSet tables_;
@@ -251,7 +255,7 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
 };
 
 TEST_P(TableOracleTest, RandomOperationsAgreeWithAStandardMap) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   for (int i = 0; i < 240 && !HasFatalFailure(); ++i) {
     switch (random_() % 16) {
       case 0:
@@ -291,8 +295,8 @@ INSTANTIATE_TEST_SUITE_P(Configs, TableOracleTest,
                                            AdagradConfig(16), AdamConfig(5),
                                            AdamConfig(100)),
                          [](const ::testing::TestParamInfo<TableConfig>& info) {
-                           return info.param.optimizer.kind +
-                                  std::to_string(info.param.dim);
+                           return info.param.segments[0].optimizer.kind +
+                                  std::to_string(info.param.dim());
                          });
 
 }  // namespace

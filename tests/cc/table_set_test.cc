@@ -76,7 +76,7 @@ TEST_F(TableSetTest, DeltasMustBeStarted) {
 
 TEST_F(TableSetTest, ADeltaHoldsFinalRowsAndTombstonesSortedById) {
   ASSERT_TRUE(Step(movie_.get(), {1, 2, 3}, {1, 1, 1}, 1.0f).ok());
-  EXPECT_EQ(tables_.StartDeltas(), 0);
+  EXPECT_EQ(*tables_.StartDeltas(), 0);
   ASSERT_TRUE(Step(movie_.get(), {3, 9, -4}, {1, 1, 1}, 1.0f).ok());
   ASSERT_TRUE(Step(movie_.get(), {9}, {1}, 1.0f).ok());
   ASSERT_TRUE(Step(genre_.get(), {5}, {2}, 1.0f).ok());
@@ -96,7 +96,7 @@ TEST_F(TableSetTest, ADeltaHoldsFinalRowsAndTombstonesSortedById) {
 }
 
 TEST_F(TableSetTest, AcknowledgedChangesDoNotComeAgainAndOthersDo) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
   EXPECT_EQ(MovieIds(0), (Ids{1, 2}));
   ASSERT_TRUE(Step(movie_.get(), {2, 3}, {1, 1}, 1.0f).ok());
@@ -111,7 +111,7 @@ TEST_F(TableSetTest, AcknowledgedChangesDoNotComeAgainAndOthersDo) {
 
 TEST_F(TableSetTest, ALostTombstoneComesAgain) {
   ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   const int64_t id = 1;
   movie_->Remove(&id, 1);
   EXPECT_EQ(Take(0).tables[1].exists, std::vector<uint8_t>{0});
@@ -121,7 +121,7 @@ TEST_F(TableSetTest, ALostTombstoneComesAgain) {
 }
 
 TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAreRefused) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   ExpectError(tables_.TakeDelta(1).status(), absl::StatusCode::kInvalidArgument,
               {"acked_cut", "[0, 0]", "Received: 1"});
   ExpectError(tables_.TakeDelta(-1).status(),
@@ -133,15 +133,15 @@ TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAreRefused) {
 }
 
 TEST_F(TableSetTest, StartingDeltasAgainChangesNothing) {
-  EXPECT_EQ(tables_.StartDeltas(), 0);
+  EXPECT_EQ(*tables_.StartDeltas(), 0);
   ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
-  EXPECT_EQ(tables_.StartDeltas(), 0);
+  EXPECT_EQ(*tables_.StartDeltas(), 0);
   EXPECT_EQ(MovieIds(0), Ids{1});
-  EXPECT_EQ(tables_.StartDeltas(), 1);
+  EXPECT_EQ(*tables_.StartDeltas(), 1);
 }
 
 TEST_F(TableSetTest, ATableMadeAfterTheStartIsInTheDelta) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   ASSERT_TRUE(tables_.CreateTable(SgdConfig(1, "user")).ok());
   ASSERT_TRUE(Step(tables_.Find("user")->get(), {8}, {1}, 1.0f).ok());
   auto delta = tables_.TakeDelta(0);
@@ -151,7 +151,7 @@ TEST_F(TableSetTest, ATableMadeAfterTheStartIsInTheDelta) {
 }
 
 TEST_F(TableSetTest, RenewDropsLogsAndLogsTheNextChangeOfTheSameRow) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
   Take(0);
   ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
@@ -171,18 +171,18 @@ TEST_F(TableSetTest, DeltasThatStartAfterARestoreHoldTheFirstChanges) {
   ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
   tables_.Renew(78);
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
-  const int64_t cut = tables_.StartDeltas();
+  const int64_t cut = *tables_.StartDeltas();
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
   EXPECT_EQ(MovieIds(cut), (Ids{1, 2}));
 }
 
 TEST_F(TableSetTest, StoppedDeltasLogNothingAndStartAnew) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
   tables_.StopDeltas();
   ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
   EXPECT_FALSE(tables_.TakeDelta(0).ok());
-  const int64_t cut = tables_.StartDeltas();
+  const int64_t cut = *tables_.StartDeltas();
   // 1 was logged before, 2 changed while nothing was.
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
   EXPECT_EQ(MovieIds(cut), (Ids{1, 2}));
@@ -190,7 +190,7 @@ TEST_F(TableSetTest, StoppedDeltasLogNothingAndStartAnew) {
 
 TEST_F(TableSetTest, ClearIsADeltaOfTombstones) {
   ASSERT_TRUE(Step(movie_.get(), {1, 2, 3}, {1, 1, 1}, 1.0f).ok());
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   movie_->Clear();
   ASSERT_TRUE(Step(movie_.get(), {2}, {4}, 1.0f).ok());
   const ShardDelta delta = Take(0);
@@ -200,11 +200,11 @@ TEST_F(TableSetTest, ClearIsADeltaOfTombstones) {
 }
 
 TEST_F(TableSetTest, AssignAndImportAreInTheDelta) {
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   const int64_t ids[] = {1, 2};
   const int64_t times[] = {0, 0};
   const float rows[] = {5.0f, 6.0f};
-  ASSERT_TRUE(movie_->Assign(ids, rows, 1).ok());
+  ASSERT_TRUE(movie_->Assign(ids, rows, 1, 0).ok());
   ASSERT_TRUE(movie_->Import(ids + 1, times, rows + 1, 1).ok());
   const ShardDelta delta = Take(0);
   EXPECT_EQ(delta.tables[1].ids, (Ids{1, 2}));

@@ -116,7 +116,7 @@ TEST_F(TableStressTest, ConcurrentStepsOfSgdSumExactly) {
 
 TEST_F(TableStressTest, EverythingAtOnceLeavesTheReplicaEqualToTheTable) {
   constexpr int64_t kNumIds = 6000;
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   std::vector<std::function<void()>> updates;
   for (int thread = 0; thread < 3; ++thread) {
     updates.push_back([this, thread] {
@@ -132,7 +132,7 @@ TEST_F(TableStressTest, EverythingAtOnceLeavesTheReplicaEqualToTheTable) {
           case 2: {
             const std::vector<float> rows(ids.size() * kDim, 3.0f);
             EXPECT_TRUE(
-                table_->Assign(ids.data(), rows.data(), ids.size()).ok());
+                table_->Assign(ids.data(), rows.data(), ids.size(), 0).ok());
             break;
           }
           case 3:
@@ -250,7 +250,7 @@ TEST_F(TableStressTest, TablesAreMadeFoundAndDroppedWhileOthersWork) {
       ASSERT_EQ(Rows(**table, {2}), (std::vector<float>{-1.0f, -1.0f}));
     }
   };
-  tables_.StartDeltas();
+  ASSERT_TRUE(tables_.StartDeltas().ok());
   RunTogether({[&] { make_and_drop("a"); }, [&] { make_and_drop("b"); }},
               {[&] {
                  ApplyTo({1, 2, 3}, 1.0f);

@@ -72,12 +72,13 @@ TEST(TableTest, PartsAtOnceLeaveWhatOneApplyLeaves) {
   request.gradients = gradients.data();
   request.n = kNumIds;
   request.global_step = 1;
-  request.learning_rate = 0.5f;
+  const float rate = 0.5f;
+  request.learning_rates = &rate;
   ASSERT_TRUE(whole->Apply(request).ok());
   std::vector<std::thread> threads;
   for (int part = 0; part < kNumParts; ++part) {
     threads.emplace_back([&, part] {
-      EXPECT_TRUE(parts->ApplyPart(request, part, kNumParts).ok());
+      EXPECT_TRUE(parts->ApplyPart(request, {part, kNumParts}).ok());
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -106,7 +107,7 @@ TEST(TableTest, AssignSetsWeightsAndKeepsSlots) {
   ASSERT_TRUE(Step(table.get(), {1}, {3.0f}, 0.5f).ok());
   const int64_t ids[] = {1, 2};
   const float rows[] = {10.0f, 20.0f};
-  ASSERT_TRUE(table->Assign(ids, rows, 2).ok());
+  ASSERT_TRUE(table->Assign(ids, rows, 2, 0).ok());
   EXPECT_EQ(Rows(*table, {1, 2}), (std::vector<float>{10.0f, 20.0f}));
   std::vector<int64_t> out_ids;
   std::vector<float> out_rows;
@@ -234,7 +235,7 @@ TEST(TableTest, ExportedGroupsAreImportedExactly) {
 TEST(TableTest, ABatchOfNothingIsFine) {
   auto table = MakeTable(SgdConfig(2));
   EXPECT_TRUE(Step(table.get(), {}, {}, 0.5f).ok());
-  EXPECT_TRUE(table->Assign(nullptr, nullptr, 0).ok());
+  EXPECT_TRUE(table->Assign(nullptr, nullptr, 0, 0).ok());
   EXPECT_TRUE(table->Import(nullptr, nullptr, nullptr, 0).ok());
   EXPECT_EQ(table->Remove(nullptr, 0), 0);
   table->Lookup(nullptr, 0, nullptr, nullptr);
@@ -255,11 +256,12 @@ TEST(TableTest, ABadApplyIsRefusedBeforeTheFirstRowChanges) {
   const int64_t ids[] = {5, 6};
   const int64_t counts[] = {1, 0};
   const float gradients[] = {1.0f, 1.0f};
-  ExpectError(table->Apply({ids, counts, gradients, 2, 1, 0, 0.1f}), code,
+  const float rate = 0.1f;
+  ExpectError(table->Apply({ids, counts, gradients, 2, 1, 0, &rate}), code,
               {"counts must be >= 1", "Received: 0 for id 6 at position 1"});
-  ExpectError(table->Apply({ids, counts, gradients, -1, 1, 0, 0.1f}), code,
+  ExpectError(table->Apply({ids, counts, gradients, -1, 1, 0, &rate}), code,
               {"n >= 0", "n = -1"});
-  ExpectError(table->Apply({ids, nullptr, gradients, 2, 1, 0, 0.1f}), code,
+  ExpectError(table->Apply({ids, nullptr, gradients, 2, 1, 0, &rate}), code,
               {"null"});
   EXPECT_EQ(table->size(), 0);
 }
@@ -269,9 +271,9 @@ TEST(TableTest, ABadImportIsRefusedBeforeTheFirstRowChanges) {
   const int64_t ids[] = {5, 6};
   const int64_t times[] = {1, -7};
   const float rows[] = {1.0f, 1.0f};
-  ExpectError(table->Import(ids, times, rows, 2),
-              absl::StatusCode::kInvalidArgument,
-              {"last_update", "Received: -7 for id 6 at position 1"});
+  ExpectError(
+      table->Import(ids, times, rows, 2), absl::StatusCode::kInvalidArgument,
+      {"time of the last update", "Received: -7 for id 6 at position 1"});
   EXPECT_EQ(table->size(), 0);
 }
 

@@ -17,23 +17,20 @@
 namespace monolith_tf {
 
 inline TableConfig SgdConfig(int64_t dim, std::string name = "movie") {
-  return {std::move(name), dim, {"sgd", {}}, {"zeros", {}}, 0};
+  return TableConfig::OfOneSegment(std::move(name), dim, {"sgd", {}, {}},
+                                   {"zeros", {}}, 0);
 }
 
 inline TableConfig AdagradConfig(int64_t dim, std::string name = "movie") {
-  return {std::move(name),
-          dim,
-          {"adagrad", {0.1f, 1e-7f}},
-          {"uniform", {-0.05f, 0.05f}},
-          7};
+  return TableConfig::OfOneSegment(std::move(name), dim,
+                                   {"adagrad", {0.1f, 1e-7f}, {}},
+                                   {"uniform", {-0.05f, 0.05f}}, 7);
 }
 
 inline TableConfig AdamConfig(int64_t dim, std::string name = "movie") {
-  return {std::move(name),
-          dim,
-          {"adam", {0.9f, 0.999f, 1e-7f}},
-          {"truncated_normal", {0.0f, 0.01f}},
-          7};
+  return TableConfig::OfOneSegment(std::move(name), dim,
+                                   {"adam", {0.9f, 0.999f, 1e-7f}, {}},
+                                   {"truncated_normal", {0.0f, 0.01f}}, 7);
 }
 
 inline std::unique_ptr<Table> MakeTable(const TableConfig& config) {
@@ -59,7 +56,8 @@ inline absl::Status Step(Table* table, const std::vector<int64_t>& ids,
   request.n = static_cast<int64_t>(ids.size());
   request.global_step = global_step;
   request.event_time = event_time;
-  request.learning_rate = learning_rate;
+  const std::vector<float> learning_rates(table->num_segments(), learning_rate);
+  request.learning_rates = learning_rates.data();
   return table->Apply(request);
 }
 

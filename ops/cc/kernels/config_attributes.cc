@@ -66,9 +66,8 @@ absl::Status ReadSegments(OpKernelConstruction* context, TableConfig* config) {
   TF_RETURN_IF_ERROR(context->GetAttr("dims", &dims));
   const size_t n = dims.size();
   KindsWithNumbers optimizers;
-  TF_RETURN_IF_ERROR(optimizers.Read(context, "optimizers",
-                                     "num_hyperparameters", "hyperparameters",
-                                     n));
+  TF_RETURN_IF_ERROR(optimizers.Read(
+      context, "optimizers", "num_hyperparameters", "hyperparameters", n));
   KindsWithNumbers initializers;
   TF_RETURN_IF_ERROR(initializers.Read(context, "initializers",
                                        "num_initializer_parameters",
@@ -83,13 +82,12 @@ absl::Status ReadSegments(OpKernelConstruction* context, TableConfig* config) {
                                  n * kNumRegularizations));
   for (size_t s = 0; s < n; ++s) {
     const float* const r = regularizations.data() + s * kNumRegularizations;
-    config->segments.push_back(
-        {dims[s],
-         {optimizers.kind(s),
-          optimizers.numbers(s),
-          {r[0], r[1], r[2], r[3], r[4]}},
-         {initializers.kind(s), initializers.numbers(s)},
-         {precisions.kind(s), precisions.numbers(s)}});
+    config->segments.push_back({dims[s],
+                                {optimizers.kind(s),
+                                 optimizers.numbers(s),
+                                 {r[0], r[1], r[2], r[3], r[4]}},
+                                {initializers.kind(s), initializers.numbers(s)},
+                                {precisions.kind(s), precisions.numbers(s)}});
   }
   return absl::OkStatus();
 }

@@ -78,8 +78,8 @@ inline absl::Status InParts(
   const int64_t num_parts = NumThreadsFor(context, n);
   std::vector<absl::Status> statuses(num_parts);
   ForEachBlock(context, num_parts, 1, [&](int64_t part, int64_t) {
-    statuses[part] = work(
-        StripePart{static_cast<int>(part), static_cast<int>(num_parts)});
+    statuses[part] =
+        work(StripePart{static_cast<int>(part), static_cast<int>(num_parts)});
   });
   for (const absl::Status& status : statuses) {
     if (!status.ok()) return status;

@@ -147,11 +147,11 @@ class ImportOp : public OpKernel {
     const Tensor& keys = context->input(1);
     const Tensor& rows = context->input(2);
     const int64_t width = table->row_width();
-    OP_REQUIRES(context, keys.dims() == 2 && keys.dim_size(1) == 2,
-                absl::InvalidArgumentError(
-                    absl::StrCat("Table '", table_,
-                                 "': `keys` must be [n, 2] (id, stamp), got ",
-                                 keys.shape().DebugString(), ".")));
+    OP_REQUIRES(
+        context, keys.dims() == 2 && keys.dim_size(1) == 2,
+        absl::InvalidArgumentError(absl::StrCat(
+            "Table '", table_, "': `keys` must be [n, 2] (id, stamp), got ",
+            keys.shape().DebugString(), ".")));
     const int64_t n = keys.dim_size(0);
     OP_REQUIRES(
         context,

@@ -221,13 +221,12 @@ class ApplyOp : public ManyTablesOp {
     int64_t num_segments = 0;
     for (const auto& table : tables) num_segments += table->num_segments();
     const int64_t num_values = num_segments + NumFloats(packed);
-    OP_REQUIRES(context,
-                values.dims() == 1 && values.NumElements() == num_values,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`values` must be [", num_values, "] (", num_segments,
-                    " learning rates, one a segment, then the gradients of ",
-                    packed.total, " ids), got ", values.shape().DebugString(),
-                    ".")));
+    OP_REQUIRES(
+        context, values.dims() == 1 && values.NumElements() == num_values,
+        absl::InvalidArgumentError(absl::StrCat(
+            "`values` must be [", num_values, "] (", num_segments,
+            " learning rates, one a segment, then the gradients of ",
+            packed.total, " ids), got ", values.shape().DebugString(), ".")));
     const float* learning_rates = values.flat<float>().data();
     const float* gradients = learning_rates + num_segments;
     std::vector<ApplyRequest> requests(num_tables());
@@ -246,11 +245,10 @@ class ApplyOp : public ManyTablesOp {
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
     for (int64_t t = 0; t < num_tables(); ++t) {
-      OP_REQUIRES_OK(context, InParts(context, requests[t].n,
-                                      [&](StripePart part) {
-                                        return tables[t]->ApplyPart(requests[t],
-                                                                    part);
-                                      }));
+      OP_REQUIRES_OK(context,
+                     InParts(context, requests[t].n, [&](StripePart part) {
+                       return tables[t]->ApplyPart(requests[t], part);
+                     }));
     }
   }
 };
@@ -346,8 +344,7 @@ class SweepOp : public OneTableOp {
     OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
     Tensor* evicted = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &evicted));
-    evicted->scalar<int64_t>()() =
-        table->Sweep(event_time.scalar<int64_t>()());
+    evicted->scalar<int64_t>()() = table->Sweep(event_time.scalar<int64_t>()());
   }
 };
 

@@ -13,7 +13,8 @@
 //
 // Frequency is Morris's approximate counter of an id's occurrences (Counting
 // large numbers of events in small registers, CACM 21 (1978)): level f stands
-// for 2^f - 1 of them, and an occurrence raises it with probability 2^-f.
+// for 2^f - 1 of them, and an occurrence raises it with probability 2^-f. It is
+// kept where a policy asks for it, else it is 0.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_H_
@@ -40,11 +41,10 @@ static_assert(sizeof(Row) == 16, "documented above and in table.h");
 
 // The frequency after `count` >= 0 more occurrences: unbiased, and a function
 // of `random_bits`.
-inline int RaisedFrequency(int frequency, int64_t count,
-                           uint64_t random_bits) {
-  const uint64_t occurrences = (uint64_t{1} << frequency) +
-                               static_cast<uint64_t>(count < 65536 ? count
-                                                                   : 65536);
+inline int RaisedFrequency(int frequency, int64_t count, uint64_t random_bits) {
+  const uint64_t occurrences =
+      (uint64_t{1} << frequency) +
+      static_cast<uint64_t>(count < 65536 ? count : 65536);
   int raised = 63 - __builtin_clzll(occurrences);
   const uint64_t rest = occurrences - (uint64_t{1} << raised);
   if ((random_bits & ((uint64_t{1} << raised) - 1)) < rest) ++raised;

@@ -112,14 +112,12 @@ void RowLayout::Initialize(Row* row) const {
 
 void RowLayout::InitializeSlots(Row* row, const float* weights) const {
   for (const Segment& segment : segments_) {
-    segment.optimizer->InitializeSlots(segment.dim,
-                                       weights + segment.values_offset,
-                                       SlotsOf(row, segment));
+    segment.optimizer->InitializeSlots(
+        segment.dim, weights + segment.values_offset, SlotsOf(row, segment));
   }
 }
 
-void RowLayout::ReadEncoded(const Row* row, int64_t step,
-                            float* values) const {
+void RowLayout::ReadEncoded(const Row* row, int64_t step, float* values) const {
   for (const Segment& segment : segments_) {
     float* const part = values + segment.values_offset;
     segment.precision->Decode(At(row, segment.weights_offset), segment.dim,
@@ -138,9 +136,8 @@ void RowLayout::ReadAll(const Row* row, float* floats) const {
   for (const Segment& segment : segments_) {
     segment.precision->Decode(At(row, segment.weights_offset), segment.dim,
                               floats + segment.values_offset);
-    CopyFloats(
-        reinterpret_cast<const float*>(At(row, segment.slots_offset)),
-        segment.slot_floats, floats + segment.floats_offset);
+    CopyFloats(reinterpret_cast<const float*>(At(row, segment.slots_offset)),
+               segment.slot_floats, floats + segment.floats_offset);
   }
 }
 
@@ -232,9 +229,9 @@ void RowLayout::ApplyEncoded(const Segment& segment,
   float* slots = SlotsOf(row, segment);
   segment.optimizer->Apply(segment_step, segment.dim, 1, &weights, &slots,
                            &gradient);
-  segment.precision->Encode(
-      weights, segment.dim,
-      RoundingKey(table_key_, row->id, step->global_step), stored);
+  segment.precision->Encode(weights, segment.dim,
+                            RoundingKey(table_key_, row->id, step->global_step),
+                            stored);
 }
 
 }  // namespace monolith_tf

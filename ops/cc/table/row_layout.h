@@ -90,15 +90,15 @@ class RowLayout {
 
  private:
   struct Segment {
-    int64_t dim;
-    int64_t slot_floats;
+    int64_t dim = 0;
+    int64_t slot_floats = 0;
     // Of its first weight in `values`, of its first slot behind the weights
     // there, both in floats.
-    int64_t values_offset;
-    int64_t floats_offset;
+    int64_t values_offset = 0;
+    int64_t floats_offset = 0;
     // Of its weights and of its slots in the record, in bytes.
-    size_t weights_offset;
-    size_t slots_offset;
+    size_t weights_offset = 0;
+    size_t slots_offset = 0;
     std::unique_ptr<const Initializer> initializer;
     std::unique_ptr<const Optimizer> optimizer;
     std::unique_ptr<const Precision> precision;

@@ -55,7 +55,7 @@ class alignas(64) Stripe {
       : layout_(layout),
         hash_(hash),
         pool_(pool),
-        index_(CuckooIndex::MaxLoadOf(number), pool),
+        index_(CuckooIndex::MaxLoadOf(number)),
         rows_(layout->record_bytes(), pool),
         counters_(sizeof(Counter), pool) {}
 
@@ -87,9 +87,6 @@ class alignas(64) Stripe {
     return row->id == id ? row : Find(hash, id);
   }
 
-  Row* At(uint32_t handle) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return reinterpret_cast<Row*>(arena_.At(handle));
-  }
   // The row of `id`, or null.
   Row* Find(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);

@@ -193,6 +193,7 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   const uint32_t bucket = window_.BucketOf(time);
   const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
   const bool tracks_changes = layout_.tracks_changes();
+  const bool counts_frequency = cap_ > 0 && policy_ == EvictionPolicy::kLfu;
   SeeTime(time);
   SeeStep(request.global_step);
   // Of the group in hand: one bit for an id whose gradient is bad.
@@ -245,11 +246,10 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
           if (!tracks_changes) continue;
           Row* const row = rows[i];
           row->last_update = std::max(row->last_update, time);
-          if (row->frequency < Row::kMaxFrequency) {
-            row->frequency = RaisedFrequency(
-                row->frequency, request.counts[position] & 0xFFFFFFFF,
-                Mix64(group.hashes[picks[i]] + request.global_step));
-          }
+          if (!counts_frequency) continue;
+          row->frequency = RaisedFrequency(
+              row->frequency, request.counts[position] & 0xFFFFFFFF,
+              Mix64(IdKey(table_key_, row->id) + request.global_step));
         }
         layout_.Apply(&step, count, rows, gradients);
       });
@@ -338,6 +338,7 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
   StripedBatch::ForEachGroup(
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
+        pool_->Maintain();
         // Outlives the lock.
         MemoryBlock retired;
         SpinLockHolder holder(stripe->lock());

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
@@ -34,6 +35,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
   StripedBatch::ForEachGroup(
       ids, n, part, hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
+        pool_->Maintain();
         prepare(group);
         // Outlives the lock.
         MemoryBlock retired;

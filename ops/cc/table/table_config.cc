@@ -25,8 +25,7 @@ absl::Status CheckSegments(const TableConfig& config) {
       return absl::InvalidArgumentError(absl::StrCat(
           "dim must be in [1, ", kMaxDim, "]. Received: ", segment.dim));
     }
-    absl::Status status =
-        MakeOptimizer(segment.optimizer).status();
+    absl::Status status = MakeOptimizer(segment.optimizer).status();
     status.Update(MakeInitializer(segment.initializer).status());
     status.Update(MakePrecision(segment.precision).status());
     if (!status.ok()) return status;
@@ -43,8 +42,7 @@ absl::Status CheckAdmission(const AdmissionConfig& admission) {
   const auto refuse = [](const auto&... what) {
     return absl::InvalidArgumentError(absl::StrCat("admission: ", what...));
   };
-  const bool counts =
-      admission.kind == "count" || admission.kind == "sketch";
+  const bool counts = admission.kind == "count" || admission.kind == "sketch";
   if (!counts && admission.kind != "all" && admission.kind != "probability") {
     return refuse("kind must be one of \"all\", \"count\", \"sketch\", ",
                   "\"probability\". Received: \"", admission.kind, "\"");
@@ -64,8 +62,8 @@ absl::Status CheckAdmission(const AdmissionConfig& admission) {
                   "]. Received: ", admission.min_count);
   }
   // 64 groups of at least one line of counters.
-  if (admission.kind == "sketch" && (admission.sketch_bytes < 4096 ||
-                                     admission.sketch_bytes > 1LL << 40)) {
+  if (admission.kind == "sketch" &&
+      (admission.sketch_bytes < 4096 || admission.sketch_bytes > 1LL << 40)) {
     return refuse("sketch_bytes must be in [4096, 2^40]. Received: ",
                   admission.sketch_bytes);
   }
@@ -131,15 +129,15 @@ bool AreEqual(const SegmentConfig& a, const SegmentConfig& b) {
 
 std::string Describe(const SegmentConfig& segment) {
   const RegularizationConfig& r = segment.optimizer.regularization;
-  return absl::StrCat(
-      "{dim: ", segment.dim, ", optimizer: ", segment.optimizer.kind, "(",
-      absl::StrJoin(segment.optimizer.hyperparameters, ", "),
-      "), regularization: (", r.weight_decay, ", ", r.l2, ", ", r.clip_value,
-      ", ", r.clip_norm, ", ", r.max_norm,
-      "), initializer: ", segment.initializer.kind, "(",
-      absl::StrJoin(segment.initializer.parameters, ", "),
-      "), precision: ", segment.precision.kind, "(",
-      absl::StrJoin(segment.precision.parameters, ", "), ")}");
+  return absl::StrCat("{dim: ", segment.dim,
+                      ", optimizer: ", segment.optimizer.kind, "(",
+                      absl::StrJoin(segment.optimizer.hyperparameters, ", "),
+                      "), regularization: (", r.weight_decay, ", ", r.l2, ", ",
+                      r.clip_value, ", ", r.clip_norm, ", ", r.max_norm,
+                      "), initializer: ", segment.initializer.kind, "(",
+                      absl::StrJoin(segment.initializer.parameters, ", "),
+                      "), precision: ", segment.precision.kind, "(",
+                      absl::StrJoin(segment.precision.parameters, ", "), ")}");
 }
 
 }  // namespace

@@ -1,14 +1,17 @@
 // Which ids get a row, and which rows go.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <tuple>
 #include <vector>
 
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/spin_lock.h"
@@ -116,8 +119,7 @@ int64_t Table::EnforceSmallCap() {
     for (uint32_t handle = arena.NextUsed(0); handle < arena.end();
          handle = arena.NextUsed(handle + 1)) {
       const Row* const row = stripe->RowAt(handle);
-      rows.emplace_back(stripe->ScoreOf(row, policy_, scratch.data()),
-                        row->id);
+      rows.emplace_back(stripe->ScoreOf(row, policy_, scratch.data()), row->id);
     }
   }
   const int64_t num_victims =
@@ -179,11 +181,14 @@ int64_t Table::Sweep(int64_t event_time) {
       if (gone == 0 || share < Stripe::kMaxVictims) break;
     }
     for (bool is_done = false; !is_done;) {
+      pool_->Maintain();
       MemoryBlock retired;
       SpinLockHolder holder(stripe->lock());
       is_done = stripe->Compact(kMovesPerHold) == 0;
       retired = stripe->TakeRetired();
     }
+  }
+  while (pool_->Maintain()) {
   }
   return num_gone;
 }

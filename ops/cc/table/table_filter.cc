@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/table/count_sketch.h"
+#include "ops/cc/table/huge_page_share.h"
 #include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
@@ -64,6 +65,8 @@ std::vector<std::vector<int64_t>> Table::ExportFilter(int first_group,
       {
         SpinLockHolder holder(stripe->lock());
         const RowArena& arena = stripe->counters();
+        // Clear() may have emptied the stripe since the last hold.
+        handle = std::min(handle, arena.end());
         const uint32_t last = std::min(arena.end(), handle + kHandlesPerHold);
         for (handle = arena.NextUsed(handle); handle < last;
              handle = arena.NextUsed(handle + 1)) {
@@ -76,8 +79,8 @@ std::vector<std::vector<int64_t>> Table::ExportFilter(int first_group,
       for (int i = 0; i < count; ++i) {
         const int group = GroupOf(found[i].id);
         if (group < first_group || group >= last_group) continue;
-        counters[group - first_group].emplace_back(
-            found[i].id, CountsWord(found[i].counts));
+        counters[group - first_group].emplace_back(found[i].id,
+                                                   CountsWord(found[i].counts));
       }
     }
   }
@@ -91,9 +94,8 @@ std::vector<std::vector<int64_t>> Table::ExportFilter(int first_group,
   return words;
 }
 
-absl::Status Table::ImportFilter(
-    int group, const std::vector<int64_t>& words,
-    const std::function<bool(int64_t)>& is_owned) {
+absl::Status Table::ImportFilter(int group, const std::vector<int64_t>& words,
+                                 const std::function<bool(int64_t)>& is_owned) {
   if (words.empty()) return absl::OkStatus();
   const auto refuse = [this](const auto&... what) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -104,8 +106,8 @@ absl::Status Table::ImportFilter(
                   "). Received: ", group);
   }
   if (sketch_ != nullptr) {
-    absl::Status status = sketch_->Import(
-        group, words.data(), static_cast<int64_t>(words.size()));
+    absl::Status status = sketch_->Import(group, words.data(),
+                                          static_cast<int64_t>(words.size()));
     return status.ok() ? status : refuse("does not fit: ", status.message());
   }
   if (admission_ != AdmissionKind::kCount || words.size() % 2 != 0) {
@@ -145,7 +147,9 @@ TableStats Table::stats() const {
   stats.num_rejected = num_rejected_.load(std::memory_order_relaxed);
   stats.num_bad_gradients = num_bad_gradients_.load(std::memory_order_relaxed);
   if (sketch_ != nullptr) stats.sketch_bytes = sketch_->memory_bytes();
-  pool_->CountHugePages(&stats.mapped_bytes, &stats.huge_page_bytes);
+  stats.pool_bytes = pool_->resident_bytes();
+  stats.huge_page_bytes = static_cast<int64_t>(
+      HugePageShare(pool_->ranges()) * static_cast<double>(stats.pool_bytes));
   return stats;
 }
 

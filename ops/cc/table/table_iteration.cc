@@ -39,8 +39,8 @@ uint64_t EndOfPiece(uint64_t begin, int64_t num_wanted, int64_t num_rows) {
   if (num_wanted >= num_rows) return kEnd;
   const double length =
       static_cast<double>(kEnd) * num_wanted / static_cast<double>(num_rows);
-  return std::min(kEnd, begin + std::max<uint64_t>(
-                                    1, static_cast<uint64_t>(length)));
+  return std::min(kEnd,
+                  begin + std::max<uint64_t>(1, static_cast<uint64_t>(length)));
 }
 
 }  // namespace
@@ -58,6 +58,8 @@ void Table::VisitIds(Stripe* stripe, const Visit& visit) {
     {
       SpinLockHolder holder(stripe->lock());
       const RowArena& rows = stripe->rows();
+      // Clear() may have emptied the stripe since the last hold.
+      handle = std::min(handle, rows.end());
       const uint32_t last = std::min(rows.end(), handle + kHandlesPerHold);
       for (handle = rows.NextUsed(handle); handle < last;
            handle = rows.NextUsed(handle + 1)) {
