@@ -9,6 +9,23 @@
 #include "ops/cc/table/optimizer.h"
 
 namespace monolith_tf {
+namespace {
+
+// ", name: value" for each that is on.
+std::string RegularizationText(const RegularizationConfig& config) {
+  std::string text;
+  const auto append = [&text](const char* name, float value) {
+    if (value != 0) absl::StrAppend(&text, ", ", name, ": ", value);
+  };
+  append("weight_decay", config.weight_decay);
+  append("l2", config.l2);
+  append("clip_value", config.clip_value);
+  append("clip_norm", config.clip_norm);
+  append("max_norm", config.max_norm);
+  return text;
+}
+
+}  // namespace
 
 absl::Status TableConfig::Validate() const {
   if (name.empty()) {
@@ -33,8 +50,9 @@ absl::Status TableConfig::Validate() const {
 std::string TableConfig::DebugString() const {
   return absl::StrCat(
       "{name: \"", name, "\", dim: ", dim, ", optimizer: ", optimizer.kind, "(",
-      absl::StrJoin(optimizer.hyperparameters, ", "),
-      "), initializer: ", initializer.kind, "(",
+      absl::StrJoin(optimizer.hyperparameters, ", "), ")",
+      RegularizationText(optimizer.regularization),
+      ", initializer: ", initializer.kind, "(",
       absl::StrJoin(initializer.parameters, ", "), "), seed: ", seed, "}");
 }
 
