@@ -4,6 +4,7 @@
 namespace monolith_tf {
 namespace {
 
+template <bool kAmsgrad>
 struct AdamRule {
   static MONOLITH_INLINE void Step(int64_t dim, float* __restrict weights,
                                    float* __restrict slots,
@@ -13,18 +14,30 @@ struct AdamRule {
     const float complement_1 = scalars[2], complement_2 = scalars[3];
     float* __restrict m = slots;
     float* __restrict v = slots + dim;
+    float* __restrict v_hat = slots + 2 * dim;
     MONOLITH_ROW_LOOP
     for (int64_t j = 0; j < dim; ++j) {
       const float g = gradient[j];
       m[j] += (g - m[j]) * complement_1;
-      v[j] += (g * g - v[j]) * complement_2;
-      weights[j] -= m[j] * alpha / (__builtin_sqrtf(v[j]) + epsilon);
+      float squares = v[j] + (g * g - v[j]) * complement_2;
+      v[j] = squares;
+      if (kAmsgrad) {
+        squares = squares > v_hat[j] ? squares : v_hat[j];
+        v_hat[j] = squares;
+      }
+      weights[j] -= m[j] * alpha / (__builtin_sqrtf(squares) + epsilon);
     }
   }
 };
 
 }  // namespace
 
-RowLoop AdamLoop(InstructionSet set) { return RowLoopsOf<AdamRule>::In(set); }
+RowLoop AdamLoop(InstructionSet set) {
+  return RowLoopsOf<AdamRule<false>>::In(set);
+}
+
+RowLoop AmsgradLoop(InstructionSet set) {
+  return RowLoopsOf<AdamRule<true>>::In(set);
+}
 
 }  // namespace monolith_tf

@@ -1,4 +1,5 @@
 #include <memory>
+#include <vector>
 
 #include "ops/cc/table/loop_optimizer.h"
 #include "ops/cc/table/optimizer_families.h"
@@ -6,10 +7,25 @@
 
 namespace monolith_tf {
 
-// As tf_keras.optimizers.SGD: weights -= rate * g.
-OptimizerPtr MakeSgd() {
-  return std::make_unique<LoopOptimizer>(SgdLoop, std::vector<float>(),
-                                         std::vector<float>());
+// As tf_keras.optimizers.SGD: weights -= rate * g; or with momentum
+//   m = momentum * m - rate * g
+//   weights += nesterov ? momentum * m - rate * g : m
+OptimizerPtr MakeSgd(float momentum, bool nesterov) {
+  if (momentum == 0.0f) {
+    return std::make_unique<LoopOptimizer>(SgdLoop, std::vector<float>(),
+                                           std::vector<float>());
+  }
+  return std::make_unique<LoopOptimizer>(nesterov ? NesterovLoop : MomentumLoop,
+                                         std::vector<float>{0.0f},
+                                         std::vector<float>{momentum});
+}
+
+// weights = momentum * weights + (1 - momentum) * g: the gradient is a sample
+// of what the row follows. The learning rate is not used.
+OptimizerPtr MakeMovingAverage(float momentum) {
+  return std::make_unique<LoopOptimizer>(
+      MovingAverageLoop, std::vector<float>(),
+      std::vector<float>{momentum, Complement(momentum)});
 }
 
 }  // namespace monolith_tf
