@@ -279,7 +279,7 @@ TEST(TableTest, ABadImportIsRefusedBeforeTheFirstRowChanges) {
 
 TEST(TableTest, ABadConfigMakesNoTable) {
   ExpectError(Table::Create(SgdConfig(0)).status(),
-              absl::StatusCode::kInvalidArgument, {"dim of table \"movie\""});
+              absl::StatusCode::kInvalidArgument, {"table \"movie\": dim must be"});
 }
 
 TEST(TableTest, ChangesAreLoggedOnceACutFromTheStartOfTracking) {
