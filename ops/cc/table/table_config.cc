@@ -119,8 +119,7 @@ auto Fields(const EvictionConfig& e) {
 bool AreEqual(const SegmentConfig& a, const SegmentConfig& b) {
   return a.dim == b.dim && a.optimizer.kind == b.optimizer.kind &&
          a.optimizer.hyperparameters == b.optimizer.hyperparameters &&
-         Fields(a.optimizer.regularization) ==
-             Fields(b.optimizer.regularization) &&
+         a.optimizer.regularization == b.optimizer.regularization &&
          a.initializer.kind == b.initializer.kind &&
          a.initializer.parameters == b.initializer.parameters &&
          a.precision.kind == b.precision.kind &&
@@ -181,6 +180,10 @@ std::string TableConfig::DebugString() const {
       ", max_rows: ", eviction.max_rows, ", max_bytes: ", eviction.max_bytes,
       ", policy: ", eviction.policy, "}, tracks_changes: ", tracks_changes,
       "}");
+}
+
+bool operator==(const RegularizationConfig& a, const RegularizationConfig& b) {
+  return Fields(a) == Fields(b);
 }
 
 bool operator==(const TableConfig& a, const TableConfig& b) {

@@ -131,6 +131,11 @@ struct TableConfig {
   std::string DebugString() const;
 };
 
+bool operator==(const RegularizationConfig& a, const RegularizationConfig& b);
+inline bool operator!=(const RegularizationConfig& a,
+                       const RegularizationConfig& b) {
+  return !(a == b);
+}
 bool operator==(const TableConfig& a, const TableConfig& b);
 inline bool operator!=(const TableConfig& a, const TableConfig& b) {
   return !(a == b);
