@@ -32,12 +32,37 @@ struct RegularizationConfig {
   float max_norm = 0;
 };
 
-// The row optimizer of a segment; optimizer.h lists kinds and
-// hyperparameters.
+// The row optimizer of a segment.
+//
+//   kind          hyperparameters; in [] what may be left out, which is 0
+//   "sgd"         {[0 <= momentum <= 1, nesterov: 0 or 1]}
+//   "adagrad", "row_wise_adagrad"
+//                 {initial_accumulator >= 0, epsilon >= 0}, not both 0
+//   "adadelta"    {0 <= rho < 1, epsilon > 0}
+//   "rmsprop"     {0 <= rho < 1, 0 <= momentum <= 1, epsilon > 0, centered}
+//   "adam", "adamw"
+//                 {0 <= beta_1 < 1, 0 <= beta_2 < 1, epsilon > 0, [amsgrad,
+//                 per_row_step]}
+//   "ftrl"        {-1 <= learning_rate_power <= 0, initial_accumulator, l1, l2,
+//                 l2_shrinkage, beta}
+//   "group_adagrad"
+//                 {initial_accumulator, epsilon, l1, l2, l21}
+//   "group_ftrl"  {initial_accumulator, beta, l1, l2, l21}
+//   "delay_compensated_sgd"
+//                 {variance_control}
+//   "delay_compensated_adagrad"
+//                 {variance_control, initial_accumulator, epsilon}
+//   "moving_average"
+//                 {0 <= momentum <= 1}
+//   "batch_softmax"
+//                 {}
+//
+// "adamw" is "adam" whose weight_decay is meant. The last two take no
+// regularization.
 struct OptimizerConfig {
   std::string kind;
   std::vector<float> hyperparameters;
-  RegularizationConfig regularization;
+  RegularizationConfig regularization = {};
 };
 
 // The function that gives an id its first weights; initializer.h lists kinds
