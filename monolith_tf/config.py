@@ -4,14 +4,111 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Sequence
 
 from monolith_tf import initializers
+from monolith_tf import precisions
 from monolith_tf import row_optimizers
+from monolith_tf.admission import Admission
+from monolith_tf.eviction import Eviction
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A slice of a row with an optimizer, an initializer and a precision.
+
+    A row of several segments is read by one lookup and stepped by one update:
+    for instance the bias and the vector of an id, each with a learning rate of
+    its own.
+
+    Args:
+        dim: Length of the slice, 1 to 65,536 floats.
+        optimizer: One of `mt.optimizers`; default Adagrad.
+        initializer: One of `mt.initializers`; default RandomUniform.
+        precision: One of `mt.precisions`; default Float32.
+
+    Raises:
+        TypeError: An argument has the wrong type.
+        ValueError: `dim` is out of range, or not one that the optimizer takes.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> config = mt.TableConfig("user", segments=[
+    ...     mt.Segment(1, optimizer=mt.optimizers.SGD(0.1)),
+    ...     mt.Segment(16, precision=mt.precisions.BFloat16())])
+    >>> config.dim
+    17
+    """
+
+    dim: int
+    optimizer: row_optimizers.RowOptimizer | None = None
+    initializer: initializers.Initializer | None = None
+    precision: precisions.Precision | None = None
+
+    def __post_init__(self):
+        """Checks every argument."""
+        object.__setattr__(self, "dim", _integer(self, "dim"))
+        if not 1 <= self.dim <= 65536:
+            raise ValueError(
+                f"dim must be from 1 to 65536. Received: dim={self.dim}."
+            )
+        for field, base, default, home in (
+            (
+                "optimizer",
+                row_optimizers.RowOptimizer,
+                row_optimizers.Adagrad,
+                "mt.optimizers (a table does not take a Keras optimizer)",
+            ),
+            (
+                "initializer",
+                initializers.Initializer,
+                initializers.RandomUniform,
+                "mt.initializers",
+            ),
+            (
+                "precision",
+                precisions.Precision,
+                precisions.Float32,
+                "mt.precisions",
+            ),
+        ):
+            value = getattr(self, field)
+            if value is None:
+                object.__setattr__(self, field, default())
+            elif not isinstance(value, base):
+                raise TypeError(
+                    f"{field} must be one of {home}. Received: {value!r}."
+                )
+        self.optimizer.check_dim(self.dim)
+
+    @property
+    def slot_floats(self) -> int:
+        """Floats of optimizer state behind the slice."""
+        return self.optimizer.slot_floats(self.dim)
+
+    def get_config(self) -> dict:
+        """Returns what `from_config` makes an equal segment of (JSON-able)."""
+        return {
+            "dim": self.dim,
+            "optimizer": self.optimizer.get_config(),
+            "initializer": self.initializer.get_config(),
+            "precision": self.precision.get_config(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> Segment:
+        """Makes the segment that `get_config` described."""
+        return cls(
+            dim=config["dim"],
+            optimizer=row_optimizers.from_config(config["optimizer"]),
+            initializer=initializers.from_config(config["initializer"]),
+            precision=precisions.from_config(config["precision"]),
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableConfig:
-    """What a table is like: its name, the length of its rows, its optimizer.
+    """What a table is like: its name, its rows, and which ids have one.
 
     A config *object* stands for one table: features, layers and `mt.Table`s
     that are given the same object share the table and its rows. Two objects are
@@ -20,37 +117,51 @@ class TableConfig:
 
     Args:
         name: Non-empty text. Initial rows, checkpoints, exports and deltas go
-        by it.
-        dim: Length of a row, 1 to 65,536 floats.
-        optimizer: One of `mt.optimizers.SGD`, `Adagrad`, `Adam`; the table's
-            own, whatever optimizer the model is compiled with.
+            by it.
+        dim: Length of a row, 1 to 65,536 floats. Left out with `segments`.
+        optimizer: One of `mt.optimizers`; the table's own, whatever optimizer
+            the model is compiled with. Default: Adagrad.
         initializer: One of `mt.initializers`; what an id reads before its first
-            gradient.
+            gradient. Default: RandomUniform.
         seed: Integer from 0 to 2^64 - 1; initial rows depend on it.
+        precision: One of `mt.precisions`, how weights are stored. Slots and all
+            maths are float32. Default: Float32.
+        segments: In place of `dim`, `optimizer`, `initializer` and `precision`:
+            the slices that a row is made of, `mt.Segment`s. Their dims sum to
+            at most 65,536.
+        admission: `mt.Admission`: which ids get a row. Default: all.
+        eviction: `mt.Eviction`: which rows go. Default: none.
+        tracks_changes: Whether rows know their time and their cut. False saves 8
+            bytes a row, and gives up deltas, expiry, and caps other than by
+            norm.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument has a value out of range.
+        ValueError: An argument has a value out of range, or does not go with
+            another.
 
     Example:
     >>> import monolith_tf as mt
     >>> config = mt.TableConfig(
     ...     name="movie", dim=16,
     ...     optimizer=mt.optimizers.Adagrad(learning_rate=0.05),
-    ...     initializer=mt.initializers.RandomUniform(-0.05, 0.05), seed=7)
+    ...     initializer=mt.initializers.RandomUniform(-0.05, 0.05), seed=7,
+    ...     admission=mt.Admission(min_count=2),
+    ...     eviction=mt.Eviction(ttl_seconds=30 * 86400))
     >>> config.row_width
     32
     """
 
     name: str
-    dim: int
-    optimizer: row_optimizers.RowOptimizer = dataclasses.field(
-        default_factory=row_optimizers.Adagrad
-    )
-    initializer: initializers.Initializer = dataclasses.field(
-        default_factory=initializers.RandomUniform
-    )
+    dim: int | None = None
+    optimizer: row_optimizers.RowOptimizer | None = None
+    initializer: initializers.Initializer | None = None
     seed: int = 0
+    precision: precisions.Precision | None = None
+    segments: Sequence[Segment] | None = None
+    admission: Admission = Admission()
+    eviction: Eviction = Eviction()
+    tracks_changes: bool = True
 
     def __post_init__(self):
         """Checks every argument."""
@@ -70,69 +181,126 @@ class TableConfig:
                 "because checkpoint keys are made of it. Received: "
                 f"name={self.name!r}."
             )
-        object.__setattr__(self, "dim", _integer(self, "dim"))
-        if not 1 <= self.dim <= 65536:
-            raise ValueError(
-                f"dim of table {self.name!r} must be from 1 to 65536. "
-                f"Received: dim={self.dim}."
-            )
-        if not isinstance(self.optimizer, row_optimizers.RowOptimizer):
-            raise TypeError(
-                f"optimizer of table {self.name!r} must be mt.optimizers.SGD, "
-                "Adagrad or Adam (a table does not take a Keras optimizer). "
-                f"Received: {self.optimizer!r}."
-            )
-        if not isinstance(self.initializer, initializers.Initializer):
-            raise TypeError(
-                f"initializer of table {self.name!r} must be one of "
-                "mt.initializers.Zeros, Constant, RandomUniform, "
-                f"TruncatedNormal. Received: {self.initializer!r}."
-            )
+        try:
+            self._make_segments()
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Table {self.name!r}: {error}") from None
         object.__setattr__(self, "seed", _integer(self, "seed"))
         if not 0 <= self.seed < 1 << 64:
             raise ValueError(
                 f"seed of table {self.name!r} must be from 0 to 2^64 - 1. "
                 f"Received: seed={self.seed}."
             )
+        for field, kind in (
+            ("admission", Admission),
+            ("eviction", Eviction),
+            ("tracks_changes", bool),
+        ):
+            value = getattr(self, field)
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"{field} of table {self.name!r} must be of type "
+                    f"{kind.__name__}. Received: {value!r}."
+                )
+        if self.eviction.needs_times and not self.tracks_changes:
+            raise ValueError(
+                f"Table {self.name!r}: a ttl and the policies 'lru' and 'lfu' "
+                "need rows that know their time: leave tracks_changes=False "
+                f"out. Received: {self.eviction}."
+            )
+
+    def _make_segments(self) -> None:
+        whole = ("dim", "optimizer", "initializer", "precision")
+        if self.segments is None:
+            if self.dim is None:
+                raise TypeError(
+                    "a table needs dim, the length of its rows, or segments."
+                )
+            segment = Segment(**{name: getattr(self, name) for name in whole})
+            for name in whole:
+                object.__setattr__(self, name, getattr(segment, name))
+            object.__setattr__(self, "segments", (segment,))
+            return
+        given = [name for name in whole if getattr(self, name) is not None]
+        if given:
+            raise ValueError(
+                f"a table with segments takes no {' and no '.join(given)} of "
+                "its own; each segment has one."
+            )
+        segments = tuple(self.segments)
+        if not segments or not all(isinstance(s, Segment) for s in segments):
+            raise TypeError(
+                "segments must be a list of at least one mt.Segment. Received: "
+                f"segments={self.segments!r}."
+            )
+        object.__setattr__(self, "segments", segments)
+        object.__setattr__(self, "dim", sum(s.dim for s in segments))
+        if self.dim > 65536:
+            raise ValueError(
+                "the dims of the segments must sum to at most 65536. Received: "
+                f"{self.dim}."
+            )
 
     @property
     def row_width(self) -> int:
-        """Floats of a row with its slots: dim * (1 + number of slots)."""
-        return self.dim * (1 + len(self.optimizer.slot_names))
+        """Floats of a row with its slots."""
+        return self.dim + sum(s.slot_floats for s in self.segments)
+
+    def learning_rates_at(self, step) -> list:
+        """Returns the rate of each segment at a step: float32 scalars.
+
+        Args:
+            step: int64 scalar, the number of steps made before this one.
+        """
+        return [s.optimizer.learning_rate_at(step) for s in self.segments]
 
     def same_as(self, other: TableConfig) -> bool:
         """Tells whether two configs describe equal tables."""
-        return self is other or (
-            self.name == other.name
-            and self.dim == other.dim
-            and self.optimizer == other.optimizer
-            and self.initializer == other.initializer
-            and self.seed == other.seed
+        return self is other or all(
+            getattr(self, field) == getattr(other, field)
+            for field in (
+                "name",
+                "segments",
+                "seed",
+                "admission",
+                "eviction",
+                "tracks_changes",
+            )
         )
 
     def get_config(self) -> dict:
         """Returns what `from_config` makes an equal config of (JSON-able)."""
         return {
             "name": self.name,
-            "dim": self.dim,
-            "optimizer": self.optimizer.get_config(),
-            "initializer": self.initializer.get_config(),
             "seed": self.seed,
+            "segments": [segment.get_config() for segment in self.segments],
+            "admission": self.admission.get_config(),
+            "eviction": self.eviction.get_config(),
+            "tracks_changes": self.tracks_changes,
         }
 
     @classmethod
     def from_config(cls, config: dict) -> TableConfig:
         """Makes the config that `get_config` described."""
+        segments = [Segment.from_config(s) for s in config["segments"]]
+        # A table of one segment is told by its own fields, as it was made.
+        rows = {"segments": segments}
+        if len(segments) == 1:
+            rows = {
+                field: getattr(segments[0], field)
+                for field in ("dim", "optimizer", "initializer", "precision")
+            }
         return cls(
             name=config["name"],
-            dim=config["dim"],
-            optimizer=row_optimizers.from_config(config["optimizer"]),
-            initializer=initializers.from_config(config["initializer"]),
             seed=config["seed"],
+            admission=Admission(**config["admission"]),
+            eviction=Eviction(**config["eviction"]),
+            tracks_changes=config["tracks_changes"],
+            **rows,
         )
 
 
-def _integer(config: TableConfig, field: str) -> int:
+def _integer(config: TableConfig | Segment, field: str) -> int:
     value = getattr(config, field)
     try:
         if isinstance(value, bool):
@@ -140,6 +308,6 @@ def _integer(config: TableConfig, field: str) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(
-            f"{field} of table {config.name!r} must be an integer. Received: "
-            f"{field}={value!r} (of type {type(value).__name__})."
+            f"{field} must be an integer. Received: {field}={value!r} (of type "
+            f"{type(value).__name__})."
         ) from None

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from monolith_tf.ops.library import library
+
+
+# The fields of ops/cc/table/table_stats.h, in their order.
+STATS = (
+    "num_rows",
+    "num_counted",
+    "num_admitted",
+    "num_written",
+    "num_expired",
+    "num_capped",
+    "num_removed",
+    "num_rejected",
+    "num_bad_gradients",
+    "row_bytes",
+    "arena_bytes",
+    "index_bytes",
+    "counter_bytes",
+    "sketch_bytes",
+    "log_bytes",
+    "pool_bytes",
+    "huge_page_bytes",
+    "index_entries",
+    "index_slots",
+    "index_stash",
+    "probed_entries",
+    "probed_in_first",
+)
 
 
 def table_set_handle(shared_name: str) -> tf.Tensor:
@@ -24,13 +52,7 @@ def table_set_handle(shared_name: str) -> tf.Tensor:
 def table_create(
     handle: tf.Tensor,
     *,
-    table: str,
-    dim: int,
-    optimizer: str,
-    hyperparameters: Sequence[float],
-    initializer: str,
-    initializer_parameters: Sequence[float],
-    seed: int,
+    config: Any,
     shard: int,
     num_shards: int,
     generation: int,
@@ -39,14 +61,8 @@ def table_create(
 
     Args:
         handle: Of the table set.
-        table: Name of the table. One of that name and an equal config is left
-            as it is.
-        dim: Row length.
-        optimizer: "sgd", "adagrad" or "adam".
-        hyperparameters: Of the optimizer, in its order.
-        initializer: "zeros", "constant", "uniform" or "truncated_normal".
-        initializer_parameters: Of the initializer, in its order.
-        seed: 0 to 2^64 - 1.
+        config: `mt.TableConfig`. A table of its name and an equal config is
+            left as it is.
         shard: Which shard of `num_shards` this server is.
         num_shards: Number of servers.
         generation: Positive int63 of a new table set; else not used.
@@ -55,15 +71,59 @@ def table_create(
         tf.errors.InvalidArgumentError: There is a table of that name with
             another config, or the set is another shard.
     """
+    segments = config.segments
+    attributes = {
+        "regularizations": [
+            number
+            for segment in segments
+            for number in segment.optimizer.regularization
+        ]
+    }
+    for kinds, counts, numbers, parts in (
+        (
+            "optimizers",
+            "num_hyperparameters",
+            "hyperparameters",
+            [(s.optimizer.kind, s.optimizer.hyperparameters) for s in segments],
+        ),
+        (
+            "initializers",
+            "num_initializer_parameters",
+            "initializer_parameters",
+            [(s.initializer.kind, s.initializer.parameters) for s in segments],
+        ),
+        (
+            "precisions",
+            "num_precision_parameters",
+            "precision_parameters",
+            [(s.precision.kind, s.precision.parameters) for s in segments],
+        ),
+    ):
+        attributes[kinds] = [kind for kind, _ in parts]
+        attributes[counts] = [len(values) for _, values in parts]
+        attributes[numbers] = [value for _, values in parts for value in values]
+    admission = config.admission
+    eviction = config.eviction
+    seed = config.seed
     return library.monolith_table_create(
         handle,
-        table=table,
-        dim=dim,
-        optimizer=optimizer,
-        hyperparameters=list(hyperparameters),
-        initializer=initializer,
-        initializer_parameters=list(initializer_parameters),
+        table=config.name,
+        dims=[segment.dim for segment in segments],
+        **attributes,
         seed=seed - (1 << 64) if seed >= 1 << 63 else seed,
+        admission=admission.kind,
+        min_count=admission.min_count,
+        probability=(
+            1.0 if admission.probability is None else admission.probability
+        ),
+        sketch_bytes=admission.sketch_bytes,
+        window_seconds=admission.window_seconds if admission.kind != "all" else 0,
+        reads_zeros=admission.unadmitted == "zeros",
+        ttl_seconds=eviction.ttl_seconds,
+        max_rows=eviction.share(shard, num_shards, "max_rows"),
+        max_bytes=eviction.share(shard, num_shards, "max_bytes"),
+        policy=eviction.policy,
+        tracks_changes=config.tracks_changes,
         shard=shard,
         num_shards=num_shards,
         generation=generation,
@@ -134,7 +194,8 @@ def apply(
         handle: Of the table set.
         packed: int64 `[global_step, event_time, n_0, ..., n_{T-1}, ids of table
             0, ..., counts of table 0, ...]`.
-        values: float32 `[learning_rate_0, ..., gradients of table 0, ...]`.
+        values: float32 `[learning rates of the segments of table 0, ...,
+            gradients of table 0, ...]`.
         tables: Names of the T tables.
         dims: Their row lengths.
 
@@ -147,10 +208,23 @@ def apply(
 
 
 def assign(
-    handle: tf.Tensor, ids: tf.Tensor, rows: tf.Tensor, *, table: str
+    handle: tf.Tensor,
+    ids: tf.Tensor,
+    rows: tf.Tensor,
+    event_time: tf.Tensor,
+    *,
+    table: str,
 ) -> tf.Operation | None:
-    """Sets weights: ids int64 `[n]`, rows float32 `[n, dim]`."""
-    return library.monolith_assign(handle, ids, rows, table=table)
+    """Sets weights.
+
+    Args:
+        handle: Of the table set.
+        ids: int64 `[n]`.
+        rows: float32 `[n, dim]`.
+        event_time: int64 scalar, seconds since the epoch.
+        table: Its name.
+    """
+    return library.monolith_assign(handle, ids, rows, event_time, table=table)
 
 
 def remove(handle: tf.Tensor, ids: tf.Tensor, *, table: str) -> tf.Tensor:
@@ -168,9 +242,30 @@ def size(handle: tf.Tensor, *, table: str) -> tf.Tensor:
     return library.monolith_size(handle, table=table)
 
 
-def memory_bytes(handle: tf.Tensor, *, table: str) -> tf.Tensor:
-    """Returns the bytes that a table takes on this server, int64 scalar."""
-    return library.monolith_memory_bytes(handle, table=table)
+def sweep(
+    handle: tf.Tensor, event_time: tf.Tensor, *, table: str
+) -> tf.Tensor:
+    """Evicts what is due and gives memory back.
+
+    Args:
+        handle: Of the table set.
+        event_time: int64 scalar, seconds since the epoch.
+        table: Its name.
+
+    Returns:
+        int64 scalar, how many rows went.
+    """
+    return library.monolith_sweep(handle, event_time, table=table)
+
+
+def stats(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what the tables of this server tell about themselves.
+
+    Returns:
+        tables string `[T]`, ordered, and stats int64 `[T, len(STATS)]`, the
+        numbers that `STATS` names.
+    """
+    return library.monolith_stats(handle)
 
 
 def export_chunk(
@@ -179,8 +274,9 @@ def export_chunk(
     """Reads some whole rows, from cursor 0 until the next cursor is -1.
 
     Returns:
-        ids int64 `[n]`, last_update int64 `[n]` seconds, rows float32
-        `[n, row_width]`, next_cursor int64 scalar.
+        ids int64 `[n]`, stamps int64 `[n]` (seconds of the last update plus
+        2^32 times the frequency), rows float32 `[n, row_width]`, next_cursor
+        int64 scalar.
     """
     return library.monolith_export_chunk(
         handle, cursor, table=table, max_rows=max_rows
@@ -193,8 +289,8 @@ def export_groups(
     """Reads the whole rows of consecutive checkpoint groups.
 
     Returns:
-        Per group keys int64 `[n, 2]` (id, seconds of the last update), and per
-        group rows float32 `[n, row_width]`.
+        Per group keys int64 `[n, 2]` (id, stamp), and per group rows float32
+        `[n, row_width]`.
     """
     return library.monolith_export_groups(
         handle, table=table, first_group=first_group, num_groups=num_groups
@@ -213,3 +309,32 @@ def import_rows(
         table: Its name.
     """
     return library.monolith_import(handle, keys, rows, table=table)
+
+
+def export_filter(
+    handle: tf.Tensor, *, table: str, first_group: int, num_groups: int
+) -> list[tf.Tensor]:
+    """Reads what admission remembers of consecutive checkpoint groups.
+
+    Returns:
+        Per group int64 `[n]`, empty where it is nothing.
+    """
+    return library.monolith_export_filter(
+        handle, table=table, first_group=first_group, num_groups=num_groups
+    )
+
+
+def import_filter(
+    handle: tf.Tensor, words: tf.Tensor, *, table: str, group: int
+) -> tf.Operation | None:
+    """Puts what `export_filter` gave for a group together with what is there.
+
+    Args:
+        handle: Of the table set.
+        words: int64 `[n]`; ids that another shard owns are passed over.
+        table: Its name.
+        group: Which group.
+    """
+    return library.monolith_import_filter(
+        handle, words, table=table, group=group
+    )
