@@ -31,9 +31,14 @@ struct OptimizerConfig {
 //
 //   kind                parameters
 //   "zeros"             {}
+//   "ones"              {}
 //   "constant"          {value}
 //   "uniform"           {minval, maxval >= minval}
+//   "normal"            {mean, stddev >= 0}
 //   "truncated_normal"  {mean, stddev >= 0}, cut at two deviations
+//   "variance_scaling"  {scale > 0, distribution}: 0 truncated normal,
+//                       1 untruncated normal, 2 uniform, of variance
+//                       scale / dim
 struct InitializerConfig {
   std::string kind;
   std::vector<float> parameters;
