@@ -39,7 +39,7 @@ class Oracle {
 
   std::vector<float> Initial(int64_t id) const {
     std::vector<float> weights(config_.dim);
-    initializer_->Fill(IdKey(TableKey(config_.seed, config_.name), id),
+    initializer_->Fill(IdKey(TableKey(config_.seed, config_.name), id), 0,
                        config_.dim, weights.data());
     return weights;
   }
