@@ -66,33 +66,53 @@ def rows_of(request):
     return lambda config, ids: initial_rows.initial_rows(config, ids).numpy()
 
 
+SCALING = mt.initializers.VarianceScaling
+
+
 @pytest.mark.parametrize(
     ("column", "initializer"),
     [
-        (4, mt.initializers.RandomUniform(-0.05, 0.05)),
-        (5, mt.initializers.TruncatedNormal(0.0, 0.05)),
+        ("uniform", mt.initializers.RandomUniform(-0.05, 0.05)),
+        ("normal", mt.initializers.RandomNormal(0.0, 0.05)),
+        ("truncated_normal", mt.initializers.TruncatedNormal(0.0, 0.05)),
+        *(
+            (distribution, SCALING(distribution=distribution))
+            for distribution in SCALING.DISTRIBUTIONS
+        ),
     ],
-    ids=["uniform", "truncated_normal"],
+    ids=str,
 )
 def test_initial_rows(formats, rows_of, column, initializer):
     config = mt.TableConfig("movie", 2, initializer=initializer, seed=7)
-    golden = table_under(
-        formats,
-        "3. Initial rows",
-        *("id", "j", "id_key", "bits(j)", "uniform", "truncated_normal"),
-    )
-    for cells in golden:
+    columns = ["id", "j"]
+    if isinstance(initializer, SCALING):
+        columns += SCALING.DISTRIBUTIONS
+    else:
+        columns += ["id_key", "bits(j)", "uniform", "normal"]
+        columns += ["truncated_normal"]
+    for cells in table_under(formats, "3. Initial rows", *columns):
         ids = tf.constant([int(cells[0])], tf.int64)
         row = rows_of(config, ids)[0]
-        expected = float_of(cells[column])
+        expected = float_of(cells[columns.index(column)])
         assert row[int(cells[1])].tobytes() == expected.tobytes()
 
 
-def test_coefficients_are_those_of_the_library(formats):
-    rows = table_under(formats, "3. Initial rows", "power of q * q", "P", "Q")
-    p, q = zip(*((row[1], row[2]) for row in rows), strict=True)
-    assert tuple(map(float, p)) == initial_rows._QUANTILE_P
-    assert tuple(float(x) for x in q if x) == initial_rows._QUANTILE_Q
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (("power of q * q", "P", "Q"), ("_MIDDLE_P", "_MIDDLE_Q")),
+        (
+            ("power", "P, of w", "Q, of w", "A, of s * s"),
+            ("_WHOLE_P", "_WHOLE_Q", "_LOGARITHM_A"),
+        ),
+    ],
+    ids=["truncated_normal", "normal"],
+)
+def test_coefficients_are_those_of_the_library(formats, columns, names):
+    rows = table_under(formats, "3. Initial rows", *columns)
+    for column, name in enumerate(names, start=1):
+        numbers = tuple(float(row[column]) for row in rows if row[column])
+        assert numbers == getattr(initial_rows, name)
 
 
 def test_ids_of_strings(formats):

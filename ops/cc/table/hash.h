@@ -46,6 +46,13 @@ inline uint64_t ElementBits(uint64_t id_key, uint64_t j) {
   return Mix64(id_key + (j + 1) * 0x9E3779B97F4A7C15ULL);
 }
 
+// The key that the initial weights of a segment which starts `first_element`
+// weights into the row are rounded with when they are stored (precision.h):
+// bits that have nothing to do with those they were drawn from.
+inline uint64_t InitialRoundingKey(uint64_t id_key, uint64_t first_element) {
+  return Mix64(id_key) + first_element * 0x9E3779B97F4A7C15ULL;
+}
+
 // Where a table puts an id inside this process. Two keyed rounds of a
 // bijection: different ids have different hashes, and who does not know the
 // key cannot choose ids that meet in a bucket. The result must not be stored

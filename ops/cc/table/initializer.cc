@@ -14,18 +14,34 @@
 namespace monolith_tf {
 namespace {
 
+absl::Status Refusal(const InitializerConfig& config,
+                     absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      "initializer \"", config.kind, "\" takes ", expected, ". Received: {",
+      absl::StrJoin(config.parameters, ", "), "}"));
+}
+
 absl::Status CheckParameters(const InitializerConfig& config,
                              size_t num_expected, absl::string_view names) {
-  const std::vector<float>& parameters = config.parameters;
-  bool valid = parameters.size() == num_expected;
-  for (const float parameter : parameters) {
+  bool valid = config.parameters.size() == num_expected;
+  for (const float parameter : config.parameters) {
     valid = valid && std::isfinite(parameter);
   }
   if (valid) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("initializer \"", config.kind, "\" takes ", num_expected,
-                   " finite parameters {", names, "}. Received: {",
-                   absl::StrJoin(parameters, ", "), "}"));
+  return Refusal(
+      config, absl::StrCat(num_expected, " finite parameters {", names, "}"));
+}
+
+// `reach`: the largest distance from the mean, in deviations.
+absl::Status CheckNormal(const InitializerConfig& config, float reach) {
+  absl::Status status = CheckParameters(config, 2, "mean, stddev");
+  if (!status.ok()) return status;
+  const std::vector<float>& p = config.parameters;
+  if (p[1] < 0 || !std::isfinite(std::fabs(p[0]) + reach * p[1])) {
+    return Refusal(config, absl::StrCat("stddev >= 0 with a finite mean + ",
+                                        reach, " stddev"));
+  }
+  return status;
 }
 
 }  // namespace
@@ -34,10 +50,10 @@ absl::StatusOr<std::unique_ptr<const Initializer>> MakeInitializer(
     const InitializerConfig& config) {
   const std::vector<float>& parameters = config.parameters;
   absl::Status status;
-  if (config.kind == "zeros") {
+  if (config.kind == "zeros" || config.kind == "ones") {
     status = CheckParameters(config, 0, "");
     if (!status.ok()) return status;
-    return MakeConstant(0.0f);
+    return MakeConstant(config.kind == "ones" ? 1.0f : 0.0f);
   }
   if (config.kind == "constant") {
     status = CheckParameters(config, 1, "value");
@@ -49,26 +65,36 @@ absl::StatusOr<std::unique_ptr<const Initializer>> MakeInitializer(
     if (!status.ok()) return status;
     if (!(parameters[0] <= parameters[1]) ||
         !std::isfinite(parameters[1] - parameters[0])) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "initializer \"uniform\" takes minval <= maxval with a finite "
-          "difference. Received: {",
-          absl::StrJoin(parameters, ", "), "}"));
+      return Refusal(config, "minval <= maxval with a finite difference");
     }
     return MakeUniform(parameters[0], parameters[1]);
   }
-  if (config.kind == "truncated_normal") {
-    status = CheckParameters(config, 2, "mean, stddev");
+  if (config.kind == "normal") {
+    status = CheckNormal(config, 9);
     if (!status.ok()) return status;
-    if (parameters[1] < 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "initializer \"truncated_normal\" takes stddev >= 0. Received: {",
-          absl::StrJoin(parameters, ", "), "}"));
-    }
+    return MakeNormal(parameters[0], parameters[1]);
+  }
+  if (config.kind == "truncated_normal") {
+    status = CheckNormal(config, 2);
+    if (!status.ok()) return status;
     return MakeTruncatedNormal(parameters[0], parameters[1]);
   }
+  if (config.kind == "variance_scaling") {
+    status = CheckParameters(config, 2, "scale, distribution");
+    if (!status.ok()) return status;
+    const float number = parameters[1];
+    if (parameters[0] <= 0 || (number != 0 && number != 1 && number != 2)) {
+      return Refusal(config,
+                     "scale > 0 and distribution 0 (truncated normal), 1 "
+                     "(untruncated normal) or 2 (uniform)");
+    }
+    return MakeVarianceScaling(parameters[0],
+                               static_cast<Distribution>(number));
+  }
   return absl::InvalidArgumentError(absl::StrCat(
-      "initializer must be one of \"zeros\", \"constant\", \"uniform\", "
-      "\"truncated_normal\". Received: \"",
+      "initializer must be one of \"zeros\", \"ones\", \"constant\", "
+      "\"uniform\", \"normal\", \"truncated_normal\", \"variance_scaling\". "
+      "Received: \"",
       config.kind, "\""));
 }
 

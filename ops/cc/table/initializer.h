@@ -36,8 +36,18 @@ absl::StatusOr<std::unique_ptr<const Initializer>> MakeInitializer(
 // The variants, for MakeInitializer. Parameters must be valid.
 std::unique_ptr<const Initializer> MakeConstant(float value);
 std::unique_ptr<const Initializer> MakeUniform(float minval, float maxval);
+std::unique_ptr<const Initializer> MakeNormal(float mean, float stddev);
 std::unique_ptr<const Initializer> MakeTruncatedNormal(float mean,
                                                        float stddev);
+
+// The number is what InitializerConfig has.
+enum class Distribution {
+  kTruncatedNormal = 0,
+  kUntruncatedNormal = 1,
+  kUniform = 2,
+};
+std::unique_ptr<const Initializer> MakeVarianceScaling(
+    float scale, Distribution distribution);
 
 }  // namespace monolith_tf
 

@@ -11,21 +11,30 @@
 //   int8      1               one of 255 levels, rounded     the weight
 //   onebit    2               rounded to bfloat16            see below
 //
-// Rounding is stochastic: a number between two neighbours becomes the upper one
-// with the probability of its distance from the lower one, so that small
-// updates add up on average. Which one it becomes is a function of the key. A
-// number that can be stored is stored exactly, whatever the key. What is beyond
-// the largest finite number, infinities included, becomes the largest finite
-// number of its sign.
+// Rounding is stochastic: a number between two neighbours becomes the outer one
+// with the probability of its distance from the inner one, so that small
+// updates add up on average (bias: none for bfloat16; at most 2^-31 of the
+// distance for float16, 2^-24 for int8). Which one it becomes is a function of
+// the key. A number that can be stored is stored exactly, whatever the key.
+// What is beyond the largest finite number, infinities included, becomes the
+// largest finite number of its sign. NaN stays NaN, but is 0 in int8.
+//
+// int8: level k of -127 .. 127 is the weight k * (range / 127). The optimizer
+// works on what is stored, so training sees the quantised weights; the gradient
+// passes through, but is zero where it would push a weight at an end of the
+// range further out.
 //
 // onebit is the continuation method of HashNet (Cao, Long, Wang, Yu: HashNet:
 // Deep learning to hash by continuation, ICCV 2017, equation 5): the value of a
-// weight is amplitude * tanh(beta * weight / amplitude), beta rising from 1
-// without bound until, at step anneal_steps, the value is exactly amplitude or
-// -amplitude.
+// weight is amplitude * tanh(beta * weight / amplitude), where beta =
+// anneal_steps / (anneal_steps - step) rises from 1, and the gradient is its
+// derivative. From step anneal_steps on, the value is exactly amplitude, or
+// -amplitude for a weight below zero; its derivative being zero, the gradient
+// then passes straight through up to weights of -amplitude and amplitude, so
+// that ids which come late still learn.
 //
-// All operations are on integers or correctly rounded: every machine stores and
-// returns the same bits.
+// Roundings are the same bits on every machine; so are the values of onebit,
+// which has a tanh of its own.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_PRECISION_H_
 #define MONOLITH_TF_OPS_CC_TABLE_PRECISION_H_
@@ -51,6 +60,8 @@ class Precision {
                       float* weights) const = 0;
 
   // Stores weights [dim]; weight j is rounded by ElementBits(key, j) (hash.h).
+  // Initial weights are rounded with InitialRoundingKey (hash.h), so that they
+  // are the same whenever they are stored.
   virtual void Encode(const float* weights, int64_t dim, uint64_t key,
                       char* stored) const = 0;
 
@@ -77,6 +88,11 @@ absl::StatusOr<std::unique_ptr<const Precision>> MakePrecision(
 
 // The variants, for MakePrecision.
 std::unique_ptr<const Precision> MakeFloat32();
+std::unique_ptr<const Precision> MakeBfloat16();
+std::unique_ptr<const Precision> MakeFloat16();
+std::unique_ptr<const Precision> MakeInt8(float range);
+std::unique_ptr<const Precision> MakeOnebit(float amplitude,
+                                            float anneal_steps);
 
 }  // namespace monolith_tf
 

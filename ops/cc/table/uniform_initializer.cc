@@ -1,8 +1,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/initializer.h"
+#include "ops/cc/table/initializer_loops.h"
 
 namespace monolith_tf {
 namespace {
@@ -14,19 +14,13 @@ class Uniform : public Initializer {
 
   void Fill(uint64_t id_key, int64_t first_element, int64_t dim,
             float* row) const override {
-    // 24 random bits fit a float exactly, so only the last two operations
-    // round.
-    constexpr float kUnit = 1.0f / (1 << 24);
-    for (int64_t j = 0; j < dim; ++j) {
-      const auto bits =
-          static_cast<int32_t>(ElementBits(id_key, first_element + j) >> 40);
-      row[j] = minval_ + (static_cast<float>(bits) * kUnit) * range_;
-    }
+    loop_(id_key, first_element, dim, minval_, range_, row);
   }
 
  private:
   const float minval_;
   const float range_;
+  const FillLoop loop_ = UniformLoopIn(WidestInstructionSet());
 };
 
 }  // namespace
