@@ -22,8 +22,8 @@ class TableConfig:
         name: Non-empty text. Initial rows, checkpoints, exports and deltas go
         by it.
         dim: Length of a row, 1 to 65,536 floats.
-        optimizer: One of `mt.optimizers.SGD`, `Adagrad`, `Adam`; the table's
-            own, whatever optimizer the model is compiled with.
+        optimizer: One of `mt.optimizers.SGD`, `Adagrad`, `Adam`, ...; the
+            table's own, whatever optimizer the model is compiled with.
         initializer: One of `mt.initializers`; what an id reads before its first
             gradient.
         seed: Integer from 0 to 2^64 - 1; initial rows depend on it.
@@ -79,7 +79,8 @@ class TableConfig:
         if not isinstance(self.optimizer, row_optimizers.RowOptimizer):
             raise TypeError(
                 f"optimizer of table {self.name!r} must be mt.optimizers.SGD, "
-                "Adagrad or Adam (a table does not take a Keras optimizer). "
+                "Adagrad, Adam or another row optimizer of mt.optimizers (a "
+                "table does not take a Keras optimizer). "
                 f"Received: {self.optimizer!r}."
             )
         if not isinstance(self.initializer, initializers.Initializer):
@@ -97,8 +98,8 @@ class TableConfig:
 
     @property
     def row_width(self) -> int:
-        """Floats of a row with its slots: dim * (1 + number of slots)."""
-        return self.dim * (1 + len(self.optimizer.slot_names))
+        """Floats of a row with its slots."""
+        return self.dim + self.optimizer.slot_floats(self.dim)
 
     def same_as(self, other: TableConfig) -> bool:
         """Tells whether two configs describe equal tables."""

@@ -34,6 +34,7 @@ def table_create(
     shard: int,
     num_shards: int,
     generation: int,
+    regularization: Sequence[float] = (),
 ) -> tf.Operation | None:
     """Creates a table, and its table set if there is none yet.
 
@@ -42,7 +43,7 @@ def table_create(
         table: Name of the table. One of that name and an equal config is left
             as it is.
         dim: Row length.
-        optimizer: "sgd", "adagrad" or "adam".
+        optimizer: Its kind: "sgd", "adagrad", "adam", ...
         hyperparameters: Of the optimizer, in its order.
         initializer: "zeros", "constant", "uniform" or "truncated_normal".
         initializer_parameters: Of the initializer, in its order.
@@ -50,6 +51,8 @@ def table_create(
         shard: Which shard of `num_shards` this server is.
         num_shards: Number of servers.
         generation: Positive int63 of a new table set; else not used.
+        regularization: Weight decay, l2, clip value, clip norm, max norm of the
+            optimizer, 0 for none; or empty.
 
     Raises:
         tf.errors.InvalidArgumentError: There is a table of that name with
@@ -67,6 +70,7 @@ def table_create(
         shard=shard,
         num_shards=num_shards,
         generation=generation,
+        regularization=list(regularization),
     )
 
 

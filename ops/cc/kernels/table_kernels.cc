@@ -59,6 +59,19 @@ class TableCreateOp : public OpKernel {
     OP_REQUIRES_OK(context,
                    context->GetAttr("hyperparameters",
                                     &config_.optimizer.hyperparameters));
+    std::vector<float> regularization;
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("regularization", &regularization));
+    OP_REQUIRES(context, regularization.empty() || regularization.size() == 5,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Table '", config_.name, "': regularization must be empty ",
+                    "or [weight_decay, l2, clip_value, clip_norm, max_norm], ",
+                    "got ", regularization.size(), " floats.")));
+    if (!regularization.empty()) {
+      config_.optimizer.regularization = {regularization[0], regularization[1],
+                                          regularization[2], regularization[3],
+                                          regularization[4]};
+    }
     OP_REQUIRES_OK(context,
                    context->GetAttr("initializer", &config_.initializer.kind));
     OP_REQUIRES_OK(context, context->GetAttr("initializer_parameters",
