@@ -167,6 +167,7 @@ class TableSet:
                     dim=config.dim,
                     optimizer=config.optimizer.kind,
                     hyperparameters=config.optimizer.hyperparameters,
+                    regularization=config.optimizer.regularization,
                     initializer=config.initializer.kind,
                     initializer_parameters=config.initializer.parameters,
                     seed=config.seed,

@@ -11,7 +11,7 @@ namespace {
 
 // Adagrad with one accumulator a row, as Mudigere et al.: Software-hardware
 // co-design for fast and scalable training of deep learning recommendation
-// models, ISCA 2022, section 4.1.4, and FBGEMM have it:
+// models, ISCA 2022, and FBGEMM have it:
 //   accumulator += mean(g^2)
 //   weights -= rate / sqrt(accumulator + epsilon) * g
 // Epsilon stands under the root as in MakeAdagrad, so that the two agree at
