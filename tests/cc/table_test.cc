@@ -279,7 +279,8 @@ TEST(TableTest, ABadImportIsRefusedBeforeTheFirstRowChanges) {
 
 TEST(TableTest, ABadConfigMakesNoTable) {
   ExpectError(Table::Create(SgdConfig(0)).status(),
-              absl::StatusCode::kInvalidArgument, {"table \"movie\": dim must be"});
+              absl::StatusCode::kInvalidArgument,
+              {"table \"movie\": dim must be"});
 }
 
 TEST(TableTest, ChangesAreLoggedOnceACutFromTheStartOfTracking) {

@@ -252,7 +252,8 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
           if (!counts_frequency) continue;
           row->frequency = RaisedFrequency(
               row->frequency, request.counts[position] & 0xFFFFFFFF,
-              Mix64(IdKey(table_key_, row->id) + request.global_step));
+              Mix64(IdKey(table_key_, row->id) + request.global_step +
+                    (uint64_t{time} << 32)));
         }
         layout_.Apply(&step, count, rows, gradients);
       });

@@ -111,8 +111,10 @@ struct AdmissionConfig {
 struct EvictionConfig {
   // A row goes when its last update is older than this; 0: never.
   int64_t ttl_seconds = 0;
-  // When a shard holds more rows or more bytes of rows and index, the row that
-  // is lowest by the policy among a few goes; 0: no bound.
+  // When a shard holds more rows, or more bytes of rows and their part of the
+  // index, the row that is lowest by the policy among a few goes; 0: no bound.
+  // Room for rows to come is not counted: an eighth, and in each of 64 stripes
+  // at most 128 KiB.
   int64_t max_rows = 0;
   int64_t max_bytes = 0;
   // "lru": longest without an update; "lfu": rarest; "lowest_norm".

@@ -1,0 +1,370 @@
+// Which rows go, and when.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "ops/cc/table/row_layout.h"
+#include "ops/cc/table/table.h"
+#include "ops/cc/table/table_set.h"
+#include "tests/cc/test_support.h"
+
+namespace monolith_tf {
+namespace {
+
+using Floats = std::vector<float>;
+
+// Adagrad from 1.0: a row that starts anew shows in weight and slot.
+TableConfig Config(const EvictionConfig& eviction) {
+  TableConfig config = TableConfig::OfOneSegment(
+      "movie", 2, {"adagrad", {0.25f, 0.0f}, {}}, {"constant", {1.0f}}, 0);
+  config.eviction = eviction;
+  return config;
+}
+
+EvictionConfig Ttl(int64_t seconds) {
+  EvictionConfig eviction;
+  eviction.ttl_seconds = seconds;
+  return eviction;
+}
+
+EvictionConfig Cap(int64_t max_rows, const std::string& policy) {
+  EvictionConfig eviction;
+  eviction.max_rows = max_rows;
+  eviction.policy = policy;
+  return eviction;
+}
+
+void Occur(Table* table, const std::vector<int64_t>& ids, int64_t time,
+           float gradient = 1.0f) {
+  Update update;
+  update.ids = ids;
+  update.gradient = gradient;
+  update.event_time = time;
+  ASSERT_TRUE(Apply(table, update).ok());
+}
+
+std::vector<int64_t> Ids(const Table& table) {
+  std::vector<int64_t> ids;
+  for (const auto& [id, row] : Export(table)) ids.push_back(id);
+  return ids;
+}
+
+TEST(ExpiryTest, ARowIsKeptForTheTtlAfterItsLastUpdate) {
+  const auto table = MakeTable(Config(Ttl(100)));
+  Occur(table.get(), {1}, 1000);
+  EXPECT_EQ(table->Sweep(1100), 0);
+  Occur(table.get(), {1}, 1100);
+  EXPECT_EQ(table->Sweep(1200), 0);
+  EXPECT_EQ(table->Sweep(1201), 1);
+  EXPECT_EQ(table->size(), 0);
+  EXPECT_EQ(table->stats().num_expired, 1);
+}
+
+TEST(ExpiryTest, AnUpdateAfterTheTimeRanOutStartsAnew) {
+  const auto table = MakeTable(Config(Ttl(100)));
+  // A gradient of 0 leaves a fresh row as it is.
+  Occur(table.get(), {1}, 1000, 0.0f);
+  const SavedRow fresh = Export(*table)[1];
+  EXPECT_EQ(fresh.floats, (Floats{1, 1, 0.25f, 0.25f}));
+  Occur(table.get(), {1}, 1050);
+  EXPECT_NE(Export(*table)[1].floats, fresh.floats);
+  Occur(table.get(), {1}, 1151, 0.0f);
+  EXPECT_EQ(Export(*table)[1].floats, fresh.floats);
+  EXPECT_EQ(Export(*table)[1].stamp, 1151);
+  EXPECT_EQ(table->stats().num_expired, 1);
+  EXPECT_EQ(table->stats().num_admitted, 2);
+}
+
+TEST(ExpiryTest, ALookupSeesARowUntilTheSweepPasses) {
+  const auto table = MakeTable(Config(Ttl(100)));
+  Occur(table.get(), {1}, 1000);
+  const Floats row = Rows(*table, {1});
+  // An update of another id moves the clock on.
+  Occur(table.get(), {2}, 5000);
+  if (table->size() == 2) {
+    EXPECT_EQ(Rows(*table, {1}), row);
+  }
+  table->Sweep(0);
+  EXPECT_EQ(table->stats().num_expired, 1);
+  EXPECT_EQ(Ids(*table), std::vector<int64_t>{2});
+  EXPECT_EQ(Rows(*table, {1}), (Floats{1, 1}));
+}
+
+TEST(ExpiryTest, AnIdThatComesTwiceInTheBatchThatEndsItsRowIsSteppedTwice) {
+  // Also among many that expire in the same groups. A row whose event time is
+  // itself too old may go with the next sweep.
+  for (const int64_t time : {5000, 1100}) {
+    const auto table = MakeTable(Config(Ttl(100)));
+    const auto expected = MakeTable(Config({}));
+    Occur(table.get(), Range(0, 3000), 1000);
+    Occur(table.get(), {-1}, 5000);
+    std::vector<int64_t> ids;
+    for (int64_t id = 2999; id >= 0; --id) {
+      ids.push_back(id);
+      if (id % 2 == 0) ids.push_back(id);
+    }
+    Occur(expected.get(), ids, time);
+    // One batch of few ids, so that twins are of one group.
+    for (size_t begin = 0; begin < ids.size(); begin += 6) {
+      const std::vector<int64_t> batch(
+          ids.begin() + begin, ids.begin() + std::min(ids.size(), begin + 6));
+      Occur(table.get(), batch, time);
+      for (const int64_t id : batch) {
+        const Floats row = Rows(*table, {id});
+        if (time == 5000 || Exists(*table, {id})[0]) {
+          ASSERT_EQ(row, Rows(*expected, {id})) << id;
+        }
+      }
+    }
+    EXPECT_GE(table->stats().num_expired, 3000);
+    if (time == 5000) {
+      EXPECT_EQ(table->stats().num_expired, 3000);
+    }
+  }
+}
+
+TEST(ExpiryTest, AnExpiredIdIsCountedAnew) {
+  TableConfig config = Config(Ttl(100));
+  config.admission.kind = "count";
+  config.admission.min_count = 2;
+  const auto table = MakeTable(config);
+  Occur(table.get(), {1, 1}, 1000);
+  EXPECT_EQ(table->size(), 1);
+  Occur(table.get(), {1}, 2000);
+  EXPECT_EQ(table->size(), 0);
+  EXPECT_EQ(table->stats().num_counted, 1);
+  Occur(table.get(), {1}, 2000);
+  EXPECT_EQ(table->size(), 1);
+  EXPECT_EQ(table->stats().num_counted, 0);
+}
+
+TEST(ExpiryTest, AnAssignmentAfterTheTimeRanOutStartsWithFreshSlots) {
+  const auto table = MakeTable(Config(Ttl(100)));
+  Occur(table.get(), {1}, 1000);
+  const int64_t id = 1;
+  const Floats weights = {5, 6};
+  ASSERT_TRUE(table->Assign(&id, weights.data(), 1, 1050).ok());
+  EXPECT_EQ(Export(*table)[1].floats, (Floats{5, 6, 1.25f, 1.25f}));
+  ASSERT_TRUE(table->Assign(&id, weights.data(), 1, 2000).ok());
+  EXPECT_EQ(Export(*table)[1].floats, (Floats{5, 6, 0.25f, 0.25f}));
+}
+
+TEST(ExpiryTest, UpdatesSweepAsManyRowsAsTheyHaveIds) {
+  const auto table = MakeTable(Config(Ttl(100)));
+  Occur(table.get(), Range(0, 20000), 1000);
+  // The first batch of a later time lets at most its own number go.
+  Occur(table.get(), Range(100000, 1000), 5000);
+  EXPECT_LE(table->stats().num_expired, 1000);
+  EXPECT_GE(table->size(), 20000);
+  for (int i = 0; i < 60; ++i) Occur(table.get(), Range(100000, 1000), 5000);
+  EXPECT_EQ(table->stats().num_expired, 20000);
+  EXPECT_EQ(table->size(), 1000);
+}
+
+TEST(ExpiryTest, SweepOnDemandLeavesExactlyWhatIsAlive) {
+  const auto table = MakeTable(Config(Ttl(500)));
+  std::mt19937_64 random(3);
+  std::vector<int64_t> alive;
+  for (int64_t id = 0; id < 30000; ++id) {
+    const int64_t stamp = 1000 + random() % 1000;
+    const Floats floats = {1, 2, 3, 4};
+    ASSERT_TRUE(table->Import(&id, &stamp, floats.data(), 1).ok());
+    if (stamp >= 1500) alive.push_back(id);
+  }
+  const int64_t num_gone = table->Sweep(2000);
+  EXPECT_EQ(table->stats().num_expired,
+            30000 - static_cast<int64_t>(alive.size()));
+  EXPECT_LE(num_gone, table->stats().num_expired);
+  EXPECT_EQ(Ids(*table), alive);
+}
+
+TEST(CapTest, ASmallCapKeepsTheLatestExactly) {
+  const auto table = MakeTable(Config(Cap(10, "lru")));
+  for (int64_t id = 0; id < 30; ++id) Occur(table.get(), {id}, 1000 + id);
+  EXPECT_EQ(Ids(*table), Range(20, 10));
+  Occur(table.get(), {20}, 2000);
+  Occur(table.get(), {99}, 2001);
+  std::vector<int64_t> expected = {20};
+  for (const int64_t id : Range(22, 8)) expected.push_back(id);
+  expected.push_back(99);
+  EXPECT_EQ(Ids(*table), expected);
+  EXPECT_EQ(table->stats().num_capped, 21);
+  // And in one batch, of equal times: then the larger ids stay.
+  Occur(table.get(), Range(1000, 500), 3000);
+  EXPECT_EQ(Ids(*table), Range(1490, 10));
+}
+
+TEST(CapTest, ASmallCapKeepsTheMostFrequent) {
+  const auto table = MakeTable(Config(Cap(10, "lfu")));
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(Apply(table.get(), {Range(0, 10), 1, 1, i + 1, 1000 + i}).ok());
+  }
+  // Newcomers go before those that are known.
+  for (int64_t id = 100; id < 200; ++id) Occur(table.get(), {id}, 5000);
+  EXPECT_EQ(Ids(*table), Range(0, 10));
+  const SavedRow row = Export(*table)[0];
+  EXPECT_GT(row.stamp >> 32, 2);
+  EXPECT_EQ(row.stamp & 0xFFFFFFFF, 1049);
+}
+
+TEST(CapTest, ASmallCapKeepsTheLargestRowsWithOrWithoutTimes) {
+  for (const bool tracks_changes : {true, false}) {
+    TableConfig config = Config(Cap(10, "lowest_norm"));
+    config.tracks_changes = tracks_changes;
+    const auto table = MakeTable(config);
+    for (int64_t id = 0; id < 30; ++id) {
+      const float size = static_cast<float>(id * 7 % 30 + 1);
+      const Floats weights = {size, -size};
+      ASSERT_TRUE(table->Assign(&id, weights.data(), 1, 0).ok());
+    }
+    for (const int64_t id : Ids(*table)) EXPECT_GE(id * 7 % 30, 20) << id;
+    EXPECT_EQ(table->size(), 10);
+  }
+}
+
+TEST(CapTest, ABoundInBytesHoldsForRowsAndIndex) {
+  EvictionConfig eviction;
+  eviction.max_bytes = 40 << 20;
+  TableConfig config = AdagradConfig(16);
+  config.eviction = eviction;
+  const auto table = MakeTable(config);
+  for (int i = 0; i < 20; ++i) Occur(table.get(), Range(i * 20000, 20000), i);
+  const TableStats stats = table->stats();
+  const double bytes = stats.num_rows * (144 + 8);
+  EXPECT_LE(bytes, eviction.max_bytes);
+  EXPECT_GT(bytes, 0.95 * eviction.max_bytes);
+  // An arena has room for an eighth of rows to come, and a segment.
+  EXPECT_LT(stats.arena_bytes + stats.index_bytes, 1.4 * eviction.max_bytes);
+}
+
+TEST(CapTest, ALargeCapIsKeptByEveryUpdate) {
+  constexpr int64_t kCap = 20000;
+  for (const std::string policy : {"lru", "lfu", "lowest_norm"}) {
+    const auto table = MakeTable(Config(Cap(kCap, policy)));
+    for (int i = 0; i < 40; ++i) {
+      Occur(table.get(), Range(i * 1500, 1500), 1000 + i);
+      // A group may find nothing left to take in its own stripe.
+      ASSERT_LE(table->size(), kCap + 64) << policy;
+    }
+    EXPECT_GT(table->size(), kCap - 64) << policy;
+    table->Sweep(0);
+    EXPECT_LE(table->size(), kCap);
+    EXPECT_EQ(table->stats().num_capped, 60000 - table->size());
+  }
+}
+
+// Of the rows that an exact policy would keep, the share that is kept.
+TEST(CapTest, ALargeCapIsNearlyAsGoodAsTheExactPolicy) {
+  constexpr int64_t kCap = 20000;
+  const auto table = MakeTable(Config(Cap(kCap, "lru")));
+  for (int64_t i = 0; i < 100; ++i) {
+    Occur(table.get(), Range(i * 1000, 1000), 1000 + i);
+  }
+  int64_t num_good = 0;
+  double mean_rank = 0;
+  for (const int64_t id : Ids(*table)) {
+    num_good += id >= 100000 - kCap;
+    mean_rank += static_cast<double>(100000 - id) / table->size();
+  }
+  const double quality = static_cast<double>(num_good) / kCap;
+  RecordProperty("quality", std::to_string(quality));
+  EXPECT_GT(quality, 0.85);
+  // Exactly, it would be half the cap.
+  EXPECT_LT(mean_rank, 0.6 * kCap);
+}
+
+TEST(CapTest, SweepTakesEvenlyFromAllStripes) {
+  // A restore into stripes is capped too; whatever is left over goes evenly.
+  constexpr int64_t kCap = 8000;
+  const auto table = MakeTable(Config(Cap(kCap, "lru")));
+  const std::vector<int64_t> ids = Range(0, 30000);
+  const std::vector<int64_t> stamps(ids.size(), 77);
+  const Floats rows(ids.size() * 4, 1.0f);
+  ASSERT_TRUE(
+      table->Import(ids.data(), stamps.data(), rows.data(), ids.size()).ok());
+  table->Sweep(0);
+  EXPECT_LE(table->size(), kCap);
+  EXPECT_GT(table->size(), kCap - 128);
+}
+
+TEST(EvictionTest, WhatGoesIsATombstoneInTheNextDelta) {
+  EvictionConfig eviction = Cap(100, "lru");
+  eviction.ttl_seconds = 100;
+  TableSet tables("model", 0, 1, 1);
+  ASSERT_TRUE(tables.CreateTable(Config(eviction)).ok());
+  const auto table = *tables.Find("movie");
+  Occur(table.get(), Range(0, 100), 1000);
+  ASSERT_TRUE(tables.StartDeltas().ok());
+  const int64_t cut = tables.cut();
+  // 0 to 9 go for the cap, 10 to 19 live on, 20 to 99 expire.
+  Occur(table.get(), Range(10, 90), 1050);
+  Occur(table.get(), Range(200, 10), 1060);
+  Occur(table.get(), Range(10, 10), 1100);
+  table->Sweep(1161);
+  const auto delta = tables.TakeDelta(cut);
+  ASSERT_TRUE(delta.ok()) << delta.status();
+  const TableDelta& changes = delta->tables[0];
+  std::vector<int64_t> gone, here;
+  for (size_t i = 0; i < changes.ids.size(); ++i) {
+    (changes.exists[i] != 0 ? here : gone).push_back(changes.ids[i]);
+  }
+  EXPECT_EQ(here, Range(10, 10));
+  std::vector<int64_t> expected = Range(0, 10);
+  for (const int64_t id : Range(20, 80)) expected.push_back(id);
+  for (const int64_t id : Range(200, 10)) expected.push_back(id);
+  EXPECT_EQ(gone, expected);
+}
+
+TEST(EvictionTest, AnEvictedIdStartsAnew) {
+  const auto table = MakeTable(Config(Cap(2, "lru")));
+  Occur(table.get(), {1}, 1000);
+  Occur(table.get(), {2}, 1001);
+  Occur(table.get(), {3}, 1002);
+  EXPECT_EQ(Rows(*table, {1}), (Floats{1, 1}));
+  Occur(table.get(), {1}, 1003, 0.0f);
+  EXPECT_EQ(Export(*table)[1].floats, (Floats{1, 1, 0.25f, 0.25f}));
+}
+
+TEST(EvictionTest, ClearForgetsRowsCountersAndSketch) {
+  for (const std::string kind : {"count", "sketch"}) {
+    TableConfig config = Config({});
+    config.admission.kind = kind;
+    config.admission.min_count = 2;
+    config.admission.sketch_bytes = kind == "sketch" ? 1 << 16 : 0;
+    const auto table = MakeTable(config);
+    const int64_t empty_bytes = table->memory_bytes();
+    Occur(table.get(), {1, 1, 2}, 0);
+    EXPECT_EQ(table->size(), 1);
+    table->Clear();
+    EXPECT_EQ(table->size(), 0);
+    EXPECT_EQ(table->stats().num_counted, 0);
+    EXPECT_EQ(table->stats().num_removed, 1);
+    EXPECT_EQ(table->memory_bytes(), empty_bytes);
+    Occur(table.get(), {2}, 0);
+    EXPECT_EQ(table->size(), 0);
+    Occur(table.get(), {2}, 0);
+    EXPECT_EQ(table->size(), 1);
+  }
+}
+
+TEST(EvictionTest, ACapHoldsAfterClear) {
+  const auto table = MakeTable(Config(Cap(5000, "lru")));
+  Occur(table.get(), Range(0, 9000), 1000);
+  table->Clear();
+  Occur(table.get(), Range(0, 4900), 1000);
+  EXPECT_EQ(table->size(), 4900);
+  Occur(table.get(), Range(0, 9000), 1001);
+  EXPECT_LE(table->size(), 5064);
+  EXPECT_GT(table->size(), 4900);
+}
+
+}  // namespace
+}  // namespace monolith_tf
