@@ -71,7 +71,10 @@ _MAX_CONSTANT_BYTES = 1 << 30
 
 
 def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
-    """Computes the rows that ids have before their first gradient.
+    """Computes what ids without a row read.
+
+    That is their initial row, as it will be stored, or zeros where the table's
+    admission says so.
 
     Args:
         config: The table's config.
@@ -87,7 +90,9 @@ def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
     >>> initial_rows(config, tf.constant([7], tf.int64)).numpy()
     array([[0.5, 0.5]], dtype=float32)
     """
-    segments = [(config.dim, config.initializer)]
+    if config.admission.unadmitted == "zeros":
+        return tf.zeros([tf.shape(ids)[0], config.dim])
+    segments = [(s.dim, s.initializer) for s in config.segments]
     return rows_of_segments(config.seed, config.name, segments, ids)
 
 
