@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from monolith_tf import layers
     from monolith_tf import ops
     from monolith_tf import optimizers
+    from monolith_tf import precisions
     from monolith_tf import serving
     from monolith_tf.config import TableConfig
     from monolith_tf.errors import MonolithError
@@ -56,6 +57,7 @@ __all__ = [
     "layers",
     "ops",
     "optimizers",
+    "precisions",
     "serving",
 ]
 
