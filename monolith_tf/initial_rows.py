@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from monolith_tf import hashing
 from monolith_tf import initializers
+from monolith_tf import stored_weights
 from monolith_tf.config import TableConfig
 
 # Coefficients, lowest power first: ops/cc/table/initializer_loops.cc.
@@ -99,8 +100,9 @@ def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
 def rows_of_segments(
     seed: int,
     name: str,
-    segments: Sequence[tuple[int, initializers.Initializer]],
+    segments: Sequence[tuple],
     ids: tf.Tensor,
+    step: int | None = None,
 ) -> tf.Tensor:
     """Computes the initial rows of a table whose rows are several segments.
 
@@ -111,8 +113,11 @@ def rows_of_segments(
     Args:
         seed: Seed of the table.
         name: Name of the table.
-        segments: Length and initializer of each, in order; at least one.
+        segments: Of each, in order, a tuple of its length, its initializer and,
+            if it is not float32, its precision; at least one.
         ids: int64 `[n]`, any values.
+        step: Global step, to get what a lookup at that step returns; if None,
+            the weights that the table stores. They differ for `OneBit` only.
 
     Returns:
         float32 `[n, sum of the lengths]`.
@@ -132,9 +137,15 @@ def rows_of_segments(
     id_keys = hashing.mix64_tensor(hashing.as_uint64(ids) + key)
     parts = []
     first = 0
-    for dim, initializer in segments:
+    for dim, initializer, *rest in segments:
         initializer.check_dim(dim)
         part = _segment(initializer, ids, id_keys, first, dim)
+        for precision in rest:
+            keys = hashing.mix64_tensor(id_keys)
+            bits = _element_bits(keys, first, dim)
+            part = stored_weights.stored(precision, part, bits)
+            if step is not None:
+                part = stored_weights.values(precision, part, step)
         parts.append(tf.ensure_shape(part, [ids.shape[0], dim]))
         first += dim
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
