@@ -67,11 +67,16 @@ _SQRT_2 = 1.4142135623730951
 # Deviation of a normal distribution of deviation 1 that is cut at two.
 _TRUNCATED_DEVIATION = 0.87962566103423978
 
+# Later than any annealing ends.
+_LAST_STEP = 1 << 62
+
 # A graph is a protocol buffer of at most 2 GiB.
 _MAX_CONSTANT_BYTES = 1 << 30
 
 
-def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
+def initial_rows(
+    config: TableConfig, ids: tf.Tensor, step: int = _LAST_STEP
+) -> tf.Tensor:
     """Computes what ids without a row read.
 
     That is their initial row, as it will be stored, or zeros where the table's
@@ -80,6 +85,8 @@ def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
     Args:
         config: The table's config.
         ids: int64 `[n]`, any values.
+        step: Global step of the lookup. Only `OneBit` depends on it; by
+            default its annealing is over, as it is for a server.
 
     Returns:
         float32 `[n, dim]`.
@@ -93,8 +100,8 @@ def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
     """
     if config.admission.unadmitted == "zeros":
         return tf.zeros([tf.shape(ids)[0], config.dim])
-    segments = [(s.dim, s.initializer) for s in config.segments]
-    return rows_of_segments(config.seed, config.name, segments, ids)
+    segments = [(s.dim, s.initializer, s.precision) for s in config.segments]
+    return rows_of_segments(config.seed, config.name, segments, ids, step)
 
 
 def rows_of_segments(

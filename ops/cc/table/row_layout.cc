@@ -14,11 +14,10 @@ namespace {
 // Rows of one call of Apply.
 constexpr int kMaxRows = 64;
 
-// The random bits of a row's stochastic rounding in one step, 0 excepted: that
-// asks for the nearest.
+// The random bits of a row's stochastic rounding in one step.
 uint64_t RoundingKey(uint64_t table_key, int64_t id, int64_t step) {
   constexpr uint64_t kSalt = 0x6A09E667F3BCC909ULL;
-  return Mix64(IdKey(table_key ^ kSalt, id) + static_cast<uint64_t>(step)) | 1;
+  return Mix64(IdKey(table_key ^ kSalt, id) + static_cast<uint64_t>(step));
 }
 
 }  // namespace
@@ -77,7 +76,10 @@ void RowLayout::InitialWeights(int64_t id, const Segment& segment,
   if (segment.precision->is_float32()) return;
   // As they will be once they are stored.
   std::vector<char> stored(segment.precision->bytes(segment.dim));
-  segment.precision->Encode(weights, segment.dim, /*key=*/0, stored.data());
+  segment.precision->Encode(
+      weights, segment.dim,
+      InitialRoundingKey(IdKey(table_key_, id), segment.values_offset),
+      stored.data());
   segment.precision->Decode(stored.data(), segment.dim, weights);
 }
 
@@ -144,7 +146,8 @@ void RowLayout::ReadAll(const Row* row, float* floats) const {
 void RowLayout::WriteWeights(Row* row, const float* weights) const {
   for (const Segment& segment : segments_) {
     segment.precision->Encode(weights + segment.values_offset, segment.dim,
-                              /*key=*/0, At(row, segment.weights_offset));
+                              RoundingKey(table_key_, row->id, /*step=*/0),
+                              At(row, segment.weights_offset));
   }
 }
 
