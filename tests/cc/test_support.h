@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,6 +60,63 @@ inline absl::Status Step(Table* table, const std::vector<int64_t>& ids,
   const std::vector<float> learning_rates(table->num_segments(), learning_rate);
   request.learning_rates = learning_rates.data();
   return table->Apply(request);
+}
+
+// An update with one gradient value for all elements of all rows.
+struct Update {
+  std::vector<int64_t> ids;
+  float gradient = 1.0f;
+  float learning_rate = 1.0f;
+  int64_t global_step = 1;
+  int64_t event_time = 0;
+  // One occurrence of each id where it is empty.
+  std::vector<int64_t> counts = {};
+};
+
+inline absl::Status Apply(Table* table, const Update& update,
+                          StripePart part = {}) {
+  std::vector<int64_t> counts = update.counts;
+  counts.resize(update.ids.size(), 1);
+  const std::vector<float> gradients(update.ids.size() * table->dim(),
+                                     update.gradient);
+  const std::vector<float> rates(table->num_segments(), update.learning_rate);
+  const ApplyRequest request = {
+      update.ids.data(),  counts.data(),
+      gradients.data(),   static_cast<int64_t>(update.ids.size()),
+      update.global_step, update.event_time,
+      rates.data()};
+  absl::Status status = table->Check(request);
+  return status.ok() ? table->ApplyPart(request, part) : status;
+}
+
+// first, first + 1 ... first + n - 1.
+inline std::vector<int64_t> Range(int64_t first, int64_t n) {
+  std::vector<int64_t> ids(n);
+  for (int64_t i = 0; i < n; ++i) ids[i] = first + i;
+  return ids;
+}
+
+struct SavedRow {
+  std::vector<float> floats;
+  int64_t stamp = 0;
+};
+
+// All rows by their ids; each must come once.
+inline std::map<int64_t, SavedRow> Export(const Table& table) {
+  std::vector<int64_t> ids, stamps;
+  std::vector<float> rows;
+  for (int64_t cursor = 0; cursor >= 0;) {
+    cursor = table.ExportChunk(cursor, 1 << 20, &ids, &rows, &stamps);
+  }
+  std::map<int64_t, SavedRow> exported;
+  const int64_t width = table.row_width();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto begin = rows.begin() + i * width;
+    const bool is_new =
+        exported.insert({ids[i], {{begin, begin + width}, stamps[i]}}).second;
+    EXPECT_TRUE(is_new) << "id " << ids[i] << " came twice";
+  }
+  return exported;
 }
 
 inline std::vector<float> Rows(const Table& table,

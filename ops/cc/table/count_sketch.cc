@@ -44,8 +44,10 @@ CountSketch::CountSketch(int64_t bytes, int64_t max_count, bool has_window,
 bool CountSketch::MakeLines(Group* group) const {
   if (group->lines != nullptr) return true;
   group->memory = MemoryBlock::Allocate(num_lines_ * sizeof(Line));
+  if (group->memory.empty()) return false;
+  std::memset(group->memory.data(), 0, num_lines_ * sizeof(Line));
   group->lines = reinterpret_cast<Line*>(group->memory.data());
-  return group->lines != nullptr;
+  return true;
 }
 
 template <typename Cell>

@@ -61,6 +61,8 @@ class CountSketch {
   // When memory ends it returns kMax: ids are admitted rather than lost.
   int64_t Add(int64_t id, int64_t count, uint32_t bucket);
 
+  // The largest count that Add tells apart from smaller ones.
+  int64_t max_count() const { return is_wide_ ? OccurrenceCounts::kMax : 255; }
   int64_t memory_bytes() const;
 
   // Words of the saved state of a group: its lines, 8 words each. Empty when

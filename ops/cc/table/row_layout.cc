@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "ops/cc/table/hash.h"
 
 namespace monolith_tf {
@@ -84,9 +85,17 @@ void RowLayout::InitialWeights(int64_t id, const Segment& segment,
 }
 
 void RowLayout::ReadInitial(int64_t id, int64_t step, float* values) const {
+  const uint64_t id_key = IdKey(table_key_, id);
   for (const Segment& segment : segments_) {
     float* const part = values + segment.values_offset;
-    InitialWeights(id, segment, part);
+    segment.initializer->Fill(id_key, segment.values_offset, segment.dim, part);
+    if (segment.precision->is_float32()) continue;
+    // As they will be once they are stored.
+    Stored stored(segment.precision->bytes(segment.dim));
+    segment.precision->Encode(part, segment.dim,
+                              InitialRoundingKey(id_key, segment.values_offset),
+                              stored.data());
+    segment.precision->Decode(stored.data(), segment.dim, part);
     if (segment.precision->has_forward()) {
       segment.precision->Forward(part, segment.dim, step, part);
     }
@@ -94,28 +103,40 @@ void RowLayout::ReadInitial(int64_t id, int64_t step, float* values) const {
 }
 
 void RowLayout::Initialize(Row* row) const {
-  if (is_plain_) {
-    float* const weights = reinterpret_cast<float*>(At(row, header_bytes_));
-    for (const Segment& segment : segments_) {
-      segment.initializer->Fill(IdKey(table_key_, row->id),
-                                segment.values_offset, segment.dim,
-                                weights + segment.values_offset);
-    }
-    InitializeSlots(row, weights);
-    return;
-  }
-  std::vector<float> weights(dim_);
+  const uint64_t id_key = IdKey(table_key_, row->id);
   for (const Segment& segment : segments_) {
-    InitialWeights(row->id, segment, weights.data() + segment.values_offset);
+    if (segment.precision->is_float32()) {
+      segment.initializer->Fill(id_key, segment.values_offset, segment.dim,
+                                WeightsOf(row, segment));
+      continue;
+    }
+    Weights weights(segment.dim);
+    segment.initializer->Fill(id_key, segment.values_offset, segment.dim,
+                              weights.data());
+    segment.precision->Encode(weights.data(), segment.dim,
+                              InitialRoundingKey(id_key, segment.values_offset),
+                              At(row, segment.weights_offset));
   }
-  WriteWeights(row, weights.data());
-  InitializeSlots(row, weights.data());
+  InitializeSlots(row);
 }
 
-void RowLayout::InitializeSlots(Row* row, const float* weights) const {
+void RowLayout::Initialize(Row* row, const float* weights) const {
+  WriteWeights(row, weights);
+  InitializeSlots(row);
+}
+
+void RowLayout::InitializeSlots(Row* row) const {
   for (const Segment& segment : segments_) {
-    segment.optimizer->InitializeSlots(
-        segment.dim, weights + segment.values_offset, SlotsOf(row, segment));
+    if (segment.precision->is_float32()) {
+      segment.optimizer->InitializeSlots(segment.dim, WeightsOf(row, segment),
+                                         SlotsOf(row, segment));
+      continue;
+    }
+    Weights weights(segment.dim);
+    segment.precision->Decode(At(row, segment.weights_offset), segment.dim,
+                              weights.data());
+    segment.optimizer->InitializeSlots(segment.dim, weights.data(),
+                                       SlotsOf(row, segment));
   }
 }
 
@@ -207,8 +228,7 @@ void RowLayout::Apply(Step* step, int n, Row* const* rows,
     float* slots[kMaxRows];
     const float* parts[kMaxRows];
     for (int k = 0; k < n; ++k) {
-      weights[k] =
-          reinterpret_cast<float*>(At(rows[k], segment.weights_offset));
+      weights[k] = WeightsOf(rows[k], segment);
       slots[k] = SlotsOf(rows[k], segment);
       parts[k] = gradients[k] + segment.values_offset;
     }
@@ -233,7 +253,8 @@ void RowLayout::ApplyEncoded(const Segment& segment,
   segment.optimizer->Apply(segment_step, segment.dim, 1, &weights, &slots,
                            &gradient);
   segment.precision->Encode(weights, segment.dim,
-                            RoundingKey(table_key_, row->id, step->global_step),
+                            RoundingKey(table_key_, row->id, step->global_step,
+                                        segment.values_offset),
                             stored);
 }
 

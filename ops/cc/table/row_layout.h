@@ -64,8 +64,8 @@ class RowLayout {
   void ReadInitial(int64_t id, int64_t step, float* values) const;
   // Writes weights and slots of a new row, by its id.
   void Initialize(Row* row) const;
-  // Writes the slots of a new row that has these weights [dim].
-  void InitializeSlots(Row* row, const float* weights) const;
+  // Writes these weights [dim], and the slots of a new row that has them.
+  void Initialize(Row* row, const float* weights) const;
 
   void Read(const Row* row, int64_t step, float* values) const {
     if (is_plain_) {
@@ -118,7 +118,12 @@ class RowLayout {
     return reinterpret_cast<const float*>(At(row, header_bytes_));
   }
 
-  void InitialWeights(int64_t id, const Segment& segment, float* weights) const;
+  static float* WeightsOf(Row* row, const Segment& segment) {
+    return reinterpret_cast<float*>(At(row, segment.weights_offset));
+  }
+
+  // Writes the slots of a new row by the weights that it has.
+  void InitializeSlots(Row* row) const;
   void ReadEncoded(const Row* row, int64_t step, float* values) const;
   void ApplyEncoded(const Segment& segment, const Optimizer::Step& segment_step,
                     Step* step, Row* row, const float* gradient) const;

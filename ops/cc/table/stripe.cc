@@ -103,7 +103,7 @@ int64_t Stripe::SweepExpired(uint32_t clock, uint32_t ttl,
     const uint32_t handle = row_hand_++;
     if (!rows_.IsUsed(handle)) continue;
     const Row* const row = RowAt(handle);
-    if (clock <= row->last_update || clock - row->last_update <= ttl) continue;
+    if (!IsExpired(row, clock, ttl)) continue;
     RemoveRow(hash_(row->id), handle);
     ++num_removed;
   }

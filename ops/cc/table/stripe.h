@@ -124,6 +124,10 @@ class alignas(64) Stripe {
 
   // Eviction. All of it is a removal: it is logged, and counted in stats().
 
+  // Whether the last update of a row is older than `ttl` at `clock`.
+  static bool IsExpired(const Row* row, uint32_t clock, uint32_t ttl) {
+    return clock > row->last_update && clock - row->last_update > ttl;
+  }
   // Looks at the next `num_handles` handles, around and around, and removes
   // rows whose last update is older than `ttl` at `clock`. Returns how many.
   int64_t SweepExpired(uint32_t clock, uint32_t ttl, int64_t num_handles)

@@ -45,8 +45,10 @@ EvictionPolicy PolicyOf(const std::string& name) {
 int64_t CapOf(const EvictionConfig& eviction, const RowLayout& layout) {
   int64_t cap = eviction.max_rows;
   if (eviction.max_bytes > 0) {
+    // A record is padded in its arena.
     const int64_t bytes =
-        static_cast<int64_t>(layout.record_bytes()) + kIndexBytesPerRow;
+        RowArena(layout.record_bytes(), /*pool=*/nullptr).stride() +
+        kIndexBytesPerRow;
     const int64_t rows = std::max<int64_t>(1, eviction.max_bytes / bytes);
     cap = cap == 0 ? rows : std::min(cap, rows);
   }
@@ -139,6 +141,11 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
       });
 }
 
+int64_t Table::MaxOwnMinCount() const {
+  if (sketch_ != nullptr) return sketch_->max_count();
+  return admission_ == AdmissionKind::kCount ? OccurrenceCounts::kMax : 0;
+}
+
 absl::Status Table::Check(const ApplyRequest& request) const {
   const int64_t n = request.n;
   absl::Status status = CheckBatch(
@@ -163,16 +170,19 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   }
   status = CheckTime("event_time", request.event_time);
   if (!status.ok()) return status;
+  const int64_t max_min_count = MaxOwnMinCount();
   for (int64_t i = 0; i < n; ++i) {
     if (request.counts[i] < 0 || (request.counts[i] & 0xFFFFFFFF) == 0) {
       return refuse("counts must be >= 1, the occurrences of an id in the ",
                     "batch. Received: ", request.counts[i], " for id ",
                     request.ids[i], " at position ", i);
     }
-    if ((request.counts[i] >> 32) > OccurrenceCounts::kMax) {
-      return refuse("min_count must be in [1, ", OccurrenceCounts::kMax,
-                    "]. Received: ", request.counts[i] >> 32, " for id ",
-                    request.ids[i], " at position ", i);
+    const int64_t own_min_count = request.counts[i] >> 32;
+    if (own_min_count > max_min_count) {
+      return refuse("min_count must be in [1, ", max_min_count, "] for ",
+                    "admission \"", config_.admission.kind,
+                    "\". Received: ", own_min_count, " for id ", request.ids[i],
+                    " at position ", i);
     }
   }
   return absl::OkStatus();
@@ -193,12 +203,12 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   RowLayout::Step step =
       layout_.Prepare(request.learning_rates, request.global_step);
   const auto time = static_cast<uint32_t>(request.event_time);
-  const uint32_t bucket = window_.BucketOf(time);
-  const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
   const bool tracks_changes = layout_.tracks_changes();
   const bool counts_frequency = cap_ > 0 && policy_ == EvictionPolicy::kLfu;
   SeeTime(time);
   SeeStep(request.global_step);
+  const uint32_t bucket =
+      window_.BucketOf(clock_.load(std::memory_order_relaxed));
   // Of the group in hand: one bit for an id whose gradient is bad.
   uint64_t bad = 0;
   int64_t num_bad = 0;
@@ -222,16 +232,9 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
       },
       [&](Stripe* stripe, const StripedGroup& group, int k, const Row* row) {
         if ((bad >> k & 1) != 0) return Decision::kSkip;
-        const int64_t id = group.id(k);
-        if (row != nullptr) {
-          if (ttl == 0 || time <= row->last_update ||
-              time - row->last_update <= ttl) {
-            return Decision::kUse;
-          }
-          stripe->Expire(group.hashes[k], id);
-        }
+        if (row != nullptr) return Decision::kUse;
         if (admission_ == AdmissionKind::kAll ||
-            Admits(stripe, group.hashes[k], id,
+            Admits(stripe, group.hashes[k], group.id(k),
                    request.counts[group.position(k)], request.global_step,
                    bucket)) {
           ++num_admitted;
@@ -240,7 +243,7 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
         ++num_rejected;
         return Decision::kSkip;
       },
-      [&](Row* row) { layout_.Initialize(row); },
+      [&](const StripedGroup&, int, Row* row) { layout_.Initialize(row); },
       [&](const StripedGroup& group, Row* const* rows, const int* picks,
           int count) {
         const float* gradients[kMaxGroupRows];
@@ -327,7 +330,7 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
         num_written += row == nullptr;
         return row == nullptr ? Decision::kInsert : Decision::kUse;
       },
-      [](Row*) {},
+      [](const StripedGroup&, int, Row*) {},
       [&](const StripedGroup& group, Row* const* targets, const int* picks,
           int count) {
         for (int i = 0; i < count; ++i) {

@@ -92,7 +92,7 @@ struct ApplyRequest {
   const int64_t* ids = nullptr;
   // [n] occurrences of each id in the batch, 1 .. 2^32 - 1, in the low half.
   // The high half, if not 0, is the min_count of this id instead of the
-  // table's: a feature may have one of its own.
+  // table's: a feature may have one of its own, if admission counts.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -254,8 +254,9 @@ class Table {
                   const Found& found, const Missing& missing) const;
   // What Apply, Assign and Import share, for the ids of `part`. For a group of
   // ids: prepare(group) without the lock; then under it decide(stripe, group,
-  // k, row) what to do with the k-th id, initialize(row) for the new ones, and
-  // update(group, rows, picks, count): rows[i] is that of the id picks[i].
+  // k, row) what to do with the k-th id, initialize(group, k, row) for new
+  // ones, and update(group, rows, picks, count): rows[i] is that of the id
+  // picks[i]. Rows whose time ran out are gone before decide.
   template <typename Prepare, typename Decide, typename Initialize,
             typename Update>
   absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
@@ -289,6 +290,8 @@ class Table {
                      std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
                      std::vector<float>* rows) const;
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
+  // The largest min_count that an id may bring; 0: none.
+  int64_t MaxOwnMinCount() const;
   absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
 

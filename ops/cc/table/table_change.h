@@ -6,6 +6,8 @@
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -29,7 +31,10 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
                                const Update& update) {
   absl::Status status;
   const size_t bytes = layout_.record_bytes();
-  const bool expires = config_.eviction.ttl_seconds > 0;
+  const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
+  // Not the event time of the request, so that it makes no difference how far
+  // the sweep has come.
+  const uint32_t clock = clock_.load(std::memory_order_relaxed);
   std::vector<float> scratch(policy_ == EvictionPolicy::kLowestNorm ? dim()
                                                                     : 0);
   StripedBatch::ForEachGroup(
@@ -48,24 +53,31 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
         Row* rows[kMaxGroupRows];
         int picks[kMaxGroupRows];
         int count = 0;
+        // Since the candidates were looked up.
         bool has_new = false;
+        bool has_expired = false;
         bool is_full = false;
         const int64_t num_before = stripe->num_rows();
         for (int k = 0; k < group.size; ++k) {
           const int64_t id = group.id(k);
           const uint64_t hash = group.hashes[k];
-          // Where rows may expire, a candidate may be gone.
-          Row* row = expires ? stripe->Find(hash, id)
-                             : stripe->FindAt(candidates[k], hash, id);
+          Row* row = has_expired ? stripe->Find(hash, id)
+                                 : stripe->FindAt(candidates[k], hash, id);
           // An id that comes twice in this group may just have got its row.
           if (row == nullptr && has_new) row = stripe->Find(hash, id);
+          if (ttl > 0 && row != nullptr && Stripe::IsExpired(row, clock, ttl) &&
+              std::find(rows, rows + count, row) == rows + count) {
+            stripe->Expire(hash, id);
+            row = nullptr;
+            has_expired = true;
+          }
           const Decision decision = decide(stripe, group, k, row);
           if (decision == Decision::kSkip) continue;
           if (decision == Decision::kInsert) {
             row = stripe->Insert(hash, id);
             is_full = row == nullptr;
             if (is_full) break;
-            initialize(row);
+            initialize(group, k, row);
             has_new = true;
           }
           stripe->Stamp(row);

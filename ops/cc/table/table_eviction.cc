@@ -149,13 +149,16 @@ int64_t Table::Sweep(int64_t event_time) {
   const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
   std::vector<float> scratch(dim());
   int64_t num_gone = has_small_cap() ? EnforceSmallCap() : 0;
+  int64_t num_stripes = kNumStripes;
   for (const auto& stripe : stripes_) {
     int64_t num_left;
     int64_t num_counters;
     {
       SpinLockHolder holder(stripe->lock());
       num_left = ttl == 0 ? 0 : stripe->rows().end();
-      num_counters = stripe->counters().end();
+      num_counters = window_.is_limited() ? stripe->counters().end() : 0;
+      // A row that moves could slip past the hand.
+      stripe->Pin();
     }
     for (; num_left > 0; num_left -= kHandlesPerHold) {
       SpinLockHolder holder(stripe->lock());
@@ -163,22 +166,28 @@ int64_t Table::Sweep(int64_t event_time) {
       num_gone += gone;
       if (cap_ > 0) num_rows_.fetch_sub(gone, std::memory_order_relaxed);
     }
-    for (; window_.is_limited() && num_counters > 0;
-         num_counters -= kHandlesPerHold) {
+    for (; num_counters > 0; num_counters -= kHandlesPerHold) {
       SpinLockHolder holder(stripe->lock());
       stripe->SweepCounters(window_.BucketOf(clock), kHandlesPerHold);
     }
-    while (!has_small_cap() && excess() > 0) {
+    // An even share of what is too much, so that stripes stay even.
+    int64_t share =
+        has_small_cap() ? 0 : (excess() + num_stripes - 1) / num_stripes;
+    --num_stripes;
+    while (share > 0) {
       SpinLockHolder holder(stripe->lock());
-      // An even share of what is too much, so that stripes stay even.
-      const int64_t share = excess() / kNumStripes + 1;
       const int gone = stripe->EvictLowest(
           policy_,
           static_cast<int>(std::min<int64_t>(share, Stripe::kMaxVictims)),
           scratch.data());
       num_gone += gone;
       num_rows_.fetch_sub(gone, std::memory_order_relaxed);
-      if (gone == 0 || share < Stripe::kMaxVictims) break;
+      if (gone == 0) break;
+      share -= gone;
+    }
+    {
+      SpinLockHolder holder(stripe->lock());
+      stripe->Unpin();
     }
     for (bool is_done = false; !is_done;) {
       pool_->Maintain();

@@ -234,6 +234,8 @@ void Table::Clear() {
     }
   }
   if (sketch_ != nullptr) sketch_->Clear();
+  while (pool_->Maintain()) {
+  }
 }
 
 }  // namespace monolith_tf
