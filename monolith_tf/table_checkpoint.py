@@ -29,7 +29,7 @@ _GROUPS = range(sharding.NUM_GROUPS)
 def layout(table: Table) -> str:
     """Says what a table's rows are made of; equal on save and restore."""
     segments = " ".join(
-        f"segment=({segment.dim} {segment.optimizer.kind} "
+        f"segment=(dim={segment.dim} {segment.optimizer.kind} "
         f"{','.join(segment.optimizer.slot_names) or 'none'})"
         for segment in table.config.segments
     )
