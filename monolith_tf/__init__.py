@@ -28,10 +28,17 @@ if TYPE_CHECKING:
     from monolith_tf import layers
     from monolith_tf import ops
     from monolith_tf import optimizers
+    from monolith_tf import precisions
     from monolith_tf import serving
+    from monolith_tf.admission import Admission
+    from monolith_tf.config import Segment
     from monolith_tf.config import TableConfig
     from monolith_tf.errors import MonolithError
+    from monolith_tf.eviction import Eviction
     from monolith_tf.feature import Feature
+    from monolith_tf.table_stats import StatsCollector
+    from monolith_tf.table_stats import TableStats
+    from monolith_tf.table_stats import stats
     from monolith_tf.table import Table
     from monolith_tf.table_set import TableSet
 
@@ -44,11 +51,16 @@ importlib.import_module("monolith_tf.ops")
 __version__ = "0.1.0"
 
 __all__ = [
+    "Admission",
+    "Eviction",
     "Feature",
     "MonolithError",
+    "Segment",
+    "StatsCollector",
     "Table",
     "TableConfig",
     "TableSet",
+    "TableStats",
     "callbacks",
     "errors",
     "ids",
@@ -56,16 +68,24 @@ __all__ = [
     "layers",
     "ops",
     "optimizers",
+    "precisions",
     "serving",
+    "stats",
 ]
 
 # Where the names live that are not modules themselves.
 _HOME = {
+    "Admission": "monolith_tf.admission",
+    "Eviction": "monolith_tf.eviction",
     "Feature": "monolith_tf.feature",
     "MonolithError": "monolith_tf.errors",
+    "Segment": "monolith_tf.config",
+    "StatsCollector": "monolith_tf.table_stats",
     "Table": "monolith_tf.table",
     "TableConfig": "monolith_tf.config",
     "TableSet": "monolith_tf.table_set",
+    "TableStats": "monolith_tf.table_stats",
+    "stats": "monolith_tf.table_stats",
 }
 
 

@@ -79,7 +79,7 @@ class Segment:
                 raise TypeError(
                     f"{field} must be one of {home}. Received: {value!r}."
                 )
-        self.optimizer.check_dim(self.dim)
+        self.initializer.check_dim(self.dim)
 
     @property
     def slot_floats(self) -> int:

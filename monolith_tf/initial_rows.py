@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from monolith_tf import hashing
 from monolith_tf import initializers
+from monolith_tf import stored_weights
 from monolith_tf.config import TableConfig
 
 # Coefficients, lowest power first: ops/cc/table/initializer_loops.cc.
@@ -66,16 +67,26 @@ _SQRT_2 = 1.4142135623730951
 # Deviation of a normal distribution of deviation 1 that is cut at two.
 _TRUNCATED_DEVIATION = 0.87962566103423978
 
+# Later than any annealing ends.
+_LAST_STEP = 1 << 62
+
 # A graph is a protocol buffer of at most 2 GiB.
 _MAX_CONSTANT_BYTES = 1 << 30
 
 
-def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
-    """Computes the rows that ids have before their first gradient.
+def initial_rows(
+    config: TableConfig, ids: tf.Tensor, step: int = _LAST_STEP
+) -> tf.Tensor:
+    """Computes what ids without a row read.
+
+    That is their initial row, as it will be stored, or zeros where the table's
+    admission says so.
 
     Args:
         config: The table's config.
         ids: int64 `[n]`, any values.
+        step: Global step of the lookup. Only `OneBit` depends on it; by
+            default its annealing is over, as it is for a server.
 
     Returns:
         float32 `[n, dim]`.
@@ -87,15 +98,18 @@ def initial_rows(config: TableConfig, ids: tf.Tensor) -> tf.Tensor:
     >>> initial_rows(config, tf.constant([7], tf.int64)).numpy()
     array([[0.5, 0.5]], dtype=float32)
     """
-    segments = [(config.dim, config.initializer)]
-    return rows_of_segments(config.seed, config.name, segments, ids)
+    if config.admission.unadmitted == "zeros":
+        return tf.zeros([tf.shape(ids)[0], config.dim])
+    segments = [(s.dim, s.initializer, s.precision) for s in config.segments]
+    return rows_of_segments(config.seed, config.name, segments, ids, step)
 
 
 def rows_of_segments(
     seed: int,
     name: str,
-    segments: Sequence[tuple[int, initializers.Initializer]],
+    segments: Sequence[tuple],
     ids: tf.Tensor,
+    step: int | None = None,
 ) -> tf.Tensor:
     """Computes the initial rows of a table whose rows are several segments.
 
@@ -106,8 +120,11 @@ def rows_of_segments(
     Args:
         seed: Seed of the table.
         name: Name of the table.
-        segments: Length and initializer of each, in order; at least one.
+        segments: Of each, in order, a tuple of its length, its initializer and,
+            if it is not float32, its precision; at least one.
         ids: int64 `[n]`, any values.
+        step: Global step, to get what a lookup at that step returns; if None,
+            the weights that the table stores. They differ for `OneBit` only.
 
     Returns:
         float32 `[n, sum of the lengths]`.
@@ -127,9 +144,15 @@ def rows_of_segments(
     id_keys = hashing.mix64_tensor(hashing.as_uint64(ids) + key)
     parts = []
     first = 0
-    for dim, initializer in segments:
+    for dim, initializer, *rest in segments:
         initializer.check_dim(dim)
         part = _segment(initializer, ids, id_keys, first, dim)
+        for precision in rest:
+            keys = hashing.mix64_tensor(id_keys)
+            bits = _element_bits(keys, first, dim)
+            part = stored_weights.stored(precision, part, bits)
+            if step is not None:
+                part = stored_weights.values(precision, part, step)
         parts.append(tf.ensure_shape(part, [ids.shape[0], dim]))
         first += dim
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)

@@ -59,7 +59,7 @@ def apply_row_gradients(
     *,
     step: tf.Tensor,
     event_time: tf.Tensor | None = None,
-    learning_rates: Sequence[tf.Tensor] | None = None,
+    learning_rates: Sequence[Sequence[tf.Tensor]] | None = None,
 ) -> list[tf.Operation]:
     """Runs each table's optimizer once for every distinct id.
 
@@ -70,8 +70,8 @@ def apply_row_gradients(
             summed.
         step: int64 scalar, the steps made before this one.
         event_time: int64 scalar, seconds since the epoch; default is the clock.
-        learning_rates: Per table float32 scalar; default is what the table's
-            optimizer says for this step.
+        learning_rates: Per table float32 scalars, one a segment; default is
+            what the optimizers of the segments say for this step.
 
     Returns:
         The apply operations (empty when executing eagerly).
@@ -81,14 +81,16 @@ def apply_row_gradients(
     step = tf.cast(step, tf.int64)
     if learning_rates is None:
         learning_rates = [
-            table.config.optimizer.learning_rate_at(step) for table in tables
+            table.config.learning_rates_at(step) for table in tables
         ]
     applied = []
     for table_set, numbers in _by_table_set(tables):
         packed, values = ops.partition_gradients(
             global_step=step + 1,
             event_time=event_time,
-            learning_rates=tf.stack([learning_rates[n] for n in numbers]),
+            learning_rates=tf.stack(
+                [rate for n in numbers for rate in learning_rates[n]]
+            ),
             ids=[gradients[n].indices for n in numbers],
             gradients=[gradients[n].values for n in numbers],
             num_shards=table_set.num_shards,

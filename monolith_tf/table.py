@@ -16,6 +16,8 @@ from monolith_tf.config import TableConfig
 from monolith_tf.errors import MonolithError
 from monolith_tf.table_set import TableSet
 from monolith_tf.table_set import table_set_for
+from monolith_tf.table_stats import TableStats
+from monolith_tf.table_stats import stats as stats_of
 
 
 class Table(trackable.Trackable):
@@ -164,8 +166,8 @@ class Table(trackable.Trackable):
                 calls.
             event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
                 Default: the clock.
-            learning_rate: float32 scalar for this call. Default: the
-                optimizer's.
+            learning_rate: float32 scalar for this call, for all segments.
+                Default: what their optimizers say.
 
         Raises:
             TypeError: The ids are not integers or the gradients not floats.
@@ -178,7 +180,8 @@ class Table(trackable.Trackable):
             step = self._step.read_value()
         rates = None
         if learning_rate is not None:
-            rates = [tf.cast(learning_rate, tf.float32)]
+            rate = tf.cast(learning_rate, tf.float32)
+            rates = [[rate] * len(self.config.segments)]
         lookup_lib.apply_row_gradients(
             [self],
             [tf.IndexedSlices(gradients, ids)],
@@ -191,12 +194,16 @@ class Table(trackable.Trackable):
         if own_count:
             self._step.assign_add(1)
 
-    def assign(self, ids, rows) -> None:
+    def assign(self, ids, rows, *, event_time=None) -> None:
         """Sets rows; slots stay, and those of a new row are initial.
+
+        Admission is not asked.
 
         Args:
             ids: int64 `[n]`; of a repeated id the last row stays.
             rows: float32 `[n, dim]`.
+            event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
+                Default: the clock.
 
         Raises:
             TypeError: The ids are not integers or the rows not floats.
@@ -209,6 +216,7 @@ class Table(trackable.Trackable):
                 self._table_set.handles[shard],
                 mine,
                 tf.gather_nd(rows, where),
+                _time_or_now(event_time),
                 table=self.name,
             )
 
@@ -238,9 +246,32 @@ class Table(trackable.Trackable):
         """Returns the number of rows on all servers (int64 in a function)."""
         return self._total(ops.size)
 
+    def sweep(self, event_time=None) -> int:
+        """Evicts every row that is due and gives memory back to the system.
+
+        Updates sweep a little each; this is the rest, all at once. Others go
+        on meanwhile.
+
+        Args:
+            event_time: int64 scalar, seconds since the epoch; what counts is
+                the latest time that the table has seen, this one included.
+                Default: the clock.
+
+        Returns:
+            How many rows went (int64 in a function).
+        """
+        event_time = _time_or_now(event_time)
+        return self._total(
+            lambda handle, table: ops.sweep(handle, event_time, table=table)
+        )
+
+    def stats(self) -> TableStats:
+        """Returns what the table tells about itself, over all servers."""
+        return stats_of(self._table_set)[self.name]
+
     def memory_bytes(self) -> int:
-        """Returns the bytes that index, rows and logs take on all servers."""
-        return self._total(ops.memory_bytes)
+        """Returns the bytes of index, rows, filters and logs on all servers."""
+        return self.stats().memory_bytes
 
     def export(
         self, batch_size: int = 65536
@@ -268,9 +299,10 @@ class Table(trackable.Trackable):
         """Does what `export` does, with times and slots.
 
         Yields:
-            ids int64 `[n]`, last_update int64 `[n]` in seconds since the epoch,
-            rows float32 `[n, row_width]`: weights, then slots in the order of
-            `config.optimizer.slot_names`.
+            ids int64 `[n]`, stamps int64 `[n]` (seconds since the epoch of the
+            last update, plus 2^32 times the frequency where an LFU cap keeps
+            it), rows float32 `[n, row_width]`: weights of all segments, then
+            their slots, each in the order of its optimizer's `slot_names`.
         """
         if batch_size < 1:
             raise ValueError(
@@ -280,7 +312,7 @@ class Table(trackable.Trackable):
             cursor = 0
             while cursor != -1:
                 with tf.device(device):
-                    ids, last_update, rows, next_cursor = ops.export_chunk(
+                    ids, stamps, rows, next_cursor = ops.export_chunk(
                         handle,
                         tf.constant(cursor, tf.int64),
                         table=self.name,
@@ -288,18 +320,18 @@ class Table(trackable.Trackable):
                     )
                 cursor = int(next_cursor)
                 if ids.shape[0]:
-                    yield ids.numpy(), last_update.numpy(), rows.numpy()
+                    yield ids.numpy(), stamps.numpy(), rows.numpy()
 
-    def import_whole(self, ids, last_update, rows) -> None:
+    def import_whole(self, ids, stamps, rows) -> None:
         """Sets rows with times and slots, as `export_whole` gave them.
 
         Args:
             ids: int64 `[n]`.
-            last_update: int64 `[n]`, seconds since the epoch.
+            stamps: int64 `[n]`.
             rows: float32 `[n, row_width]`.
         """
         keys = tf.stack(
-            [tf.cast(ids, tf.int64), tf.cast(last_update, tf.int64)], axis=1
+            [tf.cast(ids, tf.int64), tf.cast(stamps, tf.int64)], axis=1
         )
         for device, handle in self._servers():
             with tf.device(device):
@@ -385,6 +417,12 @@ class Table(trackable.Trackable):
                 f"for ids of shape {tuple(ids.shape)}."
             )
         return rows
+
+
+def _time_or_now(event_time) -> tf.Tensor:
+    if event_time is None:
+        event_time = tf.timestamp()
+    return tf.cast(event_time, tf.int64)
 
 
 def _open_strategy():

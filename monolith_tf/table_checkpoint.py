@@ -2,9 +2,10 @@
 
 The keys do not depend on the number of servers, so what N servers saved
 restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
-`[n, 2]` (id, seconds of the last update), and `rows-<group>`, float32
-`[n, row_width]`; `layout` says what the rows are, `counts`, int64 `[64]`, how
-many each group has, `step` how often `Table.apply_gradients` was called.
+`[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
+`filter-<group>`, int64, what admission counted; `layout` says what the rows
+are, `filter` what the filters are, `counts`, int64 `[64]`, how many rows each
+group has, `step` how often `Table.apply_gradients` was called.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ _GROUPS = range(sharding.NUM_GROUPS)
 
 def layout(table: Table) -> str:
     """Says what a table's rows are made of; equal on save and restore."""
-    optimizer = table.config.optimizer
-    slots = ",".join(optimizer.slot_names) or "none"
-    return (
-        f"format=1 dim={table.dim} optimizer={optimizer.kind} slots={slots} "
-        f"groups={sharding.NUM_GROUPS}"
+    segments = " ".join(
+        f"segment=(dim={segment.dim} {segment.optimizer.kind} "
+        f"{','.join(segment.optimizer.slot_names) or 'none'})"
+        for segment in table.config.segments
     )
+    return f"format=2 {segments} groups={sharding.NUM_GROUPS}"
 
 
 def owners(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
@@ -47,6 +48,7 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
     """Reads a table into the tensors of a checkpoint, each on its server."""
     keys: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    filters: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     homes: list[str] = [""] * len(_GROUPS)
     table_set = table.table_set
     for shard, device in enumerate(table_set.devices):
@@ -60,9 +62,16 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
                 first_group=groups.start,
                 num_groups=len(groups),
             )
+            shard_filters = ops.export_filter(
+                table_set.handles[shard],
+                table=table.name,
+                first_group=groups.start,
+                num_groups=len(groups),
+            )
         for number, group in enumerate(groups):
             keys[group].append(shard_keys[number])
             rows[group].append(shard_rows[number])
+            filters[group].append(shard_filters[number])
             homes[group] = homes[group] or device
     tensors = {}
     counts = []
@@ -71,12 +80,14 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
         with tf.device(homes[group]):
             tensors[f"keys-{group:02d}"] = _concat(keys[group])
             tensors[f"rows-{group:02d}"] = _concat(rows[group])
+            tensors[f"filter-{group:02d}"] = _concat(filters[group])
             counts.append(
                 tf.shape(tensors[f"keys-{group:02d}"], out_type=tf.int64)[0]
             )
     with tf.device(table_set.devices[0]):
         tensors["counts"] = tf.stack(counts)
         tensors["layout"] = tf.constant(layout(table))
+        tensors["filter"] = tf.constant(table.config.admission.filter_layout)
         tensors["step"] = step.read_value()
     return tensors
 
@@ -93,8 +104,12 @@ def restore(
         CheckpointError: A part is missing, or the rows are of another layout
             (`tf.errors.InvalidArgumentError` when the restore runs in a graph).
     """
-    names = ["counts", "layout", "step"]
-    names += [f"{kind}-{group:02d}" for group in _GROUPS for kind in _KINDS]
+    names = ["counts", "filter", "layout", "step"]
+    names += [
+        f"{kind}-{group:02d}"
+        for group in _GROUPS
+        for kind in (*_KINDS, "filter")
+    ]
     missing = [name for name in names if name not in tensors]
     if missing:
         raise CheckpointError(
@@ -103,7 +118,9 @@ def restore(
             "restored; use another checkpoint."
         )
     checks = _check_layout(table, tensors["layout"])
+    checks += _check_filter(table, tensors["filter"])
     checks += _check_counts(table, tensors)
+    counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
     with tf.control_dependencies(checks):
         table.clear()
@@ -115,6 +132,14 @@ def restore(
                         tensors[f"keys-{group:02d}"],
                         tensors[f"rows-{group:02d}"],
                         table=table.name,
+                    )
+                    if not counts_ids:
+                        continue
+                    ops.import_filter(
+                        table_set.handles[shard],
+                        tensors[f"filter-{group:02d}"],
+                        table=table.name,
+                        group=group,
                     )
         for shard, device in enumerate(table_set.devices):
             with tf.device(device):
@@ -146,6 +171,28 @@ def _check_layout(table: Table, found: tf.Tensor) -> list[tf.Operation]:
         tf.debugging.Assert(
             tf.equal(found, expected), [message, "The checkpoint has", found]
         )
+    ]
+
+
+def _check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
+    """A table that counts takes the counts of its own kind, or none."""
+    expected = table.config.admission.filter_layout
+    if expected == "none":
+        return []
+    message = (
+        f"The checkpoint's counts of ids do not fit the admission of table "
+        f"{table.name!r}, which counts as {expected!r}. Restore into a table "
+        "of the admission that was saved."
+    )
+    if hasattr(found, "numpy"):
+        if found.numpy().decode() not in ("none", expected):
+            raise CheckpointError(
+                f"{message} The checkpoint has {found.numpy().decode()!r}."
+            )
+        return []
+    fits = tf.reduce_any(tf.equal(found, ["none", expected]))
+    return [
+        tf.debugging.Assert(fits, [message, "The checkpoint has", found])
     ]
 
 

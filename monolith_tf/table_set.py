@@ -163,14 +163,7 @@ class TableSet:
             with tf.init_scope(), tf.device(device):
                 ops.table_create(
                     handle,
-                    table=config.name,
-                    dim=config.dim,
-                    optimizer=config.optimizer.kind,
-                    hyperparameters=config.optimizer.hyperparameters,
-                    regularization=config.optimizer.regularization,
-                    initializer=config.initializer.kind,
-                    initializer_parameters=config.initializer.parameters,
-                    seed=config.seed,
+                    config=config,
                     shard=shard,
                     num_shards=self.num_shards,
                     generation=new_generation(),

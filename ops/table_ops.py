@@ -56,7 +56,6 @@ def table_create(
     shard: int,
     num_shards: int,
     generation: int,
-    regularization: Sequence[float] = (),
 ) -> tf.Operation | None:
     """Creates a table, and its table set if there is none yet.
 
@@ -67,8 +66,6 @@ def table_create(
         shard: Which shard of `num_shards` this server is.
         num_shards: Number of servers.
         generation: Positive int63 of a new table set; else not used.
-        regularization: Weight decay, l2, clip value, clip norm, max norm of the
-            optimizer, 0 for none; or empty.
 
     Raises:
         tf.errors.InvalidArgumentError: There is a table of that name with
@@ -130,7 +127,6 @@ def table_create(
         shard=shard,
         num_shards=num_shards,
         generation=generation,
-        regularization=list(regularization),
     )
 
 

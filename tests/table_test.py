@@ -251,15 +251,15 @@ def test_table_needs_a_config():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"dim": -1}, ValueError, "dim of table 'x' must be from 1"),
+        ({"dim": -1}, ValueError, "Table 'x': dim must be from 1"),
         ({"dim": 0}, ValueError, "dim=0"),
         ({"dim": 1.5}, TypeError, "must be an integer"),
         ({"name": ""}, ValueError, "1 to 255 bytes"),
         ({"name": 7}, TypeError, "must be a str"),
         ({"name": "a/b"}, ValueError, "must not hold '/'"),
         ({"seed": -1}, ValueError, "seed of table 'x'"),
-        ({"optimizer": "adam"}, TypeError, "mt.optimizers.SGD"),
-        ({"initializer": 0.5}, TypeError, "mt.initializers.Zeros"),
+        ({"optimizer": "adam"}, TypeError, "mt.optimizers"),
+        ({"initializer": 0.5}, TypeError, "mt.initializers"),
     ],
 )
 def test_bad_config_says_what_is_wrong(change, error, message):

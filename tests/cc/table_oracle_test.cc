@@ -137,7 +137,7 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
     ASSERT_TRUE(
         table_
             ->Apply({ids.data(), counts.data(), gradients.data(),
-                     static_cast<int64_t>(ids.size()), step_, time, &rate})
+                     static_cast<int64_t>(ids.size()), step_, time, &rate, false})
             .ok());
     for (size_t i = 0; i < ids.size(); ++i) {
       oracle_.Step(ids[i], gradients.data() + i * dim(), 0.05f, step_, time);

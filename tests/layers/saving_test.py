@@ -156,7 +156,7 @@ def test_a_keras_file_of_another_dim_or_optimizer_is_refused(tmp_path, other):
     layer.table.assign([9], np.ones([1, other.dim], np.float32))
     with pytest.raises(
         mt.errors.CheckpointError,
-        match=rf"'movie', which has .* dim={other.dim} .*The file has .* dim=2",
+        match=rf"'movie', which has .*dim={other.dim} .*The file has .*dim=2",
     ):
         model.load_weights(tmp_path / "model.keras")
     assert [ids.tolist() for ids, _ in layer.table.export()] == [[9]]

@@ -44,7 +44,14 @@ WRONG = {
         h, ids(5), floats(2, 2), tables=["t"], dims=[4]
     ),
     "assign of another number of rows": lambda h: ops.assign(
-        h, ids(3), floats(2, 4), table="t"
+        h, ids(3), floats(2, 4), ids(), table="t"
+    ),
+    "assign at a vector of times": lambda h: ops.assign(
+        h, ids(3), floats(3, 4), ids(3), table="t"
+    ),
+    "sweep at a vector of times": lambda h: ops.sweep(h, ids(2), table="t"),
+    "import of a matrix of filter words": lambda h: ops.import_filter(
+        h, ids(2, 2), table="t", group=0
     ),
     "remove of a matrix": lambda h: ops.remove(h, ids(2, 2), table="t"),
     "export with a vector cursor": lambda h: ops.export_chunk(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import monolith_tf as mt
 from monolith_tf import ops
 
 
@@ -18,24 +21,50 @@ def handle(request):
     tf.raw_ops.DestroyResourceOp(resource=handle)
 
 
-def create(handle, table, *, dim, optimizer="sgd", hyperparameters=(), **more):
-    arguments = {
-        "initializer": "zeros",
-        "initializer_parameters": [],
-        "seed": 0,
-        "shard": 0,
-        "num_shards": 1,
-        "generation": 1,
-    }
-    arguments.update(more)
+def create(
+    handle,
+    table,
+    *,
+    dim,
+    optimizer="sgd",
+    hyperparameters=(),
+    initializer="zeros",
+    initializer_parameters=(),
+    seed=0,
+    shard=0,
+    num_shards=1,
+    generation=1,
+):
+    """Makes a table of what the op takes, past the checks of TableConfig."""
+    segment = types.SimpleNamespace(
+        dim=dim,
+        optimizer=types.SimpleNamespace(
+            kind=optimizer,
+            hyperparameters=hyperparameters,
+            regularization=(0.0,) * 5,
+        ),
+        initializer=types.SimpleNamespace(
+            kind=initializer, parameters=initializer_parameters
+        ),
+        precision=mt.precisions.Float32(),
+    )
     ops.table_create(
         handle,
-        table=table,
-        dim=dim,
-        optimizer=optimizer,
-        hyperparameters=hyperparameters,
-        **arguments,
+        config=types.SimpleNamespace(
+            name=table,
+            segments=[segment],
+            seed=seed,
+            admission=mt.Admission(),
+            eviction=mt.Eviction(),
+            tracks_changes=True,
+        ),
+        shard=shard,
+        num_shards=num_shards,
+        generation=generation,
     )
+
+
+NOW = tf.constant(0, tf.int64)
 
 
 def int64(*values):
@@ -53,8 +82,8 @@ def apply(handle, packed, values):
 
 
 def test_one_lookup_reads_several_tables(handle):
-    ops.assign(handle, int64(5), [[1.0, 2.0]], table="a")
-    ops.assign(handle, int64(5), [[3.0, 4.0, 5.0]], table="b")
+    ops.assign(handle, int64(5), [[1.0, 2.0]], NOW, table="a")
+    ops.assign(handle, int64(5), [[3.0, 4.0, 5.0]], NOW, table="b")
     rows = ops.lookup(
         handle, int64(2, 1, 5, 6, 5), tables=["a", "b"], dims=[2, 3]
     )
@@ -113,7 +142,7 @@ def test_table_of_one_name_and_another_config_prints_both(handle):
 
 
 def test_creating_an_equal_table_again_keeps_its_rows(handle):
-    ops.assign(handle, int64(5), [[1.0, 2.0]], table="a")
+    ops.assign(handle, int64(5), [[1.0, 2.0]], NOW, table="a")
     create(handle, "a", dim=2)
     assert ops.size(handle, table="a").numpy() == 1
 
@@ -165,7 +194,7 @@ def test_op_built_for_another_dim_is_refused(handle):
 
 
 def test_dropped_table_is_gone_and_others_stay(handle):
-    ops.assign(handle, int64(5), [[1.0, 2.0, 3.0]], table="b")
+    ops.assign(handle, int64(5), [[1.0, 2.0, 3.0]], NOW, table="b")
     ops.table_drop(handle, "a")
     with pytest.raises(tf.errors.FailedPreconditionError):
         ops.size(handle, table="a")

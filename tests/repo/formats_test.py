@@ -10,6 +10,7 @@ import monolith_tf as mt
 from monolith_tf import hashing
 from monolith_tf import initial_rows
 from monolith_tf import sharding
+from monolith_tf import stored_weights
 
 
 def table_under(text, heading, *columns):
@@ -113,6 +114,31 @@ def test_coefficients_are_those_of_the_library(formats, columns, names):
     for column, name in enumerate(names, start=1):
         numbers = tuple(float(row[column]) for row in rows if row[column])
         assert numbers == getattr(initial_rows, name)
+
+
+def test_stored_weights(formats):
+    precisions = mt.precisions
+    columns = [
+        precisions.BFloat16(),
+        precisions.Float16(),
+        precisions.Int8(4.0),
+    ]
+    rows = table_under(
+        formats,
+        "3. Initial rows",
+        *("weight", "bfloat16", "float16", "int8(4)"),
+    )
+    id_key = hashing.mix64(42 + hashing.table_key(7, "movie"))
+    for j, cells in enumerate(rows, start=3):
+        gamma = (j + 1) * hashing.GOLDEN_GAMMA
+        bits = hashing.mix64(hashing.mix64(id_key) + gamma)
+        for cell, precision in zip(cells[1:], columns, strict=True):
+            found = stored_weights.stored(
+                precision,
+                tf.constant([float_of(cells[0])]),
+                tf.constant([bits], tf.uint64),
+            )
+            assert found.numpy()[0].tobytes() == float_of(cell).tobytes()
 
 
 def test_ids_of_strings(formats):

@@ -5,6 +5,7 @@
 // or the container is reset. A kernel holds a reference to the set and a shared
 // pointer to each table while it runs, so dropping a table waits for nobody.
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_stats.h"
@@ -245,9 +247,18 @@ class ApplyOp : public ManyTablesOp {
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
     for (int64_t t = 0; t < num_tables(); ++t) {
+      ApplyRequest& request = requests[t];
+      std::atomic<bool> are_good{true};
+      ForEachRange(context, request.n, [&](int64_t begin, int64_t end) {
+        if (!FiniteAndBounded(request.gradients + begin * dims()[t],
+                              (end - begin) * dims()[t])) {
+          are_good = false;
+        }
+      });
+      request.gradients_are_good = are_good;
       OP_REQUIRES_OK(context,
-                     InParts(context, requests[t].n, [&](StripePart part) {
-                       return tables[t]->ApplyPart(requests[t], part);
+                     InParts(context, request.n, [&](StripePart part) {
+                       return tables[t]->ApplyPart(request, part);
                      }));
     }
   }

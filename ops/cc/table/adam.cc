@@ -10,23 +10,36 @@
 namespace monolith_tf {
 namespace {
 
-// What alpha corrects for at step t, in float32 as in tf_keras: the first
-// steps show the rounding.
-class BiasCorrection {
- public:
-  BiasCorrection(float beta_1, float beta_2)
-      : beta_1_(beta_1), beta_2_(beta_2) {}
+// rate * sqrt(1 - beta_2^t) / (1 - beta_1^t), in float32 as in tf_keras: the
+// first steps show the rounding.
+float Alpha(float rate, float beta_1_power, float beta_2_power) {
+  return rate * std::sqrt(1.0f - beta_2_power) / (1.0f - beta_1_power);
+}
 
-  // rate * sqrt(1 - beta_2^t) / (1 - beta_1^t)
-  float Alpha(float rate, float t) const {
-    const float correction_1 = 1.0f - std::pow(beta_1_, t);
-    const float correction_2 = 1.0f - std::pow(beta_2_, t);
-    return rate * std::sqrt(correction_2) / correction_1;
+// Powers of a beta by a count of steps, without std::pow: it costs more than
+// the step of a row.
+class Powers {
+ public:
+  explicit Powers(float beta) : beta_(beta) {
+    for (int i = 0; i < kSize; ++i) {
+      low_.push_back(std::pow(static_cast<double>(beta), i));
+      high_.push_back(std::pow(static_cast<double>(beta), i * kSize));
+    }
+  }
+
+  // beta^t. Any float is taken: a count may have been imported.
+  float At(float t) const {
+    if (!(t >= 0.0f && t < kSize * kSize)) return std::pow(beta_, t);
+    const int exponent = static_cast<int>(t);
+    return static_cast<float>(low_[exponent % kSize] * high_[exponent / kSize]);
   }
 
  private:
-  const float beta_1_;
-  const float beta_2_;
+  static constexpr int kSize = 1024;
+
+  const float beta_;
+  std::vector<double> low_;
+  std::vector<double> high_;
 };
 
 // As tf_keras.optimizers.Adam, with t the global step:
@@ -41,17 +54,20 @@ class Adam : public LoopOptimizer {
       : LoopOptimizer(amsgrad ? AmsgradLoop : AdamLoop,
                       std::vector<float>(amsgrad ? 3 : 2, 0.0f),
                       {epsilon, Complement(beta_1), Complement(beta_2)}),
-        correction_(beta_1, beta_2) {}
+        beta_1_(beta_1),
+        beta_2_(beta_2) {}
 
   Step Prepare(float learning_rate, int64_t global_step) const override {
     Step step = LoopOptimizer::Prepare(learning_rate, global_step);
+    const float t = static_cast<float>(global_step);
     step.scalars[0] =
-        correction_.Alpha(learning_rate, static_cast<float>(global_step));
+        Alpha(learning_rate, std::pow(beta_1_, t), std::pow(beta_2_, t));
     return step;
   }
 
  private:
-  const BiasCorrection correction_;
+  const float beta_1_;
+  const float beta_2_;
 };
 
 // The same with t the number of steps that the row made, a float behind the
@@ -62,12 +78,8 @@ class PerRowAdam : public LoopOptimizer {
       : LoopOptimizer(amsgrad ? AmsgradLoop : AdamLoop,
                       std::vector<float>(amsgrad ? 3 : 2, 0.0f),
                       {epsilon, Complement(beta_1), Complement(beta_2)}),
-        correction_(beta_1, beta_2) {
-    alphas_.reserve(kNumAlphas);
-    for (int t = 0; t < kNumAlphas; ++t) {
-      alphas_.push_back(correction_.Alpha(1.0f, static_cast<float>(t)));
-    }
-  }
+        beta_1_powers_(beta_1),
+        beta_2_powers_(beta_2) {}
 
   int64_t slot_floats(int64_t dim) const override {
     return LoopOptimizer::slot_floats(dim) + 1;
@@ -87,20 +99,15 @@ class PerRowAdam : public LoopOptimizer {
     for (int i = 0; i < n; ++i) {
       const float t = slots[i][count_position] += 1.0f;
       row_step.scalars[0] =
-          t >= 1 && t < kNumAlphas
-              ? step.learning_rate * alphas_[static_cast<int>(t)]
-              : correction_.Alpha(step.learning_rate, t);
+          Alpha(step.learning_rate, beta_1_powers_.At(t), beta_2_powers_.At(t));
       LoopOptimizer::Apply(row_step, dim, 1, weights + i, slots + i,
                            gradients + i);
     }
   }
 
  private:
-  // Two powers cost as much as a row of 64: those of most rows are kept.
-  static constexpr int kNumAlphas = 1024;
-
-  const BiasCorrection correction_;
-  std::vector<float> alphas_;
+  const Powers beta_1_powers_;
+  const Powers beta_2_powers_;
 };
 
 }  // namespace

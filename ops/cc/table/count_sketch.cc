@@ -147,7 +147,8 @@ void CountSketch::MergeLine(const Line& from, Line* to) const {
 absl::Status CountSketch::Import(int group_number, const int64_t* words,
                                  int64_t num_words) {
   if (num_words == 0) return absl::OkStatus();
-  if (num_words != num_lines_ * kWordsPerLine) {
+  const int64_t words_of_group = num_lines_ * kWordsPerLine;
+  if (num_words % words_of_group != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the saved sketch of group ", group_number, " has ",
         num_words / kWordsPerLine, " lines of 64 bytes, this one has ",
@@ -158,13 +159,14 @@ absl::Status CountSketch::Import(int group_number, const int64_t* words,
   if (!MakeLines(&group)) {
     return absl::ResourceExhaustedError("no memory for a sketch.");
   }
-  for (int64_t i = 0; i < num_lines_; ++i) {
+  for (int64_t i = 0; i < num_words / kWordsPerLine; ++i) {
     Line line;
     std::memcpy(&line, words + i * kWordsPerLine, sizeof(line));
+    Line* const target = group.lines + i % num_lines_;
     if (is_wide_) {
-      MergeLine<uint16_t>(line, group.lines + i);
+      MergeLine<uint16_t>(line, target);
     } else {
-      MergeLine<uint8_t>(line, group.lines + i);
+      MergeLine<uint8_t>(line, target);
     }
   }
   return absl::OkStatus();

@@ -68,8 +68,9 @@ class CountSketch {
   // Words of the saved state of a group: its lines, 8 words each. Empty when
   // nothing was counted in it.
   std::vector<int64_t> Export(int group) const;
-  // Puts a saved group together with what is there. InvalidArgument, and no
-  // change, when it was saved by a sketch of another size.
+  // Puts a saved group, or what several shards saved of it one after the
+  // other, together with what is there. InvalidArgument, and no change, when it
+  // was saved by a sketch of another size.
   absl::Status Import(int group, const int64_t* words, int64_t num_words);
   void Clear();
 

@@ -191,7 +191,10 @@ absl::Status Table::Check(const ApplyRequest& request) const {
 absl::Status Table::Apply(const ApplyRequest& request) {
   absl::Status status = Check(request);
   if (!status.ok()) return status;
-  return ApplyPart(request, StripePart());
+  ApplyRequest checked = request;
+  checked.gradients_are_good =
+      request.n == 0 || FiniteAndBounded(request.gradients, request.n * dim());
+  return ApplyPart(checked, StripePart());
 }
 
 absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
@@ -220,6 +223,7 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
           PrefetchLine(request.gradients + group.position(k) * dim);
         }
         bad = 0;
+        if (request.gradients_are_good) return;
         for (int k = 0; k < group.size; ++k) {
           const float* gradient = request.gradients + group.position(k) * dim;
           if (!FiniteAndBounded(gradient, dim)) bad |= uint64_t{1} << k;
@@ -274,21 +278,25 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
   const auto time = static_cast<uint32_t>(event_time);
   SeeTime(time);
   int64_t num_written = 0;
-  std::vector<float> weights(dim);
+  // Of the group in hand: one bit for an id that gets its row now.
+  uint64_t is_new = 0;
   status = ChangeRows(
-      ids, n, part, [](const StripedGroup&) {},
-      [&](Stripe*, const StripedGroup&, int, const Row* row) {
-        num_written += row == nullptr;
-        return row == nullptr ? Decision::kInsert : Decision::kUse;
+      ids, n, part, [&](const StripedGroup&) { is_new = 0; },
+      [&](Stripe*, const StripedGroup&, int k, const Row* row) {
+        if (row != nullptr) return Decision::kUse;
+        is_new |= uint64_t{1} << k;
+        ++num_written;
+        return Decision::kInsert;
       },
-      [&](const StripedGroup& group, int k, Row* row) {
-        layout_.Initialize(row, rows + group.position(k) * dim);
-      },
+      [](Row*) {},
       [&](const StripedGroup& group, Row* const* targets, const int* picks,
           int count) {
         for (int i = 0; i < count; ++i) {
-          layout_.WriteWeights(targets[i],
-                               rows + group.position(picks[i]) * dim);
+          const float* weights = rows + group.position(picks[i]) * dim;
+          layout_.WriteWeights(targets[i], weights);
+          if ((is_new >> picks[i] & 1) != 0) {
+            layout_.InitializeSlots(targets[i], weights);
+          }
           if (!layout_.tracks_changes()) continue;
           targets[i]->last_update = std::max(targets[i]->last_update, time);
         }

@@ -103,6 +103,9 @@ struct ApplyRequest {
   int64_t event_time = 0;
   // [num_segments].
   const float* learning_rates = nullptr;
+  // Whether FiniteAndBounded (optimizer.h) holds for all gradients; else each
+  // is looked at.
+  bool gradients_are_good = false;
 };
 
 // What is known of a row beside its floats, as checkpoints keep it: the event

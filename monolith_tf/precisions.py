@@ -1,0 +1,199 @@
+"""Precisions of a table: how the weights of its rows are stored.
+
+Maths is in float32, and so are optimizer slots, checkpoints and what a lookup
+returns. Rounding is stochastic, up or down with probabilities that make it
+right on average, so that updates smaller than the distance between two numbers
+add up. It is deterministic all the same: a function of id and step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+__all__ = [
+    "BFloat16",
+    "Float16",
+    "Float32",
+    "Int8",
+    "OneBit",
+    "Precision",
+    "from_config",
+]
+
+
+class Precision:
+    """Base of the precisions; make one of the children.
+
+    Example:
+    >>> isinstance(Float16(), Precision)
+    True
+    """
+
+    kind: ClassVar[str] = ""
+    bytes_per_weight: ClassVar[int] = 0
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """The numbers that the C++ core takes, in its order."""
+        return tuple(
+            float(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        )
+
+    def get_config(self) -> dict[str, float | str]:
+        """Returns what `from_config` makes an equal precision of."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Float32(Precision):
+    """Weights as they are: 4 bytes.
+
+    Example:
+    >>> Float32().bytes_per_weight
+    4
+    """
+
+    kind: ClassVar[str] = "float32"
+    bytes_per_weight: ClassVar[int] = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class BFloat16(Precision):
+    """Weights in 2 bytes: the range of float32, 8 bits of precision.
+
+    Infinities become the largest finite number, 3.39e38.
+
+    Example:
+    >>> BFloat16().bytes_per_weight
+    2
+    """
+
+    kind: ClassVar[str] = "bfloat16"
+    bytes_per_weight: ClassVar[int] = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Float16(Precision):
+    """Weights in 2 bytes: 11 bits of precision from 6.1e-5 to 65504.
+
+    Smaller weights are multiples of 2^-24; larger ones become 65504.
+
+    Example:
+    >>> Float16().bytes_per_weight
+    2
+    """
+
+    kind: ClassVar[str] = "float16"
+    bytes_per_weight: ClassVar[int] = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Int8(Precision):
+    """Weights in 1 byte: one of 255 levels, evenly from -range to range.
+
+    Training sees the levels (fake quantisation): lookups return them and the
+    optimizer works on them. The gradient passes straight through, but is zero
+    where it would push a weight at an end of the range further out.
+
+    Args:
+        range: From 1e-30 to 1e30; larger weights are cut off.
+
+    Example:
+    >>> Int8(range=0.5).parameters
+    (0.5,)
+    """
+
+    range: float
+    kind: ClassVar[str] = "int8"
+    bytes_per_weight: ClassVar[int] = 1
+
+    def __post_init__(self):
+        """Checks the range."""
+        _check_extent("Int8", range=self.range)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneBit(Precision):
+    """Values that become `-amplitude` or `amplitude` in the course of training.
+
+    At step s, a lookup returns `amplitude * tanh(beta * w / amplitude)` of the
+    weight w, where `beta = anneal_steps / (anneal_steps - s)`, and gradients
+    are those of that; w is stored in 2 bytes, as bfloat16. From step
+    `anneal_steps` on, a lookup returns exactly `amplitude`, or `-amplitude` of
+    a weight below zero, so that an export can keep one bit a weight. Gradients
+    then pass straight through up to weights of that size, so that ids which
+    come late still learn.
+
+    Reference: Cao, Long, Wang, Yu: HashNet: Deep learning to hash by
+    continuation, ICCV 2017, equation 5. Its beta grows in stages.
+
+    Args:
+        amplitude: From 1e-30 to 1e30.
+        anneal_steps: Global step from which values are exactly two, an integer
+            from 1 to 1e15; above 2^24, rounded to 24 bits.
+
+    Example:
+    >>> OneBit(amplitude=0.1, anneal_steps=10_000).parameters
+    (0.1, 10000.0)
+    """
+
+    amplitude: float
+    anneal_steps: int
+    kind: ClassVar[str] = "onebit"
+    bytes_per_weight: ClassVar[int] = 2
+
+    def __post_init__(self):
+        """Checks both numbers."""
+        _check_extent("OneBit", amplitude=self.amplitude)
+        steps = self.anneal_steps
+        if isinstance(steps, bool) or not isinstance(steps, int):
+            raise TypeError(
+                "OneBit needs an int for anneal_steps. Received: "
+                f"{steps!r} (of type {type(steps).__name__})."
+            )
+        if not 1 <= steps <= 10**15:
+            raise ValueError(
+                "OneBit needs anneal_steps from 1 to 1e15. Received: "
+                f"anneal_steps={steps}."
+            )
+
+
+def from_config(config: dict) -> Precision:
+    """Makes the precision that `get_config` described.
+
+    Raises:
+        ValueError: The kind is not known.
+
+    Example:
+    >>> from_config(Int8(0.5).get_config())
+    Int8(range=0.5)
+    """
+    config = dict(config)
+    kind = config.pop("kind", None)
+    for cls in _ALL:
+        if cls.kind == kind:
+            return cls(**config)
+    raise ValueError(
+        f"A precision's kind is one of {', '.join(c.kind for c in _ALL)}. "
+        f"Received: {kind!r}."
+    )
+
+
+_ALL = (Float32, BFloat16, Float16, Int8, OneBit)
+
+
+def _check_extent(name: str, **numbers: float) -> None:
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(
+                f"{name} needs a number for {key}. Received: {value!r} (of "
+                f"type {type(value).__name__})."
+            )
+        if not (math.isfinite(value) and 1e-30 <= value <= 1e30):
+            raise ValueError(
+                f"{name} needs {key} from 1e-30 to 1e30. Received: "
+                f"{key}={value}."
+            )
