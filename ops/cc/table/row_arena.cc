@@ -115,8 +115,9 @@ int RowArena::LowerEnd(int max_words) {
 }
 
 void RowArena::ReleaseSegments() {
-  // One is kept, for an arena that grows and shrinks by a few records.
-  while (segments_.size() > 1 && BeginOf(segments_.size() - 2) >= end_) {
+  // None is kept: an arena that was made dense has room below end() again by
+  // the time that it has slack.
+  while (!segments_.empty() && BeginOf(segments_.size() - 1) >= end_) {
     segments_.pop_back();
     owners_.pop_back();
     capacity_ = BeginOf(segments_.size());

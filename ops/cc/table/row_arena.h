@@ -132,7 +132,7 @@ class RowArena {
   // Sets end_ behind the last used record, looking at up to `max_words`
   // words; returns how many it looked at.
   int LowerEnd(int max_words);
-  // Gives back segments that are wholly behind end_, but one.
+  // Gives back segments that are wholly behind end_.
   void ReleaseSegments();
   // Where a segment begins: At, the other way round.
   uint32_t BeginOf(size_t segment) const;

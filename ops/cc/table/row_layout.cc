@@ -15,10 +15,18 @@ namespace {
 // Rows of one call of Apply.
 constexpr int kMaxRows = 64;
 
-// The random bits of a row's stochastic rounding in one step.
-uint64_t RoundingKey(uint64_t table_key, int64_t id, int64_t step) {
+// Room for one segment of a row.
+using Weights = absl::InlinedVector<float, 256>;
+using Stored = absl::InlinedVector<char, 512>;
+
+// The key of the stochastic rounding of a segment in one step: element j of
+// the row takes the same bits whatever the segments are. Step 0 is an
+// assignment.
+uint64_t RoundingKey(uint64_t table_key, int64_t id, int64_t step,
+                     int64_t first_element) {
   constexpr uint64_t kSalt = 0x6A09E667F3BCC909ULL;
-  return Mix64(IdKey(table_key ^ kSalt, id) + static_cast<uint64_t>(step));
+  return Mix64(IdKey(table_key ^ kSalt, id) + static_cast<uint64_t>(step)) +
+         static_cast<uint64_t>(first_element) * 0x9E3779B97F4A7C15ULL;
 }
 
 }  // namespace
@@ -68,20 +76,6 @@ RowLayout::RowLayout(const TableConfig& config)
   slots_offset_ += moved;
   record_bytes_ += moved;
   for (Segment& segment : segments_) segment.slots_offset += moved;
-}
-
-void RowLayout::InitialWeights(int64_t id, const Segment& segment,
-                               float* weights) const {
-  segment.initializer->Fill(IdKey(table_key_, id), segment.values_offset,
-                            segment.dim, weights);
-  if (segment.precision->is_float32()) return;
-  // As they will be once they are stored.
-  std::vector<char> stored(segment.precision->bytes(segment.dim));
-  segment.precision->Encode(
-      weights, segment.dim,
-      InitialRoundingKey(IdKey(table_key_, id), segment.values_offset),
-      stored.data());
-  segment.precision->Decode(stored.data(), segment.dim, weights);
 }
 
 void RowLayout::ReadInitial(int64_t id, int64_t step, float* values) const {
@@ -166,9 +160,10 @@ void RowLayout::ReadAll(const Row* row, float* floats) const {
 
 void RowLayout::WriteWeights(Row* row, const float* weights) const {
   for (const Segment& segment : segments_) {
-    segment.precision->Encode(weights + segment.values_offset, segment.dim,
-                              RoundingKey(table_key_, row->id, /*step=*/0),
-                              At(row, segment.weights_offset));
+    segment.precision->Encode(
+        weights + segment.values_offset, segment.dim,
+        RoundingKey(table_key_, row->id, /*step=*/0, segment.values_offset),
+        At(row, segment.weights_offset));
   }
 }
 

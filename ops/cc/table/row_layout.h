@@ -75,8 +75,7 @@ class RowLayout {
     }
   }
   void ReadAll(const Row* row, float* floats) const;
-  // Weights that their precision can't hold are rounded by random bits of id
-  // and row.
+  // Weights that their precision can't hold are rounded by the row's id.
   void WriteWeights(Row* row, const float* weights) const;
   void WriteAll(Row* row, const float* floats) const;
   // The square of the norm of the decoded weights; `scratch` is [dim].

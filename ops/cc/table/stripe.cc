@@ -172,15 +172,16 @@ int Stripe::EvictLowest(EvictionPolicy policy, int num_rows, float* scratch) {
   return num_victims;
 }
 
-int Stripe::Compact(int max_moves) {
+int Stripe::Compact(int max_moves, bool to_the_last) {
   if (num_pins_ > 0) return 0;
   int done = 0;
-  if (rows_.has_slack()) {
+  if (rows_.has_slack() || (to_the_last && rows_.size() < rows_.end())) {
     done += rows_.Compact(max_moves, [this](uint32_t from, uint32_t to) {
       index_.Replace(hash_(RowAt(to)->id), from, to);
     });
   }
-  if (counters_.has_slack()) {
+  if (counters_.has_slack() ||
+      (to_the_last && counters_.size() < counters_.end())) {
     done += counters_.Compact(max_moves, [this](uint32_t from, uint32_t to) {
       index_.Replace(hash_(CounterAt(to)->id), from | kCounterBit,
                      to | kCounterBit);

@@ -150,10 +150,12 @@ class alignas(64) Stripe {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     stats_.num_capped += Remove(hash, id);
   }
-  // Moves up to `max_moves` rows and counters into free places, so that
-  // memory is given back. Does nothing while an iteration goes over the
-  // stripe. Returns how much was done; 0 when there is nothing left to do.
-  int Compact(int max_moves) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Moves up to `max_moves` rows and as many counters into free places, so
+  // that memory is given back: where many are free, or `to_the_last`. Does
+  // nothing while an iteration goes over the stripe. Returns how much was done;
+  // 0 when there is nothing left to do.
+  int Compact(int max_moves, bool to_the_last = false)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // An iteration keeps rows where they are while it is pinned.
   void Pin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { ++num_pins_; }
   void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }

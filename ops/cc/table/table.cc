@@ -278,25 +278,20 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
   const auto time = static_cast<uint32_t>(event_time);
   SeeTime(time);
   int64_t num_written = 0;
-  // Of the group in hand: one bit for an id that gets its row now.
-  uint64_t is_new = 0;
   status = ChangeRows(
-      ids, n, part, [&](const StripedGroup&) { is_new = 0; },
-      [&](Stripe*, const StripedGroup&, int k, const Row* row) {
-        if (row != nullptr) return Decision::kUse;
-        is_new |= uint64_t{1} << k;
-        ++num_written;
-        return Decision::kInsert;
+      ids, n, part, [](const StripedGroup&) {},
+      [&](Stripe*, const StripedGroup&, int, const Row* row) {
+        num_written += row == nullptr;
+        return row == nullptr ? Decision::kInsert : Decision::kUse;
       },
-      [](Row*) {},
+      [&](const StripedGroup& group, int k, Row* row) {
+        layout_.Initialize(row, rows + group.position(k) * dim);
+      },
       [&](const StripedGroup& group, Row* const* targets, const int* picks,
           int count) {
         for (int i = 0; i < count; ++i) {
-          const float* weights = rows + group.position(picks[i]) * dim;
-          layout_.WriteWeights(targets[i], weights);
-          if ((is_new >> picks[i] & 1) != 0) {
-            layout_.InitializeSlots(targets[i], weights);
-          }
+          layout_.WriteWeights(targets[i],
+                               rows + group.position(picks[i]) * dim);
           if (!layout_.tracks_changes()) continue;
           targets[i]->last_update = std::max(targets[i]->last_update, time);
         }

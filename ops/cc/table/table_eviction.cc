@@ -193,7 +193,7 @@ int64_t Table::Sweep(int64_t event_time) {
       pool_->Maintain();
       MemoryBlock retired;
       SpinLockHolder holder(stripe->lock());
-      is_done = stripe->Compact(kMovesPerHold) == 0;
+      is_done = stripe->Compact(kMovesPerHold, /*to_the_last=*/true) == 0;
       retired = stripe->TakeRetired();
     }
   }
