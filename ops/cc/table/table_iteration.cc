@@ -26,11 +26,9 @@ namespace {
 // Handles looked at under one hold of a lock: free ones are cheap.
 constexpr uint32_t kHandlesPerHold = 256;
 
-// The order of an iteration within a stripe. Not the upper half of the hash:
-// the ids of one shard are alike in it.
-uint32_t OrderOf(int64_t id) {
-  return static_cast<uint32_t>(Mix64(static_cast<uint64_t>(id)));
-}
+// The order of an iteration within a stripe: bits of the keyed hash that have
+// nothing to do with the stripe, so that nobody can choose ids that tie.
+uint32_t OrderOf(uint64_t hash) { return static_cast<uint32_t>(hash); }
 
 // The end of the piece of the order that starts at `begin` and holds about
 // `num_wanted` of `num_rows` evenly spread rows.
@@ -145,7 +143,7 @@ int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
     uint64_t end = EndOfPiece(begin, num_left, num_rows);
     piece.clear();
     VisitIds(stripe, [&](int64_t id) {
-      const uint32_t order = OrderOf(id);
+      const uint32_t order = OrderOf(hash_(id));
       if (order >= begin && order < end) piece.emplace_back(order, id);
     });
     std::sort(piece.begin(), piece.end());
