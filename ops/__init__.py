@@ -18,14 +18,21 @@ for every shard:
 >>> tf.raw_ops.DestroyResourceOp(resource=handle)
 """
 
-from monolith_tf.ops.batch_ops import attach
-from monolith_tf.ops.batch_ops import gather_rows
-from monolith_tf.ops.batch_ops import partition
-from monolith_tf.ops.batch_ops import partition_gradients
 from monolith_tf.ops.delta_ops import renew
 from monolith_tf.ops.delta_ops import start_deltas
 from monolith_tf.ops.delta_ops import table_set_status
 from monolith_tf.ops.delta_ops import take_delta
+from monolith_tf.ops.feature_ops import FeatureBatch
+from monolith_tf.ops.feature_ops import attach
+from monolith_tf.ops.feature_ops import checked_weights
+from monolith_tf.ops.feature_ops import combine
+from monolith_tf.ops.feature_ops import partition
+from monolith_tf.ops.feature_ops import sparse_splits
+from monolith_tf.ops.gradient_ops import combine_gradients
+from monolith_tf.ops.gradient_ops import partition_gradients
+from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.stock_combine import stock_combine
+from monolith_tf.ops.stock_combine import valid_ids
 from monolith_tf.ops.table_ops import apply
 from monolith_tf.ops.table_ops import assign
 from monolith_tf.ops.table_ops import clear
@@ -42,13 +49,16 @@ from monolith_tf.ops.table_ops import table_drop
 from monolith_tf.ops.table_ops import table_set_handle
 
 __all__ = [
+    "FeatureBatch",
     "apply",
     "assign",
     "attach",
+    "checked_weights",
     "clear",
+    "combine",
+    "combine_gradients",
     "export_chunk",
     "export_groups",
-    "gather_rows",
     "import_rows",
     "lookup",
     "lookup_with_exists",
@@ -58,10 +68,14 @@ __all__ = [
     "remove",
     "renew",
     "size",
+    "slices",
+    "sparse_splits",
     "start_deltas",
+    "stock_combine",
     "table_create",
     "table_drop",
     "table_set_handle",
     "table_set_status",
     "take_delta",
+    "valid_ids",
 ]

@@ -1,7 +1,7 @@
-"""The ids of one feature in one batch: flat, with what it takes to combine.
+"""The ids of one feature in one batch: what the ops take of an input.
 
-Dense, ragged and sparse inputs of any leading shape become one vector of ids
-without padding; afterwards rows of that vector become the feature's output.
+Dense, ragged and sparse inputs become ids with or without row splits;
+afterwards the vectors that come back get the structure of the input.
 """
 
 from __future__ import annotations
@@ -10,38 +10,45 @@ import dataclasses
 
 import tensorflow as tf
 
+from monolith_tf import ops
 from monolith_tf.feature import Feature
+
+_NO_GRADIENT = (
+    "weights of feature {name!r} get no gradient. Pass them through "
+    "tf.stop_gradient, or leave them out and multiply the vectors that the "
+    "layer gives without a combiner."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureIds:
-    """Ids of a feature, and how to put vectors in their places.
+    """Ids of a feature, and how to give vectors their structure.
 
     Attributes:
         feature: The feature.
-        ids: int64 `[n]`, what the table is asked for; no padding.
-        valid: bool `[m]` for the m flat positions of the input, which of them
-            hold an id that is not padding; None if all do.
-        value: The input: int64 tensor or `tf.RaggedTensor`.
+        batch: What the ops take.
+        value: The input: int64 tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
     """
 
     feature: Feature
-    ids: tf.Tensor
-    valid: tf.Tensor | None
-    value: tf.Tensor | tf.RaggedTensor
+    batch: ops.FeatureBatch
+    value: tf.Tensor | tf.RaggedTensor | tf.SparseTensor
 
     @classmethod
-    def of(cls, feature: Feature, value) -> FeatureIds:
-        """Checks an input and flattens it.
+    def of(cls, feature: Feature, value, weights=None) -> FeatureIds:
+        """Checks an input and takes it apart.
+
+        Args:
+            feature: The feature.
+            value: Its ids.
+            weights: None, or float32 of the structure of the ids.
 
         Raises:
-            TypeError: It does not hold integers.
-            ValueError: It has no batch dimension, or is ragged or sparse
-                without an inner dimension.
+            TypeError: It does not hold integers, or weights no floats.
+            ValueError: It has no batch dimension, is ragged or sparse without
+                an inner dimension, or weights have another structure.
         """
-        if isinstance(value, tf.SparseTensor):
-            value = _ragged(feature, value)
-        if not isinstance(value, tf.RaggedTensor):
+        if not isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
             value = tf.convert_to_tensor(value)
         if value.dtype not in (tf.int64, tf.int32):
             raise TypeError(
@@ -56,109 +63,123 @@ class FeatureIds:
                 f"Feature {feature.name!r} needs ids with a batch dimension, "
                 "[batch, ...]. Received: a scalar."
             )
-        if isinstance(value, tf.RaggedTensor):
-            flat = value.flat_values
-            if flat.shape.rank != 1:
-                raise ValueError(
-                    f"Feature {feature.name!r} needs a ragged tensor of ids "
-                    "whose innermost dimension is ragged. Received: shape "
-                    f"{value.shape}."
-                )
-        else:
-            flat = tf.reshape(value, [-1])
-        if feature.padding_id is None:
-            return cls(feature, flat, None, value)
-        valid = tf.not_equal(flat, tf.constant(feature.padding_id, tf.int64))
-        return cls(feature, tf.boolean_mask(flat, valid), valid, value)
+        flat, splits = _parts(feature, value)
+        batch = ops.FeatureBatch(
+            flat,
+            splits,
+            None if weights is None else _weights(feature, value, weights),
+            feature.combiner,
+            feature.n or 0,
+            feature.padding_id,
+        )
+        return cls(feature, batch, value)
 
-    def vectors(self, rows: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
-        """Makes the feature's output of the rows of its ids.
+    def in_structure(self, vectors: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
+        """Gives vectors the structure of the input.
 
         Args:
-            rows: float `[n, dim]`.
+            vectors: What the ops gave for `batch`.
 
         Returns:
             `[..., dim]`: one vector an example (the innermost dimension of the
             input is combined; `[batch]` counts as one id an example), or one an
             id, zeros for padding, when the combiner is None.
         """
-        dim = rows.shape[-1]
-        if self.feature.combiner is None:
-            spread = self._spread(rows)
-            if isinstance(self.value, tf.RaggedTensor):
-                return self.value.with_flat_values(spread)
-            shape = tf.concat([tf.shape(self.value), [dim]], axis=0)
-            return tf.ensure_shape(
-                tf.reshape(spread, shape), self.value.shape + [dim]
-            )
-        return self._combine(rows, dim)
-
-    def _spread(self, rows: tf.Tensor) -> tf.Tensor:
-        """Puts rows where their ids stand and zeros where padding stands."""
-        if self.valid is None:
-            return rows
-        positions = tf.cumsum(tf.cast(self.valid, tf.int32)) - 1
-        num_rows = tf.shape(rows)[0]
-        # One more row, of zeros, for the padding to read.
-        padded = tf.pad(rows, [[0, 1], [0, 0]])
-        return tf.gather(padded, tf.where(self.valid, positions, num_rows))
-
-    def _combine(self, rows: tf.Tensor, dim: int):
         value = self.value
-        if isinstance(value, tf.RaggedTensor):
-            inner = value
-            while inner.ragged_rank > 1:
-                inner = inner.values
-            segments = inner.value_rowids()
-            num_segments = inner.nrows()
-        else:
-            if value.shape.rank == 1:
-                value = value[:, tf.newaxis]
-            length = tf.shape(value, out_type=tf.int64)[-1]
-            num_segments = tf.reduce_prod(
-                tf.shape(value, out_type=tf.int64)[:-1]
-            )
-            segments = tf.repeat(
-                tf.range(num_segments), tf.repeat(length, num_segments)
-            )
-        if self.valid is not None:
-            segments = tf.boolean_mask(segments, self.valid)
-        combined = tf.math.unsorted_segment_sum(rows, segments, num_segments)
-        if self.feature.combiner in ("mean", "sqrtn"):
-            count = tf.math.unsorted_segment_sum(
-                tf.ones_like(segments, rows.dtype), segments, num_segments
-            )
-            if self.feature.combiner == "sqrtn":
-                count = tf.sqrt(count)
-            combined = tf.math.divide_no_nan(combined, count[:, tf.newaxis])
-        if not isinstance(value, tf.RaggedTensor):
-            shape = tf.concat([tf.shape(value)[:-1], [dim]], axis=0)
+        if isinstance(value, tf.Tensor):
+            return vectors
+        if self.feature.combiner is None:
+            if isinstance(value, tf.SparseTensor):
+                value = tf.RaggedTensor.from_row_splits(
+                    value.values, self.batch.splits, validate=False
+                )
+            return value.with_flat_values(vectors)
+        if isinstance(value, tf.SparseTensor) or value.ragged_rank == 1:
+            if value.shape[0] is None or vectors.shape[0] is not None:
+                return vectors
             return tf.ensure_shape(
-                tf.reshape(combined, shape), value.shape[:-1] + [dim]
+                vectors, [value.shape[0]] + vectors.shape[1:]
             )
-        if value.ragged_rank == 1:
-            return tf.ensure_shape(combined, [value.shape[0], dim])
-        return _with_innermost(value, combined)
+        return _with_innermost(value, vectors)
 
 
-def _ragged(feature: Feature, value: tf.SparseTensor) -> tf.RaggedTensor:
-    if value.shape.rank != 2:
+def _parts(feature: Feature, value) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Ids, and row splits of their innermost lists if they are not dense."""
+    if isinstance(value, tf.SparseTensor):
+        if value.shape.rank != 2:
+            raise ValueError(
+                f"Feature {feature.name!r} takes sparse ids of shape "
+                f"[batch, length]. Received: shape {value.shape}. Use a "
+                "tf.RaggedTensor for more dimensions."
+            )
+        # Cells of a sparse row that are left out hold no id.
+        return value.values, ops.sparse_splits(value.indices, value.dense_shape)
+    if not isinstance(value, tf.RaggedTensor):
+        return value, None
+    flat = value.flat_values
+    if flat.shape.rank != 1:
         raise ValueError(
-            f"Feature {feature.name!r} takes sparse ids of shape "
-            f"[batch, length]. Received: shape {value.shape}. Use a "
-            "tf.RaggedTensor for more dimensions."
+            f"Feature {feature.name!r} needs a ragged tensor of ids "
+            "whose innermost dimension is ragged. Received: shape "
+            f"{value.shape}."
         )
-    # Cells of a sparse row that are left out hold no id.
-    return tf.RaggedTensor.from_value_rowids(
-        value.values,
-        value.indices[:, 0],
-        nrows=value.dense_shape[0],
-        validate=False,
+    return flat, value.nested_row_splits[-1]
+
+
+def _weights(feature: Feature, value, weights) -> tf.Tensor:
+    """Checks weights and takes them apart as the ids."""
+    kind = tf.Tensor
+    for other in (tf.RaggedTensor, tf.SparseTensor):
+        if isinstance(value, other):
+            kind = other
+    if kind is tf.Tensor and not isinstance(
+        weights, (tf.RaggedTensor, tf.SparseTensor)
+    ):
+        weights = tf.convert_to_tensor(weights)
+    if not isinstance(weights, kind) or not weights.shape.is_compatible_with(
+        value.shape
+    ):
+        raise ValueError(
+            f"Weights of feature {feature.name!r} need the structure of its "
+            f"ids, a tf.{kind.__name__} of shape {value.shape}. Received: "
+            f"{type(weights).__name__} of shape {weights.shape}."
+        )
+    if not weights.dtype.is_floating:
+        raise TypeError(
+            f"Weights of feature {feature.name!r} need dtype float32. "
+            f"Received: dtype {weights.dtype.name}."
+        )
+    weights = tf.cast(weights, tf.float32)
+    if kind is tf.RaggedTensor:
+        flat = weights.flat_values
+        if weights.nested_row_splits[-1] is not value.nested_row_splits[-1]:
+            flat = _checked(flat, weights, value)
+    elif kind is tf.SparseTensor:
+        flat = ops.checked_weights(
+            weights.values, weights.indices, value.indices
+        )
+    else:
+        flat = weights
+    return tf.raw_ops.PreventGradient(
+        input=flat, message=_NO_GRADIENT.format(name=feature.name)
     )
 
 
-def _with_innermost(value: tf.RaggedTensor, combined: tf.Tensor):
+def _checked(flat, weights: tf.RaggedTensor, value: tf.RaggedTensor):
+    if weights.ragged_rank != value.ragged_rank:
+        raise ValueError(
+            f"Ragged weights need as many ragged dimensions as ids, "
+            f"{value.ragged_rank}. Received: {weights.ragged_rank}."
+        )
+    for own, expected in zip(
+        weights.nested_row_splits, value.nested_row_splits, strict=True
+    ):
+        flat = ops.checked_weights(flat, tf.cast(own, tf.int64), expected)
+    return flat
+
+
+def _with_innermost(value: tf.RaggedTensor, vectors: tf.Tensor):
     """Replaces the innermost lists of a ragged tensor by one vector each."""
     if value.values.ragged_rank > 1:
-        return value.with_values(_with_innermost(value.values, combined))
-    return value.with_values(combined)
+        return value.with_values(_with_innermost(value.values, vectors))
+    return value.with_values(vectors)
