@@ -31,7 +31,9 @@ from monolith_tf.ops.feature_ops import sparse_splits
 from monolith_tf.ops.gradient_ops import combine_gradients
 from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.stock_combine import stock_checked_weights
 from monolith_tf.ops.stock_combine import stock_combine
+from monolith_tf.ops.stock_combine import stock_sparse_splits
 from monolith_tf.ops.stock_combine import valid_ids
 from monolith_tf.ops.table_ops import apply
 from monolith_tf.ops.table_ops import assign
@@ -71,7 +73,9 @@ __all__ = [
     "slices",
     "sparse_splits",
     "start_deltas",
+    "stock_checked_weights",
     "stock_combine",
+    "stock_sparse_splits",
     "table_create",
     "table_drop",
     "table_set_handle",

@@ -150,20 +150,22 @@ def checked_weights(
     return library.monolith_weights(weights, places, expected)
 
 
-def sparse_splits(indices: tf.Tensor, dense_shape: tf.Tensor) -> tf.Tensor:
-    """Turns indices of a sparse tensor of rank 2 into row splits.
+def sparse_splits(values: Sequence[tf.SparseTensor]) -> list[tf.Tensor]:
+    """Makes row splits of sparse tensors of rank 2.
 
     Args:
-        indices: int64 `[m, 2]`, in the order of the rows.
-        dense_shape: int64 `[2]`.
+        values: Sparse tensors, ids in the order of their rows.
 
     Returns:
-        int64 `[rows + 1]`.
+        Per tensor int64 `[rows + 1]`.
 
     Raises:
-        tf.errors.InvalidArgumentError: The indices are not in order.
+        tf.errors.InvalidArgumentError: Ids are not in order.
     """
-    return library.monolith_sparse_splits(indices, dense_shape)
+    return library.monolith_sparse_splits(
+        [value.indices for value in values],
+        [value.dense_shape for value in values],
+    )
 
 
 def _tables(features, feature_tables) -> list[int]:

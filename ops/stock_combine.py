@@ -1,10 +1,12 @@
-"""What `combine` does, in stock TensorFlow ops.
+"""What the ops on features do, in stock TensorFlow ops.
 
 An export holds no op of this library, and what TensorFlow differentiates twice
 needs ops that it knows.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -75,6 +77,32 @@ def stock_combine(
             rows, weights, list_of_row, num_lists, feature.combiner
         )
     return _in_shape(combined, feature)
+
+
+def stock_sparse_splits(values: Sequence[tf.SparseTensor]) -> list[tf.Tensor]:
+    """Does what `sparse_splits` does, but for the check of the order."""
+    return [
+        tf.searchsorted(
+            value.indices[:, 0],
+            tf.range(value.dense_shape[0] + 1),
+            out_type=tf.int64,
+        )
+        for value in values
+    ]
+
+
+def stock_checked_weights(
+    weights: tf.Tensor, places: tf.Tensor, expected: tf.Tensor
+) -> tf.Tensor:
+    """Does what `checked_weights` does."""
+    check = tf.debugging.assert_equal(
+        places,
+        expected,
+        message="weights must stand where ids stand: row splits (of sparse "
+        "tensors the indices) of the ids and of the weights differ.",
+    )
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(weights)
 
 
 def _kept(values: tf.Tensor, flat: tf.Tensor | None) -> tf.Tensor:

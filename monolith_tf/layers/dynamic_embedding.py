@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
 import tf_keras
 
 from monolith_tf.config import TableConfig
@@ -31,8 +30,9 @@ class DynamicEmbedding(TableLayer):
         inputs: int64 (or int32) tensor `[batch, ...]`, `tf.RaggedTensor`, or
             `tf.SparseTensor` `[batch, length]`.
         weights: float32 of the same structure, or None. Each row is multiplied
-            by its id's weight; "mean" divides by the sum of the weights, "sqrtn"
-            by the root of the sum of their squares. They get no gradient.
+            by its id's weight; "mean" divides by the sum of the weights,
+            "sqrtn" by the root of the sum of their squares. A gradient of
+            weights is refused.
 
     Output shape:
         Without a combiner the shape of the ids and `dim`; with one the
@@ -48,9 +48,10 @@ class DynamicEmbedding(TableLayer):
         ValueError: A combiner that is none, or weights of another structure.
 
     Example:
+    >>> import numpy as np
     >>> import monolith_tf as mt
     >>> layer = mt.layers.DynamicEmbedding(mt.TableConfig("movie", dim=16))
-    >>> layer(tf.constant([[5, -1, 2**40]], tf.int64)).shape
+    >>> layer(np.array([[5, -1, 2**40]])).shape
     TensorShape([1, 3, 16])
     """
 

@@ -29,14 +29,16 @@ class EmbeddingCollection(TableLayer):
         weights: Dict of feature name to weights, for some of the features, or
             None: float32 of the structure of the ids. Each row is multiplied by
             its id's weight; "mean" divides by the sum of the weights, "sqrtn"
-            by the root of the sum of their squares. They get no gradient.
+            by the root of the sum of their squares. A gradient of weights is
+            refused.
 
     Output shape:
         Dict of feature name to float32 (the layer's compute dtype): with a
         combiner `[batch, ..., dim]`, the innermost dimension of the ids
-        combined (`[batch, ..., n, dim]` for "first_n"); without one the shape of the ids and `dim`, ragged for ragged
-        ids, which most Keras layers refuse: set a combiner, or make the ids
-        dense with `ids.to_tensor(padding_id)`.
+        combined (`[batch, ..., n, dim]` for "first_n"); without one the shape
+        of the ids and `dim`, ragged for ragged ids, which most Keras layers
+        refuse: set a combiner, or make the ids dense with
+        `ids.to_tensor(padding_id)`.
 
     Raises:
         TypeError: Ids or weights of another dtype, or features that are none.

@@ -7,11 +7,13 @@ afterwards the vectors that come back get the structure of the input.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import Feature
+from monolith_tf.lookup_backend import current_backend
 
 _NO_GRADIENT = (
     "weights of feature {name!r} get no gradient. Pass them through "
@@ -35,44 +37,49 @@ class FeatureIds:
     value: tf.Tensor | tf.RaggedTensor | tf.SparseTensor
 
     @classmethod
-    def of(cls, feature: Feature, value, weights=None) -> FeatureIds:
-        """Checks an input and takes it apart.
+    def of_all(
+        cls, features: Sequence[Feature], inputs: dict, weights: dict
+    ) -> list[FeatureIds]:
+        """Checks inputs and takes them apart.
 
         Args:
-            feature: The feature.
-            value: Its ids.
-            weights: None, or float32 of the structure of the ids.
+            features: The features.
+            inputs: Feature name to ids.
+            weights: Feature name to float32 of the structure of the ids, for
+                those features that have weights.
+
+        Returns:
+            One for each feature.
 
         Raises:
-            TypeError: It does not hold integers, or weights no floats.
-            ValueError: It has no batch dimension, is ragged or sparse without
-                an inner dimension, or weights have another structure.
+            TypeError: An input does not hold integers, or weights no floats.
+            ValueError: An input has no batch dimension, or is ragged or sparse
+                without an inner dimension; weights have another structure.
         """
-        if not isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
-            value = tf.convert_to_tensor(value)
-        if value.dtype not in (tf.int64, tf.int32):
-            raise TypeError(
-                f"Feature {feature.name!r} needs int64 ids. Received: dtype "
-                f"{value.dtype.name}. Strings become ids by "
-                "mt.ids.from_strings; in a functional model say "
-                "Input(..., dtype='int64')."
+        values = [
+            _checked_ids(feature, inputs[feature.name]) for feature in features
+        ]
+        sparse = [v for v in values if isinstance(v, tf.SparseTensor)]
+        # By one op for all.
+        splits = iter(_sparse_splits(sparse) if sparse else [])
+        found = []
+        for feature, value in zip(features, values, strict=True):
+            ids, row_splits = value, None
+            if isinstance(value, tf.SparseTensor):
+                # Cells of a sparse row that are left out hold no id.
+                ids, row_splits = value.values, next(splits)
+            elif isinstance(value, tf.RaggedTensor):
+                ids, row_splits = value.flat_values, value.nested_row_splits[-1]
+            batch = ops.FeatureBatch(
+                ids,
+                row_splits,
+                _weights(feature, value, weights.get(feature.name)),
+                feature.combiner,
+                feature.n or 0,
+                feature.padding_id,
             )
-        value = tf.cast(value, tf.int64)
-        if value.shape.rank == 0:
-            raise ValueError(
-                f"Feature {feature.name!r} needs ids with a batch dimension, "
-                "[batch, ...]. Received: a scalar."
-            )
-        flat, splits = _parts(feature, value)
-        batch = ops.FeatureBatch(
-            flat,
-            splits,
-            None if weights is None else _weights(feature, value, weights),
-            feature.combiner,
-            feature.n or 0,
-            feature.padding_id,
-        )
-        return cls(feature, batch, value)
+            found.append(cls(feature, batch, value))
+        return found
 
     def in_structure(self, vectors: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
         """Gives vectors the structure of the input.
@@ -103,31 +110,41 @@ class FeatureIds:
         return _with_innermost(value, vectors)
 
 
-def _parts(feature: Feature, value) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """Ids, and row splits of their innermost lists if they are not dense."""
-    if isinstance(value, tf.SparseTensor):
-        if value.shape.rank != 2:
-            raise ValueError(
-                f"Feature {feature.name!r} takes sparse ids of shape "
-                f"[batch, length]. Received: shape {value.shape}. Use a "
-                "tf.RaggedTensor for more dimensions."
-            )
-        # Cells of a sparse row that are left out hold no id.
-        return value.values, ops.sparse_splits(value.indices, value.dense_shape)
-    if not isinstance(value, tf.RaggedTensor):
-        return value, None
-    flat = value.flat_values
-    if flat.shape.rank != 1:
+def _checked_ids(feature: Feature, value):
+    """An input as int64 tensor, ragged or sparse tensor of a fitting rank."""
+    if not isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
+        value = tf.convert_to_tensor(value)
+    if value.dtype not in (tf.int64, tf.int32):
+        raise TypeError(
+            f"Feature {feature.name!r} needs int64 ids. Received: dtype "
+            f"{value.dtype.name}. Strings become ids by mt.ids.from_strings; "
+            "in a functional model say Input(..., dtype='int64')."
+        )
+    value = tf.cast(value, tf.int64)
+    if value.shape.rank == 0:
+        raise ValueError(
+            f"Feature {feature.name!r} needs ids with a batch dimension, "
+            "[batch, ...]. Received: a scalar."
+        )
+    if isinstance(value, tf.SparseTensor) and value.shape.rank != 2:
+        raise ValueError(
+            f"Feature {feature.name!r} takes sparse ids of shape "
+            f"[batch, length]. Received: shape {value.shape}. Use a "
+            "tf.RaggedTensor for more dimensions."
+        )
+    if isinstance(value, tf.RaggedTensor) and value.flat_values.shape.rank != 1:
         raise ValueError(
             f"Feature {feature.name!r} needs a ragged tensor of ids "
             "whose innermost dimension is ragged. Received: shape "
             f"{value.shape}."
         )
-    return flat, value.nested_row_splits[-1]
+    return value
 
 
-def _weights(feature: Feature, value, weights) -> tf.Tensor:
-    """Checks weights and takes them apart as the ids."""
+def _weights(feature: Feature, value, weights) -> tf.Tensor | None:
+    """Checks weights, if there are some, and takes them apart as the ids."""
+    if weights is None:
+        return None
     kind = tf.Tensor
     for other in (tf.RaggedTensor, tf.SparseTensor):
         if isinstance(value, other):
@@ -151,13 +168,9 @@ def _weights(feature: Feature, value, weights) -> tf.Tensor:
         )
     weights = tf.cast(weights, tf.float32)
     if kind is tf.RaggedTensor:
-        flat = weights.flat_values
-        if weights.nested_row_splits[-1] is not value.nested_row_splits[-1]:
-            flat = _checked(flat, weights, value)
+        flat = _checked_flat(feature, weights, value)
     elif kind is tf.SparseTensor:
-        flat = ops.checked_weights(
-            weights.values, weights.indices, value.indices
-        )
+        flat = _checked(weights.values, weights.indices, value.indices)
     else:
         flat = weights
     return tf.raw_ops.PreventGradient(
@@ -165,17 +178,33 @@ def _weights(feature: Feature, value, weights) -> tf.Tensor:
     )
 
 
-def _checked(flat, weights: tf.RaggedTensor, value: tf.RaggedTensor):
+def _checked_flat(feature: Feature, weights, value) -> tf.Tensor:
+    """Flat values of ragged weights."""
     if weights.ragged_rank != value.ragged_rank:
         raise ValueError(
-            f"Ragged weights need as many ragged dimensions as ids, "
-            f"{value.ragged_rank}. Received: {weights.ragged_rank}."
+            f"Weights of feature {feature.name!r} need as many ragged "
+            f"dimensions as its ids, {value.ragged_rank}. Received: "
+            f"{weights.ragged_rank}."
         )
-    for own, expected in zip(
+    flat = weights.flat_values
+    for places, expected in zip(
         weights.nested_row_splits, value.nested_row_splits, strict=True
     ):
-        flat = ops.checked_weights(flat, tf.cast(own, tf.int64), expected)
+        if places is not expected:
+            flat = _checked(flat, tf.cast(places, tf.int64), expected)
     return flat
+
+
+def _checked(weights, places, expected) -> tf.Tensor:
+    if current_backend() is None:
+        return ops.checked_weights(weights, places, expected)
+    return ops.stock_checked_weights(weights, places, expected)
+
+
+def _sparse_splits(values) -> list[tf.Tensor]:
+    if current_backend() is None:
+        return ops.sparse_splits(values)
+    return ops.stock_sparse_splits(values)
 
 
 def _with_innermost(value: tf.RaggedTensor, vectors: tf.Tensor):

@@ -68,14 +68,9 @@ class TableLayer(tf_keras.layers.Layer):
             Feature name to its vectors, in the layer's compute dtype.
         """
         _refuse_keras_3(self, inputs)
-        weights = weights or {}
+        weights = {} if weights is None else weights
         _check_weights(self, inputs, weights)
-        found = [
-            FeatureIds.of(
-                feature, inputs[feature.name], weights.get(feature.name)
-            )
-            for feature in self._feature_list
-        ]
+        found = FeatureIds.of_all(self._feature_list, inputs, weights)
         vectors = lookup_features(
             self._table_list,
             [feature_ids.batch for feature_ids in found],

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -288,41 +289,54 @@ class SparseSplitsOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& indices = context->input(0);
-    const Tensor& dense_shape = context->input(1);
-    OP_REQUIRES(context,
-                indices.dims() == 2 && indices.dim_size(1) == 2 &&
-                    dense_shape.dims() == 1 && dense_shape.dim_size(0) == 2,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "sparse ids must have `indices` [n, 2] and `dense_shape` "
-                    "[2], got ",
-                    indices.shape().DebugString(), " and ",
-                    dense_shape.shape().DebugString(), ".")));
-    const int64_t num_rows = dense_shape.vec<int64_t>()(0);
+    OpInputList indices;
+    OP_REQUIRES_OK(context, context->input_list("indices", &indices));
+    OpInputList shapes;
+    OP_REQUIRES_OK(context, context->input_list("dense_shapes", &shapes));
+    for (int f = 0; f < indices.size(); ++f) {
+      const absl::Status status = SplitsOf(context, f, indices[f], shapes[f]);
+      OP_REQUIRES(
+          context, status.ok(),
+          absl::Status(status.code(), absl::StrCat("Sparse feature number ", f,
+                                                   ": ", status.message())));
+    }
+  }
+
+ private:
+  static absl::Status SplitsOf(OpKernelContext* context, int output,
+                               const Tensor& indices, const Tensor& shape) {
+    if (indices.dims() != 2 || indices.dim_size(1) != 2 || shape.dims() != 1 ||
+        shape.dim_size(0) != 2) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`indices` must be [n, 2] and `dense_shape` [2], got ",
+                       indices.shape().DebugString(), " and ",
+                       shape.shape().DebugString(), "."));
+    }
+    const int64_t num_rows = shape.vec<int64_t>()(0);
     const int64_t n = indices.dim_size(0);
-    TensorShape shape;
-    OP_REQUIRES(
-        context, num_rows >= 0 && num_rows < INT64_MAX,
-        absl::InvalidArgumentError(absl::StrCat(
-            "sparse ids must have a number of rows, got ", num_rows, ".")));
-    OP_REQUIRES_OK(context, shape.AddDimWithStatus(num_rows + 1));
+    if (num_rows < 0 || num_rows == std::numeric_limits<int64_t>::max()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`dense_shape` must start with the number of rows, got ",
+                       num_rows, "."));
+    }
+    TensorShape splits_shape;
+    TF_RETURN_IF_ERROR(splits_shape.AddDimWithStatus(num_rows + 1));
     Tensor* splits = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &splits));
-    auto out = splits->vec<int64_t>();
-    const auto rows = indices.matrix<int64_t>();
+    TF_RETURN_IF_ERROR(context->allocate_output(output, splits_shape, &splits));
+    int64_t* out = splits->flat<int64_t>().data();
+    const int64_t* rows = indices.flat<int64_t>().data();
     int64_t next = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t row = rows(i, 0);
-      OP_REQUIRES(
-          context,
-          row >= 0 && row < num_rows && (i == 0 || row >= rows(i - 1, 0)),
-          absl::InvalidArgumentError(absl::StrCat(
-              "sparse ids must be in the order of their rows, 0 to ",
-              num_rows - 1, "; got row ", row, " at ", i,
-              ". tf.sparse.reorder sorts them.")));
-      while (next <= row) out(next++) = i;
+      const int64_t row = rows[2 * i];
+      if (row < 0 || row >= num_rows || (i > 0 && row < rows[2 * i - 2])) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "ids must be in the order of their rows, 0 to ", num_rows - 1,
+            "; got row ", row, " at ", i, ". tf.sparse.reorder sorts them."));
+      }
+      while (next <= row) out[next++] = i;
     }
-    while (next <= num_rows) out(next++) = n;
+    while (next <= num_rows) out[next++] = n;
+    return absl::OkStatus();
   }
 };
 

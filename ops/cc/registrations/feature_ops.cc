@@ -194,19 +194,25 @@ expected: those of the ids.
 )doc");
 
 REGISTER_OP("MonolithSparseSplits")
-    .Input("indices: int64")
-    .Input("dense_shape: int64")
-    .Output("splits: int64")
+    .Input("indices: num_features * int64")
+    .Input("dense_shapes: num_features * int64")
+    .Output("splits: num_features * int64")
+    .Attr("num_features: int >= 1")
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle unused;
-      TF_RETURN_IF_ERROR(c->Merge(
-          c->input(0), c->Matrix(InferenceContext::kUnknownDim, 2), &unused));
-      TF_RETURN_IF_ERROR(c->Merge(c->input(1), c->Vector(2), &unused));
-      ShapeHandle shape;
-      TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(1, &shape));
-      tensorflow::shape_inference::DimensionHandle size;
-      TF_RETURN_IF_ERROR(c->Add(c->Dim(shape, 0), 1, &size));
-      c->set_output(0, c->Vector(size));
+      int64_t num_features;
+      TF_RETURN_IF_ERROR(c->GetAttr("num_features", &num_features));
+      for (int64_t f = 0; f < num_features; ++f) {
+        const int64_t dense_shape = num_features + f;
+        ShapeHandle shape;
+        TF_RETURN_IF_ERROR(c->Merge(
+            c->input(f), c->Matrix(InferenceContext::kUnknownDim, 2), &shape));
+        TF_RETURN_IF_ERROR(
+            c->Merge(c->input(dense_shape), c->Vector(2), &shape));
+        TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(dense_shape, &shape));
+        tensorflow::shape_inference::DimensionHandle size;
+        TF_RETURN_IF_ERROR(c->Add(c->Dim(shape, 0), 1, &size));
+        c->set_output(f, c->Vector(size));
+      }
       return absl::OkStatus();
     })
     .Doc(R"doc(
