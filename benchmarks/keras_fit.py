@@ -40,6 +40,7 @@ import tensorflow as tf  # noqa: E402
 import tf_keras  # noqa: E402
 from absl import app  # noqa: E402
 from absl import flags  # noqa: E402
+from tensorflow.python.framework import op_def_registry  # noqa: E402
 
 import monolith_tf as mt  # noqa: E402
 
@@ -230,9 +231,15 @@ def profile(run: Callable[[], object]) -> dict[str, float]:
                 metadata = plane.event_metadata[event.metadata_id]
                 # Ops are "name:kind".
                 name, _, kind = metadata.name.rpartition(":")
-                if name and kind.isidentifier():
+                if name and _is_op(kind):
                     milliseconds[kind] += event.duration_ps / 1e9
     return dict(milliseconds.most_common())
+
+
+def _is_op(kind: str) -> bool:
+    """Whether that is an op's kind, not one of a dataset or of the runtime."""
+    known = op_def_registry.get(kind)
+    return known is not None and not kind.endswith("Dataset")
 
 
 def main(argv: Sequence[str]) -> None:

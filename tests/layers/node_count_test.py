@@ -83,30 +83,25 @@ def step_nodes(kind, num_features, num_tables):
     ids = {f"{f:02}": make_ids(f) for f in range(num_features)}
     labels = tf.zeros([BATCH, *([1] if feature.get("n") is None else [2, 1])])
     dataset = tf.data.Dataset.from_tensors((ids, labels)).repeat()
-    model.fit(dataset, steps_per_epoch=1, verbose=0)
-    iterator = iter(dataset)
-    return executed(lambda: model.train_function(iterator))
+    return executed(lambda: model.fit(dataset, steps_per_epoch=1, verbose=0))
 
 
 def executed(step):
-    """The ops of the graph that looks up, of what a function runs."""
+    """The ops of the graph that looks up, of what a new function runs."""
+    context.context().ensure_initialized()
+    # Graphs are recorded when they are first run.
     context.enable_run_metadata()
     try:
-        # What runs first in a process may not be recorded.
-        for _ in range(3):
-            step()
-            metadata = context.export_run_metadata()
-            graphs = [
-                [node.op for node in graph.node]
-                for graph in metadata.partition_graphs
-            ]
-            graphs = [ops for ops in graphs if "MonolithLookup" in ops]
-            if graphs:
-                (ops,) = graphs
-                return ops
+        step()
+        metadata = context.export_run_metadata()
     finally:
         context.disable_run_metadata()
-    pytest.fail("No graph that looks up was recorded.")
+    (ops,) = [
+        [node.op for node in graph.node]
+        for graph in metadata.partition_graphs
+        if any(node.op == "MonolithLookup" for node in graph.node)
+    ]
+    return ops
 
 
 @pytest.mark.parametrize(
