@@ -5,7 +5,8 @@ restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
 `[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
 `filter-<group>`, int64, what admission counted; `layout` says what the rows
 are, `filter` what the filters are, `counts`, int64 `[64]`, how many rows each
-group has, `step` how often `Table.apply_gradients` was called.
+group has, `clock`, int64 `[2]`, the number of the latest update and the latest
+event time, `step` how often `Table.apply_gradients` was called.
 """
 
 from __future__ import annotations
@@ -50,8 +51,13 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
     rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     filters: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     homes: list[str] = [""] * len(_GROUPS)
+    clocks: list[tf.Tensor] = []
     table_set = table.table_set
     for shard, device in enumerate(table_set.devices):
+        with tf.device(device):
+            clocks.append(
+                ops.read_clock(table_set.handles[shard], table=table.name)
+            )
         groups = sharding.groups_of_shard(shard, table_set.num_shards)
         if not groups:
             continue
@@ -89,6 +95,7 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
         tensors["layout"] = tf.constant(layout(table))
         tensors["filter"] = tf.constant(table.config.admission.filter_layout)
         tensors["step"] = step.read_value()
+        tensors["clock"] = tf.reduce_max(clocks, axis=0)
     return tensors
 
 
@@ -104,7 +111,7 @@ def restore(
         CheckpointError: A part is missing, or the rows are of another layout
             (`tf.errors.InvalidArgumentError` when the restore runs in a graph).
     """
-    names = ["counts", "filter", "layout", "step"]
+    names = ["clock", "counts", "filter", "layout", "step"]
     names += [
         f"{kind}-{group:02d}"
         for group in _GROUPS
@@ -125,6 +132,12 @@ def restore(
     with tf.control_dependencies(checks):
         table.clear()
         for shard, device in enumerate(table_set.devices):
+            with tf.device(device):
+                ops.set_clock(
+                    table_set.handles[shard],
+                    tensors["clock"],
+                    table=table.name,
+                )
             for group in sharding.groups_of_shard(shard, table_set.num_shards):
                 with tf.device(device):
                     ops.import_rows(

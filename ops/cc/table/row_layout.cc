@@ -147,6 +147,16 @@ void RowLayout::ReadAll(const Row* row, float* floats) const {
   }
 }
 
+void RowLayout::ValuesOf(const float* floats, int64_t step,
+                         float* values) const {
+  CopyFloats(floats, dim_, values);
+  for (const Segment& segment : segments_) {
+    if (!segment.precision->has_forward()) continue;
+    float* const part = values + segment.values_offset;
+    segment.precision->Forward(part, segment.dim, step, part);
+  }
+}
+
 void RowLayout::WriteWeights(Row* row, const float* weights) const {
   for (const Segment& segment : segments_) {
     segment.precision->Encode(
