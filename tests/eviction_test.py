@@ -56,8 +56,10 @@ def test_updates_sweep_a_little_each(shards):
     table = make(mt.Eviction(ttl_seconds=100))
     update(table, range(2000), event_time=1000)
     for step in range(60):
-        update(table, range(10_000, 10_200), event_time=2000 + step)
-    assert table.size() == 200
+        start = 10_000 + step % 10 * 200
+        update(table, range(start, start + 200), event_time=2000 + step)
+    # A stripe is swept by the updates that have ids of it.
+    assert table.size() == 2000
     assert table.stats().num_expired == 2000
 
 
@@ -182,13 +184,13 @@ def test_ttl_and_cap_go_together(shards):
 
 def test_memory_is_given_back():
     table = make(mt.Eviction(ttl_seconds=10), dim=16)
-    update(table, range(200_000), event_time=0)
-    update(table, range(20_000), event_time=100)
+    update(table, range(500_000), event_time=0)
+    update(table, range(50_000), event_time=100)
     full = table.memory_bytes()
     table.sweep(event_time=100)
-    assert table.size() == 20_000
+    assert table.size() == 50_000
     fresh = make(mt.Eviction(ttl_seconds=10), name="fresh", dim=16)
-    update(fresh, range(20_000), event_time=100)
+    update(fresh, range(50_000), event_time=100)
     fresh.sweep(event_time=100)
     assert table.memory_bytes() < 0.3 * full
     assert table.memory_bytes() <= 1.4 * fresh.memory_bytes()

@@ -129,12 +129,19 @@ def test_bytes_add_up(shards):
     update(table, range(10_000))
     stats = table.stats()
     assert stats.row_bytes == 10_000 * (16 + 64)
-    assert stats.row_bytes <= stats.arena_bytes <= stats.pool_bytes
+    assert stats.row_bytes <= stats.arena_bytes
     assert stats.index_bytes >= 10_000 * 4
     assert stats.memory_bytes == (
         stats.arena_bytes + stats.index_bytes + stats.log_bytes
     )
     assert stats.memory_bytes == table.memory_bytes()
+
+
+def test_large_tables_are_cut_from_a_pool():
+    table = make(dim=16)
+    update(table, range(300_000))
+    stats = table.stats()
+    assert 0 < stats.pool_bytes <= 2 * stats.memory_bytes
     assert 0 <= stats.huge_page_bytes <= stats.pool_bytes
     assert 0.0 <= stats.huge_page_share <= 1.0
 
