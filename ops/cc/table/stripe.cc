@@ -33,7 +33,7 @@ bool Stripe::Remove(uint64_t hash, int64_t id) {
       hash, [this, id](uint32_t candidate) { return At(candidate)->id == id; });
   if (handle == kNoHandle) return false;
   const bool is_logged = At(handle)->cut == cut_;
-  index_.Erase(hash, handle);
+  index_.Erase(hash, handle, RowHash{this});
   arena_.Free(handle);
   if (!is_logged) LogRemoval(id);
   return true;

@@ -26,13 +26,13 @@ namespace monolith_tf {
 // Stripes lie on lines of their own, so that their locks do not share one.
 class alignas(64) Stripe {
  public:
-  // The stripe with this number. The memory of its rows comes from `pool`,
+  // The memory of the rows comes from `pool`,
   // which lives as long.
   Stripe(int number, int64_t row_width, KeyedHash hash, MemoryPool* pool)
       : record_bytes_(sizeof(Row) + row_width * sizeof(float)),
         hash_(hash),
         pool_(pool),
-        index_(CuckooIndex::MaxLoadOf(number)),
+        index_(pool, CuckooIndex::MaxLoadOf(number)),
         arena_(record_bytes_, pool) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
@@ -74,21 +74,11 @@ class alignas(64) Stripe {
     row->cut = cut_;
     if (is_tracking_) touched_.Append(row->id);
   }
-  // Goes on with a growth of the index for a group of rows that were found.
-  void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (index_.is_growing()) {
-      index_.MoveBuckets(kBucketsPerGroup, RowHash{this});
-    }
-  }
-  // What may be destroyed once the lock is released.
-  MemoryBlock TakeRetired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return index_.TakeRetired();
-  }
 
   // Empties the stripe; index and rows go to the outputs.
-  void Clear(std::vector<MemoryBlock>* index, RowArena* rows)
+  void Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    index_.Clear(index);
+    *index = index_.Clear();
     *rows = std::exchange(arena_, RowArena(record_bytes_, pool_));
   }
 
@@ -120,8 +110,6 @@ class alignas(64) Stripe {
   }
 
  private:
-  static constexpr int kBucketsPerGroup = 2;
-
   // The hashes of rows by handle, for the index.
   struct RowHash {
     uint64_t operator()(uint32_t handle) const {

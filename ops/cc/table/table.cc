@@ -103,8 +103,6 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
       ids, n, part, hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
         pool_->Maintain();
-        // Outlives the lock.
-        MemoryBlock retired;
         SpinLockHolder holder(stripe->lock());
         uint32_t candidates[kMaxGroupRows];
         for (int k = 0; k < group.size; ++k) {
@@ -130,8 +128,6 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
           rows[count] = row;
         }
         update(group, rows, count);
-        stripe->Advance();
-        retired = stripe->TakeRetired();
         if (count == group.size) return true;
         status = OutOfMemory(config_);
         return false;

@@ -159,8 +159,7 @@ void Table::ExportGroups(int first_group, int last_group,
 
 void Table::Clear() {
   for (const auto& stripe : stripes_) {
-    std::vector<MemoryBlock> index;
-    index.reserve(4);
+    std::vector<MemoryPool::Segment> index;
     RowArena rows(sizeof(Row) + row_width_ * sizeof(float), pool_.get());
     bool is_tracking;
     {
