@@ -341,13 +341,18 @@ int64_t CuckooIndex::MaxSizeOf(uint32_t num_buckets) const {
          kInsertsPerSplit * (num_buckets - level_size);
 }
 
+int CuckooIndex::MoreBeginOf(int bits) const {
+  // A third of the stripes read rows at any level.
+  return std::max(bits - (bits + stripe_) % kMoreBits, 0);
+}
+
 void CuckooIndex::SetNumBuckets(uint32_t num_buckets) {
   max_size_ = MaxSizeOf(num_buckets);
   // Far from that of a bucket less, or the two would alternate.
   min_size_ = num_buckets <= 1 ? 0 : MaxSizeOf(num_buckets - 1) / 4 * 3;
   level_ = num_buckets == 0 ? 0 : LevelOf(num_buckets);
-  more_begin_ = level_ / kMoreBits * kMoreBits;
-  more_begin_if_split_ = (level_ + 1) / kMoreBits * kMoreBits;
+  more_begin_ = MoreBeginOf(level_);
+  more_begin_if_split_ = MoreBeginOf(level_ + 1);
   const uint64_t mask = (uint64_t{2} << level_) - 1;
   // After the directory that it needs.
   shape_.store(mask << 32 | num_buckets, std::memory_order_release);

@@ -43,9 +43,11 @@
 // speed). The load is thus 0.88 when splitting starts and 0.59 when a level is
 // done; an index that shrinks starts at 3/4 of these.
 //
-// The words of an entry beyond the bits of its bucket are in its row. `more`
-// keeps three of them for every slot: the bits 3g, 3g+1, 3g+2, where g is the
-// bucket's bits / 3. So two of three splits need no row.
+// The rest of an entry's word follows from the id in its row. `more` keeps
+// three more bits for every slot, from the last multiple of three on that is
+// not above the bits of its bucket (shifted by the stripe's number, so that
+// stripes differ): enough to split it up to three times. So two of three
+// splits read no row.
 //
 // # Insert
 //
@@ -99,9 +101,10 @@ class CuckooIndex {
   static constexpr float kMaxLoad = 0.87f;
 
   // `pool` lives longer. A level is split once `max_load` of its slots are
-  // taken.
-  explicit CuckooIndex(MemoryPool* pool, float max_load = kMaxLoad)
-      : pool_(pool), max_load_(max_load) {}
+  // taken. Stripes of different numbers read rows at different levels.
+  explicit CuckooIndex(MemoryPool* pool, int stripe = 0,
+                       float max_load = kMaxLoad)
+      : pool_(pool), stripe_(stripe), max_load_(max_load) {}
   CuckooIndex(const CuckooIndex&) = delete;
   CuckooIndex& operator=(const CuckooIndex&) = delete;
 
@@ -295,7 +298,11 @@ class CuckooIndex {
   int64_t MaxSizeOf(uint32_t num_buckets) const;
   void SetNumBuckets(uint32_t num_buckets);
 
+  // Where the bits begin that `more` keeps in a bucket of so many bits.
+  int MoreBeginOf(int bits) const;
+
   MemoryPool* const pool_;
+  const int stripe_;
   const float max_load_;
   // Both for Prefetch too; the directory is as long as the shape needs.
   std::atomic<uint64_t> shape_{0};

@@ -32,7 +32,7 @@ class alignas(64) Stripe {
       : record_bytes_(sizeof(Row) + row_width * sizeof(float)),
         hash_(hash),
         pool_(pool),
-        index_(pool, CuckooIndex::MaxLoadOf(number)),
+        index_(pool, number, CuckooIndex::MaxLoadOf(number)),
         arena_(record_bytes_, pool) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
