@@ -103,7 +103,9 @@ def test_a_removed_id_is_counted_anew(shards):
 
 def test_clear_forgets_what_was_counted(shards):
     for kind in ({}, {"sketch_bytes": 4096}):
-        table = make(mt.Admission(min_count=2, **kind), name=f"clear{len(kind)}")
+        table = make(
+            mt.Admission(min_count=2, **kind), name=f"clear{len(kind)}"
+        )
         occur(table, 7)
         table.clear()
         occur(table, 7)

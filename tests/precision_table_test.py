@@ -107,10 +107,16 @@ def test_a_checkpoint_restores_exactly(precision, num_steps, tmp_path):
     other = make(precision, 3)
     tf.train.Checkpoint(table=other).restore(path)
     ids = np.r_[IDS, 123, 124]
-    assert other.lookup(ids).numpy().tobytes() == table.lookup(ids).numpy().tobytes()
+    assert (
+        other.lookup(ids).numpy().tobytes()
+        == table.lookup(ids).numpy().tobytes()
+    )
     train(table, 3)
     train(other, 3)
-    assert other.lookup(ids).numpy().tobytes() == table.lookup(ids).numpy().tobytes()
+    assert (
+        other.lookup(ids).numpy().tobytes()
+        == table.lookup(ids).numpy().tobytes()
+    )
 
 
 def test_restoring_an_older_checkpoint_goes_back_in_steps(tmp_path):
@@ -188,7 +194,9 @@ def test_a_keras_file_keeps_rows_and_steps(precision, tmp_path):
 def test_rows_that_are_exported_are_those_that_are_looked_up(precision):
     table = make(precision, 2)
     train(table, 5)
-    found = {int(i): r for ids, rows in table.export() for i, r in zip(ids, rows)}
+    found = {
+        int(i): r for ids, rows in table.export() for i, r in zip(ids, rows)
+    }
     rows = table.lookup(IDS).numpy()
     for id, row in zip(IDS, rows, strict=True):
         assert found[int(id)].tobytes() == row.tobytes()

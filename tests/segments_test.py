@@ -139,7 +139,10 @@ def test_initial_rows_of_segments_are_those_of_stock_ops(shards):
     ids = np.array([0, -1, 5, 1 << 40, -(1 << 63)])
     table = mt.Table(config)
     rows = table.lookup(ids).numpy()
-    assert rows.tobytes() == initial_rows(config, tf.constant(ids)).numpy().tobytes()
+    assert (
+        rows.tobytes()
+        == initial_rows(config, tf.constant(ids)).numpy().tobytes()
+    )
     table.apply_gradients(ids, np.zeros([5, 9], np.float32), learning_rate=0.0)
     assert table.size() == 5
     assert table.lookup(ids).numpy().tobytes() == rows.tobytes()
@@ -165,8 +168,12 @@ def test_segments_restore_on_any_number_of_shards(tmp_path, saved_by):
 def test_a_checkpoint_of_other_segments_is_refused(tmp_path):
     table = mt.Table(bias_and_vector())
     path = tf.train.Checkpoint(table=table).save(str(tmp_path / "c"))
-    one = mt.Table(mt.TableConfig("user", dim=5, optimizer=mt.optimizers.Adam()))
-    with pytest.raises(mt.errors.CheckpointError, match=r"segment=\(dim=1 ftrl"):
+    one = mt.Table(
+        mt.TableConfig("user", dim=5, optimizer=mt.optimizers.Adam())
+    )
+    with pytest.raises(
+        mt.errors.CheckpointError, match=r"segment=\(dim=1 ftrl"
+    ):
         tf.train.Checkpoint(table=one).restore(path)
 
 
@@ -196,9 +203,7 @@ def test_a_layer_over_segments_learns_and_is_exported(tmp_path):
     loaded = tf.saved_model.load(str(version))
     ids = tf.constant(np.r_[IDS, [[100, 200, 300]]], tf.int64)
     served = loaded.signatures["serving_default"](ids=ids)
-    np.testing.assert_array_equal(
-        list(served.values())[0], model(ids)["score"]
-    )
+    np.testing.assert_array_equal(list(served.values())[0], model(ids)["score"])
 
 
 def test_a_keras_file_keeps_segments(tmp_path):

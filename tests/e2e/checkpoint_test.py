@@ -198,7 +198,11 @@ def test_a_checkpoint_without_the_table_is_found_out(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "dim", "message"),
     [
-        ("adam", 4, "do not fit table 'movie', which has 'format=2 segment=.dim=4"),
+        (
+            "adam",
+            4,
+            "do not fit table 'movie', which has 'format=2 segment=.dim=4",
+        ),
         (
             "adagrad",
             3,

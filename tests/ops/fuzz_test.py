@@ -154,9 +154,7 @@ def valid_apply(data):
     total = sum(sizes)
     ids = [data.draw(NUMBER) for _ in range(total)]
     counts = [data.draw(st.integers(1, 3)) for _ in range(total)]
-    gradients = [
-        data.draw(FLOAT) for _ in range(int(np.dot(sizes, DIMS)))
-    ]
+    gradients = [data.draw(FLOAT) for _ in range(int(np.dot(sizes, DIMS)))]
     return (
         [data.draw(st.integers(1, 5)), data.draw(st.integers(900, 1100))],
         sizes,
@@ -356,9 +354,7 @@ def test_set_clock_to_any_numbers(clock):
         taken = was_taken(
             handle, lambda: ops.set_clock(handle, int64(clock), table="b")
         )
-        is_right = (
-            len(clock) == 2 and clock[0] >= 0 and 0 <= clock[1] < 1 << 32
-        )
+        is_right = len(clock) == 2 and clock[0] >= 0 and 0 <= clock[1] < 1 << 32
         assert taken == is_right
         if taken:
             found = ops.read_clock(handle, table="b").numpy().tolist()
