@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from monolith_tf.errors import MonolithError
     from monolith_tf.eviction import Eviction
     from monolith_tf.feature import Feature
+    from monolith_tf.table import Table
+    from monolith_tf.table_set import TableSet
     from monolith_tf.table_stats import StatsCollector
     from monolith_tf.table_stats import TableStats
     from monolith_tf.table_stats import stats
-    from monolith_tf.table import Table
-    from monolith_tf.table_set import TableSet
 
 if os.path.basename((getattr(sys, "argv", None) or [""])[0]) == "monolith-tf":
     # A command's own process: set before TensorFlow prints its start-up lines.

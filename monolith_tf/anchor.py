@@ -61,6 +61,17 @@ class TableVariable(resource_variable_ops.ResourceVariable):
             )
         return table
 
+    def gradient_source(self) -> tf.Tensor:
+        """What a lookup takes so that its gradient is one of this variable.
+
+        On a parameter server that is the value: a handle would bring what uses
+        it there.
+        """
+        if self.table.table_set.strategy is not None:
+            return self.read_value()
+        resource_variable_ops.variable_accessed(self)
+        return self.handle
+
     def _distributed_container(self):
         # Keras optimizers ask for this before they touch a variable; those of
         # with_tables never get to see one of a table. Strategies ask too.

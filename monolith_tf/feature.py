@@ -8,7 +8,7 @@ import operator
 from monolith_tf.config import TableConfig
 from monolith_tf.table import Table
 
-COMBINERS = ("sum", "mean", "sqrtn", None)
+COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -21,10 +21,15 @@ class Feature:
         name: Key of the input, and of the output.
         table: `mt.TableConfig` or `mt.Table`.
         combiner: "sum", "mean" or "sqrtn" makes one vector of an example's
-            rows (sum, sum / n, sum / sqrt(n)); an example without ids gets
-            zeros. None keeps one vector an id.
+            rows (sum, sum / count, sum / sqrt(count)); an example without ids
+            gets zeros. "first_n" keeps the vectors of an example's first `n`
+            ids, `[n, dim]`, zeros where it has fewer; further ids are not
+            looked up, get no gradient and are not counted. None keeps one
+            vector an id.
         padding_id: The id that fills up short examples, or None. It reads
-            zeros, gets no gradient, is not counted, and is masked.
+            zeros, gets no gradient, is not counted, and is masked. Combiners
+            pass it over.
+        n: How many ids "first_n" keeps; only for that combiner.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -40,6 +45,7 @@ class Feature:
     table: TableConfig | Table
     combiner: str | None = None
     padding_id: int | None = None
+    n: int | None = None
 
     def __post_init__(self):
         """Checks every argument."""
@@ -56,8 +62,10 @@ class Feature:
         if self.combiner not in COMBINERS:
             raise ValueError(
                 f"combiner of feature {self.name!r} must be 'sum', 'mean', "
-                f"'sqrtn' or None. Received: combiner={self.combiner!r}."
+                "'sqrtn', 'first_n' or None. Received: "
+                f"combiner={self.combiner!r}."
             )
+        self._check_n()
         if self.padding_id is not None:
             try:
                 padding_id = operator.index(self.padding_id)
@@ -72,6 +80,27 @@ class Feature:
                     f"Received: padding_id={padding_id}."
                 )
             object.__setattr__(self, "padding_id", padding_id)
+
+    def _check_n(self) -> None:
+        if self.combiner != "first_n":
+            if self.n is not None:
+                raise ValueError(
+                    f"n of feature {self.name!r} is for combiner='first_n'. "
+                    f"Received: n={self.n!r}, combiner={self.combiner!r}."
+                )
+            return
+        if isinstance(self.n, bool) or not hasattr(self.n, "__index__"):
+            raise TypeError(
+                f"Feature {self.name!r} needs an integer n for "
+                f"combiner='first_n'. Received: n={self.n!r}."
+            )
+        n = operator.index(self.n)
+        if not 1 <= n < 1 << 31:
+            raise ValueError(
+                f"n of feature {self.name!r} must be from 1 to 2^31 - 1. "
+                f"Received: n={n}."
+            )
+        object.__setattr__(self, "n", n)
 
     @property
     def config(self) -> TableConfig:

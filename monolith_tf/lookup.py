@@ -14,6 +14,7 @@ from tensorflow.python.ops import control_flow_util
 
 from monolith_tf import ops
 from monolith_tf.lookup_backend import current_backend
+from monolith_tf.routed_gradients import RoutedGradients
 
 if TYPE_CHECKING:
     from monolith_tf.table import Table
@@ -32,25 +33,42 @@ def lookup_rows(
         Per table float32 `[n_t, dim_t]`, in the order of the ids; an unseen id
         reads its initial row.
     """
+    features = [ops.FeatureBatch(table_ids) for table_ids in ids]
+    return lookup_features(tables, features, range(len(tables)))
+
+
+def lookup_features(
+    tables: Sequence[Table],
+    features: Sequence[ops.FeatureBatch],
+    feature_tables: Sequence[int],
+) -> list[tf.Tensor]:
+    """Reads the rows of features and combines them.
+
+    Args:
+        tables: Distinct tables.
+        features: The features; several may read one table.
+        feature_tables: Which of the tables each feature reads.
+
+    Returns:
+        Per feature float32, of the shape that `ops.combine` gives, tied to its
+        table so that gradients find the way back.
+    """
     backend = current_backend()
     if backend is not None:
-        return [
-            backend.lookup(table, table_ids)
-            for table, table_ids in zip(tables, ids, strict=True)
-        ]
+        return _lookup_in_backend(backend, tables, features, feature_tables)
     _refuse_xla(tables)
-    rows: list[tf.Tensor | None] = [None] * len(tables)
+    vectors: list[tf.Tensor | None] = [None] * len(features)
     for table_set, numbers in _by_table_set(tables):
+        chosen = [f for f, t in enumerate(feature_tables) if t in numbers]
         read = _lookup_in_set(
             table_set,
             [tables[number] for number in numbers],
-            [ids[number] for number in numbers],
+            [features[f] for f in chosen],
+            [numbers.index(feature_tables[f]) for f in chosen],
         )
-        for number, table_rows in zip(numbers, read, strict=True):
-            rows[number] = ops.attach(
-                tables[number].anchor, table_rows, ids[number]
-            )
-    return rows
+        for f, feature_vectors in zip(chosen, read, strict=True):
+            vectors[f] = feature_vectors
+    return vectors
 
 
 def apply_row_gradients(
@@ -85,15 +103,15 @@ def apply_row_gradients(
         ]
     applied = []
     for table_set, numbers in _by_table_set(tables):
-        packed, values = ops.partition_gradients(
+        packed, values = _gradients_by_shard(
+            table_set,
+            [tables[n] for n in numbers],
+            [gradients[n] for n in numbers],
             global_step=step + 1,
             event_time=event_time,
             learning_rates=tf.stack(
                 [rate for n in numbers for rate in learning_rates[n]]
             ),
-            ids=[gradients[n].indices for n in numbers],
-            gradients=[gradients[n].values for n in numbers],
-            num_shards=table_set.num_shards,
         )
         for shard, device in enumerate(table_set.devices):
             with tf.device(device):
@@ -109,8 +127,27 @@ def apply_row_gradients(
     return [operation for operation in applied if operation is not None]
 
 
-def _lookup_in_set(table_set, tables, ids) -> list[tf.Tensor]:
-    packed, positions = ops.partition(ids, num_shards=table_set.num_shards)
+def _gradients_by_shard(table_set, tables, gradients, **step):
+    """Sums gradients by id and splits them: the inputs of `ops.apply`."""
+    routed = RoutedGradients.find(gradients)
+    if routed is not None:
+        return routed.by_shard([table.dim for table in tables], **step)
+    return ops.partition_gradients(
+        ids=[gradient.indices for gradient in gradients],
+        gradients=[gradient.values for gradient in gradients],
+        num_shards=table_set.num_shards,
+        **step,
+    )
+
+
+def _lookup_in_set(
+    table_set, tables, features, feature_tables
+) -> list[tf.Tensor]:
+    packed, positions = ops.partition(
+        features,
+        feature_tables=feature_tables,
+        num_shards=table_set.num_shards,
+    )
     dims = [table.dim for table in tables]
     shard_rows = []
     for shard, device in enumerate(table_set.devices):
@@ -123,7 +160,47 @@ def _lookup_in_set(table_set, tables, ids) -> list[tf.Tensor]:
                     dims=dims,
                 )
             )
-    return ops.gather_rows(packed, shard_rows, positions, dims=dims)
+    vectors = ops.combine(
+        packed,
+        shard_rows,
+        positions,
+        features,
+        feature_tables=feature_tables,
+        dims=dims,
+    )
+    sources = [table.anchor.gradient_source() for table in tables]
+    return [
+        ops.attach(sources[table], *feature)
+        for table, *feature in zip(
+            feature_tables, vectors, positions, features, strict=True
+        )
+    ]
+
+
+def _lookup_in_backend(
+    backend, tables, features, feature_tables
+) -> list[tf.Tensor]:
+    """Reads by a backend, one lookup a table, and combines by stock ops."""
+    valid = [ops.valid_ids(feature) for feature in features]
+    wanted = [
+        tf.reshape(feature.ids, [-1])
+        if mask is None
+        else tf.boolean_mask(feature.ids, mask)
+        for feature, mask in zip(features, valid, strict=True)
+    ]
+    vectors: list[tf.Tensor | None] = [None] * len(features)
+    for number, table in enumerate(tables):
+        chosen = [f for f, t in enumerate(feature_tables) if t == number]
+        rows = backend.lookup(
+            table, tf.concat([wanted[f] for f in chosen], axis=0)
+        )
+        parts = tf.split(
+            rows, [tf.shape(wanted[f])[0] for f in chosen], num=len(chosen)
+        )
+        for f, part in zip(chosen, parts, strict=True):
+            part = tf.ensure_shape(part, [None, table.dim])
+            vectors[f] = ops.stock_combine(part, valid[f], features[f])
+    return vectors
 
 
 def _refuse_xla(tables: Sequence[Table]) -> None:

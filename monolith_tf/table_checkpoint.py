@@ -191,9 +191,7 @@ def _check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
             )
         return []
     fits = tf.reduce_any(tf.equal(found, ["none", expected]))
-    return [
-        tf.debugging.Assert(fits, [message, "The checkpoint has", found])
-    ]
+    return [tf.debugging.Assert(fits, [message, "The checkpoint has", found])]
 
 
 def _check_counts(table: Table, tensors) -> list[tf.Operation]:

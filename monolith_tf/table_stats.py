@@ -213,7 +213,9 @@ class StatsCollector:
             (_COUNTERS, core.CounterMetricFamily),
         ):
             for name, text in names.items():
-                metric = family(f"monolith_table_{name}", text, labels=["table"])
+                metric = family(
+                    f"monolith_table_{name}", text, labels=["table"]
+                )
                 for table, numbers in numbers_of.items():
                     metric.add_metric([table], getattr(numbers, name))
                 yield metric

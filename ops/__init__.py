@@ -18,14 +18,23 @@ for every shard:
 >>> tf.raw_ops.DestroyResourceOp(resource=handle)
 """
 
-from monolith_tf.ops.batch_ops import attach
-from monolith_tf.ops.batch_ops import gather_rows
-from monolith_tf.ops.batch_ops import partition
-from monolith_tf.ops.batch_ops import partition_gradients
 from monolith_tf.ops.delta_ops import renew
 from monolith_tf.ops.delta_ops import start_deltas
 from monolith_tf.ops.delta_ops import table_set_status
 from monolith_tf.ops.delta_ops import take_delta
+from monolith_tf.ops.feature_ops import FeatureBatch
+from monolith_tf.ops.feature_ops import attach
+from monolith_tf.ops.feature_ops import checked_weights
+from monolith_tf.ops.feature_ops import combine
+from monolith_tf.ops.feature_ops import partition
+from monolith_tf.ops.feature_ops import sparse_splits
+from monolith_tf.ops.gradient_ops import combine_gradients
+from monolith_tf.ops.gradient_ops import partition_gradients
+from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.stock_combine import stock_checked_weights
+from monolith_tf.ops.stock_combine import stock_combine
+from monolith_tf.ops.stock_combine import stock_sparse_splits
+from monolith_tf.ops.stock_combine import valid_ids
 from monolith_tf.ops.table_ops import STATS
 from monolith_tf.ops.table_ops import apply
 from monolith_tf.ops.table_ops import assign
@@ -47,14 +56,17 @@ from monolith_tf.ops.table_ops import table_set_handle
 
 __all__ = [
     "STATS",
+    "FeatureBatch",
     "apply",
     "assign",
     "attach",
+    "checked_weights",
     "clear",
+    "combine",
+    "combine_gradients",
     "export_chunk",
     "export_filter",
     "export_groups",
-    "gather_rows",
     "import_filter",
     "import_rows",
     "lookup",
@@ -64,12 +76,18 @@ __all__ = [
     "remove",
     "renew",
     "size",
+    "slices",
+    "sparse_splits",
     "start_deltas",
     "stats",
     "sweep",
+    "stock_checked_weights",
+    "stock_combine",
+    "stock_sparse_splits",
     "table_create",
     "table_drop",
     "table_set_handle",
     "table_set_status",
     "take_delta",
+    "valid_ids",
 ]

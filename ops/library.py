@@ -1,5 +1,11 @@
 """The op library, loaded once."""
 
+from tensorflow.python.framework import auto_control_deps_utils
+
 from monolith_tf.ops.load import load_library
 
 library = load_library()
+
+# It reads nothing of the variable whose handle it takes; uses of it need no
+# order.
+auto_control_deps_utils.register_read_only_resource_op("MonolithAttach")

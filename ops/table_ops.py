@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from monolith_tf.ops.library import library
 
-
 # The fields of ops/cc/table/table_stats.h, in their order.
 STATS = (
     "num_rows",
@@ -117,7 +116,9 @@ def table_create(
             1.0 if admission.probability is None else admission.probability
         ),
         sketch_bytes=admission.sketch_bytes,
-        window_seconds=admission.window_seconds if admission.kind != "all" else 0,
+        window_seconds=admission.window_seconds
+        if admission.kind != "all"
+        else 0,
         reads_zeros=admission.unadmitted == "zeros",
         ttl_seconds=eviction.ttl_seconds,
         max_rows=eviction.share(shard, num_shards, "max_rows"),
@@ -242,9 +243,7 @@ def size(handle: tf.Tensor, *, table: str) -> tf.Tensor:
     return library.monolith_size(handle, table=table)
 
 
-def sweep(
-    handle: tf.Tensor, event_time: tf.Tensor, *, table: str
-) -> tf.Tensor:
+def sweep(handle: tf.Tensor, event_time: tf.Tensor, *, table: str) -> tf.Tensor:
     """Evicts what is due and gives memory back.
 
     Args:

@@ -105,7 +105,9 @@ def test_ops_python_and_stock_ops_agree_on_owners(num_shards):
         sharding.owner(sharding.partition(int(id)), num_shards) for id in ids
     ]
     assert owners(tf.constant(ids), num_shards).numpy().tolist() == expected
-    packed, _ = mt.ops.partition([tf.constant(ids)], num_shards=num_shards)
+    packed, _ = mt.ops.partition(
+        [mt.ops.FeatureBatch(tf.constant(ids))], num_shards=num_shards
+    )
     for shard, part in enumerate(packed):
         mine = [id for id, o in zip(ids, expected, strict=True) if o == shard]
         assert part.numpy()[1:].tolist() == mine

@@ -1,7 +1,8 @@
-// Times the table core alone, on one thread: no TensorFlow, no Python.
+// Times the table core alone: no TensorFlow, no Python. One thread, but for a
+// second insert of all ids into a new table by --threads=N at once.
 //
 //   benchmarks/cc/run.sh [--ids=N] [--dim=N] [--batch=N] [--batches=N]
-//                        [--growth_batch=N] [--cpu_clock=1]
+//                        [--growth_batch=N] [--cpu_clock=1] [--threads=N]
 //
 // On a machine that others use too, --cpu_clock=1 counts the processor time
 // of the thread instead of the time of the clock.
@@ -19,6 +20,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ops/cc/table/hash.h"
@@ -35,6 +37,7 @@ struct Sizes {
   int64_t batches = 20;
   int64_t growth_batch = 16384;
   int64_t cpu_clock = 0;
+  int64_t threads = 2;
 };
 
 bool ParseFlag(const char* argument, const char* name, int64_t* value) {
@@ -98,6 +101,28 @@ class Benchmark {
         static_cast<double>(table_->memory_bytes()) / table_->size() - floats);
   }
 
+  // Threads take turns at the batches; by the clock.
+  void GrowAtOnce() {
+    const double begin = Now(false);
+    std::vector<std::thread> threads;
+    for (int64_t t = 0; t < sizes_.threads; ++t) {
+      threads.emplace_back([this, t] {
+        const int64_t batch = sizes_.growth_batch;
+        std::vector<int64_t> ids(batch);
+        for (int64_t first = t * batch; first < sizes_.ids;
+             first += sizes_.threads * batch) {
+          const int64_t n = std::min(batch, sizes_.ids - first);
+          for (int64_t i = 0; i < n; ++i) ids[i] = IdOf(first + i);
+          Apply(ids.data(), n, /*step=*/1);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    std::printf("insert, %lld threads  %5.2f M ids/s\n",
+                static_cast<long long>(sizes_.threads),
+                sizes_.ids / (Now(false) - begin) / 1e6);
+  }
+
   void LookUpAll() {
     Repeat("lookup", [&] {
       table_->Lookup(ids_.data(), sizes_.batch, rows_.data(), nullptr);
@@ -113,13 +138,15 @@ class Benchmark {
   }
 
  private:
-  void Apply(int64_t n) {
+  void Apply(int64_t n) { Apply(ids_.data(), n, ++step_); }
+
+  void Apply(const int64_t* ids, int64_t n, int64_t step) {
     ApplyRequest request;
-    request.ids = ids_.data();
+    request.ids = ids;
     request.counts = counts_.data();
     request.gradients = rows_.data();
     request.n = n;
-    request.global_step = ++step_;
+    request.global_step = step;
     request.learning_rate = 0.01f;
     const absl::Status status = table_->Apply(request);
     if (!status.ok()) {
@@ -162,10 +189,12 @@ int main(int argc, char** argv) {
         !monolith_tf::ParseFlag(argv[i], "batch", &sizes.batch) &&
         !monolith_tf::ParseFlag(argv[i], "batches", &sizes.batches) &&
         !monolith_tf::ParseFlag(argv[i], "growth_batch", &sizes.growth_batch) &&
+        !monolith_tf::ParseFlag(argv[i], "threads", &sizes.threads) &&
         !monolith_tf::ParseFlag(argv[i], "cpu_clock", &sizes.cpu_clock)) {
       std::fprintf(stderr,
                    "%s: expected --ids=N, --dim=N, --batch=N, --batches=N, "
-                   "--growth_batch=N or --cpu_clock=N with N > 0\n",
+                   "--growth_batch=N, --threads=N or --cpu_clock=N with "
+                   "N > 0\n",
                    argv[i]);
       return 1;
     }
@@ -177,9 +206,10 @@ int main(int argc, char** argv) {
                 optimizer.kind.c_str(), static_cast<long long>(sizes.ids),
                 static_cast<long long>(sizes.dim),
                 static_cast<long long>(sizes.batch));
-    monolith_tf::Benchmark benchmark(
-        sizes,
-        {"movie", sizes.dim, optimizer, {"uniform", {-0.05f, 0.05f}}, 7});
+    const monolith_tf::TableConfig config = {
+        "movie", sizes.dim, optimizer, {"uniform", {-0.05f, 0.05f}}, 7};
+    monolith_tf::Benchmark(sizes, config).GrowAtOnce();
+    monolith_tf::Benchmark benchmark(sizes, config);
     benchmark.Grow();
     benchmark.LookUpAll();
     benchmark.StepAll();

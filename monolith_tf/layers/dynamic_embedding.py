@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
 import tf_keras
 
 from monolith_tf.config import TableConfig
@@ -10,6 +9,7 @@ from monolith_tf.feature import Feature
 from monolith_tf.layers.table_layer import TableLayer
 from monolith_tf.layers.table_layer import describe_config
 from monolith_tf.layers.table_layer import described_config
+from monolith_tf.layers.table_layer import mask_of
 from monolith_tf.table import Table
 
 
@@ -20,31 +20,38 @@ class DynamicEmbedding(TableLayer):
     Args:
         table: `mt.TableConfig` or `mt.Table`. Layers given the same object
             share the table.
-        combiner: "sum", "mean", "sqrtn" or None, as of `mt.Feature`.
+        combiner: "sum", "mean", "sqrtn", "first_n" or None, as of `mt.Feature`.
         padding_id: The id that fills up short examples, or None; see
             `mt.Feature`.
+        n: How many ids "first_n" keeps.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:
         inputs: int64 (or int32) tensor `[batch, ...]`, `tf.RaggedTensor`, or
             `tf.SparseTensor` `[batch, length]`.
+        weights: float32 of the same structure, or None. Each row is multiplied
+            by its id's weight; "mean" divides by the sum of the weights,
+            "sqrtn" by the root of the sum of their squares. A gradient of
+            weights is refused.
 
     Output shape:
         Without a combiner the shape of the ids and `dim`; with one the
-        innermost dimension of the ids is combined. float32, or the layer's
+        innermost dimension of the ids is combined (`[batch, ..., n, dim]` for
+        "first_n"). float32, or the layer's
         compute dtype. Ragged ids without a combiner give ragged vectors, which
         most Keras layers refuse in words of their own ("last dimension ...
         Found None"): set a combiner, or make the ids dense with
         `ids.to_tensor(padding_id)`.
 
     Raises:
-        TypeError: Ids of another dtype.
-        ValueError: A combiner that is none.
+        TypeError: Ids or weights of another dtype.
+        ValueError: A combiner that is none, or weights of another structure.
 
     Example:
+    >>> import numpy as np
     >>> import monolith_tf as mt
     >>> layer = mt.layers.DynamicEmbedding(mt.TableConfig("movie", dim=16))
-    >>> layer(tf.constant([[5, -1, 2**40]], tf.int64)).shape
+    >>> layer(np.array([[5, -1, 2**40]])).shape
     TensorShape([1, 3, 16])
     """
 
@@ -53,10 +60,11 @@ class DynamicEmbedding(TableLayer):
         table: TableConfig | Table,
         combiner: str | None = None,
         padding_id: int | None = None,
+        n: int | None = None,
         **kwargs,
     ):
         """Makes the table, or finds it."""
-        feature = Feature("ids", table, combiner, padding_id)
+        feature = Feature("ids", table, combiner, padding_id, n)
         super().__init__([feature], **kwargs)
         self._feature = feature
 
@@ -65,20 +73,16 @@ class DynamicEmbedding(TableLayer):
         """The table that the layer reads."""
         return self._table_list[0]
 
-    def call(self, inputs):
+    def call(self, inputs, weights=None):
         """Reads and combines."""
-        feature_ids, rows = self.read({"ids": inputs})["ids"]
-        return feature_ids.vectors(rows)
+        if weights is not None:
+            weights = {"ids": weights}
+        return self.read({"ids": inputs}, weights)["ids"]
 
     def compute_mask(self, inputs, mask=None):
         """Masks padding: bool of the shape of dense ids, or None."""
         del mask
-        feature = self._feature
-        if feature.padding_id is None or feature.combiner is not None:
-            return None
-        if isinstance(inputs, (tf.RaggedTensor, tf.SparseTensor)):
-            return None
-        return tf.not_equal(tf.cast(inputs, tf.int64), feature.padding_id)
+        return mask_of(self._feature, inputs)
 
     def get_config(self):
         """Returns what `from_config` makes an equal layer of."""
@@ -86,6 +90,7 @@ class DynamicEmbedding(TableLayer):
         config["table"] = describe_config(self._feature.config)
         config["combiner"] = self._feature.combiner
         config["padding_id"] = self._feature.padding_id
+        config["n"] = self._feature.n
         return config
 
     @classmethod

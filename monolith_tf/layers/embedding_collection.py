@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import tensorflow as tf
 import tf_keras
 
 from monolith_tf.feature import Feature
 from monolith_tf.layers.table_layer import TableLayer
 from monolith_tf.layers.table_layer import describe_config
 from monolith_tf.layers.table_layer import described_config
+from monolith_tf.layers.table_layer import mask_of
 
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
@@ -26,18 +26,25 @@ class EmbeddingCollection(TableLayer):
         inputs: Dict of feature name to ids, one entry a feature (others are
             refused): int64 (or int32) tensor `[batch, ...]`, `tf.RaggedTensor`,
             or `tf.SparseTensor` `[batch, length]`.
+        weights: Dict of feature name to weights, for some of the features, or
+            None: float32 of the structure of the ids. Each row is multiplied by
+            its id's weight; "mean" divides by the sum of the weights, "sqrtn"
+            by the root of the sum of their squares. A gradient of weights is
+            refused.
 
     Output shape:
         Dict of feature name to float32 (the layer's compute dtype): with a
         combiner `[batch, ..., dim]`, the innermost dimension of the ids
-        combined; without one the shape of the ids and `dim`, ragged for ragged
-        ids, which most Keras layers refuse: set a combiner, or make the ids
-        dense with `ids.to_tensor(padding_id)`.
+        combined (`[batch, ..., n, dim]` for "first_n"); without one the shape
+        of the ids and `dim`, ragged for ragged ids, which most Keras layers
+        refuse: set a combiner, or make the ids dense with
+        `ids.to_tensor(padding_id)`.
 
     Raises:
-        TypeError: Ids of another dtype, or features that are none.
+        TypeError: Ids or weights of another dtype, or features that are none.
         ValueError: Features of one name, two tables of one name with different
-            configs, or inputs that do not match the features.
+            configs, inputs that do not match the features, or weights that do
+            not match the inputs.
 
     Example:
     >>> import monolith_tf as mt
@@ -78,20 +85,17 @@ class EmbeddingCollection(TableLayer):
         """The features, as they were given."""
         return self._feature_list
 
-    def call(self, inputs):
+    def call(self, inputs, weights=None):
         """Reads and combines."""
         self._check_names(inputs)
-        return {
-            name: feature_ids.vectors(rows)
-            for name, (feature_ids, rows) in self.read(inputs).items()
-        }
+        return self.read(inputs, weights)
 
     def compute_mask(self, inputs, mask=None):
         """Masks padding: per feature bool of the ids' shape, or None."""
         del mask
         self._check_names(inputs)
         return {
-            feature.name: _mask(feature, inputs[feature.name])
+            feature.name: mask_of(feature, inputs[feature.name])
             for feature in self._feature_list
         }
 
@@ -104,6 +108,7 @@ class EmbeddingCollection(TableLayer):
                 "table": describe_config(feature.config),
                 "combiner": feature.combiner,
                 "padding_id": feature.padding_id,
+                "n": feature.n,
             }
             for feature in self._feature_list
         ]
@@ -119,6 +124,7 @@ class EmbeddingCollection(TableLayer):
                 table=described_config(feature["table"]),
                 combiner=feature["combiner"],
                 padding_id=feature["padding_id"],
+                n=feature.get("n"),
             )
             for feature in config["features"]
         ]
@@ -136,11 +142,3 @@ class EmbeddingCollection(TableLayer):
                 f"Layer {self.name!r} needs ids for exactly the features "
                 f"{expected}. Received: {sorted(inputs)}."
             )
-
-
-def _mask(feature: Feature, ids):
-    if feature.padding_id is None or feature.combiner is not None:
-        return None
-    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
-        return None
-    return tf.not_equal(tf.cast(ids, tf.int64), feature.padding_id)

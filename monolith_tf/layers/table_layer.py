@@ -12,7 +12,7 @@ from monolith_tf.config import TableConfig
 from monolith_tf.errors import CheckpointError
 from monolith_tf.feature import Feature
 from monolith_tf.layers.feature_ids import FeatureIds
-from monolith_tf.lookup import lookup_rows
+from monolith_tf.lookup import lookup_features
 from monolith_tf.table import Table
 from monolith_tf.table_checkpoint import layout
 from monolith_tf.table_set import two_configs_message
@@ -57,46 +57,34 @@ class TableLayer(tf_keras.layers.Layer):
         """The distinct tables that the layer reads, ordered by name."""
         return list(self._table_list)
 
-    def read(self, inputs: dict) -> dict[str, tuple[FeatureIds, tf.Tensor]]:
-        """Reads the rows of all features by one lookup.
+    def read(self, inputs: dict, weights: dict | None = None) -> dict:
+        """Reads and combines the rows of all features by one lookup.
 
         Args:
             inputs: Feature name to ids.
+            weights: Feature name to weights, for some of the features, or None.
 
         Returns:
-            Feature name to its flat ids and their rows `[n, dim]`.
+            Feature name to its vectors, in the layer's compute dtype.
         """
         _refuse_keras_3(self, inputs)
-        found = {
-            feature.name: FeatureIds.of(feature, inputs[feature.name])
-            for feature in self._feature_list
-        }
-        by_table: dict[Table, list[str]] = {
-            table: [] for table in self._table_list
-        }
-        for name in found:
-            by_table[self._table_of_feature[name]].append(name)
-        tables = list(by_table)
-        rows = lookup_rows(
-            tables,
+        weights = {} if weights is None else weights
+        _check_weights(self, inputs, weights)
+        found = FeatureIds.of_all(self._feature_list, inputs, weights)
+        vectors = lookup_features(
+            self._table_list,
+            [feature_ids.batch for feature_ids in found],
             [
-                _concat([found[name].ids for name in names])
-                for names in by_table.values()
+                self._table_list.index(self._table_of_feature[feature.name])
+                for feature in self._feature_list
             ],
         )
-        read = {}
-        for names, table_rows in zip(by_table.values(), rows, strict=True):
-            table_rows = tf.cast(table_rows, self.compute_dtype)
-            sizes = [tf.shape(found[name].ids)[0] for name in names]
-            parts = (
-                [table_rows]
-                if len(names) == 1
-                else tf.split(table_rows, sizes, num=len(names))
+        return {
+            feature_ids.feature.name: feature_ids.in_structure(
+                tf.cast(feature_vectors, self.compute_dtype)
             )
-            for name, part in zip(names, parts, strict=True):
-                part = tf.ensure_shape(part, [None, table_rows.shape[-1]])
-                read[name] = (found[name], part)
-        return read
+            for feature_ids, feature_vectors in zip(found, vectors, strict=True)
+        }
 
     def save_own_variables(self, store):
         """Writes the rows with their slots into a .keras file."""
@@ -200,5 +188,24 @@ def _refuse_keras_3(layer: TableLayer, inputs: dict) -> None:
         )
 
 
-def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
-    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+def _check_weights(layer: TableLayer, inputs: dict, weights) -> None:
+    if not isinstance(weights, dict):
+        raise TypeError(
+            f"Layer {layer.name!r} needs weights as a dict of feature name to "
+            f"weights. Received: {type(weights).__name__}."
+        )
+    unknown = sorted(set(weights) - set(inputs))
+    if unknown:
+        raise ValueError(
+            f"Layer {layer.name!r} got weights for {unknown}, which are not "
+            f"among its features: {sorted(inputs)}."
+        )
+
+
+def mask_of(feature: Feature, ids):
+    """Masks padding: bool of the shape of dense ids, or None."""
+    if feature.padding_id is None or feature.combiner is not None:
+        return None
+    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
+        return None
+    return tf.not_equal(tf.cast(ids, tf.int64), feature.padding_id)

@@ -31,6 +31,24 @@ TEST(IdRouterTest, CountsAndIndexOfAnUpdate) {
   EXPECT_EQ(router.distinct_index(), (std::vector<int64_t>{0, 1, 0, 2, 1, 0}));
 }
 
+TEST(IdRouterTest, IdsAddedInPartsAreThoseOfOneBatch) {
+  for (const int num_shards : {1, 3}) {
+    const std::vector<int64_t> ids = {5, -1, 5, 0, -1, 5, 8, 0};
+    IdRouter whole(num_shards);
+    std::vector<int64_t> expected(ids.size());
+    whole.Route(ids.data(), ids.size(), expected.data());
+    IdRouter router(num_shards);
+    router.Start(ids.size());
+    std::vector<int64_t> places(ids.size());
+    router.Add(ids.data(), 3, places.data());
+    router.Add(ids.data() + 3, 0, places.data() + 3);
+    router.Add(ids.data() + 3, 5, places.data() + 3);
+    EXPECT_EQ(places, expected);
+    EXPECT_EQ(router.distinct_ids(), whole.distinct_ids());
+    EXPECT_EQ(router.shard_sizes(), whole.shard_sizes());
+  }
+}
+
 TEST(IdRouterTest, NoIdsAreFine) {
   IdRouter router(2);
   router.Route(nullptr, 0, nullptr);

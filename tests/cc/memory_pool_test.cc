@@ -63,7 +63,7 @@ TEST(MemoryPoolTest, SegmentsAreAlignedAndApart) {
 TEST(MemoryPoolTest, ASmallTableTouchesNoHugePage) {
   MemoryPool pool;
   std::vector<MemoryPool::Segment> segments;
-  for (int i = 0; i < 64; ++i) segments.push_back(pool.Allocate(16384));
+  for (int i = 0; i < 64; ++i) segments.push_back(pool.Allocate(8192));
   EXPECT_EQ(pool.resident_bytes(), 0);
   EXPECT_TRUE(pool.ranges().empty());
 }

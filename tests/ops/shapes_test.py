@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 
 import pytest
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.ops import FeatureBatch
+from monolith_tf.ops.library import library
 
 
 @contextlib.contextmanager
@@ -22,6 +25,35 @@ def ids(*shape):
 
 def floats(*shape):
     return tf.compat.v1.placeholder(tf.float32, shape)
+
+
+def combined(
+    shard_rows=None, *, packed=None, feature=None, feature_tables=None
+):
+    return ops.combine(
+        packed or [ids(3)],
+        shard_rows or [floats(8)],
+        [ids(2)],
+        [feature or FeatureBatch(ids(2))],
+        feature_tables=feature_tables,
+        dims=[4],
+    )
+
+
+def combined_gradients(gradient, tables, dims):
+    return ops.combine_gradients(
+        global_step=ids(),
+        event_time=ids(),
+        learning_rates=floats(1),
+        packed=[ids(None)],
+        gradients=[gradient],
+        positions=[ids(2)],
+        features=[FeatureBatch(ids(2))],
+        feature_tables=[0],
+        num_tables=2,
+        tables=tables,
+        dims=dims,
+    )
 
 
 WRONG = {
@@ -66,10 +98,6 @@ WRONG = {
     "take_delta with a vector cut": lambda h: ops.take_delta(
         h, ids(1), tables=["t"], dims=[4]
     ),
-    "partition of a matrix": lambda h: ops.partition([ids(2, 2)], num_shards=1),
-    "gather with a matrix of positions": lambda h: ops.gather_rows(
-        [ids(3)], [floats(8)], [ids(2, 2)], dims=[4]
-    ),
     "gradients of another number of ids": lambda h: ops.partition_gradients(
         global_step=ids(),
         event_time=ids(),
@@ -78,21 +106,85 @@ WRONG = {
         gradients=[floats(2, 4)],
         num_shards=1,
     ),
-    "learning rates of another number of tables": (
-        lambda h: ops.partition_gradients(
-            global_step=ids(),
-            event_time=ids(),
-            learning_rates=floats(2),
-            ids=[ids(3)],
-            gradients=[floats(3, 4)],
-            num_shards=1,
-        )
+    "learning rates that are a matrix": lambda h: ops.partition_gradients(
+        global_step=ids(),
+        event_time=ids(),
+        learning_rates=floats(1, 1),
+        ids=[ids(3)],
+        gradients=[floats(3, 4)],
+        num_shards=1,
     ),
-    "attach of rows of another dim": lambda h: ops.attach(
-        floats(0, 4), floats(3, 5), ids(3)
+    "partition of scalar ids": lambda h: ops.partition(
+        [FeatureBatch(ids())], num_shards=1
     ),
-    "attach of another number of rows": lambda h: ops.attach(
-        floats(0, 4), floats(3, 4), ids(2)
+    "partition of a matrix with row splits": lambda h: ops.partition(
+        [FeatureBatch(ids(2, 2), ids(3))], num_shards=1
+    ),
+    "partition with a matrix of row splits": lambda h: ops.partition(
+        [FeatureBatch(ids(2), ids(3, 1))], num_shards=1
+    ),
+    "partition with a combiner that is none": lambda h: ops.partition(
+        [FeatureBatch(ids(2), combiner="max")], num_shards=1
+    ),
+    "partition with first_n of 0": lambda h: ops.partition(
+        [FeatureBatch(ids(2), combiner="first_n")], num_shards=1
+    ),
+    "partition with n for a sum": lambda h: ops.partition(
+        [FeatureBatch(ids(2), combiner="sum", n=3)], num_shards=1
+    ),
+    "partition with a table below 0": lambda h: ops.partition(
+        [FeatureBatch(ids(2)), FeatureBatch(ids(2))],
+        feature_tables=[0, -1],
+        num_shards=1,
+    ),
+    "combine with a matrix of rows": lambda h: combined([floats(2, 4)]),
+    "combine with a matrix of packed ids": lambda h: combined(
+        packed=[ids(3, 1)]
+    ),
+    "combine with weights of another shape": lambda h: combined(
+        feature=FeatureBatch(ids(2), None, floats(3))
+    ),
+    "combine with a table without a dim": lambda h: combined(
+        feature_tables=[1]
+    ),
+    "slices of a gradient of another shape": lambda h: ops.slices(
+        floats(3, 4), ids(2), FeatureBatch(ids(2)), dim=4
+    ),
+    "slices of a gradient of another dim": lambda h: ops.slices(
+        floats(2, 5), ids(2), FeatureBatch(ids(2)), dim=4
+    ),
+    "slices with positions of another shape": lambda h: ops.slices(
+        floats(2, 4), ids(3), FeatureBatch(ids(2)), dim=4
+    ),
+    "combined gradients of another shape": lambda h: combined_gradients(
+        floats(3, 4), [0], [4]
+    ),
+    "combined gradients of another dim": lambda h: combined_gradients(
+        floats(2, 5), [0], [4]
+    ),
+    "combined gradients of a table left out": lambda h: combined_gradients(
+        floats(2, 4), [1], [4]
+    ),
+    "combined gradients with a dim too many": lambda h: combined_gradients(
+        floats(2, 4), [0], [4, 4]
+    ),
+    "splits of indices of three columns": (
+        lambda h: library.monolith_sparse_splits([ids(5, 3)], [ids(2)])
+    ),
+    "splits of a shape of three dimensions": (
+        lambda h: library.monolith_sparse_splits([ids(5, 2)], [ids(3)])
+    ),
+    "weights beside splits of another length": (
+        lambda h: ops.checked_weights(floats(5), ids(3), ids(4))
+    ),
+    "attach of vectors of another dim": lambda h: ops.attach(
+        floats(0, 4), floats(3, 5), ids(3), FeatureBatch(ids(3))
+    ),
+    "attach of another number of vectors": lambda h: ops.attach(
+        floats(0, 4), floats(3, 4), ids(2), FeatureBatch(ids(2))
+    ),
+    "attach with positions of another shape": lambda h: ops.attach(
+        floats(0, 4), floats(3, 4), ids(2), FeatureBatch(ids(3))
     ),
 }
 
@@ -116,16 +208,60 @@ def test_output_shapes_are_as_known_as_they_can_be():
         )
         assert [key.shape.as_list() for key in keys] == [[None, 2]] * 2
         assert [row.shape.rank for row in group_rows] == [2, 2]
-        packed, positions = ops.partition([ids(5), ids(6)], num_shards=3)
-        assert len(packed) == 3
-        assert [p.shape.as_list() for p in positions] == [[5], [6]]
-        gathered = ops.gather_rows(
-            packed, [floats(None)] * 3, positions, dims=[4, 8]
-        )
-        assert [g.shape.as_list() for g in gathered] == [[5, 4], [6, 8]]
-        assert ops.attach(floats(0, 4), floats(None, 4), ids(3)).shape == [3, 4]
         taken = ops.take_delta(handle, ids(), tables=["t"], dims=[4])
         assert taken.rows[0].shape.as_list() == [None, 4]
+
+
+OUTPUTS = {
+    "none": (FeatureBatch(None), [5, 6], [5, 6, 4]),
+    "sum of a vector": (FeatureBatch(None, combiner="sum"), [5], [5, 4]),
+    "mean": (FeatureBatch(None, combiner="mean"), [None, 3, 6], [None, 3, 4]),
+    "first_n": (
+        FeatureBatch(None, combiner="first_n", n=2),
+        [5, 6],
+        [5, 2, 4],
+    ),
+    "ragged": (FeatureBatch(None, True), [None], [None, 4]),
+    "ragged sum": (FeatureBatch(None, True, combiner="sum"), [7], [8, 4]),
+    "ragged first_n": (
+        FeatureBatch(None, True, combiner="first_n", n=2),
+        [7],
+        [8, 2, 4],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_shapes_of_vectors_are_as_known_as_they_can_be(name):
+    feature, shape, expected = OUTPUTS[name]
+    with graph_with_handle():
+        feature = dataclasses.replace(
+            feature,
+            ids=ids(*shape),
+            splits=None if feature.splits is None else ids(9),
+        )
+        packed, positions = ops.partition([feature], num_shards=3)
+        assert len(packed) == 3
+        assert positions[0].shape.as_list() == shape
+        (vectors,) = ops.combine(
+            packed, [floats(None)] * 3, positions, [feature], dims=[4]
+        )
+        assert vectors.shape.as_list() == expected
+        attached = ops.attach(floats(0, 4), vectors, positions[0], feature)
+        assert attached.shape.as_list() == expected
+        values, indices = ops.slices(vectors, positions[0], feature, dim=4)
+        assert values.shape.as_list() == [None, 4]
+        assert indices.shape.as_list() == [None]
+
+
+def test_ids_of_unknown_rank_give_vectors_of_unknown_rank():
+    with graph_with_handle():
+        feature = FeatureBatch(tf.compat.v1.placeholder(tf.int64))
+        packed, positions = ops.partition([feature], num_shards=1)
+        (vectors,) = ops.combine(
+            packed, [floats(None)], positions, [feature], dims=[4]
+        )
+        assert vectors.shape.rank is None
 
 
 def test_lookup_is_stateful():

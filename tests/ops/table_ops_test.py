@@ -218,33 +218,6 @@ def test_export_that_has_ended_does_not_start_again(handle):
         ops.export_chunk(handle, cursor, table="a", max_rows=5)
 
 
-def test_gather_refuses_positions_that_partition_did_not_give():
-    packed, _ = ops.partition([int64(5, 6)], num_shards=1)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="positions"):
-        ops.gather_rows(packed, [[1.0, 2.0]], [int64(2)], dims=[1])
-
-
-def test_partition_makes_ids_distinct_in_the_order_they_first_stand():
-    packed, positions = ops.partition(
-        [int64(7, 5, 7), int64(), int64(9)], num_shards=1
-    )
-    np.testing.assert_array_equal(packed[0], [2, 0, 1, 7, 5, 9])
-    np.testing.assert_array_equal(positions[0], [0, 1, 0])
-
-
-def test_partition_gradients_sums_and_counts_equal_ids():
-    packed, values = ops.partition_gradients(
-        global_step=tf.constant(3, tf.int64),
-        event_time=tf.constant(4, tf.int64),
-        learning_rates=[0.5],
-        ids=[int64(7, 5, 7)],
-        gradients=[[[1.0], [2.0], [10.0]]],
-        num_shards=1,
-    )
-    np.testing.assert_array_equal(packed[0], [3, 4, 2, 7, 5, 2, 1])
-    np.testing.assert_array_equal(values[0], [0.5, 11.0, 2.0])
-
-
 def test_empty_batch_is_fine(handle):
     apply(handle, [1, 100, 0, 0], [0.5, 0.5])
     rows = ops.lookup(handle, int64(0, 0), tables=["a", "b"], dims=[2, 3])

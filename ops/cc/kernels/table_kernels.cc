@@ -256,8 +256,7 @@ class ApplyOp : public ManyTablesOp {
         }
       });
       request.gradients_are_good = are_good;
-      OP_REQUIRES_OK(context,
-                     InParts(context, request.n, [&](StripePart part) {
+      OP_REQUIRES_OK(context, InParts(context, request.n, [&](StripePart part) {
                        return tables[t]->ApplyPart(request, part);
                      }));
     }

@@ -1,127 +1,171 @@
 #include "ops/cc/table/cuckoo_index.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/table/prefetch.h"
 
 namespace monolith_tf {
-bool CuckooIndex::InsertWithoutMoving(uint64_t hash, uint32_t handle) {
-  const int64_t capacity = num_buckets() * kSlots;
-  if (!is_growing() && static_cast<float>(size_ + 1) >
-                           static_cast<float>(capacity) * max_load_) {
-    // Without memory for a larger array the present one may still have room.
-    if (!StartGrowth() && capacity == 0) return false;
+namespace {
+
+uint64_t LowBits(uint64_t word, int num_bits) {
+  return num_bits >= 64 ? word : word & ((uint64_t{1} << num_bits) - 1);
+}
+
+int LevelOf(uint32_t num_buckets) { return 31 - __builtin_clz(num_buckets); }
+
+// How many of ten bits are set, without an instruction that not all machines
+// have.
+int NumBits(uint32_t bits) {
+  bits = (bits & 0x155) + (bits >> 1 & 0x155);
+  bits = (bits & 0x333) + (bits >> 2 & 0x333);
+  return static_cast<int>((bits & 15) + (bits >> 4 & 15) + (bits >> 8));
+}
+
+}  // namespace
+
+bool CuckooIndex::InsertEntry(uint64_t hash, uint32_t handle,
+                              const Rows& rows) {
+  bool has_memory = true;
+  if (size_ >= max_size_) {
+    // Without memory for a bucket the others may still have room.
+    has_memory = Split(rows);
+    if (shape().n == 0) return false;
+    if (!stash_.empty()) PlaceStashed(rows);
   }
-  if (!stash_.empty() && Place(stash_.back().first, stash_.back().second)) {
-    stash_.pop_back();
-  }
-  if (!Place(hash, handle)) {
-    const bool is_half_full = 2 * size_ >= num_buckets() * kSlots;
-    if (!is_growing() && is_half_full && !StartGrowth()) return false;
-    if (!Place(hash, handle)) stash_.emplace_back(hash, handle);
+  const Entry entry{hash, 64, TagOf(hash), handle};
+  if (!Place(entry, rows)) {
+    if (!has_memory) return false;
+    stash_.emplace_back(hash, handle);
   }
   ++size_;
   return true;
 }
 
-bool CuckooIndex::EraseFromArray(const Array& array, uint64_t hash,
-                                 uint32_t handle) {
-  if (array.buckets == nullptr) return false;
-  const uint16_t tag = TagOf(hash);
-  const uint64_t first = hash & array.mask;
-  for (const uint64_t place : {first, (first ^ Spread(tag)) & array.mask}) {
-    Bucket& bucket = array.buckets[place];
-    for (uint32_t bits = MatchTags(bucket, tag); bits != 0; bits &= bits - 1) {
-      const int slot = __builtin_ctz(bits);
-      if (bucket.handles[slot] == handle) {
-        bucket.tags[slot] = 0;
-        return true;
-      }
-    }
-  }
-  return false;
-}
-
-void CuckooIndex::Erase(uint64_t hash, uint32_t handle) {
-  --size_;
-  if (EraseFromArray(array_, hash, handle)) return;
-  if (EraseFromArray(old_, hash, handle)) return;
-  for (auto& entry : stash_) {
-    if (entry.second == handle) {
+void CuckooIndex::EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows) {
+  const Location location = Locate(hash, handle);
+  if (location.slot >= 0) {
+    location.bucket->tags[location.slot] = 0;
+  } else {
+    for (auto& entry : stash_) {
+      if (entry.second != handle) continue;
       entry = stash_.back();
       stash_.pop_back();
-      return;
+      break;
     }
+  }
+  if (--size_ == 0) {
+    Clear();
+  } else if (size_ < min_size_) {
+    Join(rows);
   }
 }
 
 void CuckooIndex::Replace(uint64_t hash, uint32_t old_handle,
                           uint32_t new_handle) {
-  const uint16_t tag = TagOf(hash);
-  for (const Array* array : {&array_, &old_}) {
-    if (array->buckets == nullptr) continue;
-    const uint64_t first = hash & array->mask;
-    for (const uint64_t place : {first, (first ^ Spread(tag)) & array->mask}) {
-      Bucket& bucket = array->buckets[place];
-      for (uint32_t bits = MatchTags(bucket, tag); bits != 0;
-           bits &= bits - 1) {
-        uint32_t& handle = bucket.handles[__builtin_ctz(bits)];
-        if (handle != old_handle) continue;
-        handle = new_handle;
-        return;
-      }
-    }
+  const Location location = Locate(hash, old_handle);
+  if (location.slot >= 0) {
+    location.bucket->handles[location.slot] = new_handle;
+    return;
   }
   for (auto& entry : stash_) {
     if (entry.second == old_handle) entry.second = new_handle;
   }
 }
 
-bool CuckooIndex::IsInFirst(uint64_t hash, uint32_t handle) const {
-  return FindInBucket(array_.buckets[hash & array_.mask], TagOf(hash),
-                      [handle](uint32_t found) { return found == handle; }) ==
-         handle;
+CuckooIndex::Location CuckooIndex::Locate(uint64_t hash,
+                                          uint32_t handle) const {
+  const uint16_t tag = TagOf(hash);
+  for (const uint64_t word : {hash, OtherWord(hash, tag)}) {
+    Bucket& bucket = At(shape().BucketOf(word));
+    for (uint32_t bits = MatchTags(bucket, tag); bits != 0; bits &= bits - 1) {
+      const int slot = __builtin_ctz(bits);
+      if (bucket.handles[slot] == handle) return {&bucket, slot};
+    }
+  }
+  return {nullptr, -1};
 }
 
-bool CuckooIndex::Place(uint64_t hash, uint32_t handle) {
-  const uint16_t tag = TagOf(hash);
-  const uint64_t first = hash & array_.mask;
-  const uint64_t second = (first ^ Spread(tag)) & array_.mask;
-  const uint32_t first_free = FreeSlots(array_.buckets[first]);
-  const uint32_t second_free = FreeSlots(array_.buckets[second]);
+bool CuckooIndex::IsInFirst(uint64_t hash, uint32_t handle) const {
+  return Locate(hash, handle).bucket == &At(shape().BucketOf(hash));
+}
+
+CuckooIndex::Entry CuckooIndex::EntryAt(uint32_t bucket, int slot) const {
+  const Bucket& from = At(bucket);
+  const int begin = MoreBegin(bucket);
+  const uint64_t more = from.more >> (kMoreBits * slot) & 7;
+  return {LowBits(bucket, begin) | more << begin, begin + kMoreBits,
+          from.tags[slot], from.handles[slot]};
+}
+
+void CuckooIndex::Complete(Entry* entry, const Rows& rows) {
+  const uint64_t hash = rows.hash_of(entry->handle);
+  const bool is_first = LowBits(hash ^ entry->word, entry->num_bits) == 0;
+  entry->word = is_first ? hash : OtherWord(hash, entry->tag);
+  entry->num_bits = 64;
+}
+
+void CuckooIndex::Put(uint32_t bucket, int slot, Entry entry,
+                      const Rows& rows) {
+  const int begin = MoreBegin(bucket);
+  if (begin + kMoreBits > entry.num_bits) Complete(&entry, rows);
+  Bucket& to = At(bucket);
+  const int shift = kMoreBits * slot;
+  to.tags[slot] = entry.tag;
+  to.handles[slot] = entry.handle;
+  to.more = (to.more & ~(7u << shift)) |
+            static_cast<uint32_t>(entry.word >> begin & 7) << shift;
+}
+
+bool CuckooIndex::Place(const Entry& entry, const Rows& rows) {
+  Entry other = entry;
+  other.word = OtherWord(entry.word, entry.tag);
+  const uint32_t first = shape().BucketOf(entry.word);
+  const uint32_t second = shape().BucketOf(other.word);
+  const uint32_t first_free = FreeSlots(At(first));
+  const uint32_t second_free = FreeSlots(At(second));
   if ((first_free | second_free) == 0) {
-    return PlaceBySearch(tag, first, second, handle);
+    return PlaceBySearch(entry, first, second, rows);
   }
-  const bool takes_first = first_free != 0;
-  Bucket& bucket = array_.buckets[takes_first ? first : second];
-  const int slot = __builtin_ctz(takes_first ? first_free : second_free);
-  bucket.tags[slot] = tag;
-  bucket.handles[slot] = handle;
+  if (NumBits(first_free) >= NumBits(second_free)) {
+    Put(first, __builtin_ctz(first_free), entry, rows);
+  } else {
+    Put(second, __builtin_ctz(second_free), other, rows);
+  }
   return true;
 }
 
-bool CuckooIndex::PlaceBySearch(uint16_t tag, uint64_t first, uint64_t second,
-                                uint32_t handle) {
+bool CuckooIndex::PlaceBySearch(const Entry& entry, uint32_t first,
+                                uint32_t second, const Rows& rows) {
   // A full bucket, reached by moving the entry in `slot` of the parent.
   struct Node {
-    uint64_t bucket;
+    uint32_t bucket;
     int parent;
     int slot;
   };
+  const Shape shape = this->shape();
   Node nodes[kMaxSearchNodes];
   int num_nodes = 0;
   nodes[num_nodes++] = {first, -1, -1};
   if (second != first) nodes[num_nodes++] = {second, -1, -1};
   for (int current = 0; current < num_nodes; ++current) {
-    const Bucket& bucket = array_.buckets[nodes[current].bucket];
+    const uint32_t bucket = nodes[current].bucket;
+    uint32_t others[kSlots];
     for (int slot = 0; slot < kSlots; ++slot) {
-      const uint64_t other =
-          (nodes[current].bucket ^ Spread(bucket.tags[slot])) & array_.mask;
-      const uint32_t free = FreeSlots(array_.buckets[other]);
+      const Entry moved = EntryAt(bucket, slot);
+      others[slot] = shape.BucketOf(OtherWord(moved.word, moved.tag));
+      PrefetchLine(&At(others[slot]));
+    }
+    for (int slot = 0; slot < kSlots; ++slot) {
+      const uint32_t other = others[slot];
+      const uint32_t free = FreeSlots(At(other));
       if (free == 0) {
         // A chain must not come back to a bucket that it changes.
         bool is_in_chain = false;
@@ -134,63 +178,202 @@ bool CuckooIndex::PlaceBySearch(uint16_t tag, uint64_t first, uint64_t second,
         continue;
       }
       // Move the chain's entries, the last one first.
-      Bucket* target = &array_.buckets[other];
+      uint32_t target = other;
       int target_slot = __builtin_ctz(free);
       int source_slot = slot;
-      for (int node = current; node >= 0; node = nodes[node].parent) {
-        Bucket& source = array_.buckets[nodes[node].bucket];
-        target->tags[target_slot] = source.tags[source_slot];
-        target->handles[target_slot] = source.handles[source_slot];
-        target = &source;
+      int node = current;
+      for (; node >= 0; node = nodes[node].parent) {
+        const uint32_t source = nodes[node].bucket;
+        Entry moved = EntryAt(source, source_slot);
+        moved.word = OtherWord(moved.word, moved.tag);
+        Put(target, target_slot, moved, rows);
+        target = source;
         target_slot = source_slot;
         source_slot = nodes[node].slot;
       }
-      target->tags[target_slot] = tag;
-      target->handles[target_slot] = handle;
+      Entry placed = entry;
+      if (target != first) placed.word = OtherWord(entry.word, entry.tag);
+      Put(target, target_slot, placed, rows);
       return true;
     }
   }
   return false;
 }
 
-bool CuckooIndex::StartGrowth() {
-  const uint64_t num_buckets = array_.buckets == nullptr ? 1 : 2 * NumBuckets();
-  MemoryBlock memory = MemoryBlock::Allocate(num_buckets * sizeof(Bucket));
-  if (memory.empty()) return false;
-  std::memset(memory.data(), 0, num_buckets * sizeof(Bucket));
-  old_ = std::move(array_);
-  num_moved_ = 0;
-  array_.buckets = reinterpret_cast<Bucket*>(memory.data());
-  array_.memory = std::move(memory);
-  array_.mask = num_buckets - 1;
-  hint_.Set(array_);
-  old_hint_.Set(old_);
+void CuckooIndex::PlaceStashed(const Rows& rows) {
+  const auto [hash, handle] = stash_.back();
+  if (Place({hash, 64, TagOf(hash), handle}, rows)) stash_.pop_back();
+}
+
+bool CuckooIndex::Split(const Rows& rows) {
+  const uint32_t n = shape().n;
+  if (n == capacity_ && !AddChunk()) return false;
+  Bucket& added = At(n);
+  std::memset(&added, 0, sizeof(added));
+  if (n == 0) {
+    SetNumBuckets(1);
+    return true;
+  }
+  const uint32_t split = n - (uint32_t{1} << level_);
+  Bucket& bucket = At(split);
+  Entry entries[kSlots];
+  for (int slot = 0; slot < kSlots; ++slot) {
+    entries[slot] = EntryAt(split, slot);
+  }
+  SetNumBuckets(n + 1);
+  const int begin = MoreBegin(split);
+  int num_moved = 0;
+  for (int slot = 0; slot < kSlots; ++slot) {
+    Entry& entry = entries[slot];
+    if (entry.tag == 0) continue;
+    if (begin + kMoreBits > entry.num_bits) Complete(&entry, rows);
+    if (shape().BucketOf(entry.word) == n) {
+      bucket.tags[slot] = 0;
+      Put(n, num_moved++, entry, rows);
+    } else {
+      Put(split, slot, entry, rows);
+    }
+  }
+  PrefetchSplit(rows);
   return true;
 }
 
-void CuckooIndex::FinishGrowth() {
-  retired_ = std::move(old_.memory);
-  old_ = Array();
-  old_hint_.Set(old_);
+void CuckooIndex::PrefetchSplit(const Rows& rows) const {
+  const uint32_t n = shape().n;
+  const uint32_t next = n - (uint32_t{1} << level_);
+  if (more_begin_if_split_ != more_begin_) {
+    const Bucket& bucket = At(next);
+    for (int slot = 0; slot < kSlots; ++slot) {
+      if (bucket.tags[slot] != 0) rows.prefetch(bucket.handles[slot]);
+    }
+  }
+  if (n + 1 < capacity_) {
+    PrefetchLine(&At(next + 1));
+    PrefetchLine(&At(n + 1));
+  }
 }
 
-void CuckooIndex::Clear(std::vector<MemoryBlock>* garbage) {
-  garbage->push_back(std::move(array_.memory));
-  garbage->push_back(std::move(old_.memory));
-  garbage->push_back(std::move(retired_));
-  array_ = Array();
-  old_ = Array();
+void CuckooIndex::Join(const Rows& rows) {
+  const uint32_t n = shape().n - 1;
+  if (n == 0) return;
+  const uint32_t joined = n - (uint32_t{1} << LevelOf(n));
+  Bucket& last = At(n);
+  Entry kept[kSlots];
+  Entry moved[kSlots];
+  for (int slot = 0; slot < kSlots; ++slot) {
+    kept[slot] = EntryAt(joined, slot);
+    moved[slot] = EntryAt(n, slot);
+  }
+  std::memset(&last, 0, sizeof(last));
+  SetNumBuckets(n);
+  for (int slot = 0; slot < kSlots; ++slot) {
+    if (kept[slot].tag != 0) Put(joined, slot, kept[slot], rows);
+  }
+  for (const Entry& entry : moved) {
+    if (entry.tag == 0 || Place(entry, rows)) continue;
+    stash_.emplace_back(rows.hash_of(entry.handle), entry.handle);
+  }
+  // For the next join.
+  PrefetchLine(&At(n - 1));
+  if (joined > 0) PrefetchLine(&At(joined - 1));
+  // Not at once, for an index that grows and shrinks by a few buckets.
+  if (capacity_ > kChunkBuckets) {
+    if (capacity_ - n < kChunkBuckets * 3 / 2) return;
+    chunks_.pop_back();
+    capacity_ -= kChunkBuckets;
+  } else if (capacity_ > kMinBuckets && 4 * n <= capacity_) {
+    SetFirstChunk(capacity_ / 2);
+  }
+}
+
+bool CuckooIndex::AddChunk() {
+  if (capacity_ < kChunkBuckets) {
+    return SetFirstChunk(std::max(kMinBuckets, 2 * capacity_));
+  }
+  MemoryPool::Segment chunk = pool_->Allocate(kChunkBuckets * sizeof(Bucket));
+  if (chunk.empty()) return false;
+  SetChunk(chunks_.size(), chunk.data());
+  chunks_.push_back(std::move(chunk));
+  capacity_ += kChunkBuckets;
+  return true;
+}
+
+bool CuckooIndex::SetFirstChunk(uint32_t num_buckets) {
+  MemoryPool::Segment chunk =
+      pool_->Allocate(size_t{num_buckets} * sizeof(Bucket));
+  if (chunk.empty()) return false;
+  if (chunks_.empty()) {
+    chunks_.emplace_back();
+  } else {
+    std::memcpy(chunk.data(), chunks_[0].data(),
+                size_t{std::min(shape().n, num_buckets)} * sizeof(Bucket));
+  }
+  SetChunk(0, chunk.data());
+  chunks_[0] = std::move(chunk);
+  capacity_ = num_buckets;
+  return true;
+}
+
+void CuckooIndex::SetChunk(size_t number, char* data) {
+  if (number >= directory_size_) {
+    const size_t size = 2 * directory_size_;
+    auto directory = std::make_unique<std::atomic<uintptr_t>[]>(size);
+    for (size_t i = 0; i < directory_size_; ++i) {
+      directory[i].store(directory_.load(std::memory_order_relaxed)[i].load(
+                             std::memory_order_relaxed),
+                         std::memory_order_relaxed);
+    }
+    directory_.store(directory.get(), std::memory_order_relaxed);
+    directories_.push_back(std::move(directory));
+    directory_size_ = size;
+  }
+  directory_.load(std::memory_order_relaxed)[number].store(
+      reinterpret_cast<uintptr_t>(data) -
+          number * kChunkBuckets * sizeof(Bucket),
+      std::memory_order_relaxed);
+}
+
+int64_t CuckooIndex::MaxSizeOf(uint32_t num_buckets) const {
+  if (num_buckets == 0) return 0;
+  const int64_t level_size = int64_t{1} << LevelOf(num_buckets);
+  return static_cast<int64_t>(static_cast<double>(level_size * kSlots) *
+                              max_load_) +
+         kInsertsPerSplit * (num_buckets - level_size);
+}
+
+int CuckooIndex::MoreBeginOf(int bits) const {
+  // A third of the stripes read rows at any level.
+  return std::max(bits - (bits + stripe_) % kMoreBits, 0);
+}
+
+void CuckooIndex::SetNumBuckets(uint32_t num_buckets) {
+  max_size_ = MaxSizeOf(num_buckets);
+  // Far from that of a bucket less, or the two would alternate.
+  min_size_ = num_buckets <= 1 ? 0 : MaxSizeOf(num_buckets - 1) / 4 * 3;
+  level_ = num_buckets == 0 ? 0 : LevelOf(num_buckets);
+  more_begin_ = MoreBeginOf(level_);
+  more_begin_if_split_ = MoreBeginOf(level_ + 1);
+  const uint64_t mask = (uint64_t{2} << level_) - 1;
+  // After the directory that it needs.
+  shape_.store(mask << 32 | num_buckets, std::memory_order_release);
+}
+
+std::vector<MemoryPool::Segment> CuckooIndex::Clear() {
+  SetNumBuckets(0);
   size_ = 0;
+  capacity_ = 0;
   stash_ = {};
-  // Prefetching freed memory would be harmless, but useless.
-  hint_.Set(array_);
-  old_hint_.Set(old_);
+  return std::exchange(chunks_, {});
 }
 
 int64_t CuckooIndex::memory_bytes() const {
-  return static_cast<int64_t>(array_.memory.bytes() + old_.memory.bytes() +
-                              retired_.bytes() +
-                              stash_.capacity() * sizeof(stash_[0]));
+  size_t bytes = stash_.capacity() * sizeof(stash_[0]) +
+                 chunks_.capacity() * sizeof(chunks_[0]) +
+                 2 * (directory_size_ - kMinDirectory) * sizeof(directory_);
+  for (const MemoryPool::Segment& chunk : chunks_) {
+    bytes += chunk.ResidentBytes(0);
+  }
+  return static_cast<int64_t>(bytes);
 }
 
 }  // namespace monolith_tf

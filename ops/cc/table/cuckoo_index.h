@@ -1,15 +1,15 @@
 // cuckoo_index.h
 //
 // Where a stripe finds the row of an id: a bucketised cuckoo hash table of
-// 16-bit tags and 32-bit row handles. The caller compares ids in the rows; a
-// tag alone never decides.
+// 16-bit tags and 32-bit row handles, which grows and shrinks by one bucket at
+// a time. The caller compares ids in the rows; a tag alone never decides.
 //
 // A bucket, one cache line
 //
-//   0                    20                                     60    64
-//   +--------------------+--------------------------------------+-----+
-//   | tag [10], 0: empty | handle [10]                          | pad |
-//   +--------------------+--------------------------------------+-----+
+//   0                    20                                     60     64
+//   +--------------------+--------------------------------------+------+
+//   | tag [10], 0: empty | handle [10]                          | more |
+//   +--------------------+--------------------------------------+------+
 //
 // The hash (64 bits, keyed per process)
 //
@@ -18,35 +18,65 @@
 //   | stripe  | tag      | first bucket (its low bits)                 |
 //   +---------+----------+---------------------------------------------+
 //
-// An entry lies in its first bucket or in first ^ Spread(tag), so the other
-// bucket of an entry follows from its bucket and tag, without the id. Spread
-// is odd: the two differ whenever there are two buckets.
+// An entry has two words, hash and hash ^ Spread(tag), and lies in the bucket
+// of one of them. Spread is odd: the two buckets differ whenever there are
+// two.
 //
-// Insert takes the first bucket if that has room, so that most are found in the
-// first; else the second; when both are full it searches breadth-first, over at
-// most kMaxSearchNodes buckets, for a chain of entries that can each move to
-// their other bucket. When that fails in an array that is at least half full,
-// the array doubles; in an emptier or already growing one the entry goes to a
-// stash that every search looks through. So an insert never loops, never drops,
-// and hashes that meet cannot blow memory up.
+// # Which bucket a word names
 //
-// Growth is incremental. The old array stays beside the new one of twice the
-// size; every Insert moves kBucketsPerInsert old buckets, so the old one is
-// empty long before the new one fills (load then about 0.55). Meanwhile
-// entries are looked for in both. An emptied old array is handed to the
-// caller (TakeRetired) to be freed outside the lock.
+// As in linear hashing (Litwin 1980). With n = 2^level + split buckets, the
+// buckets [0, split) of the level were split in two, the others not yet:
 //
-// Capacity shrinks on Clear() only. Not thread-safe, but for Prefetch.
+//    0        split           2^level          n
+//    +---------+---------------+---------------+
+//    |  split  |  not split    | other halves  |
+//    +---------+---------------+---------------+
+//      level+1     level bits       level+1 bits of the word
+//
+// To grow by a bucket, bucket `split` gives the entries whose word has the
+// next bit set to bucket n; to shrink, they come back. So there is one array,
+// nothing is ever moved to another, and no insert pays for more than one
+// bucket. Splitting starts when a level is full to max_load and goes on with
+// every kInsertsPerSplit-th insert: the buckets not split yet get twice the
+// entries of the others, and the slower they are split, the more inserts find
+// only full ones (a split with every 9th keeps the load up, at half the
+// speed). The load is thus 0.88 when splitting starts and 0.59 when a level is
+// done; an index that shrinks starts at 3/4 of these.
+//
+// The rest of an entry's word follows from the id in its row. `more` keeps
+// three more bits for every slot, from the last multiple of three on that is
+// not above the bits of its bucket (shifted by the stripe's number, so that
+// stripes differ): enough to split it up to three times. So two of three
+// splits read no row.
+//
+// # Insert
+//
+// Takes the emptier of the two buckets, which keeps all about equally full:
+// few inserts find both full. Those search breadth-first, over at most
+// kMaxSearchNodes buckets, for a chain of entries that can each move
+// to their other bucket. When that fails the entry goes to a stash that every
+// search looks through. So an insert never loops, never drops, and hashes that
+// meet cannot blow memory up.
+//
+// # Memory
+//
+// Buckets lie in chunks of kChunkBuckets from the table's pool; a small index
+// has part of one. 64 bytes a bucket: 7.3 bytes an entry when a level is full,
+// 10.9 when it was just split, and half a chunk a stripe.
+//
+// Not thread-safe, but for Prefetch.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_CUCKOO_INDEX_H_
 #define MONOLITH_TF_OPS_CC_TABLE_CUCKOO_INDEX_H_
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/memory_block.h"
+#include "absl/functional/function_ref.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 
@@ -59,20 +89,29 @@ namespace monolith_tf {
 class CuckooIndex {
  public:
   static constexpr int kSlots = 10;
-  // Old buckets that one Insert moves while the index grows.
+  static constexpr int kChunkBuckets = 256;
+  // Buckets that one Insert splits, that one Erase joins, at most.
   static constexpr int kBucketsPerInsert = 1;
+  static constexpr int kBucketsPerErase = 1;
   // Buckets that the search for a free slot looks at.
   static constexpr int kMaxSearchNodes = 256;
+  // Inserts for each split while a level is being split.
+  static constexpr int kInsertsPerSplit = 3;
+  // Above 0.93 the search for a free slot gets long.
+  static constexpr float kMaxLoad = 0.87f;
 
-  // Grows when more than `max_load` of the slots are taken. Above 0.94 the
-  // search for a free slot gets long.
-  explicit CuckooIndex(float max_load = 0.9375f) : max_load_(max_load) {}
+  // `pool` lives longer. A level is split once `max_load` of its slots are
+  // taken. Stripes of different numbers read rows at different levels.
+  explicit CuckooIndex(MemoryPool* pool, int stripe = 0,
+                       float max_load = kMaxLoad)
+      : pool_(pool), stripe_(stripe), max_load_(max_load) {}
   CuckooIndex(const CuckooIndex&) = delete;
   CuckooIndex& operator=(const CuckooIndex&) = delete;
 
-  // Stripes fill evenly. Different loads keep them from growing all at once.
+  // Stripes fill evenly. Different loads, 0.82 to 0.92, keep them from
+  // splitting all at once.
   static float MaxLoadOf(int stripe) {
-    return 0.9375f - 0.0015f * static_cast<float>(stripe & 63);
+    return 0.82f + 0.0016f * static_cast<float>(stripe & 63);
   }
 
   static int StripeOf(uint64_t hash) { return static_cast<int>(hash >> 58); }
@@ -88,89 +127,116 @@ class CuckooIndex {
     return Find(hash, [](uint32_t) { return true; });
   }
 
-  // Adds an entry that is not there. `hash_of(handle)` gives the hash of any
-  // entry. False when memory ends: then nothing was added.
+  // Insert and Erase read the hashes of some other entries: hash_of(handle)
+  // gives that of an entry, and hash_of.Prefetch(handle) announces it.
+
+  // Adds an entry that is not there. False when memory ends: then nothing was
+  // added.
   template <typename HashOf>
-  bool Insert(uint64_t hash, uint32_t handle, const HashOf& hash_of);
+  bool Insert(uint64_t hash, uint32_t handle, const HashOf& hash_of) {
+    const auto prefetch = [&hash_of](uint32_t of) { hash_of.Prefetch(of); };
+    return InsertEntry(hash, handle, Rows{hash_of, prefetch});
+  }
+  // Takes out the entry (hash, handle), which is there.
+  template <typename HashOf>
+  void Erase(uint64_t hash, uint32_t handle, const HashOf& hash_of) {
+    const auto prefetch = [&hash_of](uint32_t of) { hash_of.Prefetch(of); };
+    EraseEntry(hash, handle, Rows{hash_of, prefetch});
+  }
 
   // Gives the entry (hash, old_handle), which is there, another handle.
   void Replace(uint64_t hash, uint32_t old_handle, uint32_t new_handle);
-  // Whether the entry (hash, handle), which is there, lies in its first bucket.
-  bool IsInFirst(uint64_t hash, uint32_t handle) const;
 
-  // Takes out the entry (hash, handle), which is there.
-  void Erase(uint64_t hash, uint32_t handle);
+  // Empties the index. Returns its memory, to be destroyed where nobody waits.
+  std::vector<MemoryPool::Segment> Clear();
 
-  // Moves up to `num_buckets` old buckets, if the index is growing.
-  template <typename HashOf>
-  void MoveBuckets(int num_buckets, const HashOf& hash_of);
-
-  // Empties the index. Its memory goes to `garbage`, to be destroyed where
-  // nobody waits.
-  void Clear(std::vector<MemoryBlock>* garbage);
-
-  // Starts to bring both buckets of `hash` into the cache; while the index
-  // grows, those of both arrays. A guess: safe without the lock, beside any
-  // other call.
+  // Starts to bring both buckets of `hash` into the cache. A guess: safe
+  // without the lock, beside any other call.
   void Prefetch(uint64_t hash) const {
-    PrefetchIn(hint_, hash);
-    PrefetchIn(old_hint_, hash);
+    const Shape shape(shape_.load(std::memory_order_acquire));
+    if (shape.n == 0) return;
+    const uint32_t first = shape.BucketOf(hash);
+    const uint32_t second = shape.BucketOf(OtherWord(hash, TagOf(hash)));
+    PrefetchLine(reinterpret_cast<const void*>(AddressOf(first)));
+    PrefetchLine(reinterpret_cast<const void*>(AddressOf(second)));
   }
 
-  bool is_growing() const { return old_.buckets != nullptr; }
-  // Old buckets that are still to be moved.
-  int64_t num_buckets_to_move() const {
-    return is_growing() ? static_cast<int64_t>(old_.mask + 1 - num_moved_) : 0;
-  }
-  int64_t num_buckets() const { return static_cast<int64_t>(NumBuckets()); }
+  int64_t num_buckets() const { return shape().n; }
   int64_t size() const { return size_; }
   int64_t stash_size() const { return static_cast<int64_t>(stash_.size()); }
+  float max_load() const { return max_load_; }
   int64_t memory_bytes() const;
 
-  // The emptied old array of the last growth, to be destroyed where nobody
-  // waits; mostly empty.
-  MemoryBlock TakeRetired() { return std::move(retired_); }
+  // Whether a search for the entry (hash, handle), which is there, ends in the
+  // first bucket that it looks at. For metrics.
+  bool IsInFirst(uint64_t hash, uint32_t handle) const;
 
  private:
   struct alignas(64) Bucket {
     uint16_t tags[kSlots];
     uint32_t handles[kSlots];
+    // Three bits a slot.
+    uint32_t more;
   };
   static_assert(sizeof(Bucket) == 64, "one cache line");
 
-  struct Array {
-    MemoryBlock memory;
-    Bucket* buckets = nullptr;
-    uint64_t mask = 0;
-  };
+  static constexpr int kMoreBits = 3;
+  static constexpr int kChunkBits = 8;
+  static_assert(1 << kChunkBits == kChunkBuckets, "chunks are found by shifts");
+  // Chunks that need no directory of their own.
+  static constexpr size_t kMinDirectory = 4;
+  // Buckets that a first chunk has at first.
+  static constexpr uint32_t kMinBuckets = 4;
 
-  // For Prefetch: an array, perhaps a moment ago; base 0 is none.
-  struct Hint {
-    void Set(const Array& array) {
-      base.store(reinterpret_cast<uintptr_t>(array.buckets),
-                 std::memory_order_relaxed);
-      mask.store(array.mask, std::memory_order_relaxed);
-    }
-    std::atomic<uintptr_t> base{0};
-    std::atomic<uint64_t> mask{0};
+  // An entry with the low `num_bits` of its word for the bucket it lies in.
+  struct Entry {
+    uint64_t word;
+    int num_bits;
+    uint16_t tag;
+    uint32_t handle;
   };
-
-  static void PrefetchIn(const Hint& hint, uint64_t hash) {
-    const uintptr_t base = hint.base.load(std::memory_order_relaxed);
-    if (base == 0) return;
-    const uint64_t mask = hint.mask.load(std::memory_order_relaxed);
-    const uint64_t first = hash & mask;
-    const uint64_t second = (first ^ Spread(TagOf(hash))) & mask;
-    PrefetchLine(reinterpret_cast<const void*>(base + first * sizeof(Bucket)));
-    PrefetchLine(reinterpret_cast<const void*>(base + second * sizeof(Bucket)));
-  }
+  struct Rows {
+    absl::FunctionRef<uint64_t(uint32_t)> hash_of;
+    absl::FunctionRef<void(uint32_t)> prefetch;
+  };
 
   static uint16_t TagOf(uint64_t hash) {
     const uint16_t tag = static_cast<uint16_t>(hash >> 42);
     return tag == 0 ? 1 : tag;
   }
-  static uint64_t Spread(uint16_t tag) {
-    return ((tag * 0x9E3779B97F4A7C15ULL) >> 20) | 1;
+  static uint64_t OtherWord(uint64_t word, uint16_t tag) {
+    return word ^ (((tag * 0x9E3779B97F4A7C15ULL) >> 20) | 1);
+  }
+
+  // How many buckets there are, n < 2^32, and 2 * 2^level - 1; in one word, so
+  // that Prefetch sees a pair.
+  struct Shape {
+    explicit Shape(uint64_t word)
+        : n(static_cast<uint32_t>(word)),
+          mask(static_cast<uint32_t>(word >> 32)) {}
+    // The bucket, of n > 0, that a word of an entry names.
+    uint32_t BucketOf(uint64_t word) const {
+      const uint32_t bucket = static_cast<uint32_t>(word) & mask;
+      return bucket < n ? bucket : bucket & (mask >> 1);
+    }
+    uint32_t n;
+    uint32_t mask;
+  };
+  Shape shape() const { return Shape(shape_.load(std::memory_order_relaxed)); }
+  // Where the bits that `more` keeps in a bucket begin.
+  int MoreBegin(uint32_t bucket) const {
+    const uint32_t size = uint32_t{1} << level_;
+    return bucket >= size || bucket < shape().n - size ? more_begin_if_split_
+                                                       : more_begin_;
+  }
+
+  uintptr_t AddressOf(uint32_t bucket) const {
+    return directory_.load(std::memory_order_relaxed)[bucket >> kChunkBits]
+               .load(std::memory_order_relaxed) +
+           uint64_t{bucket} * sizeof(Bucket);
+  }
+  Bucket& At(uint32_t bucket) const {
+    return *reinterpret_cast<Bucket*>(AddressOf(bucket));
   }
 
   // One bit a slot whose tag is `tag`.
@@ -196,108 +262,90 @@ class CuckooIndex {
     return MatchTags(bucket, 0);
   }
 
-  template <typename Matches>
-  static uint32_t FindInBucket(const Bucket& bucket, uint16_t tag,
-                               const Matches& matches) {
-    for (uint32_t bits = MatchTags(bucket, tag); bits != 0; bits &= bits - 1) {
-      const uint32_t handle = bucket.handles[__builtin_ctz(bits)];
-      if (matches(handle)) return handle;
-    }
-    return kNoHandle;
-  }
-  template <typename Matches>
-  static uint32_t FindInArray(const Array& array, uint64_t hash,
-                              const Matches& matches) {
-    const uint16_t tag = TagOf(hash);
-    const uint64_t first = hash & array.mask;
-    const uint32_t handle = FindInBucket(array.buckets[first], tag, matches);
-    if (handle != kNoHandle) return handle;
-    return FindInBucket(array.buckets[(first ^ Spread(tag)) & array.mask], tag,
-                        matches);
-  }
+  bool InsertEntry(uint64_t hash, uint32_t handle, const Rows& rows);
+  void EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows);
+  // Where (hash, handle) is: slot -1 when it is not in a bucket.
+  struct Location {
+    Bucket* bucket;
+    int slot;
+  };
+  Location Locate(uint64_t hash, uint32_t handle) const;
 
-  uint64_t NumBuckets() const {
-    return array_.buckets == nullptr ? 0 : array_.mask + 1;
-  }
+  Entry EntryAt(uint32_t bucket, int slot) const;
+  // Writes an entry to a slot of the bucket that its word names. Reads the
+  // row when the entry has too few bits.
+  void Put(uint32_t bucket, int slot, Entry entry, const Rows& rows);
+  // Completes the word of an entry from its row.
+  static void Complete(Entry* entry, const Rows& rows);
+  // Puts an entry into one of its buckets, moving others if need be; false
+  // when it finds no place.
+  bool Place(const Entry& entry, const Rows& rows);
+  bool PlaceBySearch(const Entry& entry, uint32_t first, uint32_t second,
+                     const Rows& rows);
+  // Puts the last entry of the stash into a bucket, if it finds a place.
+  void PlaceStashed(const Rows& rows);
 
-  static bool EraseFromArray(const Array& array, uint64_t hash,
-                             uint32_t handle);
-  // Puts an entry into array_, moving others if need be; false when it finds
-  // no place.
-  bool Place(uint64_t hash, uint32_t handle);
-  bool PlaceBySearch(uint16_t tag, uint64_t first, uint64_t second,
-                     uint32_t handle);
-  // Replaces array_ by one of twice the size and keeps it as old_; false when
-  // memory ends. Not while growing.
-  bool StartGrowth();
-  void FinishGrowth();
-  bool InsertWithoutMoving(uint64_t hash, uint32_t handle);
+  // Adds the last bucket, or takes it away.
+  bool Split(const Rows& rows);
+  void Join(const Rows& rows);
+  // Starts to fetch what the split after this one reads.
+  void PrefetchSplit(const Rows& rows) const;
+  // Makes room for bucket `num_buckets`; false when memory ends.
+  bool AddChunk();
+  bool SetFirstChunk(uint32_t num_buckets);
+  void SetChunk(size_t number, char* data);
+  // The size at which this number of buckets is too few.
+  int64_t MaxSizeOf(uint32_t num_buckets) const;
+  void SetNumBuckets(uint32_t num_buckets);
 
+  // Where the bits begin that `more` keeps in a bucket of so many bits.
+  int MoreBeginOf(int bits) const;
+
+  MemoryPool* const pool_;
+  const int stripe_;
   const float max_load_;
-  Array array_;
-  Array old_;
-  // Old buckets [0, num_moved_) are empty.
-  uint64_t num_moved_ = 0;
+  // Both for Prefetch too; the directory is as long as the shape needs.
+  std::atomic<uint64_t> shape_{0};
+  // The chunks' addresses, less the bytes of the buckets before them.
+  std::atomic<std::atomic<uintptr_t>*> directory_{first_directory_};
+  int level_ = 0;
+  int more_begin_ = 0;
+  int more_begin_if_split_ = 0;
   int64_t size_ = 0;
+  // The size at which a bucket is added, below which one is taken away.
+  int64_t max_size_ = 0;
+  int64_t min_size_ = 0;
+  // Buckets that there is memory for.
+  uint32_t capacity_ = 0;
+  std::vector<MemoryPool::Segment> chunks_;
+  // The directory in use is the last. Prefetch may read one that became too
+  // short, so those stay; together they are shorter than the last.
+  std::atomic<uintptr_t> first_directory_[kMinDirectory] = {};
+  std::vector<std::unique_ptr<std::atomic<uintptr_t>[]>> directories_;
+  size_t directory_size_ = kMinDirectory;
   // Entries that found no place: (hash, handle).
   std::vector<std::pair<uint64_t, uint32_t>> stash_;
-  MemoryBlock retired_;
-  Hint hint_;      // Of array_.
-  Hint old_hint_;  // Of old_.
 };
 
 template <typename Matches>
 uint32_t CuckooIndex::Find(uint64_t hash, const Matches& matches) const {
-  if (array_.buckets == nullptr) return kNoHandle;
-  uint32_t handle = FindInArray(array_, hash, matches);
-  if (handle != kNoHandle) return handle;
-  if (is_growing()) {
-    handle = FindInArray(old_, hash, matches);
-    if (handle != kNoHandle) return handle;
+  const Shape shape = this->shape();
+  if (shape.n == 0) return kNoHandle;
+  const uint16_t tag = TagOf(hash);
+  // Both buckets at once: which of them has the entry cannot be predicted.
+  const Bucket* const buckets[] = {&At(shape.BucketOf(hash)),
+                                   &At(shape.BucketOf(OtherWord(hash, tag)))};
+  uint32_t bits = MatchTags(*buckets[0], tag) | MatchTags(*buckets[1], tag)
+                                                    << 16;
+  for (; bits != 0; bits &= bits - 1) {
+    const int match = __builtin_ctz(bits);
+    const uint32_t handle = buckets[match >> 4]->handles[match & 15];
+    if (matches(handle)) return handle;
   }
   for (const auto& entry : stash_) {
     if (entry.first == hash && matches(entry.second)) return entry.second;
   }
   return kNoHandle;
-}
-
-template <typename HashOf>
-bool CuckooIndex::Insert(uint64_t hash, uint32_t handle,
-                         const HashOf& hash_of) {
-  if (is_growing()) MoveBuckets(kBucketsPerInsert, hash_of);
-  return InsertWithoutMoving(hash, handle);
-}
-
-template <typename HashOf>
-void CuckooIndex::MoveBuckets(int num_buckets, const HashOf& hash_of) {
-  if (!is_growing()) return;
-  for (int i = 0; i < num_buckets && num_moved_ <= old_.mask; ++i) {
-    Bucket& bucket = old_.buckets[num_moved_++];
-    // All new buckets are on their way before the first is written.
-    uint64_t hashes[kSlots];
-    for (int slot = 0; slot < kSlots; ++slot) {
-      if (bucket.tags[slot] == 0) continue;
-      hashes[slot] = hash_of(bucket.handles[slot]);
-      PrefetchIn(hint_, hashes[slot]);
-    }
-    for (int slot = 0; slot < kSlots; ++slot) {
-      if (bucket.tags[slot] == 0) continue;
-      const uint32_t handle = bucket.handles[slot];
-      if (!Place(hashes[slot], handle)) {
-        stash_.emplace_back(hashes[slot], handle);
-      }
-      bucket.tags[slot] = 0;
-    }
-  }
-  if (num_moved_ > old_.mask) {
-    FinishGrowth();
-    return;
-  }
-  // The rows that the next call reads the ids of.
-  const Bucket& next = old_.buckets[num_moved_];
-  for (int slot = 0; slot < kSlots; ++slot) {
-    if (next.tags[slot] != 0) hash_of.Prefetch(next.handles[slot]);
-  }
 }
 
 }  // namespace monolith_tf

@@ -18,13 +18,38 @@ constexpr int64_t kBlock = 64;
 
 IdRouter::IdRouter(int num_shards) : num_shards_(num_shards) {}
 
-void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {
+void IdRouter::Start(int64_t n) {
+  ids_.clear();
+  ids_.reserve(n);
+  places_.clear();
+  if (num_shards_ > 1) places_.reserve(n);
+  counts_.clear();
+  index_.clear();
+  shard_sizes_.assign(num_shards_, 0);
+  int64_t num_slots = 16;
+  while (num_slots < 2 * n) num_slots *= 2;
+  slots_.clear();
+  wide_slots_.clear();
+  if (n < int64_t{0xFFFFFFFF}) {
+    slots_.resize(num_slots);
+  } else {
+    wide_slots_.resize(num_slots);
+  }
+}
+
+void IdRouter::Add(const int64_t* ids, int64_t n, int64_t* places) {
   ForEachId(ids, n, [this, places](int64_t i, int64_t distinct, bool) {
     places[i] = PlaceOf(distinct);
   });
 }
 
+void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {
+  Start(n);
+  Add(ids, n, places);
+}
+
 void IdRouter::RouteAndCount(const int64_t* ids, int64_t n) {
+  Start(n);
   counts_.reserve(n);
   index_.resize(n);
   ForEachId(ids, n, [this](int64_t i, int64_t distinct, bool is_first) {
@@ -39,31 +64,20 @@ void IdRouter::RouteAndCount(const int64_t* ids, int64_t n) {
 
 template <typename Visit>
 void IdRouter::ForEachId(const int64_t* ids, int64_t n, const Visit& visit) {
-  if (n < int64_t{0xFFFFFFFF}) {
-    ForEachIdWithSlots<uint32_t>(ids, n, visit);
+  if (wide_slots_.empty()) {
+    ForEachIdWithSlots(&slots_, ids, n, visit);
   } else {
-    ForEachIdWithSlots<uint64_t>(ids, n, visit);
+    ForEachIdWithSlots(&wide_slots_, ids, n, visit);
   }
 }
 
 template <typename Slot, typename Visit>
-void IdRouter::ForEachIdWithSlots(const int64_t* ids, int64_t n,
+void IdRouter::ForEachIdWithSlots(std::vector<Slot>* slots_of_ids,
+                                  const int64_t* ids, int64_t n,
                                   const Visit& visit) {
-  ids_.clear();
-  ids_.reserve(n);
-  places_.clear();
-  if (num_shards_ > 1) places_.reserve(n);
-  shard_sizes_.assign(num_shards_, 0);
-
-  int64_t num_slots = 16;
-  while (num_slots < 2 * n) num_slots *= 2;
-  const uint64_t mask = static_cast<uint64_t>(num_slots - 1);
+  std::vector<Slot>& slots = *slots_of_ids;
+  const uint64_t mask = slots.size() - 1;
   const KeyedHash hash = KeyedHash::OfProcess();
-  // Index of the distinct id plus one; 0 is an empty slot. The ids are not in
-  // here: small slots stay in the cache, and a new id, as most are, needs none
-  // but its own.
-  std::vector<Slot> slots(num_slots, 0);
-
   uint64_t first_slots[kBlock];
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = std::min(n, begin + kBlock);

@@ -32,8 +32,13 @@ class IdRouter {
  public:
   explicit IdRouter(int num_shards);
 
-  // Routes `ids[n]` for a lookup: fills `places[n]`, the place of each
-  // position, and leaves counts() and distinct_index() empty. O(n).
+  // Forgets all ids and makes room for `n` of them, to be added in parts.
+  void Start(int64_t n);
+  // Routes some more ids for a lookup: fills `places[n]`, the place of each
+  // position, and leaves counts() and distinct_index() empty. O(n). In all at
+  // most as many ids as Start was told.
+  void Add(const int64_t* ids, int64_t n, int64_t* places);
+  // Start and Add of the only part.
   void Route(const int64_t* ids, int64_t n, int64_t* places);
   // Routes `ids[n]` for an update: fills counts() and distinct_index(). O(n).
   void RouteAndCount(const int64_t* ids, int64_t n);
@@ -58,9 +63,15 @@ class IdRouter {
   template <typename Visit>
   void ForEachId(const int64_t* ids, int64_t n, const Visit& visit);
   template <typename Slot, typename Visit>
-  void ForEachIdWithSlots(const int64_t* ids, int64_t n, const Visit& visit);
+  void ForEachIdWithSlots(std::vector<Slot>* slots, const int64_t* ids,
+                          int64_t n, const Visit& visit);
 
   int num_shards_;
+  // Index of the distinct id plus one; 0 is an empty slot. The ids are not in
+  // here: small slots stay in the cache, and a new id, as most are, needs none
+  // but its own. Only one of the two is in use.
+  std::vector<uint32_t> slots_;
+  std::vector<uint64_t> wide_slots_;
   std::vector<int64_t> ids_;
   std::vector<int64_t> counts_;
   // Empty with one shard.

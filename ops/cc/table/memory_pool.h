@@ -46,7 +46,7 @@ class MemoryPool {
   // Segments of less have memory of their own, so that a small table does not
   // touch a huge page; those of kPageBytes and more have a mapping of their
   // own, which is resident as far as it was touched.
-  static constexpr size_t kMinSharedBytes = size_t{32} << 10;
+  static constexpr size_t kMinSharedBytes = size_t{16} << 10;
 
   // Memory with undefined contents on a cache line; goes back to the pool,
   // which lives longer, when destroyed.

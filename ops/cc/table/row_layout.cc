@@ -15,6 +15,10 @@ namespace {
 // Rows of one call of Apply.
 constexpr int kMaxRows = 64;
 
+size_t RoundUp(size_t bytes, size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
 // Room for one segment of a row.
 using Weights = absl::InlinedVector<float, 256>;
 using Stored = absl::InlinedVector<char, 512>;
@@ -42,15 +46,16 @@ RowLayout::RowLayout(const TableConfig& config)
     segment.optimizer = std::move(MakeOptimizer(from.optimizer)).value();
     segment.precision = std::move(MakePrecision(from.precision)).value();
     segment.slot_floats = segment.optimizer->slot_floats(from.dim);
-    segment.values_offset = dim_;
+    // Floats are read where they lie; halves start evenly.
+    offset = RoundUp(offset, segment.precision->is_float32() ? 4 : 2);
     segment.weights_offset = offset;
-    is_plain_ = is_plain_ && segment.precision->is_float32();
+    offset += segment.precision->bytes(from.dim);
+    segment.values_offset = dim_;
     dim_ += from.dim;
-    // Two-byte elements behind bytes start evenly.
-    offset += (segment.precision->bytes(from.dim) + 1) / 2 * 2;
+    is_plain_ = is_plain_ && segment.precision->is_float32();
     segments_.push_back(std::move(segment));
   }
-  offset = (offset + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+  offset = RoundUp(offset, sizeof(float));
   slots_offset_ = offset;
   row_width_ = dim_;
   for (Segment& segment : segments_) {
@@ -60,22 +65,6 @@ RowLayout::RowLayout(const TableConfig& config)
     row_width_ += segment.slot_floats;
   }
   record_bytes_ = offset;
-  if (is_plain_) return;
-  // Float32 segments are read where they lie, so they must lie evenly.
-  offset = header_bytes_;
-  for (Segment& segment : segments_) {
-    if (segment.precision->is_float32()) {
-      offset = (offset + sizeof(float) - 1) / sizeof(float) * sizeof(float);
-    }
-    const size_t moved = offset - segment.weights_offset;
-    segment.weights_offset += moved;
-    offset += (segment.precision->bytes(segment.dim) + 1) / 2 * 2;
-  }
-  offset = (offset + sizeof(float) - 1) / sizeof(float) * sizeof(float);
-  const size_t moved = offset - slots_offset_;
-  slots_offset_ += moved;
-  record_bytes_ += moved;
-  for (Segment& segment : segments_) segment.slots_offset += moved;
 }
 
 void RowLayout::ReadInitial(int64_t id, int64_t step, float* values) const {

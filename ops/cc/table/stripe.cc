@@ -52,7 +52,7 @@ void Stripe::RemoveRow(uint64_t hash, uint32_t handle) {
   const Row* const row = RowAt(handle);
   // An id that is in the log already need not come twice.
   if (is_tracking_ && row->cut != cut_) touched_.Append(row->id);
-  index_.Erase(hash, handle);
+  index_.Erase(hash, handle, RowHash{this});
   rows_.Free(handle);
 }
 
@@ -121,7 +121,7 @@ void Stripe::SweepCounters(uint32_t bucket, int64_t num_handles) {
         bucket - counter->counts.bucket <= 1) {
       continue;
     }
-    index_.Erase(hash_(counter->id), handle | kCounterBit);
+    index_.Erase(hash_(counter->id), handle | kCounterBit, RowHash{this});
     counters_.Free(handle);
   }
 }
@@ -187,16 +187,12 @@ int Stripe::Compact(int max_moves, bool to_the_last) {
                      to | kCounterBit);
     });
   }
-  if (index_.is_growing()) {
-    index_.MoveBuckets(max_moves, RowHash{this});
-    ++done;
-  }
   return done;
 }
 
-void Stripe::Clear(std::vector<MemoryBlock>* index, RowArena* rows,
+void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
                    RowArena* counters) {
-  index_.Clear(index);
+  *index = index_.Clear();
   *rows = std::exchange(rows_, RowArena(layout_->record_bytes(), pool_));
   *counters = std::exchange(counters_, RowArena(sizeof(Counter), pool_));
   row_hand_ = 0;

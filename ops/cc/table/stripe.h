@@ -19,7 +19,6 @@
 #include "absl/base/thread_annotations.h"
 #include "ops/cc/table/cuckoo_index.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/prefetch.h"
@@ -55,7 +54,7 @@ class alignas(64) Stripe {
       : layout_(layout),
         hash_(hash),
         pool_(pool),
-        index_(CuckooIndex::MaxLoadOf(number)),
+        index_(pool, number, CuckooIndex::MaxLoadOf(number)),
         rows_(layout->record_bytes(), pool),
         counters_(sizeof(Counter), pool) {}
 
@@ -110,18 +109,6 @@ class alignas(64) Stripe {
     row->cut = cut_;
     touched_.Append(row->id);
   }
-  // Goes on with a change of the index's size for a group of rows that were
-  // found.
-  void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (index_.is_growing()) {
-      index_.MoveBuckets(kBucketsPerGroup, RowHash{this});
-    }
-  }
-  // What may be destroyed once the lock is released.
-  MemoryBlock TakeRetired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return index_.TakeRetired();
-  }
-
   // Eviction. All of it is a removal: it is logged, and counted in stats().
 
   // Whether the last update of a row is older than `ttl` at `clock`.
@@ -161,7 +148,7 @@ class alignas(64) Stripe {
   void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }
 
   // Empties the stripe; index and rows go to the outputs.
-  void Clear(std::vector<MemoryBlock>* index, RowArena* rows,
+  void Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
              RowArena* counters) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   // Starts or ends the logging of changes; what was logged stays.
@@ -202,7 +189,6 @@ class alignas(64) Stripe {
 
  private:
   static constexpr uint32_t kCounterBit = uint32_t{1} << 31;
-  static constexpr int kBucketsPerGroup = 2;
   // Entries of a stripe that AddStats probes for.
   static constexpr int kProbedEntries = 64;
 

@@ -15,7 +15,6 @@
 #include "absl/strings/str_cat.h"
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/optimizer.h"
@@ -348,15 +347,12 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
         pool_->Maintain();
-        // Outlives the lock.
-        MemoryBlock retired;
         SpinLockHolder holder(stripe->lock());
         int64_t num_here = 0;
         for (int k = 0; k < group.size; ++k) {
           num_here += stripe->Remove(group.hashes[k], group.id(k));
         }
         stripe->Compact(kMovesPerGroup);
-        retired = stripe->TakeRetired();
         num_removed += num_here;
         if (cap_ > 0) num_rows_.fetch_sub(num_here, std::memory_order_relaxed);
         return true;

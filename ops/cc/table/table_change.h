@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/spin_lock.h"
@@ -42,8 +41,6 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
       [&](Stripe* stripe, const StripedGroup& group) {
         pool_->Maintain();
         prepare(group);
-        // Outlives the lock.
-        MemoryBlock retired;
         SpinLockHolder holder(stripe->lock());
         uint32_t candidates[kMaxGroupRows];
         for (int k = 0; k < group.size; ++k) {
@@ -90,7 +87,6 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
                               std::memory_order_relaxed);
         }
         Maintain(stripe, group.size, scratch.data());
-        retired = stripe->TakeRetired();
         if (!is_full) return true;
         status = OutOfMemory();
         return false;

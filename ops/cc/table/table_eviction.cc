@@ -10,7 +10,6 @@
 
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
@@ -101,7 +100,6 @@ void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
     num_rows_.fetch_sub(num_before - stripe->num_rows(),
                         std::memory_order_relaxed);
   }
-  stripe->Advance();
   stripe->Compact(kMovesPerGroup);
 }
 
@@ -130,12 +128,10 @@ int64_t Table::EnforceSmallCap() {
     const int64_t id = std::get<1>(rows[i]);
     const uint64_t hash = hash_(id);
     Stripe* const stripe = stripes_[CuckooIndex::StripeOf(hash)].get();
-    MemoryBlock retired;
     SpinLockHolder holder(stripe->lock());
     const int64_t num_before = stripe->num_rows();
     stripe->EvictForCap(hash, id);
     stripe->Compact(kMovesPerGroup);
-    retired = stripe->TakeRetired();
     num_gone += num_before - stripe->num_rows();
   }
   num_rows_.fetch_sub(num_gone, std::memory_order_relaxed);
@@ -191,10 +187,8 @@ int64_t Table::Sweep(int64_t event_time) {
     }
     for (bool is_done = false; !is_done;) {
       pool_->Maintain();
-      MemoryBlock retired;
       SpinLockHolder holder(stripe->lock());
       is_done = stripe->Compact(kMovesPerHold, /*to_the_last=*/true) == 0;
-      retired = stripe->TakeRetired();
     }
   }
   while (pool_->Maintain()) {

@@ -12,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/huge_page_share.h"
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/partition.h"
@@ -127,10 +126,8 @@ absl::Status Table::ImportFilter(int group, const std::vector<int64_t>& words,
     if (!is_owned(counter.id)) continue;
     const uint64_t hash = hash_(counter.id);
     Stripe* const stripe = stripes_[CuckooIndex::StripeOf(hash)].get();
-    MemoryBlock retired;
     SpinLockHolder holder(stripe->lock());
     if (!stripe->RestoreCounter(hash, counter)) return OutOfMemory();
-    retired = stripe->TakeRetired();
   }
   return absl::OkStatus();
 }

@@ -10,7 +10,7 @@
 
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_block.h"
+#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/row.h"
@@ -206,8 +206,7 @@ void Table::ExportGroups(int first_group, int last_group,
 
 void Table::Clear() {
   for (const auto& stripe : stripes_) {
-    std::vector<MemoryBlock> index;
-    index.reserve(4);
+    std::vector<MemoryPool::Segment> index;
     RowArena rows(layout_.record_bytes(), pool_.get());
     RowArena counters(sizeof(Counter), pool_.get());
     bool is_tracking;

@@ -1,0 +1,352 @@
+// Kernels that turn the ids of all features into their vectors: route ids to
+// shards, then put the rows that come back together.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/packed_ids.h"
+#include "ops/cc/kernels/parallel.h"
+#include "ops/cc/table/combiner.h"
+#include "ops/cc/table/id_router.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace monolith_tf {
+namespace {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpInputList;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::OpOutputList;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+class PartitionOp : public FeaturesOp {
+ public:
+  explicit PartitionOp(OpKernelConstruction* context) : FeaturesOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("padded", &padded_));
+    OP_REQUIRES_OK(context, context->GetAttr("padding_ids", &padding_ids_));
+    OP_REQUIRES(context,
+                padded_.size() == padding_ids_.size() &&
+                    static_cast<int64_t>(padded_.size()) == num_features(),
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`padded` and `padding_ids` need one entry a feature, ",
+                    num_features(), "; got ", padded_.size(), " and ",
+                    padding_ids_.size(), ".")));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList ids;
+    OP_REQUIRES_OK(context, context->input_list("ids", &ids));
+    OpInputList splits;
+    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
+    OpOutputList packed;
+    OP_REQUIRES_OK(context, context->output_list("packed", &packed));
+    OpOutputList positions;
+    OP_REQUIRES_OK(context, context->output_list("positions", &positions));
+    std::vector<FeatureLists> lists;
+    OP_REQUIRES_OK(context, GetLists(ids, splits, &lists));
+    std::vector<Tensor*> places(num_features());
+    int64_t num_ids = 0;
+    for (int64_t f = 0; f < num_features(); ++f) {
+      OP_REQUIRES_OK(context,
+                     positions.allocate(f, ids[f].shape(), &places[f]));
+      num_ids += ids[f].NumElements();
+    }
+    std::vector<IdRouter> routers(num_tables(),
+                                  IdRouter(static_cast<int>(num_shards())));
+    const auto route_tables = [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        RouteTable(t, ids, lists, places, &routers[t]);
+      }
+    };
+    const int64_t num_threads = NumThreadsFor(context, num_ids);
+    ForEachBlock(context, num_tables(), num_threads == 1 ? num_tables() : 1,
+                 route_tables);
+    OP_REQUIRES_OK(context, Pack(routers, &packed));
+  }
+
+ private:
+  void RouteTable(int64_t table, const OpInputList& ids,
+                  const std::vector<FeatureLists>& lists,
+                  const std::vector<Tensor*>& places, IdRouter* router) const {
+    int64_t num_ids = 0;
+    for (int64_t f = 0; f < num_features(); ++f) {
+      if (table_of(f) == table) num_ids += ids[f].NumElements();
+    }
+    router->Start(num_ids);
+    for (int64_t f = 0; f < num_features(); ++f) {
+      if (table_of(f) != table) continue;
+      const int64_t* const feature_ids = ids[f].flat<int64_t>().data();
+      const int64_t n = ids[f].NumElements();
+      int64_t* const feature_places = places[f]->flat<int64_t>().data();
+      if (padded_[f] || combiner(f).kind() == Combiner::Kind::kFirstN) {
+        RouteSome(f, lists[f], feature_ids, n, feature_places, router);
+      } else {
+        router->Add(feature_ids, n, feature_places);
+      }
+    }
+  }
+
+  // Routes those ids of a feature that are neither padding nor cut off.
+  void RouteSome(int64_t f, const FeatureLists& lists, const int64_t* ids,
+                 int64_t n, int64_t* places, IdRouter* router) const {
+    for (int64_t i = 0; i < n; ++i) {
+      places[i] = padded_[f] && ids[i] == padding_ids_[f] ? kNoPlace : 0;
+    }
+    combiner(f).Cut(lists, places);
+    std::vector<int64_t> wanted;
+    wanted.reserve(n);
+    for (int64_t i = 0; i < n; ++i) {
+      if (places[i] >= 0) wanted.push_back(ids[i]);
+    }
+    std::vector<int64_t> wanted_places(wanted.size());
+    router->Add(wanted.data(), wanted.size(), wanted_places.data());
+    const int64_t* next = wanted_places.data();
+    for (int64_t i = 0; i < n; ++i) {
+      if (places[i] >= 0) places[i] = *next++;
+    }
+  }
+
+  absl::Status Pack(const std::vector<IdRouter>& routers,
+                    OpOutputList* packed) const {
+    std::vector<int64_t*> out(num_shards());
+    for (int64_t s = 0; s < num_shards(); ++s) {
+      int64_t total = 0;
+      for (const IdRouter& router : routers) total += router.shard_sizes()[s];
+      Tensor* tensor = nullptr;
+      TF_RETURN_IF_ERROR(
+          packed->allocate(s, TensorShape({num_tables() + total}), &tensor));
+      out[s] = tensor->flat<int64_t>().data();
+      for (const IdRouter& router : routers) {
+        *out[s]++ = router.shard_sizes()[s];
+      }
+    }
+    for (const IdRouter& router : routers) {
+      const std::vector<int64_t>& distinct = router.distinct_ids();
+      if (num_shards() == 1) {
+        out[0] = std::copy(distinct.begin(), distinct.end(), out[0]);
+        continue;
+      }
+      for (int64_t i = 0; i < router.num_distinct(); ++i) {
+        *out[PlaceShard(router.PlaceOf(i))]++ = distinct[i];
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<bool> padded_;
+  std::vector<int64_t> padding_ids_;
+};
+
+class CombineOp : public FeaturesOp {
+ public:
+  explicit CombineOp(OpKernelConstruction* context) : FeaturesOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
+    OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
+    OP_REQUIRES(
+        context,
+        static_cast<int64_t>(dims_.size()) == num_tables() &&
+            static_cast<int64_t>(weighted_.size()) == num_features(),
+        absl::InvalidArgumentError(absl::StrCat(
+            "`dims` needs one entry a table and `weighted` one a feature; got ",
+            dims_.size(), " for ", num_tables(), " tables and ",
+            weighted_.size(), " for ", num_features(), " features.")));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList packed;
+    OP_REQUIRES_OK(context, context->input_list("packed", &packed));
+    OpInputList shard_rows;
+    OP_REQUIRES_OK(context, context->input_list("shard_rows", &shard_rows));
+    OpInputList positions;
+    OP_REQUIRES_OK(context, context->input_list("positions", &positions));
+    OpInputList splits;
+    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
+    OpInputList weights;
+    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
+    std::vector<ShardedRows> rows;
+    OP_REQUIRES_OK(context, GetRows(packed, shard_rows, &rows));
+    std::vector<FeatureLists> lists;
+    OP_REQUIRES_OK(context, GetLists(positions, splits, &lists));
+    std::vector<const float*> of_ids;
+    OP_REQUIRES_OK(context, GetWeights(positions, weights, weighted_, &of_ids));
+
+    std::vector<float*> vectors(num_features());
+    // Lists of all features stand behind each other for the threads.
+    std::vector<int64_t> first_list(num_features() + 1, 0);
+    int64_t num_ids = 0;
+    for (int64_t f = 0; f < num_features(); ++f) {
+      Tensor* output = nullptr;
+      OP_REQUIRES_OK(context, context->allocate_output(
+                                  f,
+                                  OutputShape(positions[f].shape(), combiner(f),
+                                              lists[f], dims_[table_of(f)]),
+                                  &output));
+      vectors[f] = output->flat<float>().data();
+      first_list[f + 1] = first_list[f] + lists[f].num_lists;
+      num_ids += positions[f].NumElements();
+    }
+    std::atomic<int64_t> wrong{num_features()};
+    const int64_t num_threads = NumThreadsFor(context, num_ids);
+    const int64_t num_lists = first_list.back();
+    const int64_t block = num_threads == 1 ? num_lists
+                                           : (num_lists + 4 * num_threads - 1) /
+                                                 (4 * num_threads);
+    ForEachBlock(context, num_lists, block, [&](int64_t begin, int64_t end) {
+      int64_t f =
+          std::upper_bound(first_list.begin(), first_list.end(), begin) -
+          first_list.begin() - 1;
+      for (; f < num_features() && first_list[f] < end; ++f) {
+        const int64_t wrong_position = combiner(f).Combine(
+            lists[f], positions[f].flat<int64_t>().data(), of_ids[f],
+            rows[table_of(f)], std::max(begin, first_list[f]) - first_list[f],
+            std::min(end, first_list[f + 1]) - first_list[f], vectors[f]);
+        if (wrong_position < 0) continue;
+        int64_t least = wrong.load();
+        while (f < least && !wrong.compare_exchange_weak(least, f)) {
+        }
+      }
+    });
+    OP_REQUIRES(
+        context, wrong == num_features(),
+        absl::InvalidArgumentError(absl::StrCat(
+            "positions of feature number ", wrong.load(),
+            " are not those that MonolithPartition gave for `packed`.")));
+  }
+
+ private:
+  absl::Status GetRows(const OpInputList& packed, const OpInputList& shard_rows,
+                       std::vector<ShardedRows>* rows) const {
+    rows->resize(num_tables());
+    for (int64_t s = 0; s < num_shards(); ++s) {
+      PackedIds parts;
+      TF_RETURN_IF_ERROR(PackedIds::Parse(packed[s], /*prefix=*/0, num_tables(),
+                                          /*columns=*/1, &parts));
+      int64_t floats = 0;
+      for (int64_t t = 0; t < num_tables(); ++t) {
+        floats += parts.sizes[t] * dims_[t];
+      }
+      if (shard_rows[s].NumElements() != floats) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "shard ", s, " answered with ", shard_rows[s].NumElements(),
+            " floats, expected ", floats, "."));
+      }
+      const float* base = shard_rows[s].flat<float>().data();
+      for (int64_t t = 0; t < num_tables(); ++t) {
+        (*rows)[t].dim = dims_[t];
+        (*rows)[t].bases.push_back(base);
+        (*rows)[t].sizes.push_back(parts.sizes[t]);
+        base += parts.sizes[t] * dims_[t];
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<int64_t> dims_;
+  std::vector<bool> weighted_;
+};
+
+class AttachOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    context->set_output(0, context->input(1));
+  }
+};
+
+// Checks that weights stand where ids stand.
+class WeightsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& weights = context->input(0);
+    const Tensor& places = context->input(1);
+    const Tensor& expected = context->input(2);
+    OP_REQUIRES(
+        context,
+        places.shape() == expected.shape() &&
+            places.tensor_data() == expected.tensor_data(),
+        absl::InvalidArgumentError(
+            "weights must stand where ids stand: row splits (of sparse tensors "
+            "the indices) of the ids and of the weights differ."));
+    context->set_output(0, weights);
+  }
+};
+
+class SparseSplitsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList indices;
+    OP_REQUIRES_OK(context, context->input_list("indices", &indices));
+    OpInputList shapes;
+    OP_REQUIRES_OK(context, context->input_list("dense_shapes", &shapes));
+    for (int f = 0; f < indices.size(); ++f) {
+      const absl::Status status = SplitsOf(context, f, indices[f], shapes[f]);
+      OP_REQUIRES(
+          context, status.ok(),
+          absl::Status(status.code(), absl::StrCat("Sparse feature number ", f,
+                                                   ": ", status.message())));
+    }
+  }
+
+ private:
+  static absl::Status SplitsOf(OpKernelContext* context, int output,
+                               const Tensor& indices, const Tensor& shape) {
+    if (indices.dims() != 2 || indices.dim_size(1) != 2 || shape.dims() != 1 ||
+        shape.dim_size(0) != 2) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`indices` must be [n, 2] and `dense_shape` [2], got ",
+                       indices.shape().DebugString(), " and ",
+                       shape.shape().DebugString(), "."));
+    }
+    const int64_t num_rows = shape.vec<int64_t>()(0);
+    const int64_t n = indices.dim_size(0);
+    if (num_rows < 0 || num_rows == std::numeric_limits<int64_t>::max()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("`dense_shape` must start with the number of rows, got ",
+                       num_rows, "."));
+    }
+    TensorShape splits_shape;
+    TF_RETURN_IF_ERROR(splits_shape.AddDimWithStatus(num_rows + 1));
+    Tensor* splits = nullptr;
+    TF_RETURN_IF_ERROR(context->allocate_output(output, splits_shape, &splits));
+    int64_t* out = splits->flat<int64_t>().data();
+    const int64_t* rows = indices.flat<int64_t>().data();
+    int64_t next = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = rows[2 * i];
+      if (row < 0 || row >= num_rows || (i > 0 && row < rows[2 * i - 2])) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "ids must be in the order of their rows, 0 to ", num_rows - 1,
+            "; got row ", row, " at ", i, ". tf.sparse.reorder sorts them."));
+      }
+      while (next <= row) out[next++] = i;
+    }
+    while (next <= num_rows) out[next++] = n;
+    return absl::OkStatus();
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithPartition").Device(DEVICE_CPU),
+                        PartitionOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithCombine").Device(DEVICE_CPU), CombineOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithAttach").Device(DEVICE_CPU), AttachOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithWeights").Device(DEVICE_CPU), WeightsOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithSparseSplits").Device(DEVICE_CPU),
+                        SparseSplitsOp);
+
+}  // namespace
+}  // namespace monolith_tf

@@ -1,0 +1,174 @@
+// Signatures of the ops that turn gradients of vectors into gradients of rows:
+// slices of one feature, sums by id, split by shard.
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/cc/registrations/feature_shapes.h"
+#include "ops/cc/registrations/shape_helpers.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace monolith_tf {
+namespace {
+
+using ::tensorflow::shape_inference::InferenceContext;
+using ::tensorflow::shape_inference::ShapeHandle;
+
+// Inputs 0 to 2 are what comes in front of ids and gradients; all outputs are
+// vectors.
+absl::Status StepShapes(InferenceContext* c) {
+  ShapeHandle unused;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 0, &unused));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &unused));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &unused));
+  for (int output = 0; output < c->num_outputs(); ++output) {
+    c->set_output(output, c->Vector(InferenceContext::kUnknownDim));
+  }
+  return absl::OkStatus();
+}
+
+REGISTER_OP("MonolithSlices")
+    .Input("gradient: float32")
+    .Input("ids: int64")
+    .Input("positions: int64")
+    .Input("splits: num_splits * int64")
+    .Input("weights: num_weights * float32")
+    .Output("values: float32")
+    .Output("indices: int64")
+    .Attr("num_splits: int >= 0")
+    .Attr("num_weights: int >= 0")
+    .Attr("combiner: string")
+    .Attr("n: int")
+    .Attr("dim: int >= 1")
+    .SetShapeFn([](InferenceContext* c) {
+      int64_t dim;
+      TF_RETURN_IF_ERROR(c->GetAttr("dim", &dim));
+      ShapeHandle gradient;
+      TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(0), 2, &gradient));
+      tensorflow::shape_inference::DimensionHandle last;
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(gradient, -1), dim, &last));
+      TF_RETURN_IF_ERROR(c->ReplaceDim(gradient, -1, last, &gradient));
+      TF_RETURN_IF_ERROR(IdsAndPositions(c, 1, 2));
+      TF_RETURN_IF_ERROR(OneFeature(c, 1, 3, gradient, &gradient));
+      // How many are padding is in the data.
+      c->set_output(0, c->Matrix(InferenceContext::kUnknownDim, dim));
+      c->set_output(1, c->Vector(InferenceContext::kUnknownDim));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Turns the gradient of a feature's vectors into slices, one for each id that was
+asked for, in the order of the ids: the gradient of MonolithAttach.
+
+values: `[m, dim]`, gradients of rows.
+indices: `[m]`, their ids; duplicates repeated.
+)doc");
+
+REGISTER_OP("MonolithPartitionGradients")
+    .Input("global_step: int64")
+    .Input("event_time: int64")
+    .Input("learning_rates: float32")
+    .Input("ids: num_tables * int64")
+    .Input("gradients: num_tables * float32")
+    .Output("packed: num_shards * int64")
+    .Output("values: num_shards * float32")
+    .Attr("num_tables: int >= 1")
+    .Attr("num_shards: int >= 1")
+    .SetShapeFn([](InferenceContext* c) {
+      int64_t num_tables;
+      TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
+      for (int64_t t = 0; t < num_tables; ++t) {
+        TF_RETURN_IF_ERROR(IdsAgreeWithRows(c, 3 + t, 3 + num_tables + t));
+      }
+      return StepShapes(c);
+    })
+    .Doc(R"doc(
+Sums the gradients of equal ids, counts them and splits them by shard.
+
+The sum runs in the order of the input, in float32. The outputs are, per shard,
+the inputs of MonolithApply.
+
+learning_rates: copied in front of the gradients as they are.
+)doc");
+
+REGISTER_OP("MonolithCombineGradients")
+    .Input("global_step: int64")
+    .Input("event_time: int64")
+    .Input("learning_rates: float32")
+    .Input("packed_ids: num_shards * int64")
+    .Input("gradients: num_features * float32")
+    .Input("positions: num_features * int64")
+    .Input("splits: num_ragged * int64")
+    .Input("weights: num_weighted * float32")
+    .Output("packed: num_shards * int64")
+    .Output("values: num_shards * float32")
+    .Attr("num_features: int >= 1")
+    .Attr("num_ragged: int >= 0")
+    .Attr("num_weighted: int >= 0")
+    .Attr("num_tables: int >= 1")
+    .Attr("num_shards: int >= 1")
+    .Attr("feature_tables: list(int)")
+    .Attr("combiners: list(string)")
+    .Attr("ns: list(int)")
+    .Attr("ragged: list(bool)")
+    .Attr("weighted: list(bool)")
+    .Attr("tables: list(int) >= 1")
+    .Attr("dims: list(int) >= 1")
+    .SetShapeFn([](InferenceContext* c) {
+      FeatureShapes features;
+      TF_RETURN_IF_ERROR(FeatureShapes::Get(c, &features));
+      int64_t num_shards;
+      std::vector<int64_t> tables;
+      std::vector<int64_t> dims;
+      TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
+      TF_RETURN_IF_ERROR(c->GetAttr("tables", &tables));
+      TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
+      if (tables.size() != dims.size()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("`dims` needs one entry for each of `tables`; got ",
+                         dims.size(), " for ", tables.size(), "."));
+      }
+      ShapeHandle unused;
+      for (int64_t s = 0; s < num_shards; ++s) {
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(3 + s), 1, &unused));
+      }
+      const int64_t gradients = 3 + num_shards;
+      const int64_t positions = gradients + features.num_features();
+      const int64_t splits = positions + features.num_features();
+      for (int64_t f = 0; f < features.num_features(); ++f) {
+        int64_t dim = -1;
+        for (size_t i = 0; i < tables.size(); ++i) {
+          if (tables[i] == features.table_of(f)) dim = dims[i];
+        }
+        if (dim < 0) {
+          return absl::InvalidArgumentError(absl::StrCat(
+              "table ", features.table_of(f), " of feature number ", f,
+              " is not among `tables`."));
+        }
+        TF_RETURN_IF_ERROR(features.WeightsAgree(
+            c, f, positions + f, splits + features.num_ragged()));
+        ShapeHandle expected;
+        TF_RETURN_IF_ERROR(features.Output(c, f, c->input(positions + f),
+                                           features.Splits(c, f, splits), dim,
+                                           &expected));
+        TF_RETURN_IF_ERROR(
+            c->Merge(c->input(gradients + f), expected, &unused));
+      }
+      return StepShapes(c);
+    })
+    .Doc(R"doc(
+MonolithSlices of some features and MonolithPartitionGradients, in one pass.
+
+An id is passed on when it stands in one of the features given, with the number
+of times it stands there. Sums run in the order of the features. The outputs are,
+per shard, the inputs of MonolithApply for `tables`.
+
+packed_ids: what MonolithPartition gave, for all its num_tables tables.
+gradients: of the vectors that MonolithCombine gave.
+positions, splits, weights: as MonolithCombine takes them.
+tables: numbers of the tables that get a step; dims are theirs.
+learning_rates: copied in front of the gradients as they are.
+)doc");
+
+}  // namespace
+}  // namespace monolith_tf

@@ -1,0 +1,182 @@
+"""A training step grows by at most 4 nodes for every feature more.
+
+Counted are the nodes of the graph that TensorFlow executes, after inlining and
+its own optimizations: those of the whole step, the model's and the dataset's
+own ones included.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tensorflow.python.eager import context
+
+import monolith_tf as mt
+
+BATCH = 8
+LIMIT = 4
+PER_STEP = ["Partition", "Lookup", "Combine", "CombineGradients", "Apply"]
+
+
+def dense(number):
+    return tf.reshape(tf.range(BATCH * 3, dtype=tf.int64) + number, [BATCH, 3])
+
+
+def single(number):
+    return tf.range(BATCH, dtype=tf.int64) + number
+
+
+def ragged(number):
+    return tf.RaggedTensor.from_row_lengths(
+        tf.range(BATCH * 2, dtype=tf.int64) + number, [1, 3] * (BATCH // 2)
+    )
+
+
+def sparse(number):
+    return tf.sparse.from_dense(dense(number))
+
+
+KINDS = {
+    "single": (single, [], {}),
+    "sum": (dense, [3], {"combiner": "sum"}),
+    "padded mean": (dense, [3], {"combiner": "mean", "padding_id": 0}),
+    "first_n": (dense, [3], {"combiner": "first_n", "n": 2, "padding_id": 0}),
+    "ragged mean": (ragged, [None], {"combiner": "mean"}),
+    "padded ragged": (ragged, [None], {"combiner": "sqrtn", "padding_id": 0}),
+    "sparse sum": (sparse, [None], {"combiner": "sum"}),
+}
+
+
+def make_model(shape, value, feature, num_features, num_tables):
+    with mt.TableSet():
+        configs = [
+            mt.TableConfig(f"table_{t}", dim=4, optimizer=mt.optimizers.Adam())
+            for t in range(num_tables)
+        ]
+        layer = mt.layers.EmbeddingCollection(
+            [
+                mt.Feature(f"{f:02}", configs[f % num_tables], **feature)
+                for f in range(num_features)
+            ]
+        )
+    inputs = {
+        f"{f:02}": tf_keras.Input(
+            shape,
+            dtype="int64",
+            name=f"{f:02}",
+            ragged=isinstance(value, tf.RaggedTensor),
+            sparse=isinstance(value, tf.SparseTensor),
+        )
+        for f in range(num_features)
+    }
+    vectors = list(layer(inputs).values())
+    joined = tf.concat(vectors, axis=-1) if num_features > 1 else vectors[0]
+    model = tf_keras.Model(inputs, tf_keras.layers.Dense(1)(joined))
+    model.compile(mt.optimizers.with_tables("adagrad"), "mse")
+    return model
+
+
+def step_nodes(kind, num_features, num_tables):
+    """The nodes of one step of `fit`, as they were executed."""
+    make_ids, shape, feature = KINDS[kind]
+    model = make_model(shape, make_ids(0), feature, num_features, num_tables)
+    ids = {f"{f:02}": make_ids(f) for f in range(num_features)}
+    labels = tf.zeros([BATCH, *([1] if feature.get("n") is None else [2, 1])])
+    dataset = tf.data.Dataset.from_tensors((ids, labels)).repeat()
+    return executed(lambda: model.fit(dataset, steps_per_epoch=1, verbose=0))
+
+
+def executed(step):
+    """The ops of the graph that looks up, of what a new function runs."""
+    context.context().ensure_initialized()
+    # Graphs are recorded when they are first run.
+    context.enable_run_metadata()
+    try:
+        step()
+        metadata = context.export_run_metadata()
+    finally:
+        context.disable_run_metadata()
+    (ops,) = [
+        [node.op for node in graph.node]
+        for graph in metadata.partition_graphs
+        if any(node.op == "MonolithLookup" for node in graph.node)
+    ]
+    return ops
+
+
+@pytest.mark.parametrize(
+    ("kind", "own_tables"),
+    [(kind, True) for kind in KINDS] + [("padded mean", False)],
+)
+def test_a_feature_more_is_at_most_four_nodes_more(kind, own_tables):
+    counts = {}
+    for num_features in (1, 26, 52):
+        nodes = step_nodes(
+            kind, num_features, num_features if own_tables else 1
+        )
+        counts[num_features] = len(nodes)
+        # Every op of the tables comes once, whatever the number of features.
+        for op in PER_STEP:
+            assert nodes.count(f"Monolith{op}") == 1
+        # No slice of a gradient was written.
+        assert "MonolithSlices" not in nodes
+    assert counts[52] - counts[26] <= LIMIT * 26, counts
+    assert counts[26] - counts[1] <= LIMIT * 25, counts
+    print(kind, counts)
+
+
+def test_weights_stay_within_the_limit_too():
+    def nodes(num_features):
+        with mt.TableSet():
+            layer = mt.layers.EmbeddingCollection(
+                [
+                    mt.Feature(
+                        f"{f:02}",
+                        mt.TableConfig(f"table_{f}", dim=4),
+                        combiner="mean",
+                    )
+                    for f in range(num_features)
+                ]
+            )
+        optimizer = mt.optimizers.with_tables("sgd")
+        ids = {f"{f:02}": dense(f) for f in range(num_features)}
+        weights = {name: tf.ones([BATCH, 3]) for name in ids}
+
+        @tf.function
+        def step(ids, weights):
+            with tf.GradientTape() as tape:
+                vectors = layer(ids, weights=weights)
+                loss = tf.reduce_sum(
+                    tf.concat(list(vectors.values()), axis=-1) ** 2
+                )
+            variables = layer.trainable_variables
+            optimizer.apply_gradients(
+                zip(tape.gradient(loss, variables), variables)
+            )
+
+        # Arguments of the function are not work.
+        ops = executed(lambda: step(ids, weights))
+        return sum(op != "_Arg" for op in ops)
+
+    assert nodes(52) - nodes(26) <= LIMIT * 26
+
+
+@pytest.mark.parametrize("num_features", [1, 26])
+def test_a_serving_function_reads_by_one_lookup(num_features):
+    make_ids, shape, feature = KINDS["padded mean"]
+    model = make_model(shape, make_ids(0), feature, num_features, num_features)
+    ids = {f"{f:02}": np.asarray(make_ids(f)) for f in range(num_features)}
+    function = tf.function(model).get_concrete_function(
+        {name: tf.constant(value) for name, value in ids.items()}
+    )
+    ops = [
+        node.op
+        for definition in (
+            function.graph.as_graph_def(),
+            *function.graph.as_graph_def().library.function,
+        )
+        for node in getattr(
+            definition, "node", getattr(definition, "node_def", [])
+        )
+    ]
+    assert ops.count("MonolithLookup") == 1
