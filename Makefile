@@ -118,10 +118,12 @@ bazel: $(BIN)/.requirements gtest
 		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
 	$(BAZEL) shutdown
 
-# ARGS go to the comparison with other libraries, CC_ARGS to the core's own.
+# ARGS go to the ops beside other libraries, FIT_ARGS to Keras fit beside them,
+# CC_ARGS to the core's own benchmark.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
 	$(BIN)/python benchmarks/raw_ops.py $(ARGS)
+	$(BIN)/python benchmarks/keras_fit.py $(FIT_ARGS)
 
 soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import common  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from absl import app  # noqa: E402
@@ -219,14 +220,6 @@ class Dense:
         self.step = step
 
 
-def spread(numbers: np.ndarray) -> np.ndarray:
-    """Maps 0, 1, 2 ... one to one to ids all over int64."""
-    z = numbers.astype(np.uint64)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (z ^ (z >> np.uint64(31))).view(np.int64)
-
-
 def measure(
     work: Work, batches: Sequence[tuple[Batch, Batch]]
 ) -> dict[str, list[float]]:
@@ -291,7 +284,7 @@ def main(argv: Sequence[str]) -> None:
     def batch_of(numbers: np.ndarray) -> tuple[Batch, Batch]:
         given = rows[: len(numbers)]
         return (
-            (tf.constant(spread(numbers)), given),
+            (tf.constant(common.spread(numbers)), given),
             (tf.constant(numbers), given),
         )
 

@@ -32,11 +32,11 @@ class Admission:
         window_seconds: Only occurrences of the last so many seconds of event
             time count; 0 for all. Time goes in steps of half a window: an
             occurrence counts for at least half of it and never for longer.
-        sketch_bytes: Counts in a sketch of so many bytes over all servers, 4,096
-            and more, in place of exactly: an id may be admitted early, never
-            late. At 16 bytes an id that waits, about 1 id in 170 that occurred
-            once is taken for one that occurred twice; at 8 bytes 1 in 25.
-            Without a window the sketch remembers ids that were evicted.
+        sketch_bytes: Counts in a sketch of so many bytes over all servers,
+            4,096 and more, in place of exactly: an id may be admitted early,
+            never late. At 16 bytes an id that waits, about 1 id in 170 that
+            occurred once is taken for one that occurred twice; at 8 bytes 1 in
+            25. Without a window the sketch remembers ids that were evicted.
         unadmitted: What an id without a row reads, whether it is unseen,
             counted or evicted: `"initial"`, its initial row, or `"zeros"`. An
             export reads the same.

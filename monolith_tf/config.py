@@ -131,8 +131,8 @@ class TableConfig:
             at most 65,536.
         admission: `mt.Admission`: which ids get a row. Default: all.
         eviction: `mt.Eviction`: which rows go. Default: none.
-        tracks_changes: Whether rows know their time and their cut. False saves 8
-            bytes a row, and gives up deltas, expiry, and caps other than by
+        tracks_changes: Whether rows know their time and their cut. False saves
+            8 bytes a row, and gives up deltas, expiry, and caps other than by
             norm.
 
     Raises:

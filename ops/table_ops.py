@@ -102,6 +102,8 @@ def table_create(
         attributes[counts] = [len(values) for _, values in parts]
         attributes[numbers] = [value for _, values in parts for value in values]
     admission = config.admission
+    # Where nothing is counted, a window says nothing.
+    window_seconds = 0 if admission.kind == "all" else admission.window_seconds
     eviction = config.eviction
     seed = config.seed
     return library.monolith_table_create(

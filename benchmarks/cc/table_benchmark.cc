@@ -147,7 +147,8 @@ class Benchmark {
     request.gradients = rows_.data();
     request.n = n;
     request.global_step = step;
-    request.learning_rate = 0.01f;
+    const float learning_rate = 0.01f;
+    request.learning_rates = &learning_rate;
     const absl::Status status = table_->Apply(request);
     if (!status.ok()) {
       std::fprintf(stderr, "%s\n", std::string(status.message()).c_str());
@@ -206,8 +207,8 @@ int main(int argc, char** argv) {
                 optimizer.kind.c_str(), static_cast<long long>(sizes.ids),
                 static_cast<long long>(sizes.dim),
                 static_cast<long long>(sizes.batch));
-    const monolith_tf::TableConfig config = {
-        "movie", sizes.dim, optimizer, {"uniform", {-0.05f, 0.05f}}, 7};
+    const auto config = monolith_tf::TableConfig::OfOneSegment(
+        "movie", sizes.dim, optimizer, {"uniform", {-0.05f, 0.05f}}, 7);
     monolith_tf::Benchmark(sizes, config).GrowAtOnce();
     monolith_tf::Benchmark benchmark(sizes, config);
     benchmark.Grow();

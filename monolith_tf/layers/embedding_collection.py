@@ -48,6 +48,7 @@ class EmbeddingCollection(TableLayer):
 
     Example:
     >>> import monolith_tf as mt
+    >>> import tensorflow as tf
     >>> layer = mt.layers.EmbeddingCollection([
     ...     mt.Feature("movie_id", mt.TableConfig("movie", dim=16)),
     ...     mt.Feature("genres", mt.TableConfig("genre", dim=4),

@@ -134,11 +134,11 @@ class TableOracleTest : public ::testing::TestWithParam<TableConfig> {
     ++step_;
     const int64_t time = random_() % 1000;
     const float rate = 0.05f;
-    ASSERT_TRUE(
-        table_
-            ->Apply({ids.data(), counts.data(), gradients.data(),
-                     static_cast<int64_t>(ids.size()), step_, time, &rate, false})
-            .ok());
+    ASSERT_TRUE(table_
+                    ->Apply({ids.data(), counts.data(), gradients.data(),
+                             static_cast<int64_t>(ids.size()), step_, time,
+                             &rate, false})
+                    .ok());
     for (size_t i = 0; i < ids.size(); ++i) {
       oracle_.Step(ids[i], gradients.data() + i * dim(), 0.05f, step_, time);
     }

@@ -257,12 +257,13 @@ TEST(TableTest, ABadApplyIsRefusedBeforeTheFirstRowChanges) {
   const int64_t counts[] = {1, 0};
   const float gradients[] = {1.0f, 1.0f};
   const float rate = 0.1f;
-  ExpectError(table->Apply({ids, counts, gradients, 2, 1, 0, &rate, false}), code,
+  ExpectError(table->Apply({ids, counts, gradients, 2, 1, 0, &rate, false}),
+              code,
               {"counts must be >= 1", "Received: 0 for id 6 at position 1"});
-  ExpectError(table->Apply({ids, counts, gradients, -1, 1, 0, &rate, false}), code,
-              {"n >= 0", "n = -1"});
-  ExpectError(table->Apply({ids, nullptr, gradients, 2, 1, 0, &rate, false}), code,
-              {"null"});
+  ExpectError(table->Apply({ids, counts, gradients, -1, 1, 0, &rate, false}),
+              code, {"n >= 0", "n = -1"});
+  ExpectError(table->Apply({ids, nullptr, gradients, 2, 1, 0, &rate, false}),
+              code, {"null"});
   EXPECT_EQ(table->size(), 0);
 }
 

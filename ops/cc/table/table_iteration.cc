@@ -11,7 +11,6 @@
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_pool.h"
-#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
