@@ -108,6 +108,46 @@ TEST_F(StripeTest, RowsStayWhereTheyAreWhileTheyAreWalkedOver) {
   EXPECT_EQ(stripe_.rows().end(), 100u);
 }
 
+TEST_F(StripeTest, SegmentsMoveTogetherAndKeepWhatIsInThem) {
+  const std::vector<int64_t> ids = Range(0, 80000);
+  // Segments of two stripes take turns in the pool until one is emptied.
+  std::map<int64_t, std::vector<float>> expected;
+  {
+    Stripe other(4, &layout_, kHash, &pool_);
+    for (const int64_t id : ids) {
+      Insert(id);
+      SpinLockHolder holder(other.lock());
+      ASSERT_NE(other.Insert(kHash(id), id), nullptr);
+    }
+    for (const auto& [id, row] : Places()) {
+      expected[id].resize(layout_.row_width());
+      layout_.ReadAll(row, expected[id].data());
+    }
+  }
+  EXPECT_TRUE(pool_.is_scattered());
+  const int64_t idle_bytes = pool_.idle_bytes();
+  const auto before = Places();
+  for (bool has_moved = true; has_moved;) {
+    has_moved = false;
+    SpinLockHolder holder(stripe_.lock());
+    for (int64_t i = 0; i < stripe_.num_segments(); ++i) {
+      has_moved = stripe_.MoveSegments() || has_moved;
+    }
+  }
+  while (pool_.Maintain()) {
+  }
+  EXPECT_FALSE(pool_.is_scattered());
+  EXPECT_LT(pool_.idle_bytes(), idle_bytes);
+  const auto after = Places();
+  EXPECT_NE(after, before);
+  ASSERT_EQ(after.size(), ids.size());
+  for (const auto& [id, row] : after) {
+    std::vector<float> floats(layout_.row_width());
+    layout_.ReadAll(row, floats.data());
+    ASSERT_EQ(floats, expected.at(id));
+  }
+}
+
 TEST_F(StripeTest, ASweepLooksAtNoMoreRowsThanItMayAndComesAround) {
   const std::vector<int64_t> ids = IdsOfAStripe(kHash, 1000);
   for (const int64_t id : ids) Insert(id);
