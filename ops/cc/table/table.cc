@@ -353,6 +353,7 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
           num_here += stripe->Remove(group.hashes[k], group.id(k));
         }
         stripe->Compact(kMovesPerGroup);
+        if (pool_->is_scattered()) stripe->MoveSegments();
         num_removed += num_here;
         if (cap_ > 0) num_rows_.fetch_sub(num_here, std::memory_order_relaxed);
         return true;

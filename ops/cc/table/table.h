@@ -46,7 +46,8 @@
 //     the index an insert, sweeps at most as many rows as it has ids, and moves
 //     at most kMovesPerGroup rows of the arena.
 // Rows move only to close gaps that removal left; then memory goes back to the
-// system, a 2 MiB page at a time.
+// system, a 2 MiB page at a time. So that whole pages get free, a group may
+// also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
 //
 // Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
 // once). Memory above the floats of a row: 16 bytes of header (8 when changes
@@ -179,7 +180,8 @@ class Table {
 
   // Rows now.
   int64_t size() const;
-  // Resident bytes of index, rows and logs, counted in touched pages.
+  // Resident bytes of index, rows and logs, counted in touched pages, with
+  // those that are kept for rows to come.
   int64_t memory_bytes() const;
   TableStats stats() const;
 
@@ -272,6 +274,8 @@ class Table {
   void SeeStep(int64_t global_step);
   // What a group does beside its own work, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles, float* scratch);
+  // Brings the segments of rows together, so that pages become free.
+  void GatherSegments();
   // Removes the lowest rows of all, down to the cap. For small caps, which
   // samples of a stripe would serve badly.
   int64_t EnforceSmallCap();
