@@ -121,7 +121,7 @@ bazel: $(BIN)/.requirements gtest
 # ARGS go to the comparison with other libraries, CC_ARGS to the core's own.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
-	$(BIN)/python benchmarks/raw_ops.py $(ARGS)
+	$(BIN)/python benchmarks/table.py $(ARGS)
 
 soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)

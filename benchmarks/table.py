@@ -38,6 +38,7 @@ from collections.abc import Sequence
 
 import common
 import memory_ceiling
+import table_plot
 import table_report
 import table_sizes
 import tqdm
@@ -336,7 +337,7 @@ def main(argv: Sequence[str]) -> None:
         ),
         (
             table_sizes.PLOT.value,
-            lambda path: table_report.plot(benchmark.record, path),
+            lambda path: table_plot.plot(benchmark.record, path),
         ),
     ]
     for path, make in write:

@@ -371,7 +371,7 @@ class Eviction:
             "slowest_lookup_meanwhile_seconds": slowest,
             "lookups_meanwhile": len(lookups.seconds["wall"]),
             "resident_bytes": {"full": full, "left": left, "fresh": fresh},
-            "ratio_to_fresh": left / max(1, fresh),
+            "ratio_to_fresh": left / fresh if fresh > 0 else None,
         }
 
     def _make(self, numbers, survivors=()) -> None:

@@ -14,7 +14,7 @@ import table_goals
 CLOCKS = ("wall", "cpu")
 # Peers that hold a variable; ours are compared with the faster one.
 _DENSE = ("dense", "sparse_apply")
-_PEERS = ("raw", "table", "tfra", "dense", "sparse_apply", "keras")
+PEERS = ("raw", "table", "tfra", "dense", "sparse_apply", "keras")
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -214,7 +214,7 @@ def print_report(record: dict) -> None:
             [["", "threads", "raw", "table"]]
             + [
                 [
-                    _name(row),
+                    name_of(row),
                     row["threads"],
                     *(
                         _number(row["ratio"].get(peer))
@@ -244,7 +244,7 @@ def print_report(record: dict) -> None:
 
 
 def _throughput_table(rows, clock: str) -> list[list[str]]:
-    peers = [p for p in _PEERS if any(p in r[clock]["rates"] for r in rows)]
+    peers = [p for p in PEERS if any(p in r[clock]["rates"] for r in rows)]
     others = ("tfra", "dense", "keras")
     table = [
         ["", "threads", *peers, *(f"x {o}" for o in others), "% of ceiling"]
@@ -254,7 +254,7 @@ def _throughput_table(rows, clock: str) -> list[list[str]]:
         share = row["ceiling"] and row["ceiling"][clock]["share"]
         table.append(
             [
-                _name(row),
+                name_of(row),
                 row["threads"],
                 *(_number(rates.get(p, {}).get("median")) for p in peers),
                 *(
@@ -347,7 +347,8 @@ def _sizes(row: Mapping) -> str:
     return f"{text} x {row['dim']} {row['optimizer']}"
 
 
-def _name(row: Mapping) -> str:
+def name_of(row: Mapping) -> str:
+    """Says what a row of throughput is about."""
     parts = [_sizes(row), row["work"], str(row["batch"])]
     if row["zipf"]:
         parts.append(f"zipf {row['zipf']:g}")
