@@ -47,6 +47,7 @@ from monolith_tf.ops.table_ops import import_rows
 from monolith_tf.ops.table_ops import lookup
 from monolith_tf.ops.table_ops import lookup_with_exists
 from monolith_tf.ops.table_ops import remove
+from monolith_tf.ops.table_ops import set_pretrained
 from monolith_tf.ops.table_ops import size
 from monolith_tf.ops.table_ops import stats
 from monolith_tf.ops.table_ops import sweep
@@ -75,6 +76,7 @@ __all__ = [
     "partition_gradients",
     "remove",
     "renew",
+    "set_pretrained",
     "size",
     "slices",
     "sparse_splits",

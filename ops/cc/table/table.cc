@@ -118,6 +118,23 @@ absl::Status Table::CheckTime(const char* what, int64_t time) const {
                    "]. Received: ", time));
 }
 
+absl::Status Table::SetPretrained(int segment,
+                                  std::unique_ptr<const PretrainedRows> rows) {
+  if (segment < 0 || segment >= num_segments() ||
+      rows->dim() != config_.segments[segment].dim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table \"", config_.name, "\" has ", num_segments(),
+        " segments; pretrained rows of dim ", rows->dim(),
+        " do not fit segment ", segment,
+        segment >= 0 && segment < num_segments()
+            ? absl::StrCat(", which has dim ", config_.segments[segment].dim)
+            : "",
+        "."));
+  }
+  layout_.SetPretrained(segment, std::move(rows));
+  return absl::OkStatus();
+}
+
 void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
                    bool* exists) const {
   const int64_t dim = this->dim();

@@ -137,6 +137,12 @@ class Table {
   // Floats of a row with its slots.
   int64_t row_width() const { return layout_.row_width(); }
 
+  // Ids of `rows` start from these weights of a segment, now and whenever they
+  // come back. InvalidArgument when the segment is not there or has another
+  // dim. Rows that exist stay as they are.
+  absl::Status SetPretrained(int segment,
+                             std::unique_ptr<const PretrainedRows> rows);
+
   // Copies the values of `ids` [n] to `rows` [n, dim], in order; an id
   // without a row stays without one. `exists` [n] says which were there; it
   // may be null.
@@ -303,7 +309,7 @@ class Table {
   static constexpr int64_t kSmallCap = 4096;
 
   const TableConfig config_;
-  const RowLayout layout_;
+  RowLayout layout_;
   const uint64_t table_key_;
   const KeyedHash hash_;
   // Rows of one hold of a lock, from the two bounds above.
