@@ -278,7 +278,7 @@ class Table(trackable.Trackable):
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Reads all rows, some at a time, while training may go on.
 
-        A row that is there all the while comes exactly once; the order is the
+        Rows are what `lookup` returns of their ids. A row that is there all the while comes exactly once; the order is the
         table's own.
 
         Args:
@@ -290,8 +290,8 @@ class Table(trackable.Trackable):
         Raises:
             ValueError: `batch_size` is below 1.
         """
-        for ids, _, rows in self.export_whole(batch_size):
-            yield ids, rows[:, : self.dim]
+        for ids, _, rows in self._export(batch_size, values=True):
+            yield ids, rows
 
     def export_whole(
         self, batch_size: int = 65536
@@ -304,6 +304,9 @@ class Table(trackable.Trackable):
             it), rows float32 `[n, row_width]`: weights of all segments, then
             their slots, each in the order of its optimizer's `slot_names`.
         """
+        return self._export(batch_size, values=False)
+
+    def _export(self, batch_size: int, values: bool) -> Iterator:
         if batch_size < 1:
             raise ValueError(
                 f"batch_size must be at least 1. Received: {batch_size}."
@@ -317,6 +320,7 @@ class Table(trackable.Trackable):
                         tf.constant(cursor, tf.int64),
                         table=self.name,
                         max_rows=batch_size,
+                        values=values,
                     )
                 cursor = int(next_cursor)
                 if ids.shape[0]:

@@ -5,13 +5,16 @@ restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
 `[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
 `filter-<group>`, int64, what admission counted; `layout` says what the rows
 are, `filter` what the filters are, `counts`, int64 `[64]`, how many rows each
-group has, `step` how often `Table.apply_gradients` was called.
+group has, `clock`, int64 `[2]`, the number of the latest update and the latest
+event time, `step` how often `Table.apply_gradients` was called.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from monolith_tf import hashing
@@ -48,7 +51,7 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
     """Reads a table into the tensors of a checkpoint, each on its server."""
     keys: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
-    filters: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    filters = _filters(table)
     homes: list[str] = [""] * len(_GROUPS)
     table_set = table.table_set
     for shard, device in enumerate(table_set.devices):
@@ -62,16 +65,9 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
                 first_group=groups.start,
                 num_groups=len(groups),
             )
-            shard_filters = ops.export_filter(
-                table_set.handles[shard],
-                table=table.name,
-                first_group=groups.start,
-                num_groups=len(groups),
-            )
         for number, group in enumerate(groups):
             keys[group].append(shard_keys[number])
             rows[group].append(shard_rows[number])
-            filters[group].append(shard_filters[number])
             homes[group] = homes[group] or device
     tensors = {}
     counts = []
@@ -80,7 +76,7 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
         with tf.device(homes[group]):
             tensors[f"keys-{group:02d}"] = _concat(keys[group])
             tensors[f"rows-{group:02d}"] = _concat(rows[group])
-            tensors[f"filter-{group:02d}"] = _concat(filters[group])
+            tensors[f"filter-{group:02d}"] = filters[group]
             counts.append(
                 tf.shape(tensors[f"keys-{group:02d}"], out_type=tf.int64)[0]
             )
@@ -89,7 +85,98 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
         tensors["layout"] = tf.constant(layout(table))
         tensors["filter"] = tf.constant(table.config.admission.filter_layout)
         tensors["step"] = step.read_value()
+        tensors["clock"] = _clock(table)
     return tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class TableState:
+    """What a table remembers beside its rows, in arrays.
+
+    Attributes:
+        clock: int64 `[2]`: number of the latest update, latest event time.
+        filter: What the words of `counted` are; of `Admission.filter_layout`.
+        counted: int64 `[n]`: what admission counted, group after group.
+        words: int64 `[64]`: how many words of it each group has.
+    """
+
+    clock: np.ndarray
+    filter: str
+    counted: np.ndarray
+    words: np.ndarray
+
+
+def state_of(table: Table) -> TableState:
+    """Reads what a table remembers beside its rows."""
+    tensors = _filters(table)
+    words = [filter_.numpy() for filter_ in tensors]
+    return TableState(
+        clock=_clock(table).numpy(),
+        filter=table.config.admission.filter_layout,
+        counted=np.concatenate(words),
+        words=np.array([len(group) for group in words], np.int64),
+    )
+
+
+def set_state(table: Table, state: TableState) -> None:
+    """Sets it, with nothing counted by the table yet.
+
+    Raises:
+        CheckpointError: The state is of another admission.
+    """
+    check_filter(table, tf.constant(state.filter))
+    ends = np.cumsum(state.words)
+    groups = np.split(state.counted, ends[:-1])
+    for shard, device in enumerate(table.table_set.devices):
+        handle = table.table_set.handles[shard]
+        with tf.device(device):
+            ops.set_clock(handle, state.clock, table=table.name)
+            if table.config.admission.filter_layout == "none":
+                continue
+            for group in sharding.groups_of_shard(
+                shard, table.table_set.num_shards
+            ):
+                ops.import_filter(
+                    handle, groups[group], table=table.name, group=group
+                )
+
+
+def _clock(table: Table) -> tf.Tensor:
+    clocks = []
+    table_set = table.table_set
+    for device, handle in zip(
+        table_set.devices, table_set.handles, strict=True
+    ):
+        with tf.device(device):
+            clocks.append(ops.read_clock(handle, table=table.name))
+    with tf.device(table_set.devices[0]):
+        return tf.reduce_max(clocks, axis=0)
+
+
+def _filters(table: Table) -> list[tf.Tensor]:
+    """Reads the words of each group."""
+    found: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    homes: list[str] = [""] * len(_GROUPS)
+    table_set = table.table_set
+    for shard, device in enumerate(table_set.devices):
+        groups = sharding.groups_of_shard(shard, table_set.num_shards)
+        if not groups:
+            continue
+        with tf.device(device):
+            words = ops.export_filter(
+                table_set.handles[shard],
+                table=table.name,
+                first_group=groups.start,
+                num_groups=len(groups),
+            )
+        for number, group in enumerate(groups):
+            found[group].append(words[number])
+            homes[group] = homes[group] or device
+    filters = []
+    for group in _GROUPS:
+        with tf.device(homes[group]):
+            filters.append(_concat(found[group]))
+    return filters
 
 
 def restore(
@@ -104,7 +191,7 @@ def restore(
         CheckpointError: A part is missing, or the rows are of another layout
             (`tf.errors.InvalidArgumentError` when the restore runs in a graph).
     """
-    names = ["counts", "filter", "layout", "step"]
+    names = ["clock", "counts", "filter", "layout", "step"]
     names += [
         f"{kind}-{group:02d}"
         for group in _GROUPS
@@ -118,13 +205,19 @@ def restore(
             "restored; use another checkpoint."
         )
     checks = _check_layout(table, tensors["layout"])
-    checks += _check_filter(table, tensors["filter"])
+    checks += check_filter(table, tensors["filter"])
     checks += _check_counts(table, tensors)
     counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
     with tf.control_dependencies(checks):
         table.clear()
         for shard, device in enumerate(table_set.devices):
+            with tf.device(device):
+                ops.set_clock(
+                    table_set.handles[shard],
+                    tensors["clock"],
+                    table=table.name,
+                )
             for group in sharding.groups_of_shard(shard, table_set.num_shards):
                 with tf.device(device):
                     ops.import_rows(
@@ -174,7 +267,7 @@ def _check_layout(table: Table, found: tf.Tensor) -> list[tf.Operation]:
     ]
 
 
-def _check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
+def check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
     """A table that counts takes the counts of its own kind, or none."""
     expected = table.config.admission.filter_layout
     if expected == "none":

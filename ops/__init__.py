@@ -4,13 +4,15 @@ The wrappers check nothing that the ops check themselves; they name arguments,
 and say shapes and dtypes. Models use `mt.Table` and the layers, which call them
 for every shard:
 
+>>> import monolith_tf as mt
 >>> import tensorflow as tf
 >>> handle = table_set_handle("example of ops")
->>> table_create(handle, table="movie", dim=2, optimizer="sgd",
-...              hyperparameters=[], initializer="constant",
-...              initializer_parameters=[0.5], seed=0, shard=0, num_shards=1,
-...              generation=1)
->>> assign(handle, tf.constant([7], tf.int64), [[1.0, 2.0]], table="movie")
+>>> config = mt.TableConfig("movie", dim=2,
+...                         initializer=mt.initializers.Constant(0.5))
+>>> table_create(handle, config=config, shard=0, num_shards=1, generation=1)
+>>> now = tf.constant(1_700_000_000, tf.int64)
+>>> assign(handle, tf.constant([7], tf.int64), [[1.0, 2.0]], now,
+...        table="movie")
 >>> rows, exists = lookup_with_exists(
 ...     handle, tf.constant([7, 8], tf.int64), table="movie", dim=2)
 >>> rows.numpy().tolist(), exists.numpy().tolist()
@@ -46,7 +48,9 @@ from monolith_tf.ops.table_ops import import_filter
 from monolith_tf.ops.table_ops import import_rows
 from monolith_tf.ops.table_ops import lookup
 from monolith_tf.ops.table_ops import lookup_with_exists
+from monolith_tf.ops.table_ops import read_clock
 from monolith_tf.ops.table_ops import remove
+from monolith_tf.ops.table_ops import set_clock
 from monolith_tf.ops.table_ops import set_pretrained
 from monolith_tf.ops.table_ops import size
 from monolith_tf.ops.table_ops import stats
@@ -74,9 +78,11 @@ __all__ = [
     "lookup_with_exists",
     "partition",
     "partition_gradients",
+    "read_clock",
     "remove",
     "renew",
     "set_pretrained",
+    "set_clock",
     "size",
     "slices",
     "sparse_splits",

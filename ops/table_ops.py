@@ -290,9 +290,21 @@ def stats(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def export_chunk(
-    handle: tf.Tensor, cursor: tf.Tensor, *, table: str, max_rows: int
+    handle: tf.Tensor,
+    cursor: tf.Tensor,
+    *,
+    table: str,
+    max_rows: int,
+    values: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Reads some whole rows, from cursor 0 until the next cursor is -1.
+
+    Args:
+        handle: Of the table set.
+        cursor: int64 scalar.
+        table: Its name.
+        max_rows: The most rows of a chunk.
+        values: Whether rows are what lookups return, `[n, dim]`.
 
     Returns:
         ids int64 `[n]`, stamps int64 `[n]` (seconds of the last update plus
@@ -300,8 +312,20 @@ def export_chunk(
         int64 scalar.
     """
     return library.monolith_export_chunk(
-        handle, cursor, table=table, max_rows=max_rows
+        handle, cursor, table=table, max_rows=max_rows, values=values
     )
+
+
+def read_clock(handle: tf.Tensor, *, table: str) -> tf.Tensor:
+    """Returns int64 `[2]`: the latest update's number and event time."""
+    return library.monolith_read_clock(handle, table=table)
+
+
+def set_clock(
+    handle: tf.Tensor, clock: tf.Tensor, *, table: str
+) -> tf.Operation | None:
+    """Sets what `read_clock` returns, back too."""
+    return library.monolith_set_clock(handle, clock, table=table)
 
 
 def export_groups(

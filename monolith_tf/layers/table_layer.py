@@ -14,7 +14,11 @@ from monolith_tf.feature import Feature
 from monolith_tf.layers.feature_ids import FeatureIds
 from monolith_tf.lookup import lookup_features
 from monolith_tf.table import Table
+from monolith_tf.table_checkpoint import TableState
+from monolith_tf.table_checkpoint import check_filter
 from monolith_tf.table_checkpoint import layout
+from monolith_tf.table_checkpoint import set_state
+from monolith_tf.table_checkpoint import state_of
 from monolith_tf.table_set import two_configs_message
 
 tf_keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
@@ -99,6 +103,13 @@ class TableLayer(tf_keras.layers.Layer):
             store[f"{table.name}:layout"] = np.frombuffer(
                 layout(table).encode(), np.uint8
             )
+            state = state_of(table)
+            store[f"{table.name}:clock"] = state.clock
+            store[f"{table.name}:filter"] = np.frombuffer(
+                state.filter.encode(), np.uint8
+            )
+            store[f"{table.name}:counted"] = state.counted
+            store[f"{table.name}:words"] = state.words
 
     def load_own_variables(self, store):
         """Puts the rows of a .keras file in place of the tables'.
@@ -111,6 +122,7 @@ class TableLayer(tf_keras.layers.Layer):
             _check_stored(table, store)
         for table in self._table_list:
             table.clear()
+            set_state(table, _stored_state(table, store))
             for number in range(int(store[f"{table.name}:parts"][()])):
                 prefix = f"{table.name}:{number}"
                 table.import_whole(
@@ -165,6 +177,21 @@ def _check_stored(table: Table, store) -> None:
                     f"The .keras file lacks {what} of part {number} of table "
                     f"{table.name!r}. Nothing was loaded; use another file."
                 )
+    check_filter(table, tf.constant(_stored_state(table, store).filter))
+
+
+def _stored_state(table: Table, store) -> TableState:
+    found = {}
+    for what in ("clock", "filter", "counted", "words"):
+        key = f"{table.name}:{what}"
+        if key not in store:
+            raise CheckpointError(
+                f"The .keras file lacks {what} of table {table.name!r}. "
+                "Nothing was loaded; use another file."
+            )
+        found[what] = np.asarray(store[key][()])
+    found["filter"] = bytes(found["filter"]).decode()
+    return TableState(**found)
 
 
 def _refuse_keras_3(layer: TableLayer, inputs: dict) -> None:

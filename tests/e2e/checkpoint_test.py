@@ -198,13 +198,17 @@ def test_a_checkpoint_without_the_table_is_found_out(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "dim", "message"),
     [
-        ("adam", 4, "do not fit table 'movie', which has 'format=1 dim=4"),
+        (
+            "adam",
+            4,
+            "do not fit table 'movie', which has 'format=2 segment=.dim=4",
+        ),
         (
             "adagrad",
             3,
-            "optimizer=adagrad.*The checkpoint has .*optimizer=adam",
+            "dim=3 adagrad accumulator.*The checkpoint has .*dim=3 adam",
         ),
-        ("sgd", 3, "optimizer=sgd slots=none"),
+        ("sgd", 3, r"segment=\(dim=3 sgd none\)"),
     ],
 )
 def test_another_dim_or_optimizer_is_refused(tmp_path, kind, dim, message):

@@ -41,11 +41,22 @@ absl::Status CopyOut(OpKernelContext* context, int output,
   return absl::OkStatus();
 }
 
+absl::Status CheckGroups(int64_t first_group, int64_t num_groups) {
+  if (first_group >= 0 && num_groups >= 1 && first_group < kNumGroups &&
+      num_groups <= kNumGroups - first_group) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Groups are numbered from 0 to ", kNumGroups - 1, "; got first_group ",
+      first_group, " and num_groups ", num_groups, "."));
+}
+
 class ExportChunkOp : public OpKernel {
  public:
   explicit ExportChunkOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
     OP_REQUIRES_OK(context, context->GetAttr("max_rows", &max_rows_));
+    OP_REQUIRES_OK(context, context->GetAttr("values", &values_));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -73,13 +84,21 @@ class ExportChunkOp : public OpKernel {
     OP_REQUIRES_OK(context, CopyOut(context, 0, TensorShape({n}), ids.data()));
     OP_REQUIRES_OK(context,
                    CopyOut(context, 1, TensorShape({n}), stamps.data()));
-    OP_REQUIRES_OK(
-        context,
-        CopyOut(context, 2, TensorShape({n, table->row_width()}), rows.data()));
+    if (values_) {
+      Tensor* values = nullptr;
+      OP_REQUIRES_OK(context, context->allocate_output(
+                                  2, TensorShape({n, table->dim()}), &values));
+      table->ValuesOf(rows.data(), n, values->flat<float>().data());
+    } else {
+      OP_REQUIRES_OK(context,
+                     CopyOut(context, 2, TensorShape({n, table->row_width()}),
+                             rows.data()));
+    }
     OP_REQUIRES_OK(context, CopyOut(context, 3, TensorShape({}), &next));
   }
 
  private:
+  bool values_;
   std::string table_;
   int64_t max_rows_;
 };
@@ -90,11 +109,7 @@ class ExportGroupsOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
     OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
     OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
-    OP_REQUIRES(context, first_group_ + num_groups_ <= kNumGroups,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Groups are numbered from 0 to ", kNumGroups - 1,
-                    "; got first_group ", first_group_, " and num_groups ",
-                    num_groups_, ".")));
+    OP_REQUIRES_OK(context, CheckGroups(first_group_, num_groups_));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -196,11 +211,7 @@ class ExportFilterOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
     OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
     OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
-    OP_REQUIRES(context, first_group_ + num_groups_ <= kNumGroups,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Groups are numbered from 0 to ", kNumGroups - 1,
-                    "; got first_group ", first_group_, " and num_groups ",
-                    num_groups_, ".")));
+    OP_REQUIRES_OK(context, CheckGroups(first_group_, num_groups_));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -228,6 +239,7 @@ class ImportFilterOp : public OpKernel {
   explicit ImportFilterOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
     OP_REQUIRES_OK(context, context->GetAttr("group", &group_));
+    OP_REQUIRES_OK(context, CheckGroups(group_, 1));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -257,6 +269,54 @@ class ImportFilterOp : public OpKernel {
   int64_t group_;
 };
 
+class ReadClockOp : public OpKernel {
+ public:
+  explicit ReadClockOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    const Clock clock = table->clock();
+    const int64_t numbers[] = {clock.global_step, clock.event_time};
+    OP_REQUIRES_OK(context, CopyOut(context, 0, TensorShape({2}), numbers));
+  }
+
+ private:
+  std::string table_;
+};
+
+class SetClockOp : public OpKernel {
+ public:
+  explicit SetClockOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    std::shared_ptr<Table> table;
+    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    const Tensor& clock = context->input(1);
+    OP_REQUIRES(context, clock.dims() == 1 && clock.dim_size(0) == 2,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`clock` must be [2] (global step, event time), got shape ",
+                    clock.shape().DebugString(), ".")));
+    OP_REQUIRES_OK(context, table->SetClock({clock.vec<int64_t>()(0),
+                                             clock.vec<int64_t>()(1)}));
+  }
+
+ private:
+  std::string table_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithReadClock").Device(DEVICE_CPU),
+                        ReadClockOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithSetClock").Device(DEVICE_CPU),
+                        SetClockOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportFilter").Device(DEVICE_CPU),
                         ExportFilterOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithImportFilter").Device(DEVICE_CPU),

@@ -361,9 +361,9 @@ class SetPretrainedOp : public OneTableOp {
                     "Table '", name(), "': `rows` must be a matrix, got shape ",
                     rows.shape().DebugString(), ".")));
     OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, rows.dim_size(1)));
-    auto pretrained = PretrainedRows::Create(
-        ids.flat<int64_t>().data(), rows.flat<float>().data(),
-        ids.dim_size(0), rows.dim_size(1));
+    auto pretrained = PretrainedRows::Create(ids.flat<int64_t>().data(),
+                                             rows.flat<float>().data(),
+                                             ids.dim_size(0), rows.dim_size(1));
     OP_REQUIRES_OK(context, pretrained.status());
     OP_REQUIRES_OK(context, table->SetPretrained(static_cast<int>(segment_),
                                                  *std::move(pretrained)));
@@ -381,9 +381,16 @@ class SweepOp : public OneTableOp {
   void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
     const Tensor& event_time = context->input(1);
     OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
+    const int64_t time = event_time.scalar<int64_t>()();
+    // Milliseconds, say, would end the time of every row.
+    OP_REQUIRES(
+        context, time >= 0 && time <= UINT32_MAX,
+        absl::InvalidArgumentError(absl::StrCat(
+            "Table '", name(), "': event_time must be seconds since the epoch ",
+            "in [0, ", UINT32_MAX, "], got ", time, ".")));
     Tensor* evicted = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, {}, &evicted));
-    evicted->scalar<int64_t>()() = table->Sweep(event_time.scalar<int64_t>()());
+    evicted->scalar<int64_t>()() = table->Sweep(time);
   }
 };
 

@@ -297,6 +297,7 @@ REGISTER_OP("MonolithExportChunk")
     .Output("next_cursor: int64")
     .Attr("table: string")
     .Attr("max_rows: int >= 1")
+    .Attr("values: bool = false")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
@@ -310,7 +311,8 @@ REGISTER_OP("MonolithExportChunk")
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Reads up to `max_rows` whole rows (weights, then slots). Changes nothing.
+Reads up to `max_rows` whole rows (weights, then slots), or with `values` what
+lookups return of them. Changes nothing.
 
 Start with cursor 0 and go on with `next_cursor` until it is -1. A row that is
 there all the while is read exactly once, whatever happens to others meanwhile.
@@ -406,6 +408,38 @@ Mutates.
 
 Every shard may be given the same group: ids that another shard owns are passed
 over. Words of another kind of admission are refused and nothing changes.
+)doc");
+
+REGISTER_OP("MonolithReadClock")
+    .Input("handle: resource")
+    .Output("clock: int64")
+    .Attr("table: string")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      c->set_output(0, c->Vector(2));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+How far a table of this server has come. Changes nothing.
+
+clock: number of the latest update, and the latest event time that was seen.
+)doc");
+
+REGISTER_OP("MonolithSetClock")
+    .Input("handle: resource")
+    .Input("clock: int64")
+    .Attr("table: string")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      ShapeHandle clock;
+      DimensionHandle unused;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &clock));
+      return c->WithValue(c->Dim(clock, 0), 2, &unused);
+    })
+    .Doc(R"doc(
+Sets what MonolithReadClock reads, back too: part of a restore. Mutates.
 )doc");
 
 }  // namespace

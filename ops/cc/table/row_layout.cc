@@ -81,12 +81,12 @@ void RowLayout::SetPretrained(int segment,
   owned_.push_back(std::move(rows));
 }
 
-void RowLayout::FillInitial(const Segment& segment, int64_t id,
-                            uint64_t id_key, float* weights) const {
+void RowLayout::FillInitial(const Segment& segment, int64_t id, uint64_t id_key,
+                            float* weights) const {
   const PretrainedRows* const pretrained =
       pretrained_[&segment - segments_.data()].load(std::memory_order_acquire);
-  const float* const row = pretrained == nullptr ? nullptr
-                                                 : pretrained->Find(id);
+  const float* const row =
+      pretrained == nullptr ? nullptr : pretrained->Find(id);
   if (row != nullptr) {
     CopyFloats(row, segment.dim, weights);
   } else {
@@ -170,6 +170,16 @@ void RowLayout::ReadAll(const Row* row, float* floats) const {
                               floats + segment.values_offset);
     CopyFloats(reinterpret_cast<const float*>(At(row, segment.slots_offset)),
                segment.slot_floats, floats + segment.floats_offset);
+  }
+}
+
+void RowLayout::ValuesOf(const float* floats, int64_t step,
+                         float* values) const {
+  CopyFloats(floats, dim_, values);
+  for (const Segment& segment : segments_) {
+    if (!segment.precision->has_forward()) continue;
+    float* const part = values + segment.values_offset;
+    segment.precision->Forward(part, segment.dim, step, part);
   }
 }
 

@@ -83,6 +83,8 @@ class RowLayout {
     }
   }
   void ReadAll(const Row* row, float* floats) const;
+  // What Read would return of a row of which ReadAll returned `floats`.
+  void ValuesOf(const float* floats, int64_t step, float* values) const;
   // Weights that their precision can't hold are rounded by the row's id.
   void WriteWeights(Row* row, const float* weights) const;
   void WriteAll(Row* row, const float* floats) const;

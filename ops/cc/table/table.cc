@@ -214,15 +214,16 @@ absl::Status Table::Apply(const ApplyRequest& request) {
 }
 
 absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
+  const auto time = static_cast<uint32_t>(request.event_time);
+  // Time passes for a shard that the batch has no ids for, too.
+  SeeTime(time);
+  SeeStep(request.global_step);
   if (request.n == 0) return absl::OkStatus();
   const int64_t dim = this->dim();
   RowLayout::Step step =
       layout_.Prepare(request.learning_rates, request.global_step);
-  const auto time = static_cast<uint32_t>(request.event_time);
   const bool tracks_changes = layout_.tracks_changes();
   const bool counts_frequency = cap_ > 0 && policy_ == EvictionPolicy::kLfu;
-  SeeTime(time);
-  SeeStep(request.global_step);
   const uint32_t bucket =
       window_.BucketOf(clock_.load(std::memory_order_relaxed));
   // Of the group in hand: one bit for an id whose gradient is bad.

@@ -109,6 +109,14 @@ struct ApplyRequest {
   bool gradients_are_good = false;
 };
 
+// How far a table has come: the number of its latest update, 0 before the
+// first, and the latest event time that it has seen, in seconds since the
+// epoch.
+struct Clock {
+  int64_t global_step = 0;
+  int64_t event_time = 0;
+};
+
 // What is known of a row beside its floats, as checkpoints keep it: the event
 // time of the last update in the low 32 bits, the frequency (row.h) above.
 inline int64_t StampOf(const Row& row) {
@@ -184,6 +192,12 @@ class Table {
   // Returns how many rows went.
   int64_t Sweep(int64_t event_time);
 
+  // What lookups of annealed precisions, expiry and windows go by.
+  Clock clock() const;
+  // Sets the clock, back too, as a restore does. InvalidArgument when a number
+  // is out of its range.
+  absl::Status SetClock(const Clock& clock);
+
   // Rows now.
   int64_t size() const;
   // Resident bytes of index, rows and logs, counted in touched pages, with
@@ -201,6 +215,9 @@ class Table {
   int64_t ExportChunk(int64_t cursor, int64_t max_rows,
                       std::vector<int64_t>* ids, std::vector<float>* rows,
                       std::vector<int64_t>* stamps) const;
+
+  // Of whole rows [n, row_width] what a lookup returns of them now, [n, dim].
+  void ValuesOf(const float* rows, int64_t n, float* values) const;
 
   // Every row whose checkpoint group (partition.h) lies in
   // [first_group, last_group), ordered by group and then by id.

@@ -46,6 +46,13 @@ void Table::SwapTouched(int64_t new_cut, std::vector<int64_t>* ids) {
   }
 }
 
+void Table::ValuesOf(const float* rows, int64_t n, float* values) const {
+  const int64_t step = last_step_.load(std::memory_order_relaxed);
+  for (int64_t i = 0; i < n; ++i) {
+    layout_.ValuesOf(rows + i * row_width(), step, values + i * dim());
+  }
+}
+
 void Table::ReadDelta(const std::vector<int64_t>& ids, bool* exists,
                       std::vector<float>* rows) const {
   const int64_t dim = this->dim();

@@ -8,6 +8,8 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_pool.h"
@@ -44,6 +46,26 @@ Table::AdmissionKind Table::AdmissionKindOf(const std::string& kind) {
 void Table::SeeTime(uint32_t time) { RaiseTo(time, &clock_); }
 
 void Table::SeeStep(int64_t global_step) { RaiseTo(global_step, &last_step_); }
+
+Clock Table::clock() const {
+  return {last_step_.load(std::memory_order_relaxed),
+          clock_.load(std::memory_order_relaxed)};
+}
+
+absl::Status Table::SetClock(const Clock& clock) {
+  absl::Status status = CheckTime("event_time", clock.event_time);
+  if (!status.ok()) return status;
+  if (clock.global_step < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("table \"", config_.name,
+                     "\": the number of the latest update must be ",
+                     ">= 0. Received: ", clock.global_step));
+  }
+  last_step_.store(clock.global_step, std::memory_order_relaxed);
+  clock_.store(static_cast<uint32_t>(clock.event_time),
+               std::memory_order_relaxed);
+  return absl::OkStatus();
+}
 
 bool Table::Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
                    int64_t global_step, uint32_t bucket) const {

@@ -1,0 +1,272 @@
+"""Which rows go: by time, above a cap, on demand; they come back new."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import monolith_tf as mt
+
+
+@pytest.fixture(params=[1, 2, 3])
+def shards(request):
+    with mt.TableSet(num_shards=request.param):
+        yield request.param
+
+
+def make(eviction, name="table", **arguments):
+    arguments.setdefault("optimizer", mt.optimizers.SGD(1.0))
+    arguments.setdefault("initializer", mt.initializers.Constant(1.0))
+    arguments.setdefault("dim", 1)
+    return mt.Table(mt.TableConfig(name, eviction=eviction, **arguments))
+
+
+def update(table, ids, event_time, gradient=1.0):
+    ids = np.array(ids, np.int64)
+    gradients = np.full([len(ids), table.dim], gradient, np.float32)
+    table.apply_gradients(ids, gradients, event_time=event_time)
+
+
+def ids_of(table):
+    return sorted(int(id) for ids, _ in table.export() for id in ids)
+
+
+def test_a_row_goes_when_its_last_update_is_older_than_the_ttl(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, [1, 2], event_time=1000)
+    update(table, [2], event_time=1050)
+    assert table.sweep(event_time=1100) == 0
+    assert table.sweep(event_time=1101) == 1
+    assert ids_of(table) == [2]
+    assert table.stats().num_expired == 1
+
+
+def test_an_update_after_its_time_starts_a_row_anew(shards):
+    table = make(
+        mt.Eviction(ttl_seconds=100),
+        optimizer=mt.optimizers.Adagrad(1.0, 0.0, 1e-30),
+    )
+    update(table, [1], event_time=1000, gradient=3.0)
+    update(table, [1], event_time=1101, gradient=4.0)
+    # Initial weight and initial accumulator: 1 - 4 / sqrt(16).
+    np.testing.assert_allclose(table.lookup([1]), [[0.0]], atol=1e-6)
+
+
+def test_updates_sweep_a_little_each(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, range(2000), event_time=1000)
+    for step in range(60):
+        start = 10_000 + step % 10 * 200
+        update(table, range(start, start + 200), event_time=2000 + step)
+    # A stripe is swept by the updates that have ids of it.
+    assert table.size() == 2000
+    assert table.stats().num_expired == 2000
+
+
+def test_time_does_not_go_back(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, [1], event_time=1000)
+    update(table, [1], event_time=500)
+    ((_, stamps, _),) = table.export_whole()
+    assert stamps.tolist() == [1000]
+    update(table, [2], event_time=1200)
+    # What counts is the latest time that was seen.
+    assert table.sweep(event_time=0) == 1
+    assert ids_of(table) == [2]
+
+
+def test_time_passes_for_servers_without_ids_in_the_batch(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, range(20), event_time=1000)
+    update(table, [100], event_time=2000)
+    assert table.sweep(event_time=0) == 20
+
+
+def test_a_lookup_reads_what_the_sweep_did_not_reach(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, [1], event_time=1000)
+    np.testing.assert_array_equal(table.lookup([1]), [[0.0]])
+    table.sweep(event_time=9000)
+    np.testing.assert_array_equal(table.lookup([1]), [[1.0]])
+
+
+def test_an_assignment_is_an_update_as_to_time(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    table.assign([1, 2], [[5.0], [5.0]], event_time=1000)
+    table.assign([1], [[6.0]], event_time=1090)
+    assert table.sweep(event_time=1110) == 1
+    np.testing.assert_array_equal(table.lookup([1]), [[6.0]])
+
+
+@pytest.mark.parametrize("time", [-1, 1 << 32, 1_700_000_000_000])
+def test_a_sweep_at_no_time_in_seconds_is_refused(shards, time):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, [1], event_time=1000)
+    with pytest.raises(Exception, match="seconds since the epoch"):
+        table.sweep(event_time=time)
+    assert table.size() == 1
+
+
+def test_the_cap_holds_after_every_step(shards):
+    table = make(mt.Eviction(max_rows=60))
+    for step in range(20):
+        update(table, range(step * 10, step * 10 + 50), event_time=step)
+        assert table.size() <= 60
+    # Each server keeps to its share.
+    assert table.size() == 60 if shards == 1 else table.size() > 40
+    assert table.stats().num_capped > 0
+
+
+def test_lru_keeps_those_updated_last():
+    table = make(mt.Eviction(max_rows=10))
+    update(table, range(10), event_time=100)
+    update(table, [3, 4], event_time=200)
+    update(table, range(20, 28), event_time=300)
+    assert ids_of(table) == [3, 4, *range(20, 28)]
+
+
+def test_lfu_keeps_those_that_occurred_most():
+    table = make(mt.Eviction(max_rows=10, policy="lfu"))
+    for time in range(100):
+        update(table, [1, 2, 3], event_time=time)
+    for new in range(10, 200, 5):
+        update(table, range(new, new + 5), event_time=1000 + new)
+    assert {1, 2, 3} <= set(ids_of(table))
+    assert table.size() == 10
+
+
+def test_lowest_norm_keeps_the_largest_weights():
+    table = make(mt.Eviction(max_rows=3, policy="lowest_norm"), dim=2)
+    rows = [[1, 0], [0, -9], [3, 3], [2, 0], [-4, 4]]
+    table.assign(range(5), np.array(rows, np.float32), event_time=0)
+    assert ids_of(table) == [1, 2, 4]
+
+
+def test_lowest_norm_needs_no_times():
+    table = make(
+        mt.Eviction(max_rows=3, policy="lowest_norm"), tracks_changes=False
+    )
+    table.assign(range(5), [[5.0], [4.0], [3.0], [2.0], [1.0]])
+    assert ids_of(table) == [0, 1, 2]
+
+
+def test_a_cap_in_bytes_is_one_of_rows():
+    table = make(mt.Eviction(max_bytes=1 << 16), dim=16)
+    update(table, range(5000), event_time=1)
+    assert 0 < table.size() < 5000
+    stats = table.stats()
+    assert stats.row_bytes <= 1 << 16
+    # 80 bytes of header, weights; 8 of index; some of padding.
+    assert table.size() >= (1 << 16) // 110
+
+
+def test_a_large_cap_holds_within_a_step(shards):
+    table = make(mt.Eviction(max_rows=20_000))
+    for step in range(10):
+        update(table, range(step * 5000, step * 5000 + 5000), event_time=step)
+        assert table.size() <= 25_000
+    table.sweep(event_time=20)
+    assert table.size() <= 20_000
+    # Nearly all of the latest are there; the old ones went.
+    found = np.array(ids_of(table))
+    assert np.count_nonzero(found >= 45_000) > 4500
+    assert np.count_nonzero(found < 10_000) < 1000
+
+
+def test_ttl_and_cap_go_together(shards):
+    table = make(mt.Eviction(ttl_seconds=10, max_rows=30))
+    update(table, range(100), event_time=0)
+    assert table.size() <= 30
+    update(table, [1000], event_time=11)
+    table.sweep(event_time=11)
+    assert ids_of(table) == [1000]
+
+
+def test_memory_is_given_back():
+    table = make(mt.Eviction(ttl_seconds=10), dim=16)
+    update(table, range(500_000), event_time=0)
+    update(table, range(50_000), event_time=100)
+    full = table.memory_bytes()
+    table.sweep(event_time=100)
+    assert table.size() == 50_000
+    fresh = make(mt.Eviction(ttl_seconds=10), name="fresh", dim=16)
+    update(fresh, range(50_000), event_time=100)
+    fresh.sweep(event_time=100)
+    assert table.memory_bytes() < 0.3 * full
+    assert table.memory_bytes() <= 1.4 * fresh.memory_bytes()
+
+
+def changes_since(table_set, cuts):
+    """Whether each changed id has a row."""
+    return {
+        int(id): bool(exists)
+        for shard, cut in enumerate(cuts)
+        for part in table_set.take_delta(shard, cut).tables.values()
+        for id, exists in zip(part.ids, part.exists, strict=True)
+    }
+
+
+def test_an_evicted_row_is_a_tombstone_in_the_next_delta(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, [1, 2], event_time=1000)
+    cuts = table.table_set.start_deltas()
+    update(table, [2], event_time=1050)
+    table.sweep(event_time=1120)
+    assert changes_since(table.table_set, cuts) == {1: False, 2: True}
+
+
+def test_rows_evicted_for_the_cap_are_tombstones_too(shards):
+    table = make(mt.Eviction(max_rows=3 * shards))
+    cuts = table.table_set.start_deltas()
+    update(table, range(50), event_time=1)
+    update(table, range(100, 150), event_time=2)
+    changes = changes_since(table.table_set, cuts)
+    assert sorted(id for id, there in changes.items() if there) == ids_of(table)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"ttl_seconds": -1}, ValueError, "ttl_seconds from 0.*=-1"),
+        ({"ttl_seconds": 1 << 32}, ValueError, "ttl_seconds from 0"),
+        ({"ttl_seconds": 1.5}, TypeError, "integer for ttl_seconds"),
+        ({"max_rows": -5}, ValueError, "max_rows from 0"),
+        ({"max_rows": 1 << 63}, ValueError, "max_rows from 0"),
+        ({"max_rows": True}, TypeError, "integer for max_rows"),
+        ({"max_bytes": -5}, ValueError, "max_bytes from 0"),
+        ({"max_bytes": "1G"}, TypeError, "integer for max_bytes"),
+        ({"policy": "random"}, ValueError, "policy of lru, lfu, lowest_norm"),
+    ],
+)
+def test_a_bad_eviction_says_what_is_wrong(arguments, error, message):
+    with pytest.raises(error, match=message):
+        mt.Eviction(**arguments)
+
+
+@pytest.mark.parametrize(
+    "eviction",
+    [
+        mt.Eviction(ttl_seconds=1),
+        mt.Eviction(max_rows=1),
+        mt.Eviction(max_bytes=1000, policy="lfu"),
+    ],
+)
+def test_eviction_by_time_needs_rows_that_know_it(eviction):
+    with pytest.raises(ValueError, match="Table 'x'.*tracks_changes=False"):
+        mt.TableConfig("x", dim=1, eviction=eviction, tracks_changes=False)
+
+
+def test_eviction_of_another_type_is_refused():
+    with pytest.raises(TypeError, match="eviction of table 'x' must be"):
+        mt.TableConfig("x", dim=1, eviction={"ttl_seconds": 5})
+
+
+def test_shares_of_a_cap_sum_to_it():
+    eviction = mt.Eviction(max_rows=100, max_bytes=7)
+    for num_shards in (1, 2, 3, 7):
+        shares = [
+            eviction.share(s, num_shards, "max_rows") for s in range(num_shards)
+        ]
+        assert sum(shares) == 100
+        assert max(shares) - min(shares) <= 1
+    assert eviction.share(3, 100, "max_bytes") == 1
