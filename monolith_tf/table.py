@@ -278,8 +278,8 @@ class Table(trackable.Trackable):
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Reads all rows, some at a time, while training may go on.
 
-        Rows are what `lookup` returns of their ids. A row that is there all the while comes exactly once; the order is the
-        table's own.
+        Rows are what `lookup` returns of their ids. A row that is there all the
+        while comes exactly once; the order is the table's own.
 
         Args:
             batch_size: The most rows of a part.
