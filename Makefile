@@ -122,7 +122,7 @@ bazel: $(BIN)/.requirements gtest
 # CC_ARGS to the core's own benchmark.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
-	$(BIN)/python benchmarks/raw_ops.py $(ARGS)
+	$(BIN)/python benchmarks/table.py $(ARGS)
 	$(BIN)/python benchmarks/keras_fit.py $(FIT_ARGS)
 
 soak: build

@@ -100,5 +100,51 @@ def print_table(title: str, rows: Sequence[Sequence[object]]) -> None:
 
 def print_json(record: dict) -> None:
     """Prints a record and what machine it is of, in one line."""
-    machine = {"cpus": os.cpu_count(), "machine": platform.machine()}
-    print(json.dumps({**record, **machine}))
+    print(json.dumps({**record, **machine()}))
+
+
+def spread_absent(numbers: np.ndarray) -> np.ndarray:
+    """Maps numbers to ids that `spread` of no number below 2^40 gives."""
+    return spread(numbers + (1 << 40))
+
+
+def distinct(
+    random: np.random.Generator, numbers: np.ndarray, length: int | None
+) -> np.ndarray:
+    """Returns the different numbers in random order, at most `length`."""
+    return random.permutation(np.unique(numbers))[:length]
+
+
+def resident_bytes() -> int:
+    """Returns the resident memory of this process."""
+    with open("/proc/self/smaps_rollup") as file:
+        for line in file:
+            if line.startswith("Rss:"):
+                return int(line.split()[1]) << 10
+    raise OSError("/proc/self/smaps_rollup has no line 'Rss:'")
+
+
+def available_bytes() -> int:
+    """Returns the memory that can be used without swapping."""
+    with open("/proc/meminfo") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    raise OSError("/proc/meminfo has no line 'MemAvailable:'")
+
+
+def machine() -> dict:
+    """Says what machine this is, and how busy."""
+    model = ""
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return {
+        "cpus": os.cpu_count(),
+        "machine": platform.machine(),
+        "model": model,
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "available_bytes": available_bytes(),
+    }

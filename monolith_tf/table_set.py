@@ -19,8 +19,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from monolith_tf import hashing
 from monolith_tf import ops
 from monolith_tf.config import TableConfig
+from monolith_tf.initializers import Pretrained
 from monolith_tf.sharding import NUM_PARTITIONS
 
 if TYPE_CHECKING:
@@ -168,12 +170,32 @@ class TableSet:
                     num_shards=self.num_shards,
                     generation=new_generation(),
                 )
+                self._send_pretrained(config, shard, handle)
         with _lock:
             self._tables[config.name] = table
         if self.strategy is None:
             weakref.finalize(
                 table, _drop, list(self.handles), config.name
             ).atexit = False
+
+    def _send_pretrained(self, config: TableConfig, shard: int, handle) -> None:
+        """Gives a server the pretrained rows of the ids that it owns."""
+        for number, segment in enumerate(config.segments):
+            if not isinstance(segment.initializer, Pretrained):
+                continue
+            ids = segment.initializer.ids
+            hashes = hashing.mix64_tensor(hashing.as_uint64(tf.constant(ids)))
+            owners = (hashes.numpy() >> np.uint64(52)).astype(np.int64)
+            mine = owners * self.num_shards // NUM_PARTITIONS == shard
+            if not mine.any():
+                continue
+            ops.set_pretrained(
+                handle,
+                tf.constant(ids[mine], tf.int64),
+                tf.constant(segment.initializer.rows[mine], tf.float32),
+                table=config.name,
+                segment=number,
+            )
 
     def generations(self) -> list[int]:
         """Returns each shard's generation, an int63 drawn anew at a restore."""

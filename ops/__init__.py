@@ -51,6 +51,7 @@ from monolith_tf.ops.table_ops import lookup_with_exists
 from monolith_tf.ops.table_ops import read_clock
 from monolith_tf.ops.table_ops import remove
 from monolith_tf.ops.table_ops import set_clock
+from monolith_tf.ops.table_ops import set_pretrained
 from monolith_tf.ops.table_ops import size
 from monolith_tf.ops.table_ops import stats
 from monolith_tf.ops.table_ops import sweep
@@ -80,6 +81,7 @@ __all__ = [
     "read_clock",
     "remove",
     "renew",
+    "set_pretrained",
     "set_clock",
     "size",
     "slices",

@@ -118,9 +118,7 @@ def table_create(
             1.0 if admission.probability is None else admission.probability
         ),
         sketch_bytes=admission.sketch_bytes,
-        window_seconds=admission.window_seconds
-        if admission.kind != "all"
-        else 0,
+        window_seconds=window_seconds,
         reads_zeros=admission.unadmitted == "zeros",
         ttl_seconds=eviction.ttl_seconds,
         max_rows=eviction.share(shard, num_shards, "max_rows"),
@@ -130,6 +128,28 @@ def table_create(
         shard=shard,
         num_shards=num_shards,
         generation=generation,
+    )
+
+
+def set_pretrained(
+    handle: tf.Tensor,
+    ids: tf.Tensor,
+    rows: tf.Tensor,
+    *,
+    table: str,
+    segment: int,
+) -> tf.Operation | None:
+    """Gives a segment of a table the rows that some ids start from.
+
+    Args:
+        handle: Of the table set.
+        ids: int64 `[n]`, distinct.
+        rows: float32 `[n, dim of the segment]`, finite.
+        table: Its name.
+        segment: Which segment.
+    """
+    return library.monolith_set_pretrained(
+        handle, ids, rows, table=table, segment=segment
     )
 
 

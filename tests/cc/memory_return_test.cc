@@ -23,7 +23,7 @@ namespace {
 // MONOLITH_TF_MEMORY_ROWS=5000000 runs the long form.
 int64_t NumRows() {
   const char* const rows = std::getenv("MONOLITH_TF_MEMORY_ROWS");
-  return rows == nullptr ? 300000 : std::atoll(rows);
+  return rows == nullptr ? 1000000 : std::atoll(rows);
 }
 
 int64_t ResidentBytes() {
@@ -113,6 +113,12 @@ TEST_P(MemoryReturnTest, ATableThatLost90PercentIsNearlyAsSmallAsAFreshOne) {
       EXPECT_EQ(table->Remove(going.data() + begin, end - begin),
                 static_cast<int64_t>(end - begin));
     }
+    // A table of this size needs no sweep on demand for it.
+    if (NumRows() >= 5000000 && !IsSanitized()) {
+      std::printf("before the sweep: resident %.2f x\n",
+                  1.0 * (ResidentBytes() - before) / fresh.resident);
+      EXPECT_LT(ResidentBytes() - before, 1.4 * fresh.resident);
+    }
   }
   table->Sweep(2001);
   is_done = true;
@@ -150,7 +156,8 @@ TEST(MemoryReturnTest, ClearGivesEverythingBack) {
   Insert(table.get(), Range(0, NumRows()), 0);
   const int64_t full = ResidentBytes() - before;
   table->Clear();
-  EXPECT_EQ(table->memory_bytes(), empty);
+  // The index keeps a directory.
+  EXPECT_LT(table->memory_bytes(), empty + full / 1000);
   if (!IsSanitized()) {
     EXPECT_LT(ResidentBytes() - before, full / 4);
   }

@@ -116,9 +116,9 @@ TEST(RegularizedTest, ConfigsDifferByTheirRegularization) {
   TableConfig a = SgdConfig(2);
   TableConfig b = SgdConfig(2);
   EXPECT_EQ(a, b);
-  b.optimizer.regularization.clip_norm = 0.5f;
+  b.segments[0].optimizer.regularization.clip_norm = 0.5f;
   EXPECT_NE(a, b);
-  EXPECT_NE(b.DebugString().find("clip_norm: 0.5"), std::string::npos);
+  EXPECT_NE(b.DebugString().find("0, 0, 0, 0.5, 0"), std::string::npos);
 }
 
 }  // namespace

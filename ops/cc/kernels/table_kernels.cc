@@ -19,6 +19,7 @@
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/partition.h"
+#include "ops/cc/table/pretrained_rows.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_stats.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -344,6 +345,34 @@ class ClearOp : public OneTableOp {
   }
 };
 
+class SetPretrainedOp : public OneTableOp {
+ public:
+  explicit SetPretrainedOp(OpKernelConstruction* context)
+      : OneTableOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("segment", &segment_));
+  }
+
+ protected:
+  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
+    const Tensor& ids = context->input(1);
+    const Tensor& rows = context->input(2);
+    OP_REQUIRES(context, rows.dims() == 2,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "Table '", name(), "': `rows` must be a matrix, got shape ",
+                    rows.shape().DebugString(), ".")));
+    OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, rows.dim_size(1)));
+    auto pretrained = PretrainedRows::Create(ids.flat<int64_t>().data(),
+                                             rows.flat<float>().data(),
+                                             ids.dim_size(0), rows.dim_size(1));
+    OP_REQUIRES_OK(context, pretrained.status());
+    OP_REQUIRES_OK(context, table->SetPretrained(static_cast<int>(segment_),
+                                                 *std::move(pretrained)));
+  }
+
+ private:
+  int64_t segment_;
+};
+
 class SweepOp : public OneTableOp {
  public:
   using OneTableOp::OneTableOp;
@@ -425,6 +454,8 @@ REGISTER_KERNEL_BUILDER(Name("MonolithAssign").Device(DEVICE_CPU), AssignOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithRemove").Device(DEVICE_CPU), RemoveOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithClear").Device(DEVICE_CPU), ClearOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSize").Device(DEVICE_CPU), SizeOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithSetPretrained").Device(DEVICE_CPU),
+                        SetPretrainedOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSweep").Device(DEVICE_CPU), SweepOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithStats").Device(DEVICE_CPU), StatsOp);
 

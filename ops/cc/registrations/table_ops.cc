@@ -87,6 +87,24 @@ REGISTER_OP("MonolithTableDrop")
 Drops a table and frees its rows; ops that are reading it finish first.
 )doc");
 
+REGISTER_OP("MonolithSetPretrained")
+    .Input("handle: resource")
+    .Input("ids: int64")
+    .Input("rows: float32")
+    .Attr("table: string")
+    .Attr("segment: int >= 0")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      return IdsAgreeWithRows(c, 1, 2);
+    })
+    .Doc(R"doc(
+Gives a segment of a table the rows that some ids start from. Mutates no row.
+
+`ids` are distinct and `rows` finite, `[n, dim of the segment]`; other ids go on
+starting from the initializer. Call it after MonolithTableCreate.
+)doc");
+
 REGISTER_OP("MonolithLookup")
     .Input("handle: resource")
     .Input("packed: int64")

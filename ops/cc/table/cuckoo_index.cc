@@ -314,6 +314,20 @@ bool CuckooIndex::SetFirstChunk(uint32_t num_buckets) {
   return true;
 }
 
+bool CuckooIndex::MoveChunk() {
+  // A part of a chunk has memory of its own.
+  if (capacity_ < kChunkBuckets) return false;
+  const size_t number = hand_ < chunks_.size() ? hand_ : 0;
+  hand_ = number + 1;
+  MemoryPool::Segment place = pool_->AllocateBefore(chunks_[number]);
+  if (place.empty()) return false;
+  std::memcpy(place.data(), chunks_[number].data(),
+              kChunkBuckets * sizeof(Bucket));
+  SetChunk(number, place.data());
+  chunks_[number] = std::move(place);
+  return true;
+}
+
 void CuckooIndex::SetChunk(size_t number, char* data) {
   if (number >= directory_size_) {
     const size_t size = 2 * directory_size_;

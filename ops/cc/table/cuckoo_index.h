@@ -147,6 +147,11 @@ class CuckooIndex {
   // Gives the entry (hash, old_handle), which is there, another handle.
   void Replace(uint64_t hash, uint32_t old_handle, uint32_t new_handle);
 
+  // Moves the next chunk of buckets, around and around, to a place that is
+  // nearer to the front of the pool, if there is one. Returns whether it moved.
+  bool MoveChunk();
+  int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
+
   // Empties the index. Returns its memory, to be destroyed where nobody waits.
   std::vector<MemoryPool::Segment> Clear();
 
@@ -318,6 +323,8 @@ class CuckooIndex {
   // Buckets that there is memory for.
   uint32_t capacity_ = 0;
   std::vector<MemoryPool::Segment> chunks_;
+  // The chunk that MoveChunk looks at next.
+  size_t hand_ = 0;
   // The directory in use is the last. Prefetch may read one that became too
   // short, so those stay; together they are shorter than the last.
   std::atomic<uintptr_t> first_directory_[kMinDirectory] = {};

@@ -64,13 +64,40 @@ MemoryPool::Segment MemoryPool::Allocate(size_t bytes) {
   SpinLockHolder holder(&lock_);
   const uint64_t position = FindFree(bytes);
   if (position == kNoPosition) return segment;
+  return MakeSegment(position, bytes);
+}
+
+MemoryPool::Segment MemoryPool::MakeSegment(uint64_t position, size_t bytes) {
   Take(position, bytes);
   SetHasWork();
+  Segment segment;
   segment.data_ = At(position);
   segment.bytes_ = bytes;
   segment.position_ = position;
   segment.pool_ = this;
   return segment;
+}
+
+bool MemoryPool::IsResident(uint64_t position, size_t bytes) const {
+  const Extent& extent = *extents_[position / kExtentBytes];
+  const uint64_t offset = position % kExtentBytes;
+  for (uint64_t page = offset / kPageBytes;
+       page <= (offset + bytes - 1) / kPageBytes; ++page) {
+    if (!extent.is_resident[page]) return false;
+  }
+  return true;
+}
+
+MemoryPool::Segment MemoryPool::AllocateBefore(const Segment& segment) {
+  if (segment.pool_ == nullptr) return Segment();
+  SpinLockHolder holder(&lock_);
+  for (const auto& [position, length] : free_) {
+    if (position >= segment.position_) break;
+    if (length >= segment.bytes_ && IsResident(position, segment.bytes_)) {
+      return MakeSegment(position, segment.bytes_);
+    }
+  }
+  return Segment();
 }
 
 void MemoryPool::Deallocate(uint64_t position, size_t bytes) {
@@ -170,6 +197,11 @@ bool MemoryPool::HasSparePage() const {
 void MemoryPool::SetHasWork() {
   has_work_.store(WantsPage() || HasSparePage() || num_empty_extents_ > 0,
                   std::memory_order_relaxed);
+  const int64_t holes =
+      (num_resident_ - num_free_) * static_cast<int64_t>(kPageBytes) -
+      used_bytes_;
+  is_scattered_.store(holes > kMaxHolesBytes + used_bytes_ / 8,
+                      std::memory_order_relaxed);
 }
 
 uint64_t MemoryPool::FirstUntouchedPage() {

@@ -83,6 +83,15 @@ class MemoryPool {
   // An empty segment when memory ends.
   Segment Allocate(size_t bytes);
 
+  // Whether segments lie so far apart, after many went, that moving them would
+  // make whole pages free. Costs a load.
+  bool is_scattered() const {
+    return is_scattered_.load(std::memory_order_relaxed);
+  }
+  // A segment as long as this one that lies before it and on pages that are
+  // resident, or an empty one.
+  Segment AllocateBefore(const Segment& segment);
+
   // Does at most one of: touch the page that is going to be cut next; give a
   // free page to the system; give an extent to the system. Returns whether
   // there may be more to do. Costs a load when there is nothing. Call it with
@@ -102,6 +111,9 @@ class MemoryPool {
   static constexpr int kPagesPerExtent = kExtentBytes / kPageBytes;
   // Free pages that stay resident, for the segments to come.
   static constexpr int64_t kMaxFreePages = 2;
+  // Segments are scattered when the pages that they are on have more room left
+  // than this, and an eighth.
+  static constexpr int64_t kMaxHolesBytes = 2 * kPageBytes;
   static constexpr uint64_t kNoPosition = ~uint64_t{0};
 
   struct Extent {
@@ -131,7 +143,12 @@ class MemoryPool {
   // Whether the next page should be touched, a free one given back.
   bool WantsPage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   bool HasSparePage() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Sets the two flags that are read without the lock.
   void SetHasWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  bool IsResident(uint64_t position, size_t bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  Segment MakeSegment(uint64_t position, size_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The first free page that is not resident, the last one that is; or
   // kNoPosition.
   uint64_t FirstUntouchedPage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -156,6 +173,7 @@ class MemoryPool {
   // Somebody is touching a page.
   bool is_touching_ ABSL_GUARDED_BY(lock_) = false;
   std::atomic<bool> has_work_{false};
+  std::atomic<bool> is_scattered_{false};
 };
 
 }  // namespace monolith_tf

@@ -132,6 +132,22 @@ void RowArena::ReleaseSegments() {
   }
 }
 
+bool RowArena::MoveSegment() {
+  if (owners_.empty()) return false;
+  const size_t segment = hand_ < owners_.size() ? hand_ : 0;
+  hand_ = segment + 1;
+  MemoryPool::Segment place = pool_->AllocateBefore(owners_[segment]);
+  if (place.empty()) return false;
+  const int64_t num_records =
+      std::min<int64_t>(end_, BeginOf(segment + 1)) - BeginOf(segment);
+  if (num_records > 0) {
+    std::memcpy(place.data(), segments_[segment], num_records * stride_);
+  }
+  segments_[segment] = place.data();
+  owners_[segment] = std::move(place);
+  return true;
+}
+
 int64_t RowArena::memory_bytes() const {
   size_t bytes = used_.capacity() * sizeof(used_[0]) +
                  open_.capacity() * sizeof(open_[0]) +

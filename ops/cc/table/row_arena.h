@@ -115,6 +115,12 @@ class RowArena {
   template <typename Move>
   int Compact(int max_moves, const Move& move);
 
+  // Moves the next segment, around and around, to a place that is nearer to
+  // the front of the pool, if there is one. Returns whether it moved. Handles
+  // stay; pointers do not.
+  bool MoveSegment();
+  int64_t num_segments() const { return static_cast<int64_t>(owners_.size()); }
+
   // Every handle in use is below.
   uint32_t end() const { return end_; }
   int64_t size() const { return size_; }
@@ -153,6 +159,8 @@ class RowArena {
   std::vector<uint64_t> open_;
   std::vector<char*> segments_;
   std::vector<MemoryPool::Segment> owners_;
+  // The segment that MoveSegment looks at next.
+  size_t hand_ = 0;
 };
 
 template <typename Move>

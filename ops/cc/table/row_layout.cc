@@ -1,13 +1,18 @@
 #include "ops/cc/table/row_layout.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <utility>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/hash.h"
+#include "ops/cc/table/pretrained_rows.h"
 
 namespace monolith_tf {
 namespace {
@@ -65,13 +70,36 @@ RowLayout::RowLayout(const TableConfig& config)
     row_width_ += segment.slot_floats;
   }
   record_bytes_ = offset;
+  pretrained_ =
+      std::vector<std::atomic<const PretrainedRows*>>(segments_.size());
+}
+
+void RowLayout::SetPretrained(int segment,
+                              std::unique_ptr<const PretrainedRows> rows) {
+  pretrained_[segment].store(rows.get(), std::memory_order_release);
+  std::lock_guard<std::mutex> lock(pretrained_mutex_);
+  owned_.push_back(std::move(rows));
+}
+
+void RowLayout::FillInitial(const Segment& segment, int64_t id, uint64_t id_key,
+                            float* weights) const {
+  const PretrainedRows* const pretrained =
+      pretrained_[&segment - segments_.data()].load(std::memory_order_acquire);
+  const float* const row =
+      pretrained == nullptr ? nullptr : pretrained->Find(id);
+  if (row != nullptr) {
+    CopyFloats(row, segment.dim, weights);
+  } else {
+    segment.initializer->Fill(id_key, segment.values_offset, segment.dim,
+                              weights);
+  }
 }
 
 void RowLayout::ReadInitial(int64_t id, int64_t step, float* values) const {
   const uint64_t id_key = IdKey(table_key_, id);
   for (const Segment& segment : segments_) {
     float* const part = values + segment.values_offset;
-    segment.initializer->Fill(id_key, segment.values_offset, segment.dim, part);
+    FillInitial(segment, id, id_key, part);
     if (segment.precision->is_float32()) continue;
     // As they will be once they are stored.
     Stored stored(segment.precision->bytes(segment.dim));
@@ -89,13 +117,11 @@ void RowLayout::Initialize(Row* row) const {
   const uint64_t id_key = IdKey(table_key_, row->id);
   for (const Segment& segment : segments_) {
     if (segment.precision->is_float32()) {
-      segment.initializer->Fill(id_key, segment.values_offset, segment.dim,
-                                WeightsOf(row, segment));
+      FillInitial(segment, row->id, id_key, WeightsOf(row, segment));
       continue;
     }
     Weights weights(segment.dim);
-    segment.initializer->Fill(id_key, segment.values_offset, segment.dim,
-                              weights.data());
+    FillInitial(segment, row->id, id_key, weights.data());
     segment.precision->Encode(weights.data(), segment.dim,
                               InitialRoundingKey(id_key, segment.values_offset),
                               At(row, segment.weights_offset));

@@ -17,20 +17,23 @@
 //   floats [row_width]  what a checkpoint keeps: decoded weights of all
 //                       segments, then the slots of all segments
 //
-// Immutable; the caller locks the rows.
+// Immutable but for SetPretrained; the caller locks the rows.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/initializer.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/precision.h"
+#include "ops/cc/table/pretrained_rows.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/table_config.h"
 
@@ -59,6 +62,11 @@ class RowLayout {
   size_t record_bytes() const { return record_bytes_; }
   // The first bytes of a record, which a lookup reads.
   size_t read_bytes() const { return slots_offset_; }
+
+  // From now on ids of `rows`, whose dim is that of `segment`, start from
+  // these. Safe beside everything else; what was set before is kept, because
+  // somebody may be reading it.
+  void SetPretrained(int segment, std::unique_ptr<const PretrainedRows> rows);
 
   // The values of an id without a row.
   void ReadInitial(int64_t id, int64_t step, float* values) const;
@@ -125,6 +133,9 @@ class RowLayout {
 
   // Writes the slots of a new row by the weights that it has.
   void InitializeSlots(Row* row) const;
+  // The initial weights of a segment, not rounded yet.
+  void FillInitial(const Segment& segment, int64_t id, uint64_t id_key,
+                   float* weights) const;
   void ReadEncoded(const Row* row, int64_t step, float* values) const;
   void ApplyEncoded(const Segment& segment, const Optimizer::Step& segment_step,
                     Step* step, Row* row, const float* gradient) const;
@@ -138,6 +149,10 @@ class RowLayout {
   // Whether record and floats are the same bytes behind the header.
   bool is_plain_ = true;
   std::vector<Segment> segments_;
+  // One a segment; null where there are none.
+  std::vector<std::atomic<const PretrainedRows*>> pretrained_;
+  std::mutex pretrained_mutex_;
+  std::vector<std::unique_ptr<const PretrainedRows>> owned_;
 };
 
 }  // namespace monolith_tf

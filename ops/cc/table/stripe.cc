@@ -199,6 +199,17 @@ void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
   counter_hand_ = 0;
 }
 
+bool Stripe::MoveSegments() {
+  const bool has_moved_rows = rows_.MoveSegment();
+  const bool has_moved_counters = counters_.MoveSegment();
+  return index_.MoveChunk() || has_moved_rows || has_moved_counters;
+}
+
+int64_t Stripe::num_segments() const {
+  return std::max(
+      {rows_.num_segments(), counters_.num_segments(), index_.num_chunks()});
+}
+
 void Stripe::AddStats(TableStats* stats) const {
   stats->num_rows += rows_.size();
   stats->num_counted += counters_.size();

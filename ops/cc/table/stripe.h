@@ -143,6 +143,11 @@ class alignas(64) Stripe {
   // 0 when there is nothing left to do.
   int Compact(int max_moves, bool to_the_last = false)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Moves a segment of rows, one of counters and a chunk of the index to where
+  // others become a free page, if it can. Returns whether it could.
+  bool MoveSegments() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // So many calls try all.
+  int64_t num_segments() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // An iteration keeps rows where they are while it is pinned.
   void Pin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { ++num_pins_; }
   void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }

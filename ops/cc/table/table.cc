@@ -118,6 +118,23 @@ absl::Status Table::CheckTime(const char* what, int64_t time) const {
                    "]. Received: ", time));
 }
 
+absl::Status Table::SetPretrained(int segment,
+                                  std::unique_ptr<const PretrainedRows> rows) {
+  if (segment < 0 || segment >= num_segments() ||
+      rows->dim() != config_.segments[segment].dim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table \"", config_.name, "\" has ", num_segments(),
+        " segments; pretrained rows of dim ", rows->dim(),
+        " do not fit segment ", segment,
+        segment >= 0 && segment < num_segments()
+            ? absl::StrCat(", which has dim ", config_.segments[segment].dim)
+            : "",
+        "."));
+  }
+  layout_.SetPretrained(segment, std::move(rows));
+  return absl::OkStatus();
+}
+
 void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
                    bool* exists) const {
   const int64_t dim = this->dim();
@@ -354,6 +371,7 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
           num_here += stripe->Remove(group.hashes[k], group.id(k));
         }
         stripe->Compact(kMovesPerGroup);
+        if (pool_->is_scattered()) stripe->MoveSegments();
         num_removed += num_here;
         if (cap_ > 0) num_rows_.fetch_sub(num_here, std::memory_order_relaxed);
         return true;

@@ -46,7 +46,8 @@
 //     the index an insert, sweeps at most as many rows as it has ids, and moves
 //     at most kMovesPerGroup rows of the arena.
 // Rows move only to close gaps that removal left; then memory goes back to the
-// system, a 2 MiB page at a time.
+// system, a 2 MiB page at a time. So that whole pages get free, a group may
+// also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
 //
 // Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
 // once). Memory above the floats of a row: 16 bytes of header (8 when changes
@@ -144,6 +145,12 @@ class Table {
   // Floats of a row with its slots.
   int64_t row_width() const { return layout_.row_width(); }
 
+  // Ids of `rows` start from these weights of a segment, now and whenever they
+  // come back. InvalidArgument when the segment is not there or has another
+  // dim. Rows that exist stay as they are.
+  absl::Status SetPretrained(int segment,
+                             std::unique_ptr<const PretrainedRows> rows);
+
   // Copies the values of `ids` [n] to `rows` [n, dim], in order; an id
   // without a row stays without one. `exists` [n] says which were there; it
   // may be null.
@@ -193,7 +200,8 @@ class Table {
 
   // Rows now.
   int64_t size() const;
-  // Resident bytes of index, rows and logs, counted in touched pages.
+  // Resident bytes of index, rows and logs, counted in touched pages, with
+  // those that are kept for rows to come.
   int64_t memory_bytes() const;
   TableStats stats() const;
 
@@ -289,6 +297,8 @@ class Table {
   void SeeStep(int64_t global_step);
   // What a group does beside its own work, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles, float* scratch);
+  // Brings the segments of rows together, so that pages become free.
+  void GatherSegments();
   // Removes the lowest rows of all, down to the cap. For small caps, which
   // samples of a stripe would serve badly.
   int64_t EnforceSmallCap();
@@ -316,7 +326,7 @@ class Table {
   static constexpr int64_t kSmallCap = 4096;
 
   const TableConfig config_;
-  const RowLayout layout_;
+  RowLayout layout_;
   const uint64_t table_key_;
   const KeyedHash hash_;
   // Rows of one hold of a lock, from the two bounds above.

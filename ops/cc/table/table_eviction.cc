@@ -123,6 +123,7 @@ void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
                         std::memory_order_relaxed);
   }
   stripe->Compact(kMovesPerGroup);
+  if (pool_->is_scattered()) stripe->MoveSegments();
 }
 
 int64_t Table::EnforceSmallCap() {
@@ -158,6 +159,26 @@ int64_t Table::EnforceSmallCap() {
   }
   num_rows_.fetch_sub(num_gone, std::memory_order_relaxed);
   return num_gone;
+}
+
+void Table::GatherSegments() {
+  // What the pool keeps free is no reason.
+  constexpr int64_t kMinIdleBytes = 2 * MemoryPool::kPageBytes;
+  bool has_moved = true;
+  while (has_moved && pool_->idle_bytes() > kMinIdleBytes) {
+    has_moved = false;
+    for (const auto& stripe : stripes_) {
+      int64_t num_left;
+      {
+        SpinLockHolder holder(stripe->lock());
+        num_left = stripe->num_segments();
+      }
+      for (; num_left > 0; --num_left) {
+        SpinLockHolder holder(stripe->lock());
+        has_moved = stripe->MoveSegments() || has_moved;
+      }
+    }
+  }
 }
 
 int64_t Table::Sweep(int64_t event_time) {
@@ -213,6 +234,7 @@ int64_t Table::Sweep(int64_t event_time) {
       is_done = stripe->Compact(kMovesPerHold, /*to_the_last=*/true) == 0;
     }
   }
+  GatherSegments();
   while (pool_->Maintain()) {
   }
   return num_gone;

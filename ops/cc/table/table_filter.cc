@@ -151,7 +151,8 @@ TableStats Table::stats() const {
 }
 
 int64_t Table::memory_bytes() const {
-  int64_t bytes = sizeof(*this) + kNumStripes * sizeof(Stripe);
+  int64_t bytes =
+      sizeof(*this) + kNumStripes * sizeof(Stripe) + pool_->idle_bytes();
   for (const auto& stripe : stripes_) {
     TableStats stats;
     SpinLockHolder holder(stripe->lock());

@@ -1,0 +1,107 @@
+"""The processes that `benchmarks/table.py` measures in.
+
+TensorFlow sets the number of its threads once a process, and memory is clean in
+a fresh one, so every measurement has processes of its own. They do what they
+are told through a pipe, one call at a time, so that several can take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import traceback
+
+
+class Process:
+    """A child that holds an object and calls its methods.
+
+    Args:
+        kind: Name of a class in `table_measures`.
+        threads: For TensorFlow, intra-op and inter-op.
+        arguments: Of the class.
+
+    Raises:
+        RuntimeError: The child failed, here or in a call; with its traceback.
+    """
+
+    def __init__(self, kind: str, threads: int, **arguments):
+        """Starts the child and waits until its object is made."""
+        self.threads = threads
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve, args=(theirs, kind, threads, arguments), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._receive(kind)
+
+    def call(self, method: str, **arguments):
+        """Calls a method of the object and returns what it returns."""
+        self._pipe.send((method, arguments))
+        return self._receive(method)
+
+    def close(self) -> None:
+        """Ends the child."""
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.send(None)
+        self._process.join(60)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> Process:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *exception) -> None:
+        """Ends the child."""
+        self.close()
+
+    def _receive(self, what: str):
+        try:
+            failure, result = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(
+                f"The process of {what} died with code "
+                f"{self._process.exitcode}; -9 is often too little memory."
+            ) from None
+        if failure is not None:
+            raise RuntimeError(f"{what} failed:\n{failure}")
+        return result
+
+
+def _serve(pipe, kind: str, threads: int, arguments: dict) -> None:
+    """Runs in the child until it is told to end."""
+    # What TFRA's optimizers are made for.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    def reply(work):
+        try:
+            pipe.send((None, work()))
+        except Exception:  # noqa: BLE001
+            pipe.send((traceback.format_exc(), None))
+            return False
+        return True
+
+    made = []
+
+    def make():
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.get_logger().setLevel("ERROR")
+        import table_measures
+
+        made.append(getattr(table_measures, kind)(**arguments))
+
+    if not reply(make):
+        return
+    with contextlib.suppress(EOFError):
+        while (message := pipe.recv()) is not None:
+            method, given = message
+            reply(lambda m=method, g=given: getattr(made[0], m)(**g))
