@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import io
 import re
 import subprocess
 import sys
@@ -100,3 +102,13 @@ def test_guarantees_names_tests_that_exist(repository_root):
         assert file.exists(), path
         if name:
             assert name in file.read_text(), f"{path}::{name}"
+
+
+def test_the_snippets_of_rows_run_and_print_what_they_say(repository_root):
+    text = (repository_root / "docs/rows.md").read_text()
+    snippets = "\n\n".join(programs(text))
+    test = doctest.DocTestParser().get_doctest(snippets, {}, "rows.md", None, 0)
+    assert len(test.examples) > 20
+    report = io.StringIO()
+    results = doctest.DocTestRunner().run(test, out=report.write)
+    assert results.failed == 0, report.getvalue()
