@@ -16,8 +16,9 @@ Measures:
 Peers: raw (the ops, given what a server is sent), table (mt.Table as a user
 calls it), tfra (TFRA's CuckooHashTable), dense (a variable: tf.gather, a dense
 step, scatter), sparse_apply (ResourceSparseApplyAdagradV2 on the same
-variable), keras (tf.keras Embedding and optimizer). All are tf.functions with
-the same threads, and take turns at every batch; ratios are medians of turns.
+variable), keras (tf.keras Embedding and optimizer); growth has also untracked
+(a table with tracks_changes=False). All are tf.functions with the same threads
+and take turns at every batch; ratios are medians of turns.
 
 Processes of one and of two threads take turns too, when the memory holds both.
 On a machine that others use, --clock=cpu counts processor seconds: rates are
@@ -94,7 +95,8 @@ class Benchmark:
 
     def throughput(self, num_rows: int, dim: int, optimizer: str) -> None:
         """Runs all works on full tables."""
-        peers = self._that_fit(self.sizes.peers, num_rows, dim, optimizer)
+        wanted = [peer for peer in self.sizes.peers if peer != "untracked"]
+        peers = self._that_fit(wanted, num_rows, dim, optimizer)
         if not peers:
             return
         rows = []
@@ -127,11 +129,11 @@ class Benchmark:
 
     def growth(self, num_rows: int, dim: int, optimizer: str) -> None:
         """Grows tables from nothing; then their memory is theirs alone."""
-        wanted = []
-        for peer in self.sizes.peers:
-            wanted += {"table": ["table", "untracked"], "tfra": ["tfra"]}.get(
-                peer, []
-            )
+        wanted = [
+            peer
+            for peer in self.sizes.peers
+            if peer in ("table", "untracked", "tfra")
+        ]
         batch = table_sizes.GROWTH_BATCH.value
         total = -(-num_rows // batch) * batch
         for peer in self._that_fit(
