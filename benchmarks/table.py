@@ -33,7 +33,6 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -90,6 +89,9 @@ class Benchmark:
                     self._progress.set_description(f"{measure}: {sizes}")
                     getattr(self, measure)(*case)
                     self._progress.update()
+                    # A long run that is stopped leaves what it has.
+                    if table_sizes.JSON.value:
+                        _write_json(self.record, table_sizes.JSON.value)
         self._measure_ceiling("after")
         self.record["machine_after"] = common.machine()
 
@@ -332,20 +334,13 @@ def main(argv: Sequence[str]) -> None:
     benchmark.run(table_sizes.MEASURE_FLAG.value)
     benchmark.record |= table_report.summary(benchmark.record)
     table_report.print_report(benchmark.record)
-    write: list[tuple[str | None, Callable[[str], None]]] = [
-        (
-            table_sizes.JSON.value,
-            lambda path: _write_json(benchmark.record, path),
-        ),
-        (
-            table_sizes.PLOT.value,
-            lambda path: table_plot.plot(benchmark.record, path),
-        ),
-    ]
-    for path, make in write:
-        if path:
-            make(path)
-            print(f"Written: {path}")
+    json_path, plot_path = table_sizes.JSON.value, table_sizes.PLOT.value
+    if json_path:
+        _write_json(benchmark.record, json_path)
+    if plot_path:
+        table_plot.plot(benchmark.record, plot_path)
+    for path in filter(None, (json_path, plot_path)):
+        print(f"Written: {path}")
 
 
 def _write_json(record: dict, path: str) -> None:
