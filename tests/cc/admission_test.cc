@@ -191,10 +191,10 @@ TEST(AdmissionTest, ALateEventCountsNowWhetherItsCounterWasSweptOrNot) {
 }
 
 TEST(AdmissionTest, UpdatesSweepTheCountersOfAStripe) {
-  const auto table = MakeTable(Config(Count(100, /*window_seconds=*/100)));
+  const auto table = MakeTable(Config(Count(1000, /*window_seconds=*/100)));
   Occur(table.get(), Range(0, 20000), 1000);
   EXPECT_EQ(table->stats().num_counted, 20000);
-  for (int i = 0; i < 60; ++i) Occur(table.get(), Range(100000, 1000), 3000);
+  for (int i = 0; i < 200; ++i) Occur(table.get(), Range(100000, 1000), 3000);
   EXPECT_EQ(table->stats().num_counted, 1000);
 }
 

@@ -164,7 +164,7 @@ TEST(ExpiryTest, UpdatesSweepAsManyRowsAsTheyHaveIds) {
   Occur(table.get(), Range(100000, 1000), 5000);
   EXPECT_LE(table->stats().num_expired, 1000);
   EXPECT_GE(table->size(), 20000);
-  for (int i = 0; i < 60; ++i) Occur(table.get(), Range(100000, 1000), 5000);
+  for (int i = 0; i < 200; ++i) Occur(table.get(), Range(100000, 1000), 5000);
   EXPECT_EQ(table->stats().num_expired, 20000);
   EXPECT_EQ(table->size(), 1000);
 }

@@ -98,7 +98,9 @@ TEST_P(HashAttackTest, ChosenIdsAreFoundAsFastAsRandomOnes) {
   EXPECT_EQ(stats.num_rows, kNumIds);
   // An id is in one of two buckets, unless it is in the stash.
   EXPECT_EQ(stats.index_stash, 0);
-  EXPECT_GT(stats.probed_in_first, 0.7 * stats.probed_entries);
+  // An insert takes the emptier one: of random ids half lie in the first.
+  EXPECT_NEAR(stats.probed_in_first, 0.55 * stats.probed_entries,
+              0.15 * stats.probed_entries);
   // All stripes have their share, and none grew beyond it.
   EXPECT_EQ(stats.probed_entries, 64 * Table::kNumStripes);
   EXPECT_LT(stats.index_slots, 2.6 * kNumIds);

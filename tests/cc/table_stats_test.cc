@@ -115,8 +115,8 @@ TEST(TableStatsTest, BytesAreThoseThatAreThere) {
   EXPECT_LE(stats.huge_page_bytes, stats.pool_bytes);
   EXPECT_GT(stats.probed_entries, 1000);
   EXPECT_LE(stats.probed_in_first, stats.probed_entries);
-  // Most entries are found in the first bucket.
-  EXPECT_GT(stats.probed_in_first, stats.probed_entries / 2);
+  // An insert takes the emptier of two buckets.
+  EXPECT_GT(stats.probed_in_first, 0.4 * stats.probed_entries);
   const int64_t bytes = table->memory_bytes();
   EXPECT_GE(bytes, stats.arena_bytes + stats.index_bytes + stats.counter_bytes +
                        stats.log_bytes);
