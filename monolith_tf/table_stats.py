@@ -217,5 +217,5 @@ class StatsCollector:
                     f"monolith_table_{name}", text, labels=["table"]
                 )
                 for table, numbers in numbers_of.items():
-                    metric.add_metric([table], getattr(numbers, name))
+                    metric.add_metric([table], float(getattr(numbers, name)))
                 yield metric
