@@ -68,6 +68,35 @@ TEST(ExpiryTest, ARowIsKeptForTheTtlAfterItsLastUpdate) {
   EXPECT_EQ(table->stats().num_expired, 1);
 }
 
+TEST(ClockTest, AnUpdateMovesItForwardAlsoWhereItHasNoIds) {
+  auto table = MakeTable(Config(Ttl(100)));
+  EXPECT_EQ(table->clock().global_step, 0);
+  EXPECT_EQ(table->clock().event_time, 0);
+  Occur(table.get(), {1}, 1000);
+  Update none;
+  none.event_time = 5000;
+  none.global_step = 7;
+  ASSERT_TRUE(Apply(table.get(), none).ok());
+  EXPECT_EQ(table->clock().global_step, 7);
+  EXPECT_EQ(table->clock().event_time, 5000);
+  Occur(table.get(), {2}, 3000);
+  EXPECT_EQ(table->clock().event_time, 5000);
+  table->Sweep(0);
+  EXPECT_EQ(table->size(), 0);
+}
+
+TEST(ClockTest, ARestoreSetsItBackToo) {
+  auto table = MakeTable(Config(Ttl(100)));
+  Occur(table.get(), {1}, 5000);
+  ASSERT_TRUE(table->SetClock({3, 1000}).ok());
+  EXPECT_EQ(table->clock().global_step, 3);
+  EXPECT_EQ(table->clock().event_time, 1000);
+  EXPECT_FALSE(table->SetClock({-1, 1000}).ok());
+  EXPECT_FALSE(table->SetClock({1, -1}).ok());
+  EXPECT_FALSE(table->SetClock({1, int64_t{1} << 32}).ok());
+  EXPECT_EQ(table->clock().event_time, 1000);
+}
+
 TEST(ExpiryTest, AnUpdateAfterTheTimeRanOutStartsAnew) {
   const auto table = MakeTable(Config(Ttl(100)));
   // A gradient of 0 leaves a fresh row as it is.

@@ -195,6 +195,22 @@ TEST(RowLayoutTest, TheValueOfAOnebitSegmentChangesWithTheStep) {
   EXPECT_EQ(FloatsOf(layout, record.row())[0], 0.5f);
 }
 
+TEST(RowLayoutTest, WholeRowsTellWhatALookupReturns) {
+  SegmentConfig annealed = kVector;
+  annealed.precision = {"onebit", {0.25f, 100}};
+  SegmentConfig levels = kVector;
+  levels.precision = {"int8", {1.0f}};
+  const RowLayout layout(ConfigOf({levels, annealed, kVector}));
+  Record record(layout);
+  layout.Initialize(record.row());
+  const std::vector<float> floats = FloatsOf(layout, record.row());
+  for (const int64_t step : {1, 50, 100}) {
+    std::vector<float> values(layout.dim());
+    layout.ValuesOf(floats.data(), step, values.data());
+    EXPECT_EQ(values, ValuesOf(layout, record.row(), step));
+  }
+}
+
 // Rows of random segments.
 class RandomLayouts {
  public:
