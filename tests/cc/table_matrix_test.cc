@@ -332,7 +332,7 @@ class RandomLife {
     request.learning_rates = rates.data();
     ASSERT_TRUE(table_->Check(request).ok()) << table_->Check(request);
     InParts([&](StripePart part) { return table_->ApplyPart(request, part); });
-    if (ids.empty()) return;
+    // Also an update of no ids moves the clock.
     oracle_.SeeTime(time);
     oracle_.SeeStep(step);
     ForEachPart(ids, [&](size_t i) {
