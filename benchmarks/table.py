@@ -16,8 +16,9 @@ Measures:
 Peers: raw (the ops, given what a server is sent), table (mt.Table as a user
 calls it), tfra (TFRA's CuckooHashTable), dense (a variable: tf.gather, a dense
 step, scatter), sparse_apply (ResourceSparseApplyAdagradV2 on the same
-variable), keras (tf.keras Embedding and optimizer). All are tf.functions with
-the same threads, and take turns at every batch; ratios are medians of turns.
+variable), keras (tf.keras Embedding and optimizer); growth has also untracked
+(a table with tracks_changes=False). All are tf.functions with the same threads
+and take turns at every batch; ratios are medians of turns.
 
 Processes of one and of two threads take turns too, when the memory holds both.
 On a machine that others use, --clock=cpu counts processor seconds: rates are
@@ -32,7 +33,6 @@ import dataclasses
 import itertools
 import json
 import time
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -89,12 +89,16 @@ class Benchmark:
                     self._progress.set_description(f"{measure}: {sizes}")
                     getattr(self, measure)(*case)
                     self._progress.update()
+                    # A long run that is stopped leaves what it has.
+                    if table_sizes.JSON.value:
+                        _write_json(self.record, table_sizes.JSON.value)
         self._measure_ceiling("after")
         self.record["machine_after"] = common.machine()
 
     def throughput(self, num_rows: int, dim: int, optimizer: str) -> None:
         """Runs all works on full tables."""
-        peers = self._that_fit(self.sizes.peers, num_rows, dim, optimizer)
+        wanted = [peer for peer in self.sizes.peers if peer != "untracked"]
+        peers = self._that_fit(wanted, num_rows, dim, optimizer)
         if not peers:
             return
         rows = []
@@ -127,11 +131,11 @@ class Benchmark:
 
     def growth(self, num_rows: int, dim: int, optimizer: str) -> None:
         """Grows tables from nothing; then their memory is theirs alone."""
-        wanted = []
-        for peer in self.sizes.peers:
-            wanted += {"table": ["table", "untracked"], "tfra": ["tfra"]}.get(
-                peer, []
-            )
+        wanted = [
+            peer
+            for peer in self.sizes.peers
+            if peer in ("table", "untracked", "tfra")
+        ]
         batch = table_sizes.GROWTH_BATCH.value
         total = -(-num_rows // batch) * batch
         for peer in self._that_fit(
@@ -330,20 +334,13 @@ def main(argv: Sequence[str]) -> None:
     benchmark.run(table_sizes.MEASURE_FLAG.value)
     benchmark.record |= table_report.summary(benchmark.record)
     table_report.print_report(benchmark.record)
-    write: list[tuple[str | None, Callable[[str], None]]] = [
-        (
-            table_sizes.JSON.value,
-            lambda path: _write_json(benchmark.record, path),
-        ),
-        (
-            table_sizes.PLOT.value,
-            lambda path: table_plot.plot(benchmark.record, path),
-        ),
-    ]
-    for path, make in write:
-        if path:
-            make(path)
-            print(f"Written: {path}")
+    json_path, plot_path = table_sizes.JSON.value, table_sizes.PLOT.value
+    if json_path:
+        _write_json(benchmark.record, json_path)
+    if plot_path:
+        table_plot.plot(benchmark.record, plot_path)
+    for path in filter(None, (json_path, plot_path)):
+        print(f"Written: {path}")
 
 
 def _write_json(record: dict, path: str) -> None:

@@ -350,7 +350,7 @@ def _dense_step(optimizer: str, old, slots, gradients):
     if optimizer == "adagrad":
         total = slots[0] + tf.square(gradients)
         return (
-            old - LEARNING_RATE * gradients / (tf.sqrt(total) + EPSILON),
+            old - LEARNING_RATE * gradients / tf.sqrt(total + EPSILON),
             [total],
         )
     first = slots[0] + 0.1 * (gradients - slots[0])

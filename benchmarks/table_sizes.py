@@ -9,7 +9,7 @@ from absl import app
 from absl import flags
 
 _MEASURES = ("throughput", "growth", "checkpoint", "eviction")
-_PEERS = ("table", "dense", "tfra", "keras")
+_PEERS = ("table", "untracked", "dense", "tfra", "keras")
 WORKS = ("lookup", "update", "step", "insert")
 SLOTS = {"sgd": 0, "adagrad": 1, "adam": 2}
 
@@ -121,7 +121,9 @@ def sizes_of_flags() -> Sizes:
         values[field.name] = (
             _PRESETS[preset][field.name] if value is None else value
         )
-    default_peers = ["table"] if preset == "large" else list(_PEERS)
+    default_peers = (
+        ["table", "untracked"] if preset == "large" else list(_PEERS)
+    )
     values["peers"] = _PEER_FLAG.value or default_peers
     for name, allowed in (
         ("peers", _PEERS),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from monolith_tf import precisions
     from monolith_tf import serving
     from monolith_tf.admission import Admission
+    from monolith_tf.clock import event_time
     from monolith_tf.config import Segment
     from monolith_tf.config import TableConfig
     from monolith_tf.errors import MonolithError
@@ -63,6 +64,7 @@ __all__ = [
     "TableStats",
     "callbacks",
     "errors",
+    "event_time",
     "ids",
     "initializers",
     "layers",
@@ -77,6 +79,7 @@ __all__ = [
 _HOME = {
     "Admission": "monolith_tf.admission",
     "Eviction": "monolith_tf.eviction",
+    "event_time": "monolith_tf.clock",
     "Feature": "monolith_tf.feature",
     "MonolithError": "monolith_tf.errors",
     "Segment": "monolith_tf.config",

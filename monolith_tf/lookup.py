@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from monolith_tf import ops
+from monolith_tf.clock import current_event_time
 from monolith_tf.lookup_backend import current_backend
 from monolith_tf.routed_gradients import RoutedGradients
 
@@ -87,7 +88,8 @@ def apply_row_gradients(
             values float32 `[n_t, dim_t]`, indices int64 `[n_t]`; equal ids are
             summed.
         step: int64 scalar, the steps made before this one.
-        event_time: int64 scalar, seconds since the epoch; default is the clock.
+        event_time: int64 scalar, seconds since the epoch; default is that of
+            `mt.event_time`, or the clock.
         learning_rates: Per table float32 scalars, one a segment; default is
             what the optimizers of the segments say for this step.
 
@@ -95,7 +97,7 @@ def apply_row_gradients(
         The apply operations (empty when executing eagerly).
     """
     if event_time is None:
-        event_time = tf.cast(tf.timestamp(), tf.int64)
+        event_time = current_event_time()
     step = tf.cast(step, tf.int64)
     if learning_rates is None:
         learning_rates = [

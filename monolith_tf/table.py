@@ -12,6 +12,7 @@ from monolith_tf import lookup as lookup_lib
 from monolith_tf import ops
 from monolith_tf import table_checkpoint
 from monolith_tf.anchor import TableVariable
+from monolith_tf.clock import current_event_time
 from monolith_tf.config import TableConfig
 from monolith_tf.errors import MonolithError
 from monolith_tf.table_set import TableSet
@@ -165,7 +166,7 @@ class Table(trackable.Trackable):
                 correction, schedules). Default: the table's own count of these
                 calls.
             event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
-                Default: the clock.
+                Default: that of `mt.event_time`, or the clock.
             learning_rate: float32 scalar for this call, for all segments.
                 Default: what their optimizers say.
 
@@ -203,7 +204,7 @@ class Table(trackable.Trackable):
             ids: int64 `[n]`; of a repeated id the last row stays.
             rows: float32 `[n, dim]`.
             event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
-                Default: the clock.
+                Default: that of `mt.event_time`, or the clock.
 
         Raises:
             TypeError: The ids are not integers or the rows not floats.
@@ -255,7 +256,7 @@ class Table(trackable.Trackable):
         Args:
             event_time: int64 scalar, seconds since the epoch; what counts is
                 the latest time that the table has seen, this one included.
-                Default: the clock.
+                Default: that of `mt.event_time`, or the clock.
 
         Returns:
             How many rows went (int64 in a function).
@@ -425,7 +426,7 @@ class Table(trackable.Trackable):
 
 def _time_or_now(event_time) -> tf.Tensor:
     if event_time is None:
-        event_time = tf.timestamp()
+        return current_event_time()
     return tf.cast(event_time, tf.int64)
 
 

@@ -63,7 +63,22 @@ class TrainerState:
         return self._table_set.num_shards
 
     def start_deltas(self) -> None:
-        """Turns the logging of changed ids on."""
+        """Turns the logging of changed ids on.
+
+        Raises:
+            ValueError: a table does not track changes.
+        """
+        silent = [
+            table.name
+            for table in getattr(self._table_set, "tables", [])
+            if not table.config.tracks_changes
+        ]
+        if silent:
+            raise ValueError(
+                f"There are no deltas of {', '.join(silent)}: made with "
+                "tracks_changes=False, rows do not know that they changed. "
+                "Leave it out, or serve full exports only."
+            )
         self._table_set.start_deltas()
 
     def take_delta(self, shard: int, acked_cut: int):

@@ -1,4 +1,4 @@
-"""Which rows go: by time, above a cap, on demand; they come back new."""
+"""Which rows go: by time, above a cap, on demand. They come back new."""
 
 from __future__ import annotations
 

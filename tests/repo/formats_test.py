@@ -145,3 +145,60 @@ def test_ids_of_strings(formats):
     rows = table_under(formats, "4. Ids of strings, packed ids", "string", "id")
     for text, id in rows:
         assert mt.ids.from_strings([text]).numpy().tolist() == [int(id)]
+
+
+def test_words_of_filters(formats):
+    for min_count, window, sketch_bytes, words in table_under(
+        formats,
+        "5. Checkpoint keys",
+        *("min_count", "window", "sketch_bytes", "words"),
+    ):
+        with mt.TableSet():
+            table = mt.Table(
+                mt.TableConfig(
+                    "movie",
+                    dim=2,
+                    seed=7,
+                    admission=mt.Admission(
+                        min_count=int(min_count),
+                        window_seconds=int(window),
+                        sketch_bytes=int(sketch_bytes),
+                    ),
+                )
+            )
+        for time, count in ((1000, 5), (1060, 3)):
+            table.apply_gradients(
+                [42] * count, np.ones([count, 2], np.float32), event_time=time
+            )
+        (found,) = mt.ops.export_filter(
+            table.table_set.handles[0],
+            table="movie",
+            first_group=41,
+            num_groups=1,
+        )
+        expected = [int(word, 16) for word in words.split()]
+        np.testing.assert_array_equal(
+            found.numpy().view(np.uint64), np.array(expected, np.uint64)
+        )
+
+
+def test_layout_and_filter_of_a_checkpoint():
+    table = mt.Table(
+        mt.TableConfig(
+            "movie",
+            segments=[
+                mt.Segment(1, optimizer=mt.optimizers.SGD()),
+                mt.Segment(2, optimizer=mt.optimizers.Adam()),
+            ],
+            admission=mt.Admission(min_count=300, sketch_bytes=4096),
+        )
+    )
+    parts = table._serialize_to_tensors()
+    assert parts["layout"].numpy().decode() == (
+        "format=2 segment=(dim=1 sgd none) "
+        "segment=(dim=2 adam momentum,velocity) groups=64"
+    )
+    assert parts["filter"].numpy().decode() == (
+        "sketch window=0 bytes=4096 cell=2"
+    )
+    assert len(parts) == 5 + 3 * 64

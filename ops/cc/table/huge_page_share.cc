@@ -8,6 +8,7 @@
 namespace monolith_tf {
 
 double HugePageShare(const std::vector<MemoryRange>& ranges) {
+  if (ranges.empty()) return 0;
   std::FILE* const file = std::fopen("/proc/self/smaps", "r");
   if (file == nullptr) return 0;
   // A mapping is a line "begin-end ..." and lines "Name:   n kB".
