@@ -430,8 +430,7 @@ TEST(TableMatrixTest, AnyTwoFactorsWorkTogether) {
                               ", in parts: ", cases[number][kInParts], ", ",
                               config.DebugString()));
     ASSERT_TRUE(config.Validate().ok()) << config.Validate();
-    for (const uint64_t seed : {1, 2, 3, 4})
-      RandomLife(cases[number], seed).Go();
+    for (const uint64_t seed : {1, 2}) RandomLife(cases[number], seed).Go();
     if (HasFatalFailure()) return;
     for (int a = 0; a < kNumFactors; ++a) {
       for (int b = a + 1; b < kNumFactors; ++b) {
