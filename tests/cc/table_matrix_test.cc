@@ -332,7 +332,7 @@ class RandomLife {
     request.learning_rates = rates.data();
     ASSERT_TRUE(table_->Check(request).ok()) << table_->Check(request);
     InParts([&](StripePart part) { return table_->ApplyPart(request, part); });
-    if (ids.empty()) return;
+    // Also an update of no ids moves the clock.
     oracle_.SeeTime(time);
     oracle_.SeeStep(step);
     ForEachPart(ids, [&](size_t i) {
@@ -430,8 +430,7 @@ TEST(TableMatrixTest, AnyTwoFactorsWorkTogether) {
                               ", in parts: ", cases[number][kInParts], ", ",
                               config.DebugString()));
     ASSERT_TRUE(config.Validate().ok()) << config.Validate();
-    for (const uint64_t seed : {1, 2, 3, 4})
-      RandomLife(cases[number], seed).Go();
+    for (const uint64_t seed : {1, 2}) RandomLife(cases[number], seed).Go();
     if (HasFatalFailure()) return;
     for (int a = 0; a < kNumFactors; ++a) {
       for (int b = a + 1; b < kNumFactors; ++b) {
