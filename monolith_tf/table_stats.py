@@ -192,7 +192,7 @@ class StatsCollector:
     >>> registry.register(mt.StatsCollector(table))
     >>> registry.get_sample_value("monolith_table_num_rows",
     ...                           {"table": "movie"})
-    0
+    0.0
     """
 
     def __init__(self, tables):
