@@ -150,14 +150,14 @@ class Benchmark:
                 dim=dim,
                 optimizer=optimizer,
                 batch=batch,
-                num_rows=total,
             ) as child:
+                memory = []
                 for begin in range(0, total, 32 * batch):
                     end = min(begin + 32 * batch, total)
                     part = child.call("grow", begin=begin, end=end)
                     for clock, values in part.items():
                         seconds[clock] += values
-                memory = child.call("memory")
+                    memory.append(child.call("memory", num_rows=end))
             self.record["growth"].append(
                 {
                     "peer": peer,
@@ -168,7 +168,10 @@ class Benchmark:
                     "batch": batch,
                     "load_average": common.machine()["load_average"],
                     **table_report.growth_figures(seconds, batch),
-                    "memory": memory,
+                    "memory": memory[-1],
+                    "memory_at_best": min(
+                        memory, key=lambda m: m["bytes_per_id"]
+                    ),
                     "seconds": seconds,
                 }
             )
