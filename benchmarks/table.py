@@ -43,7 +43,11 @@ import table_report
 import table_sizes
 import tqdm
 from absl import app
+from absl import flags
 from table_worker import Process
+
+# --help shows them.
+flags.adopt_module_key_flags(table_sizes)
 
 # Turns of a process before the next process has its.
 _CHUNK = 5
