@@ -125,9 +125,10 @@ class Benchmark:
                     )
                     for number in group
                 ]
+                # Before inserts make other tables of them.
+                stats = children[0].call("stats")
                 for case in self._works(optimizer):
                     rows += self._run_work(children, case)
-                stats = children[0].call("stats")
         for row in rows:
             row |= {"ids": num_rows, "dim": dim, "optimizer": optimizer}
             row |= {"stats": stats}
