@@ -43,7 +43,11 @@ import table_report
 import table_sizes
 import tqdm
 from absl import app
+from absl import flags
 from table_worker import Process
+
+# --help shows them.
+flags.adopt_module_key_flags(table_sizes)
 
 # Turns of a process before the next process has its.
 _CHUNK = 5
@@ -121,9 +125,10 @@ class Benchmark:
                     )
                     for number in group
                 ]
+                # Before inserts make other tables of them.
+                stats = children[0].call("stats")
                 for case in self._works(optimizer):
                     rows += self._run_work(children, case)
-                stats = children[0].call("stats")
         for row in rows:
             row |= {"ids": num_rows, "dim": dim, "optimizer": optimizer}
             row |= {"stats": stats}
@@ -150,14 +155,14 @@ class Benchmark:
                 dim=dim,
                 optimizer=optimizer,
                 batch=batch,
-                num_rows=total,
             ) as child:
+                memory = []
                 for begin in range(0, total, 32 * batch):
                     end = min(begin + 32 * batch, total)
                     part = child.call("grow", begin=begin, end=end)
                     for clock, values in part.items():
                         seconds[clock] += values
-                memory = child.call("memory")
+                    memory.append(child.call("memory", num_rows=end))
             self.record["growth"].append(
                 {
                     "peer": peer,
@@ -168,7 +173,10 @@ class Benchmark:
                     "batch": batch,
                     "load_average": common.machine()["load_average"],
                     **table_report.growth_figures(seconds, batch),
-                    "memory": memory,
+                    "memory": memory[-1],
+                    "memory_at_best": min(
+                        memory, key=lambda m: m["bytes_per_id"]
+                    ),
                     "seconds": seconds,
                 }
             )

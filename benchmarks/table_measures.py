@@ -204,9 +204,7 @@ class Throughput:
 class Growth:
     """One table that grows from nothing; its memory."""
 
-    def __init__(
-        self, *, peer: str, dim: int, optimizer: str, batch: int, num_rows: int
-    ):
+    def __init__(self, *, peer: str, dim: int, optimizer: str, batch: int):
         """Makes an empty table.
 
         Args:
@@ -214,9 +212,8 @@ class Growth:
             dim: Floats of a row.
             optimizer: Kind of it.
             batch: New ids a batch.
-            num_rows: Rows in the end.
         """
-        self._dim, self._batch, self._num_rows = dim, batch, num_rows
+        self._dim, self._batch = dim, batch
         self._rows = _gradients(batch, dim)
         self._floats = dim * (1 + table_peers.SLOTS[optimizer])
         self._work = "update"
@@ -244,14 +241,19 @@ class Growth:
             self._insert(first, clock)
         return clock.seconds
 
-    def memory(self) -> dict:
-        """Returns bytes a row above its floats, and what the table says."""
+    def memory(self, *, num_rows: int) -> dict:
+        """Returns bytes a row above its floats, and what the table says.
+
+        Args:
+            num_rows: How many there are.
+        """
         resident = _clean_resident_bytes() - self._before
-        rows = 4 * self._floats * self._num_rows
+        rows = 4 * self._floats * num_rows
         result = {
+            "ids": num_rows,
             "resident_bytes": resident,
             "floats_of_row": self._floats,
-            "bytes_per_id": (resident - rows) / self._num_rows,
+            "bytes_per_id": (resident - rows) / num_rows,
         }
         if self._table is not None:
             stats = self._table.table.stats()
@@ -259,7 +261,7 @@ class Growth:
                 "load_factor": stats.load_factor,
                 "huge_page_share": stats.huge_page_share,
                 "accounted_bytes_per_id": (stats.memory_bytes - rows)
-                / self._num_rows,
+                / num_rows,
             }
         return result
 

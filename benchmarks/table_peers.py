@@ -129,16 +129,8 @@ class Table(Peer):
                 self.table.apply_gradients(ids, gradients, step=0)
             return looked_up
 
-        @function(dim)
-        def insert(ids, rows):
-            self.table.assign(ids, rows)
-
-        self.works = {
-            "lookup": lookup,
-            "update": update,
-            "step": step,
-            "insert": insert,
-        }
+        # Raw inserts: in one table, the same ids are new but once.
+        self.works = {"lookup": lookup, "update": update, "step": step}
 
 
 class Raw(Peer):

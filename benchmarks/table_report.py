@@ -280,6 +280,8 @@ def _print_life(record: dict, clock: str, unit: str) -> None:
                     "max",
                     "bytes/id above floats",
                     "load factor",
+                    "at best",
+                    "load factor",
                 ]
             ]
             + [
@@ -289,8 +291,11 @@ def _print_life(record: dict, clock: str, unit: str) -> None:
                     _number(row[clock]["median_last_quarter_ms"]),
                     _number(row[clock]["p999_ms"]),
                     _number(row[clock]["max_ms"]),
-                    _number(row["memory"]["bytes_per_id"]),
-                    _number(row["memory"].get("load_factor")),
+                    *(
+                        _number(row[when].get(name))
+                        for when in ("memory", "memory_at_best")
+                        for name in ("bytes_per_id", "load_factor")
+                    ),
                 ]
                 for row in record["growth"]
             ],
