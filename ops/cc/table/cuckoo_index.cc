@@ -31,6 +31,13 @@ int NumBits(uint32_t bits) {
 
 }  // namespace
 
+uint32_t CuckooIndex::CandidateInStash(uint64_t hash) const {
+  for (const auto& entry : stash_) {
+    if (entry.first == hash) return entry.second;
+  }
+  return kNoHandle;
+}
+
 bool CuckooIndex::InsertEntry(uint64_t hash, uint32_t handle,
                               const Rows& rows) {
   bool has_memory = true;
@@ -134,7 +141,9 @@ bool CuckooIndex::Place(const Entry& entry, const Rows& rows) {
   if ((first_free | second_free) == 0) {
     return PlaceBySearch(entry, first, second, rows);
   }
-  if (NumBits(first_free) >= NumBits(second_free)) {
+  const int num_first_free = NumBits(first_free);
+  if (num_first_free > kReservedSlots ||
+      num_first_free >= NumBits(second_free)) {
     Put(first, __builtin_ctz(first_free), entry, rows);
   } else {
     Put(second, __builtin_ctz(second_free), other, rows);

@@ -51,10 +51,11 @@
 //
 // # Insert
 //
-// Takes the emptier of the two buckets, which keeps all about equally full:
-// few inserts find both full. Those search breadth-first, over at most
-// kMaxSearchNodes buckets, for a chain of entries that can each move
-// to their other bucket. When that fails the entry goes to a stash that every
+// Takes the first bucket while more than kReservedSlots of it are free, so that
+// most are found there; else the emptier of the two, which keeps all about
+// equally full: few inserts find both full. Those search breadth-first, over at
+// most kMaxSearchNodes buckets, for a chain of entries that can each move to
+// their other bucket. When that fails the entry goes to a stash that every
 // search looks through. So an insert never loops, never drops, and hashes that
 // meet cannot blow memory up.
 //
@@ -75,6 +76,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
+#include "absl/base/optimization.h"
 #include "absl/functional/function_ref.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/prefetch.h"
@@ -93,6 +96,9 @@ class CuckooIndex {
   // Buckets that one Insert splits, that one Erase joins, at most.
   static constexpr int kBucketsPerInsert = 1;
   static constexpr int kBucketsPerErase = 1;
+  // Free slots of a bucket that are kept for entries whose first bucket is
+  // full: without them the second choice would come too late.
+  static constexpr int kReservedSlots = 2;
   // Buckets that the search for a free slot looks at.
   static constexpr int kMaxSearchNodes = 256;
   // Inserts for each split while a level is being split.
@@ -123,8 +129,17 @@ class CuckooIndex {
 
   // The first handle whose tag fits, unverified, or kNoHandle when surely no
   // entry has this hash.
-  uint32_t Candidate(uint64_t hash) const {
-    return Find(hash, [](uint32_t) { return true; });
+  ABSL_ATTRIBUTE_ALWAYS_INLINE uint32_t Candidate(uint64_t hash) const {
+    const Shape shape = this->shape();
+    if (ABSL_PREDICT_FALSE(shape.n == 0)) return kNoHandle;
+    const uint16_t tag = TagOf(hash);
+    const Bucket& first = At(shape.BucketOf(hash));
+    const uint32_t in_first = MatchTags(first, tag);
+    if (in_first != 0) return first.handles[__builtin_ctz(in_first)];
+    const Bucket& second = At(shape.BucketOf(OtherWord(hash, tag)));
+    const uint32_t in_second = MatchTags(second, tag);
+    if (in_second != 0) return second.handles[__builtin_ctz(in_second)];
+    return CandidateInStash(hash);
   }
 
   // Insert and Erase read the hashes of some other entries: hash_of(handle)
@@ -267,6 +282,7 @@ class CuckooIndex {
     return MatchTags(bucket, 0);
   }
 
+  uint32_t CandidateInStash(uint64_t hash) const;
   bool InsertEntry(uint64_t hash, uint32_t handle, const Rows& rows);
   void EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows);
   // Where (hash, handle) is: slot -1 when it is not in a bucket.
