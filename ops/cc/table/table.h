@@ -51,7 +51,7 @@
 //
 // Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
 // once). Memory above the floats of a row: 16 bytes of header (8 when changes
-// are not tracked) and 6.8 to 15 bytes of index; 16 and index for a counter.
+// are not tracked) and 7 to 11 bytes of index; 16 and index for a counter.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
