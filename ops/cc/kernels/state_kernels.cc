@@ -103,9 +103,10 @@ class ExportChunkOp : public OpKernel {
   int64_t max_rows_;
 };
 
-class ExportGroupsOp : public OpKernel {
+// An op on one table that gives lists of outputs, one a checkpoint group.
+class GroupsOp : public OpKernel {
  public:
-  explicit ExportGroupsOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit GroupsOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
     OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
     OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
@@ -117,15 +118,35 @@ class ExportGroupsOp : public OpKernel {
     OP_REQUIRES_OK(context, FindTableSet(context, &resource));
     std::shared_ptr<Table> table;
     OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+    Run(context, *table);
+  }
+
+ protected:
+  virtual void Run(OpKernelContext* context, const Table& table) = 0;
+  int64_t first_group() const { return first_group_; }
+  int64_t num_groups() const { return num_groups_; }
+
+ private:
+  std::string table_;
+  int64_t first_group_;
+  int64_t num_groups_;
+};
+
+class ExportGroupsOp : public GroupsOp {
+ public:
+  using GroupsOp::GroupsOp;
+
+ protected:
+  void Run(OpKernelContext* context, const Table& table) override {
     std::vector<int64_t> group_counts;
     std::vector<int64_t> ids;
     std::vector<int64_t> stamps;
     std::vector<float> rows;
-    table->ExportGroups(first_group_, first_group_ + num_groups_, &group_counts,
-                        &ids, &stamps, &rows);
-    const int64_t width = table->row_width();
+    table.ExportGroups(first_group(), first_group() + num_groups(),
+                       &group_counts, &ids, &stamps, &rows);
+    const int64_t width = table.row_width();
     int64_t start = 0;
-    for (int64_t g = 0; g < num_groups_; ++g) {
+    for (int64_t g = 0; g < num_groups(); ++g) {
       const int64_t n = group_counts[g];
       Tensor* keys = nullptr;
       OP_REQUIRES_OK(context,
@@ -136,16 +157,11 @@ class ExportGroupsOp : public OpKernel {
         out[2 * i + 1] = stamps[start + i];
       }
       OP_REQUIRES_OK(context,
-                     CopyOut(context, num_groups_ + g, TensorShape({n, width}),
+                     CopyOut(context, num_groups() + g, TensorShape({n, width}),
                              rows.data() + start * width));
       start += n;
     }
   }
-
- private:
-  std::string table_;
-  int64_t first_group_;
-  int64_t num_groups_;
 };
 
 class ImportOp : public OpKernel {
@@ -205,33 +221,20 @@ class ImportOp : public OpKernel {
   std::string table_;
 };
 
-class ExportFilterOp : public OpKernel {
+class ExportFilterOp : public GroupsOp {
  public:
-  explicit ExportFilterOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
-    OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
-    OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
-    OP_REQUIRES_OK(context, CheckGroups(first_group_, num_groups_));
-  }
+  using GroupsOp::GroupsOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+ protected:
+  void Run(OpKernelContext* context, const Table& table) override {
     const std::vector<std::vector<int64_t>> words =
-        table->ExportFilter(first_group_, first_group_ + num_groups_);
-    for (int64_t g = 0; g < num_groups_; ++g) {
+        table.ExportFilter(first_group(), first_group() + num_groups());
+    for (int64_t g = 0; g < num_groups(); ++g) {
       const auto n = static_cast<int64_t>(words[g].size());
       OP_REQUIRES_OK(context,
                      CopyOut(context, g, TensorShape({n}), words[g].data()));
     }
   }
-
- private:
-  std::string table_;
-  int64_t first_group_;
-  int64_t num_groups_;
 };
 
 class ImportFilterOp : public OpKernel {
