@@ -81,6 +81,9 @@ WRONG = {
     "assign at a vector of times": lambda h: ops.assign(
         h, ids(3), floats(3, 4), ids(3), table="t"
     ),
+    "pretrained rows of another number": lambda h: ops.set_pretrained(
+        h, ids(3), floats(2, 4), table="t", segment=0
+    ),
     "sweep at a vector of times": lambda h: ops.sweep(h, ids(2), table="t"),
     "import of a matrix of filter words": lambda h: ops.import_filter(
         h, ids(2, 2), table="t", group=0
