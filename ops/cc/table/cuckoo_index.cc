@@ -385,7 +385,8 @@ std::vector<MemoryPool::Segment> CuckooIndex::Clear() {
   SetNumBuckets(0);
   size_ = 0;
   capacity_ = 0;
-  stash_ = {};
+  // Not `= {}`: that is an empty initializer list, which keeps the capacity.
+  stash_ = std::vector<std::pair<uint64_t, uint32_t>>();
   return std::exchange(chunks_, {});
 }
 
