@@ -124,6 +124,17 @@ class Admission:
         return "count" if self.min_count > 1 else "all"
 
     @property
+    def max_own_min_count(self) -> int:
+        """The largest `min_count` that a feature may have of its own; 0: none.
+
+        A sketch has cells of one byte where `min_count` fits into one.
+        """
+        if self.kind not in ("count", "sketch"):
+            return 0
+        is_narrow = self.kind == "sketch" and self.min_count <= 255
+        return 255 if is_narrow else _MAX_COUNT
+
+    @property
     def filter_layout(self) -> str:
         """What the words that checkpoints keep of it depend on."""
         if self.kind not in ("count", "sketch"):

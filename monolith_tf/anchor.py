@@ -35,18 +35,25 @@ _STRATEGIES_THAT_ASK = (
 class TableVariable(resource_variable_ops.ResourceVariable):
     """Trainable float32 `[0, dim]`; see the module's docstring.
 
-    Made by `mt.Table`; `table` is the table that it stands for.
+    Made by `mt.Table`; `table` is the table that it stands for. `min_count` is
+    that of the features whose lookups are tied to it, 0 for what the table's
+    admission says.
     """
 
-    def __init__(self, table, device: str, strategy):
+    def __init__(self, table, device: str, strategy, min_count: int = 0):
         """Makes the variable on a device, past all variable creators."""
         self._table = weakref.ref(table)
         self._table_name = table.name
+        self.min_count = min_count
         with tf.init_scope(), tf.device(device):
             super().__init__(
                 initial_value=tf.zeros([0, table.dim]),
                 trainable=True,
-                name=table.name,
+                name=(
+                    f"{table.name}_min_count_{min_count}"
+                    if min_count
+                    else table.name
+                ),
                 distribute_strategy=strategy,
             )
 

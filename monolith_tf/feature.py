@@ -30,10 +30,17 @@ class Feature:
             zeros, gets no gradient, is not counted, and is masked. Combiners
             pass it over.
         n: How many ids "first_n" keeps; only for that combiner.
+        min_count: Occurrences in the table that admit an id which occurs
+            through this feature, in place of what the table's `mt.Admission`
+            says; only for a table whose admission counts, exactly or in a
+            sketch. Of an id that comes through several features in one batch
+            the smallest holds. 1 to 65,535; to 255 in a sketch whose own
+            min_count is at most that.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument has a value out of range.
+        ValueError: An argument has a value out of range, or the table's
+            admission can't keep the min_count.
 
     Example:
     >>> import monolith_tf as mt
@@ -46,6 +53,7 @@ class Feature:
     combiner: str | None = None
     padding_id: int | None = None
     n: int | None = None
+    min_count: int | None = None
 
     def __post_init__(self):
         """Checks every argument."""
@@ -66,6 +74,7 @@ class Feature:
                 f"combiner={self.combiner!r}."
             )
         self._check_n()
+        self._check_min_count()
         if self.padding_id is not None:
             try:
                 padding_id = operator.index(self.padding_id)
@@ -101,6 +110,47 @@ class Feature:
                 f"Received: n={n}."
             )
         object.__setattr__(self, "n", n)
+
+    def _check_min_count(self) -> None:
+        if self.min_count is None:
+            return
+        if isinstance(self.min_count, bool) or not hasattr(
+            self.min_count, "__index__"
+        ):
+            raise TypeError(
+                f"min_count of feature {self.name!r} must be an integer or "
+                f"None. Received: min_count={self.min_count!r}."
+            )
+        min_count = operator.index(self.min_count)
+        limit = self.config.admission.max_own_min_count
+        if not limit:
+            raise ValueError(
+                f"min_count of feature {self.name!r} needs a table that counts "
+                "occurrences: mt.Admission(min_count=n) with n of 2 or more, "
+                "which holds for features without one. Received: "
+                f"min_count={min_count} for table {self.config.name!r} with "
+                f"{self.config.admission}."
+            )
+        if not 1 <= min_count <= limit:
+            raise ValueError(
+                f"min_count of feature {self.name!r} must be from 1 to {limit} "
+                f"for table {self.config.name!r} with {self.config.admission}. "
+                f"Received: min_count={min_count}."
+                + (
+                    " A table of a min_count above 255 has a sketch of wider "
+                    "counts."
+                    if limit < min_count < 1 << 16
+                    else ""
+                )
+            )
+        object.__setattr__(self, "min_count", min_count)
+
+    @property
+    def own_min_count(self) -> int:
+        """The feature's min_count, 0 when it is that of the table."""
+        if self.min_count == self.config.admission.min_count:
+            return 0
+        return self.min_count or 0
 
     @property
     def config(self) -> TableConfig:

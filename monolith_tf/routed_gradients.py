@@ -63,11 +63,13 @@ class RoutedGradients:
         leaves.sort(key=lambda leaf: _positions(leaf).value_index)
         return cls(routes.pop(), tables, leaves)
 
-    def by_shard(self, dims: Sequence[int], **step):
+    def by_shard(self, dims: Sequence[int], min_counts: Sequence[int], **step):
         """Sums by id and splits by shard.
 
         Args:
             dims: Row lengths of the tables.
+            min_counts: What their admissions say, for features without a
+                min_count that share a table with one that has one.
             **step: `global_step`, `event_time` and `learning_rates`, as of
                 `ops.partition_gradients`.
 
@@ -79,16 +81,34 @@ class RoutedGradients:
             packed=self.route.outputs[:num_shards],
             gradients=[leaf.inputs[0] for leaf in self.leaves],
             positions=[_positions(leaf) for leaf in self.leaves],
-            features=[
-                feature_of(leaf, leaf.inputs[1], leaf.inputs[3:])
-                for leaf in self.leaves
-            ],
+            features=self._features(min_counts),
             feature_tables=[_table_of(leaf) for leaf in self.leaves],
             num_tables=self.route.get_attr("num_tables"),
             tables=self.tables,
             dims=dims,
             **step,
         )
+
+    def _features(self, min_counts: Sequence[int]) -> list[ops.FeatureBatch]:
+        of_tables = dict(zip(self.tables, min_counts, strict=True))
+        features = [
+            feature_of(leaf, leaf.inputs[1], leaf.inputs[3:])
+            for leaf in self.leaves
+        ]
+        tables = [_table_of(leaf) for leaf in self.leaves]
+        brought = {
+            table
+            for table, feature in zip(tables, features, strict=True)
+            if feature.min_count
+        }
+        return [
+            dataclasses.replace(
+                feature, min_count=feature.min_count or of_tables[table]
+            )
+            if table in brought
+            else feature
+            for table, feature in zip(tables, features, strict=True)
+        ]
 
 
 def _leaves(values: tf.Tensor, indices: tf.Tensor) -> list[tf.Operation]:

@@ -74,9 +74,8 @@ class Table(trackable.Trackable):
         self._config = config
         self._table_set = table_set
         table_set.create(self)
-        self._anchor = TableVariable(
-            self, table_set.devices[0], _open_strategy() or table_set.strategy
-        )
+        self._anchors: dict[int, TableVariable] = {}
+        self.anchor_of(0)
         self._step = _step_variable(table_set.devices[0])
 
     @property
@@ -102,12 +101,33 @@ class Table(trackable.Trackable):
     @property
     def anchor(self) -> TableVariable:
         """The zero-row variable that gradients of lookups are taken for."""
-        return self._anchor
+        return self._anchors[0]
+
+    def anchor_of(self, min_count: int) -> TableVariable:
+        """The zero-row variable of features with a min_count of their own.
+
+        Args:
+            min_count: That of the features; 0 for that of the table.
+
+        Returns:
+            One for each number; made the first time.
+        """
+        if min_count not in self._anchors:
+            self._anchors[min_count] = TableVariable(
+                self,
+                self._table_set.devices[0],
+                _open_strategy() or self._table_set.strategy,
+                min_count,
+            )
+        return self._anchors[min_count]
 
     @property
     def trainable_variables(self) -> list[TableVariable]:
-        """What a `tf.GradientTape` takes as sources, as of a layer."""
-        return [self._anchor]
+        """What a `tf.GradientTape` takes as sources, as of a layer.
+
+        One variable, and one more for each min_count of features of its own.
+        """
+        return list(self._anchors.values())
 
     def lookup(self, ids) -> tf.Tensor:
         """Reads rows; an unseen id reads its initial row and stays unseen.

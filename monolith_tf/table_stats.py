@@ -21,6 +21,7 @@ _GAUGES = {
     "counter_bytes": "Bytes of the counters of ids that are not admitted.",
     "sketch_bytes": "Bytes of the sketch of ids that are not admitted.",
     "log_bytes": "Bytes of the logs of changed ids.",
+    "pretrained_bytes": "Bytes of pretrained rows that ids start from.",
     "pool_bytes": "Resident bytes that rows and index are cut from.",
     "huge_page_bytes": "Of these, bytes in huge pages.",
     "index_entries": "Entries of the index.",
@@ -63,6 +64,8 @@ class TableStats:
         counter_bytes: Bytes of the counters of ids that are not admitted.
         sketch_bytes: Bytes of the sketch of ids that are not admitted.
         log_bytes: Bytes of the logs of changed ids.
+        pretrained_bytes: Bytes of the rows of `mt.initializers.Pretrained`
+            that ids start from, with their index.
         pool_bytes: Resident bytes that rows and index are cut from.
         huge_page_bytes: Of these, bytes in huge pages; 0 if not known.
         index_entries: Entries of the index.
@@ -95,6 +98,7 @@ class TableStats:
     counter_bytes: int
     sketch_bytes: int
     log_bytes: int
+    pretrained_bytes: int
     pool_bytes: int
     huge_page_bytes: int
     index_entries: int
@@ -105,13 +109,14 @@ class TableStats:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of rows, index, filters and logs."""
+        """Bytes of rows, index, filters, logs and pretrained rows."""
         return (
             self.arena_bytes
             + self.index_bytes
             + self.counter_bytes
             + self.sketch_bytes
             + self.log_bytes
+            + self.pretrained_bytes
         )
 
     @property

@@ -25,6 +25,7 @@ class FeatureBatch:
             `n` vectors) of a list; None keeps one vector an id.
         n: Of first_n; else 0.
         padding_id: The id that stands for none, or None.
+        min_count: Occurrences that admit its ids; 0 for what the table says.
     """
 
     ids: tf.Tensor
@@ -33,6 +34,7 @@ class FeatureBatch:
     combiner: str | None = None
     n: int = 0
     padding_id: int | None = None
+    min_count: int = 0
 
 
 def partition(
@@ -131,6 +133,7 @@ def attach(
         present([feature], "weights"),
         combiner=feature.combiner or "none",
         n=feature.n,
+        min_count=feature.min_count,
     )
 
 

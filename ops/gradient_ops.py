@@ -42,6 +42,7 @@ def slices(
         combiner=feature.combiner or "none",
         n=feature.n,
         dim=dim,
+        min_count=feature.min_count,
     )
 
 
@@ -52,6 +53,7 @@ def partition_gradients(
     learning_rates: tf.Tensor,
     ids: Sequence[tf.Tensor],
     gradients: Sequence[tf.Tensor],
+    min_counts: Sequence[tf.Tensor | None] | None = None,
     num_shards: int,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Sums the gradients of equal ids, counts them and splits them by shard.
@@ -62,18 +64,28 @@ def partition_gradients(
         learning_rates: float32 `[r]`, what `apply` takes for the tables.
         ids: Per table int64 `[n_t]`.
         gradients: Per table float32 `[n_t, dim_t]`.
+        min_counts: Per table int64 `[n_t]`, the min_count that each slice
+            brings for its id, 0 for none, or None for a table whose slices
+            bring none; default is None for all. Of an id the smallest holds.
         num_shards: Number of servers.
 
     Returns:
         Per shard the int64 and the float32 input of `apply`.
     """
+    counted = {
+        number: table_counts
+        for number, table_counts in enumerate(min_counts or ())
+        if table_counts is not None
+    }
     return library.monolith_partition_gradients(
         global_step,
         event_time,
         learning_rates,
         list(ids),
         list(gradients),
+        list(counted.values()),
         num_shards=num_shards,
+        counted_tables=list(counted),
     )
 
 
@@ -100,7 +112,8 @@ def combine_gradients(
         packed: Per shard what `partition` gave.
         gradients: Per feature float32, of the shape of its vectors.
         positions: Per feature what `partition` gave.
-        features: The features that have a gradient.
+        features: The features that have a gradient. Of an id that stands in
+            several with a min_count the smallest holds.
         feature_tables: The table of each, numbered as `partition` got them.
         num_tables: How many tables `partition` got.
         tables: Numbers of the tables that the features read, each once.
@@ -123,6 +136,11 @@ def combine_gradients(
         weighted=[feature.weights is not None for feature in features],
         tables=list(tables),
         dims=list(dims),
+        min_counts=(
+            [feature.min_count for feature in features]
+            if any(feature.min_count for feature in features)
+            else []
+        ),
         **list_attributes(features),
     )
 
@@ -177,4 +195,5 @@ def feature_of(op, ids: tf.Tensor, rest: Sequence[tf.Tensor]) -> FeatureBatch:
         next((t for t in rest if t.dtype == tf.float32), None),
         None if combiner == "none" else combiner,
         op.get_attr("n"),
+        min_count=op.get_attr("min_count"),
     )

@@ -26,6 +26,7 @@ STATS = (
     "counter_bytes",
     "sketch_bytes",
     "log_bytes",
+    "pretrained_bytes",
     "pool_bytes",
     "huge_page_bytes",
     "index_entries",

@@ -137,6 +137,20 @@ def test_bytes_add_up(shards):
     assert stats.memory_bytes == table.memory_bytes()
 
 
+def test_pretrained_rows_have_bytes(shards):
+    rows = np.ones([1000, 4], np.float32)
+    initializer = mt.initializers.Pretrained(
+        np.arange(1000), rows, mt.initializers.Zeros()
+    )
+    stats = make(initializer=initializer).stats()
+    # 8 bytes an id, 4 a number, and 8 to 16 of index for each row.
+    assert 1000 * (8 + 16 + 8) <= stats.pretrained_bytes
+    assert stats.pretrained_bytes <= 1000 * (8 + 16 + 16) + 256
+    without = make("without").stats()
+    assert without.pretrained_bytes == 0
+    assert stats.memory_bytes == (without.memory_bytes + stats.pretrained_bytes)
+
+
 def test_large_tables_are_cut_from_a_pool():
     table = make(dim=16)
     update(table, range(300_000))

@@ -24,6 +24,8 @@ class DynamicEmbedding(TableLayer):
         padding_id: The id that fills up short examples, or None; see
             `mt.Feature`.
         n: How many ids "first_n" keeps.
+        min_count: Occurrences that admit the ids of this layer; default is what
+            the table says. See `mt.Feature`.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:
@@ -45,7 +47,8 @@ class DynamicEmbedding(TableLayer):
 
     Raises:
         TypeError: Ids or weights of another dtype.
-        ValueError: A combiner that is none, or weights of another structure.
+        ValueError: A combiner that is none, weights of another structure, or a
+            min_count that the table's admission can't keep.
 
     Example:
     >>> import numpy as np
@@ -61,10 +64,11 @@ class DynamicEmbedding(TableLayer):
         combiner: str | None = None,
         padding_id: int | None = None,
         n: int | None = None,
+        min_count: int | None = None,
         **kwargs,
     ):
         """Makes the table, or finds it."""
-        feature = Feature("ids", table, combiner, padding_id, n)
+        feature = Feature("ids", table, combiner, padding_id, n, min_count)
         super().__init__([feature], **kwargs)
         self._feature = feature
 
@@ -91,6 +95,7 @@ class DynamicEmbedding(TableLayer):
         config["combiner"] = self._feature.combiner
         config["padding_id"] = self._feature.padding_id
         config["n"] = self._feature.n
+        config["min_count"] = self._feature.min_count
         return config
 
     @classmethod

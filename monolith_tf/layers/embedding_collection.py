@@ -110,6 +110,7 @@ class EmbeddingCollection(TableLayer):
                 "combiner": feature.combiner,
                 "padding_id": feature.padding_id,
                 "n": feature.n,
+                "min_count": feature.min_count,
             }
             for feature in self._feature_list
         ]
@@ -126,6 +127,7 @@ class EmbeddingCollection(TableLayer):
                 combiner=feature["combiner"],
                 padding_id=feature["padding_id"],
                 n=feature.get("n"),
+                min_count=feature.get("min_count"),
             )
             for feature in config["features"]
         ]

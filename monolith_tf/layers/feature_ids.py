@@ -77,6 +77,7 @@ class FeatureIds:
                 feature.combiner,
                 feature.n or 0,
                 feature.padding_id,
+                feature.own_min_count,
             )
             found.append(cls(feature, batch, value))
         return found

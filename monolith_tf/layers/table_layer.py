@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from tensorflow.python.trackable.data_structures import NoDependency
 
 from monolith_tf.config import TableConfig
 from monolith_tf.errors import CheckpointError
@@ -55,6 +56,16 @@ class TableLayer(tf_keras.layers.Layer):
             set(self._table_of_feature.values()), key=lambda table: table.name
         )
         self._anchors = [table.anchor for table in self._table_list]
+        # Not in checkpoints: a model that was saved restores into one whose
+        # features have other min_counts.
+        own = {
+            (self._table_of_feature[feature.name], feature.own_min_count): None
+            for feature in features
+            if feature.own_min_count
+        }
+        self._own_anchors = NoDependency(
+            [table.anchor_of(min_count) for table, min_count in own]
+        )
 
     @property
     def tables(self) -> list[Table]:

@@ -9,6 +9,7 @@ import tf_keras
 
 from monolith_tf.anchor import TableVariable
 from monolith_tf.lookup import apply_row_gradients
+from monolith_tf.optimizers.table_slices import TableSlices
 from monolith_tf.table_set import two_configs_message
 
 _SUFFIX = "WithTables"
@@ -120,12 +121,8 @@ class _WithTables:
     def apply_gradients(self, grads_and_vars, *args, **kwargs):
         """Updates tables and dense variables from clipped gradients."""
         grads_and_vars = list(grads_and_vars)
-        of_tables = [
-            (gradient, variable)
-            for gradient, variable in grads_and_vars
-            if isinstance(variable, TableVariable) and gradient is not None
-        ]
-        if not of_tables:
+        present = [pair for pair in grads_and_vars if pair[0] is not None]
+        if not any(isinstance(v, TableVariable) for _, v in present):
             return super().apply_gradients(
                 [
                     pair
@@ -142,26 +139,34 @@ class _WithTables:
                     f"Tables can't be trained by {replicas} replicas at once. "
                     "Use tf.distribute.ParameterServerStrategy, or one replica."
                 )
-        for gradient, variable in of_tables:
-            _check_slices(gradient, variable)
-        _check_names([variable.table for _, variable in of_tables])
-        present = [pair for pair in grads_and_vars if pair[0] is not None]
-        clipped = self._clip_once([gradient for gradient, _ in present])
-        dense = []
-        tables = []
-        slices = []
-        for gradient, (_, variable) in zip(clipped, present, strict=True):
+        for gradient, variable in present:
             if isinstance(variable, TableVariable):
-                tables.append(variable.table)
+                _check_slices(gradient, variable)
+        parts = TableSlices.group(present)
+        _check_names([p.table for p in parts if isinstance(p, TableSlices)])
+        clipped = self._clip_once(
+            [
+                part.together() if isinstance(part, TableSlices) else part[0]
+                for part in parts
+            ]
+        )
+        dense, tables, slices, min_counts = [], [], [], []
+        for gradient, part in zip(clipped, parts, strict=True):
+            if isinstance(part, TableSlices):
+                tables.append(part.table)
                 slices.append(gradient)
+                min_counts.append(part.min_counts())
             else:
-                dense.append((gradient, variable))
+                dense.append((gradient, part[1]))
         with tf.init_scope():
             # All of them: one without a gradient in this step may have one
             # in the next, and Keras makes slots once.
             self.build([variable for _, variable in grads_and_vars])
         applied = apply_row_gradients(
-            tables, slices, step=self.iterations.read_value()
+            tables,
+            slices,
+            min_counts=min_counts,
+            step=self.iterations.read_value(),
         )
         with tf.control_dependencies(applied):
             if dense:

@@ -6,8 +6,10 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "ops/cc/table/pretrained_rows.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"
@@ -22,9 +24,30 @@ TEST(TableStatsTest, AFreshTableHasDoneNothing) {
         stats.num_written, stats.num_expired, stats.num_capped,
         stats.num_removed, stats.num_rejected, stats.num_bad_gradients,
         stats.row_bytes, stats.index_entries, stats.index_stash,
-        stats.sketch_bytes, stats.probed_entries, stats.pool_bytes}) {
+        stats.sketch_bytes, stats.probed_entries, stats.pretrained_bytes,
+        stats.pool_bytes}) {
     EXPECT_EQ(number, 0);
   }
+}
+
+TEST(TableStatsTest, PretrainedRowsHaveBytes) {
+  const auto table = MakeTable(SgdConfig(2));
+  const int64_t before = table->memory_bytes();
+  const std::vector<int64_t> ids = {7, 8, 9};
+  const std::vector<float> rows(6, 0.5f);
+  auto pretrained = PretrainedRows::Create(ids.data(), rows.data(), 3, 2);
+  ASSERT_TRUE(pretrained.ok());
+  // An id, a row and at least two places of four bytes for each.
+  const int64_t bytes = (*pretrained)->bytes();
+  EXPECT_GE(bytes, 3 * (8 + 2 * 4 + 2 * 4));
+  EXPECT_LE(bytes, 3 * (8 + 2 * 4) + 16 * 4);
+  ASSERT_TRUE(table->SetPretrained(0, *std::move(pretrained)).ok());
+  EXPECT_EQ(table->stats().pretrained_bytes, bytes);
+  EXPECT_EQ(table->memory_bytes(), before + bytes);
+  // What was set before stays, because somebody may be reading it.
+  pretrained = PretrainedRows::Create(ids.data(), rows.data(), 3, 2);
+  ASSERT_TRUE(table->SetPretrained(0, *std::move(pretrained)).ok());
+  EXPECT_EQ(table->stats().pretrained_bytes, 2 * bytes);
 }
 
 TEST(TableStatsTest, EveryEventIsCountedOnce) {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/own_min_count.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
@@ -36,6 +37,17 @@ class CombineGradientsOp : public FeaturesOp {
     OP_REQUIRES_OK(context, context->GetAttr("tables", &tables_));
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
     OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
+    OP_REQUIRES_OK(context, context->GetAttr("min_counts", &min_counts_));
+    OP_REQUIRES(
+        context,
+        min_counts_.empty() ||
+            static_cast<int64_t>(min_counts_.size()) == num_features(),
+        absl::InvalidArgumentError(absl::StrCat(
+            "`min_counts` needs one entry a feature, ", num_features(),
+            ", or none; got ", min_counts_.size(), ".")));
+    for (const int64_t min_count : min_counts_) {
+      OP_REQUIRES_OK(context, CheckOwnMinCount(min_count));
+    }
     OP_REQUIRES(
         context,
         tables_.size() == dims_.size() &&
@@ -109,10 +121,12 @@ class CombineGradientsOp : public FeaturesOp {
         const int64_t* const table_ids =
             routed[s].columns + routed[s].offsets[tables_[t]];
         const std::vector<int64_t>& table_counts = sums[t].counts[s];
+        const bool brings = !sums[t].min_counts.empty();
         for (size_t i = 0; i < table_counts.size(); ++i) {
           if (table_counts[i] == 0) continue;
           *ids++ = table_ids[i];
-          *counts++ = table_counts[i];
+          *counts++ = PackCount(table_counts[i],
+                                brings ? sums[t].min_counts[s][i] : 0);
         }
         sums[t].sums.bases.push_back(gradients);
         gradients += sizes[t] * dims_[t];
@@ -159,6 +173,9 @@ class CombineGradientsOp : public FeaturesOp {
   struct TableSums {
     // Per shard: how often each routed id stands, and how many stand at all.
     std::vector<std::vector<int64_t>> counts;
+    // Per shard and routed id the min_count that holds, 0 for none; empty when
+    // no feature brings one.
+    std::vector<std::vector<int64_t>> min_counts;
     std::vector<int64_t> kept;
     std::vector<std::vector<uint8_t>> seen;
     ShardedSums sums;
@@ -207,6 +224,9 @@ class CombineGradientsOp : public FeaturesOp {
     for (int64_t f = 0; f < num_features(); ++f) {
       if (table_of(f) != tables_[t]) continue;
       if (!CountFeature(f, batch, table)) return false;
+      if (!min_counts_.empty() && min_counts_[f] > 0) {
+        BringMinCounts(f, batch, table);
+      }
       table->num_ids += batch.sizes[f];
     }
     bool drops = false;
@@ -247,6 +267,21 @@ class CombineGradientsOp : public FeaturesOp {
     return true;
   }
 
+  // Notes what a feature brings for its ids, whose places CountFeature checked.
+  void BringMinCounts(int64_t f, const Batch& batch, TableSums* table) const {
+    if (table->min_counts.empty()) {
+      for (const std::vector<int64_t>& counts : table->counts) {
+        table->min_counts.emplace_back(counts.size(), 0);
+      }
+    }
+    for (int64_t i = 0; i < batch.sizes[f]; ++i) {
+      const int64_t place = batch.places[f][i];
+      if (place < 0) continue;
+      BringMinCount(min_counts_[f],
+                    &table->min_counts[PlaceShard(place)][PlaceIndex(place)]);
+    }
+  }
+
   // Each sum is made by one thread in the order of the batch, so threads do not
   // change a bit.
   void Sum(const Batch& batch, int64_t part, int64_t num_parts, int64_t t,
@@ -262,6 +297,8 @@ class CombineGradientsOp : public FeaturesOp {
   std::vector<int64_t> tables_;
   std::vector<int64_t> dims_;
   std::vector<bool> weighted_;
+  // Per feature, or empty.
+  std::vector<int64_t> min_counts_;
   // Per table of the lookup its number among `tables_`, or -1.
   std::vector<int64_t> number_of_;
 };

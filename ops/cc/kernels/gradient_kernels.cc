@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/own_min_count.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/table/combiner.h"
@@ -119,6 +120,8 @@ class PartitionGradientsOp : public OpKernel {
       : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("num_tables", &num_tables_));
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("counted_tables", &counted_tables_));
     OP_REQUIRES(context, num_shards_ <= kNumPartitions,
                 absl::InvalidArgumentError(
                     absl::StrCat("num_shards must be at most ", kNumPartitions,
@@ -132,10 +135,14 @@ class PartitionGradientsOp : public OpKernel {
     OP_REQUIRES_OK(context, context->input_list("ids", &ids));
     OpInputList gradients;
     OP_REQUIRES_OK(context, context->input_list("gradients", &gradients));
+    OpInputList min_counts;
+    OP_REQUIRES_OK(context, context->input_list("min_counts", &min_counts));
     OpOutputList packed;
     OP_REQUIRES_OK(context, context->output_list("packed", &packed));
     OpOutputList values;
     OP_REQUIRES_OK(context, context->output_list("values", &values));
+    std::vector<const int64_t*> brought(num_tables_, nullptr);
+    OP_REQUIRES_OK(context, GetMinCounts(ids, min_counts, &brought));
 
     std::vector<int64_t> dims(num_tables_);
     int64_t num_ids = 0;
@@ -181,11 +188,13 @@ class PartitionGradientsOp : public OpKernel {
 
     for (int64_t t = 0; t < num_tables_; ++t) {
       const IdRouter& router = routers[t];
+      const std::vector<int64_t> least = LeastMinCounts(router, brought[t]);
       for (int64_t i = 0; i < router.num_distinct(); ++i) {
         const int64_t shard = PlaceShard(router.PlaceOf(i));
         const int64_t index = PlaceIndex(router.PlaceOf(i));
         out_ids[shard][index] = router.distinct_ids()[i];
-        out_counts[shard][index] = router.counts()[i];
+        out_counts[shard][index] =
+            PackCount(router.counts()[i], least.empty() ? 0 : least[i]);
       }
       const int64_t dim = dims[t];
       const float* const gradient = gradients[t].flat<float>().data();
@@ -203,6 +212,38 @@ class PartitionGradientsOp : public OpKernel {
   }
 
  private:
+  // Per table what its slices bring, null for those that bring nothing.
+  absl::Status GetMinCounts(const OpInputList& ids,
+                            const OpInputList& min_counts,
+                            std::vector<const int64_t*>* brought) const {
+    for (int i = 0; i < min_counts.size(); ++i) {
+      const int64_t table = counted_tables_[i];
+      if (min_counts[i].shape() != ids[table].shape()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "min_counts of table number ", table, " must be as many as ids, ",
+            ids[table].shape().DebugString(), "; got ",
+            min_counts[i].shape().DebugString(), "."));
+      }
+      (*brought)[table] = min_counts[i].flat<int64_t>().data();
+      for (int64_t j = 0; j < min_counts[i].NumElements(); ++j) {
+        TF_RETURN_IF_ERROR(CheckOwnMinCount((*brought)[table][j]));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Per distinct id the min_count that holds; empty when none is brought.
+  static std::vector<int64_t> LeastMinCounts(const IdRouter& router,
+                                             const int64_t* brought) {
+    if (brought == nullptr) return {};
+    std::vector<int64_t> least(router.num_distinct(), 0);
+    const std::vector<int64_t>& index = router.distinct_index();
+    for (size_t i = 0; i < index.size(); ++i) {
+      BringMinCount(brought[i], &least[index[i]]);
+    }
+    return least;
+  }
+
   // Writes the gradient sums of a part of the distinct ids. Each is summed by
   // one thread in the order of the batch, so threads do not change a bit.
   static void SumPart(const IdRouter& router, const float* gradients,
@@ -230,6 +271,8 @@ class PartitionGradientsOp : public OpKernel {
 
   int64_t num_tables_;
   int64_t num_shards_;
+  // The shape function checked them.
+  std::vector<int64_t> counted_tables_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithSlices").Device(DEVICE_CPU), SlicesOp);

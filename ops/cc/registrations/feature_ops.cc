@@ -144,6 +144,7 @@ REGISTER_OP("MonolithAttach")
     .Attr("num_weights: int >= 0")
     .Attr("combiner: string")
     .Attr("n: int")
+    .Attr("min_count: int >= 0 = 0")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle vectors;
       TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(1), 2, &vectors));
@@ -171,6 +172,7 @@ is how the gradient of a lookup is a value. Nothing but `vectors` is read.
 anchor: the variable's value `[0, dim]`, or its handle.
 ids, positions, splits, weights: of the feature, as MonolithPartition and
   MonolithCombine have them.
+min_count: that of the feature, 0 for that of its table. Handed to MonolithSlices.
 )doc");
 
 REGISTER_OP("MonolithWeights")

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "ops/cc/registrations/feature_shapes.h"
 #include "ops/cc/registrations/shape_helpers.h"
 #include "tensorflow/core/framework/op.h"
@@ -28,6 +30,26 @@ absl::Status StepShapes(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// `counted_tables` are different numbers of tables, one an input of min_counts.
+absl::Status CheckCounted(int64_t num_tables, int64_t num_counted,
+                          const std::vector<int64_t>& counted) {
+  if (static_cast<int64_t>(counted.size()) != num_counted) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("`counted_tables` needs one entry for each of "
+                     "`min_counts`; got ",
+                     counted.size(), " for ", num_counted, "."));
+  }
+  for (size_t i = 0; i < counted.size(); ++i) {
+    if (counted[i] < (i == 0 ? 0 : counted[i - 1] + 1) ||
+        counted[i] >= num_tables) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "`counted_tables` must be numbers from 0 to ", num_tables - 1,
+          " in rising order; got ", counted[i], "."));
+    }
+  }
+  return absl::OkStatus();
+}
+
 REGISTER_OP("MonolithSlices")
     .Input("gradient: float32")
     .Input("ids: int64")
@@ -41,6 +63,7 @@ REGISTER_OP("MonolithSlices")
     .Attr("combiner: string")
     .Attr("n: int")
     .Attr("dim: int >= 1")
+    .Attr("min_count: int >= 0 = 0")
     .SetShapeFn([](InferenceContext* c) {
       int64_t dim;
       TF_RETURN_IF_ERROR(c->GetAttr("dim", &dim));
@@ -62,6 +85,8 @@ asked for, in the order of the ids: the gradient of MonolithAttach.
 
 values: `[m, dim]`, gradients of rows.
 indices: `[m]`, their ids; duplicates repeated.
+min_count: changes nothing here. It tells whoever puts slices together that ids of
+  this feature are admitted from so many occurrences on; 0: as the table says.
 )doc");
 
 REGISTER_OP("MonolithPartitionGradients")
@@ -70,15 +95,28 @@ REGISTER_OP("MonolithPartitionGradients")
     .Input("learning_rates: float32")
     .Input("ids: num_tables * int64")
     .Input("gradients: num_tables * float32")
+    .Input("min_counts: num_counted * int64")
     .Output("packed: num_shards * int64")
     .Output("values: num_shards * float32")
     .Attr("num_tables: int >= 1")
     .Attr("num_shards: int >= 1")
+    .Attr("num_counted: int >= 0 = 0")
+    .Attr("counted_tables: list(int) = []")
     .SetShapeFn([](InferenceContext* c) {
       int64_t num_tables;
       TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
       for (int64_t t = 0; t < num_tables; ++t) {
         TF_RETURN_IF_ERROR(IdsAgreeWithRows(c, 3 + t, 3 + num_tables + t));
+      }
+      int64_t num_counted;
+      std::vector<int64_t> counted;
+      TF_RETURN_IF_ERROR(c->GetAttr("num_counted", &num_counted));
+      TF_RETURN_IF_ERROR(c->GetAttr("counted_tables", &counted));
+      TF_RETURN_IF_ERROR(CheckCounted(num_tables, num_counted, counted));
+      for (int64_t i = 0; i < num_counted; ++i) {
+        ShapeHandle unused;
+        TF_RETURN_IF_ERROR(c->Merge(c->input(3 + counted[i]),
+                                    c->input(3 + 2 * num_tables + i), &unused));
       }
       return StepShapes(c);
     })
@@ -89,6 +127,9 @@ The sum runs in the order of the input, in float32. The outputs are, per shard,
 the inputs of MonolithApply.
 
 learning_rates: copied in front of the gradients as they are.
+min_counts: of those tables that `counted_tables` numbers, one number a slice: the
+  min_count that it brings for its id, or 0 for none. Of an id that comes with
+  several the smallest holds.
 )doc");
 
 REGISTER_OP("MonolithCombineGradients")
@@ -114,6 +155,7 @@ REGISTER_OP("MonolithCombineGradients")
     .Attr("weighted: list(bool)")
     .Attr("tables: list(int) >= 1")
     .Attr("dims: list(int) >= 1")
+    .Attr("min_counts: list(int) = []")
     .SetShapeFn([](InferenceContext* c) {
       FeatureShapes features;
       TF_RETURN_IF_ERROR(FeatureShapes::Get(c, &features));
@@ -123,6 +165,11 @@ REGISTER_OP("MonolithCombineGradients")
       TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
       TF_RETURN_IF_ERROR(c->GetAttr("tables", &tables));
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
+      std::vector<int64_t> min_counts;
+      TF_RETURN_IF_ERROR(c->GetAttr("min_counts", &min_counts));
+      if (!min_counts.empty()) {
+        TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "min_counts"));
+      }
       if (tables.size() != dims.size()) {
         return absl::InvalidArgumentError(
             absl::StrCat("`dims` needs one entry for each of `tables`; got ",
@@ -168,6 +215,9 @@ gradients: of the vectors that MonolithCombine gave.
 positions, splits, weights: as MonolithCombine takes them.
 tables: numbers of the tables that get a step; dims are theirs.
 learning_rates: copied in front of the gradients as they are.
+min_counts: per feature the min_count that it brings for its ids, 0 for none; or
+  nothing, if no feature brings one. Of an id that comes with several the smallest
+  holds.
 )doc");
 
 }  // namespace

@@ -81,6 +81,13 @@ void RowLayout::SetPretrained(int segment,
   owned_.push_back(std::move(rows));
 }
 
+int64_t RowLayout::pretrained_bytes() const {
+  std::lock_guard<std::mutex> lock(pretrained_mutex_);
+  int64_t bytes = 0;
+  for (const auto& rows : owned_) bytes += rows->bytes();
+  return bytes;
+}
+
 void RowLayout::FillInitial(const Segment& segment, int64_t id, uint64_t id_key,
                             float* weights) const {
   const PretrainedRows* const pretrained =

@@ -67,6 +67,8 @@ class RowLayout {
   // these. Safe beside everything else; what was set before is kept, because
   // somebody may be reading it.
   void SetPretrained(int segment, std::unique_ptr<const PretrainedRows> rows);
+  // Of all rows that were ever set.
+  int64_t pretrained_bytes() const;
 
   // The values of an id without a row.
   void ReadInitial(int64_t id, int64_t step, float* values) const;
@@ -151,7 +153,7 @@ class RowLayout {
   std::vector<Segment> segments_;
   // One a segment; null where there are none.
   std::vector<std::atomic<const PretrainedRows*>> pretrained_;
-  std::mutex pretrained_mutex_;
+  mutable std::mutex pretrained_mutex_;
   std::vector<std::unique_ptr<const PretrainedRows>> owned_;
 };
 

@@ -201,7 +201,7 @@ class Table {
   // Rows now.
   int64_t size() const;
   // Resident bytes of index, rows and logs, counted in touched pages, with
-  // those that are kept for rows to come.
+  // those that are kept for rows to come, and bytes of pretrained rows.
   int64_t memory_bytes() const;
   TableStats stats() const;
 

@@ -144,6 +144,7 @@ TableStats Table::stats() const {
   stats.num_rejected = num_rejected_.load(std::memory_order_relaxed);
   stats.num_bad_gradients = num_bad_gradients_.load(std::memory_order_relaxed);
   if (sketch_ != nullptr) stats.sketch_bytes = sketch_->memory_bytes();
+  stats.pretrained_bytes = layout_.pretrained_bytes();
   stats.pool_bytes = pool_->resident_bytes();
   stats.huge_page_bytes = static_cast<int64_t>(
       HugePageShare(pool_->ranges()) * static_cast<double>(stats.pool_bytes));
@@ -151,8 +152,8 @@ TableStats Table::stats() const {
 }
 
 int64_t Table::memory_bytes() const {
-  int64_t bytes =
-      sizeof(*this) + kNumStripes * sizeof(Stripe) + pool_->idle_bytes();
+  int64_t bytes = sizeof(*this) + kNumStripes * sizeof(Stripe) +
+                  pool_->idle_bytes() + layout_.pretrained_bytes();
   for (const auto& stripe : stripes_) {
     TableStats stats;
     SpinLockHolder holder(stripe->lock());
