@@ -180,6 +180,39 @@ def change_learning_rate(strategy, coordinator):
     return values
 
 
+def admit_by_feature(strategy, coordinator):
+    """Two features of a table, one with a min_count of its own."""
+    with strategy.scope():
+        config = mt.TableConfig(
+            "rare", dim=1, admission=mt.Admission(min_count=4)
+        )
+        layer = mt.layers.EmbeddingCollection(
+            [mt.Feature("a", config, min_count=2), mt.Feature("b", config)]
+        )
+        optimizer = mt.optimizers.with_tables("sgd")
+        variables = layer.trainable_variables
+
+    @tf.function
+    def step():
+        def replica():
+            ids = tf.range(30, dtype=tf.int64)
+            with tf.GradientTape() as tape:
+                vectors = layer({"a": ids[:10], "b": ids[5:]})
+                loss = tf.reduce_sum(vectors["a"]) + tf.reduce_sum(vectors["b"])
+            gradients = tape.gradient(loss, variables)
+            optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+        strategy.run(replica)
+
+    admitted = []
+    for _ in range(4):
+        coordinator.schedule(step)
+        coordinator.join()
+        parts = [ids.tolist() for ids, _ in layer.tables[0].export()]
+        admitted.append(sorted(sum(parts, [])))
+    return admitted
+
+
 def train_in_order(strategy, directory):
     """The steps that `train_in_order` of the tests makes in one process."""
     with strategy.scope():
@@ -218,6 +251,7 @@ def main():
         coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         report["exact"] = sum_exactly(strategy, coordinator)
         report["rates"] = change_learning_rate(strategy, coordinator)
+        report["by feature"] = admit_by_feature(strategy, coordinator)
         train_in_order(strategy, directory)
         report["fit"] = fit(strategy, directory)
         try:

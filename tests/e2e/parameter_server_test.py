@@ -69,6 +69,17 @@ def test_a_learning_rate_in_a_variable_is_read_at_each_step(
     assert parameter_server_run.report["rates"] == [-1.0, -1.5, -1.75]
 
 
+def test_features_of_a_table_admit_at_counts_of_their_own(parameter_server_run):
+    # 5 to 9 occur twice a step, once of it in the feature that asks for 2; 0
+    # to 4 once a step there; the others in the one where the table's 4 holds.
+    assert parameter_server_run.report["by feature"] == [
+        [*range(5, 10)],
+        [*range(10)],
+        [*range(10)],
+        [*range(30)],
+    ]
+
+
 def test_num_shards_is_refused_under_the_strategy(parameter_server_run):
     message = parameter_server_run.report["num_shards"]
     assert "leave num_shards out" in message

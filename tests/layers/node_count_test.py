@@ -161,6 +161,44 @@ def test_weights_stay_within_the_limit_too():
     assert nodes(52) - nodes(26) <= LIMIT * 26
 
 
+@pytest.mark.parametrize("kind", ["padded mean", "ragged mean"])
+def test_min_counts_of_features_are_no_node_more(kind):
+    """But for the handle of their variable, an argument of the function."""
+    make_ids, _, feature = KINDS[kind]
+
+    def nodes(min_counts):
+        with mt.TableSet():
+            config = mt.TableConfig(
+                "table", dim=4, admission=mt.Admission(min_count=2)
+            )
+            layer = mt.layers.EmbeddingCollection(
+                [
+                    mt.Feature(f"{f}", config, min_count=min_count, **feature)
+                    for f, min_count in enumerate(min_counts)
+                ]
+            )
+        optimizer = mt.optimizers.with_tables("sgd")
+        variables = layer.trainable_variables
+        ids = {f"{f}": make_ids(f) for f in range(len(min_counts))}
+
+        @tf.function
+        def step(ids):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.concat([*layer(ids).values()], -1))
+            optimizer.apply_gradients(
+                zip(tape.gradient(loss, variables), variables, strict=True)
+            )
+
+        ops = executed(lambda: step(ids))
+        assert ops.count("MonolithCombineGradients") == 1
+        assert "MonolithSlices" not in ops
+        return sorted(op for op in ops if op != "_Arg")
+
+    without = nodes([None] * 4)
+    assert nodes([2, 2, None, None]) == without
+    assert nodes([3, 4, None, 3]) == without
+
+
 @pytest.mark.parametrize("num_features", [1, 26])
 def test_a_serving_function_reads_by_one_lookup(num_features):
     make_ids, shape, feature = KINDS["padded mean"]

@@ -40,19 +40,38 @@ def combined(
     )
 
 
-def combined_gradients(gradient, tables, dims):
-    return ops.combine_gradients(
-        global_step=ids(),
-        event_time=ids(),
-        learning_rates=floats(1),
-        packed=[ids(None)],
-        gradients=[gradient],
-        positions=[ids(2)],
-        features=[FeatureBatch(ids(2))],
+def combined_gradients(gradient, tables, dims, min_counts=()):
+    return library.monolith_combine_gradients(
+        ids(),
+        ids(),
+        floats(1),
+        [ids(None)],
+        [gradient],
+        [ids(2)],
+        [],
+        [],
         feature_tables=[0],
         num_tables=2,
+        weighted=[False],
         tables=tables,
         dims=dims,
+        min_counts=list(min_counts),
+        combiners=["none"],
+        ns=[0],
+        ragged=[False],
+    )
+
+
+def partitioned(min_counts, counted):
+    return library.monolith_partition_gradients(
+        ids(),
+        ids(),
+        floats(1),
+        [ids(3)],
+        [floats(3, 4)],
+        min_counts,
+        num_shards=1,
+        counted_tables=counted,
     )
 
 
@@ -108,6 +127,24 @@ WRONG = {
         ids=[ids(3)],
         gradients=[floats(2, 4)],
         num_shards=1,
+    ),
+    "min_counts of another number of ids": lambda h: partitioned(
+        [ids(2)], counted=[0]
+    ),
+    "min_counts of a table that is not there": lambda h: partitioned(
+        [ids(3)], counted=[1]
+    ),
+    "min_counts of a negative table": lambda h: partitioned(
+        [ids(3)], counted=[-1]
+    ),
+    "min_counts of a table twice": lambda h: partitioned(
+        [ids(3), ids(3)], counted=[0, 0]
+    ),
+    "min_counts of tables that are not named": lambda h: partitioned(
+        [ids(3)], counted=[]
+    ),
+    "min_counts of too few features": lambda h: combined_gradients(
+        floats(2, 4), [0], [4], min_counts=[1, 2]
     ),
     "learning rates that are a matrix": lambda h: ops.partition_gradients(
         global_step=ids(),

@@ -122,6 +122,20 @@ class PartitionGradientsOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
     OP_REQUIRES_OK(context,
                    context->GetAttr("counted_tables", &counted_tables_));
+    // Eager calls come without the checks of the shape function.
+    int64_t num_counted;
+    OP_REQUIRES_OK(context, context->GetAttr("num_counted", &num_counted));
+    OP_REQUIRES(
+        context, static_cast<int64_t>(counted_tables_.size()) == num_counted,
+        absl::InvalidArgumentError(absl::StrCat(
+            "`counted_tables` needs one entry for each of `min_counts`; got ",
+            counted_tables_.size(), " for ", num_counted, ".")));
+    for (const int64_t table : counted_tables_) {
+      OP_REQUIRES(context, table >= 0 && table < num_tables_,
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "`counted_tables` must be from 0 to ", num_tables_ - 1,
+                      "; got ", table, ".")));
+    }
     OP_REQUIRES(context, num_shards_ <= kNumPartitions,
                 absl::InvalidArgumentError(
                     absl::StrCat("num_shards must be at most ", kNumPartitions,
@@ -271,7 +285,6 @@ class PartitionGradientsOp : public OpKernel {
 
   int64_t num_tables_;
   int64_t num_shards_;
-  // The shape function checked them.
   std::vector<int64_t> counted_tables_;
 };
 

@@ -39,13 +39,14 @@ absl::Status CheckCounted(int64_t num_tables, int64_t num_counted,
                      "`min_counts`; got ",
                      counted.size(), " for ", num_counted, "."));
   }
-  for (size_t i = 0; i < counted.size(); ++i) {
-    if (counted[i] < (i == 0 ? 0 : counted[i - 1] + 1) ||
-        counted[i] >= num_tables) {
+  int64_t least = 0;
+  for (const int64_t table : counted) {
+    if (table < least || table >= num_tables) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "`counted_tables` must be numbers from 0 to ", num_tables - 1,
-          " in rising order; got ", counted[i], "."));
+          "`counted_tables` must be from 0 to ", num_tables - 1,
+          ", in rising order; got ", table, "."));
     }
+    least = table + 1;
   }
   return absl::OkStatus();
 }
