@@ -25,7 +25,7 @@ class Admission:
     Args:
         min_count: Occurrences that admit an id, 1 to 65,535. Counted exactly,
             in 16 bytes and an entry of the index an id that waits, unless
-            `sketch_bytes` is given.
+            `sketch_bytes` is given. A feature may have another: `mt.Feature`.
         probability: In place of `min_count`: each occurrence admits its id
             with this probability, in (0, 1]. A function of seed, table, id and
             step, so the same in every run.
