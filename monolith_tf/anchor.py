@@ -71,10 +71,11 @@ class TableVariable(resource_variable_ops.ResourceVariable):
     def gradient_source(self) -> tf.Tensor:
         """What a lookup takes so that its gradient is one of this variable.
 
-        On a parameter server that is the value: a handle would bring what uses
-        it there.
+        In a graph that is the handle, which nothing reads when the graph runs
+        (ops/cc/kernels/detach_pass.cc). Eagerly a handle on a parameter server
+        would bring what uses it there; then it is the value.
         """
-        if self.table.table_set.strategy is not None:
+        if self.table.table_set.strategy is not None and tf.executing_eagerly():
             return self.read_value()
         resource_variable_ops.variable_accessed(self)
         return self.handle

@@ -115,7 +115,8 @@ def attach(
     """Passes vectors on and ties them to a table's zero-row variable.
 
     Args:
-        anchor: float32 `[0, dim]` read from the variable, or its handle.
+        anchor: The handle of the variable; or its value, float32 `[0, dim]`,
+            which in eager execution does not bring the op to its device.
         vectors: What `combine` gave for the feature.
         positions: What `partition` gave for the feature.
         feature: The feature.

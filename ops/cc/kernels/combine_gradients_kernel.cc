@@ -38,13 +38,12 @@ class CombineGradientsOp : public FeaturesOp {
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
     OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
     OP_REQUIRES_OK(context, context->GetAttr("min_counts", &min_counts_));
-    OP_REQUIRES(
-        context,
-        min_counts_.empty() ||
-            static_cast<int64_t>(min_counts_.size()) == num_features(),
-        absl::InvalidArgumentError(absl::StrCat(
-            "`min_counts` needs one entry a feature, ", num_features(),
-            ", or none; got ", min_counts_.size(), ".")));
+    OP_REQUIRES(context,
+                min_counts_.empty() ||
+                    static_cast<int64_t>(min_counts_.size()) == num_features(),
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`min_counts` needs one entry a feature, ", num_features(),
+                    ", or none; got ", min_counts_.size(), ".")));
     for (const int64_t min_count : min_counts_) {
       OP_REQUIRES_OK(context, CheckOwnMinCount(min_count));
     }
@@ -125,8 +124,8 @@ class CombineGradientsOp : public FeaturesOp {
         for (size_t i = 0; i < table_counts.size(); ++i) {
           if (table_counts[i] == 0) continue;
           *ids++ = table_ids[i];
-          *counts++ = PackCount(table_counts[i],
-                                brings ? sums[t].min_counts[s][i] : 0);
+          *counts++ =
+              PackCount(table_counts[i], brings ? sums[t].min_counts[s][i] : 0);
         }
         sums[t].sums.bases.push_back(gradients);
         gradients += sizes[t] * dims_[t];

@@ -132,9 +132,9 @@ class PartitionGradientsOp : public OpKernel {
             counted_tables_.size(), " for ", num_counted, ".")));
     for (const int64_t table : counted_tables_) {
       OP_REQUIRES(context, table >= 0 && table < num_tables_,
-                  absl::InvalidArgumentError(absl::StrCat(
-                      "`counted_tables` must be from 0 to ", num_tables_ - 1,
-                      "; got ", table, ".")));
+                  absl::InvalidArgumentError(
+                      absl::StrCat("`counted_tables` must be from 0 to ",
+                                   num_tables_ - 1, "; got ", table, ".")));
     }
     OP_REQUIRES(context, num_shards_ <= kNumPartitions,
                 absl::InvalidArgumentError(

@@ -167,7 +167,8 @@ REGISTER_OP("MonolithAttach")
 Passes a feature's vectors on and ties them to a table's zero-row variable.
 
 The gradient for `anchor` is the tf.IndexedSlices that MonolithSlices gives: that
-is how the gradient of a lookup is a value. Nothing but `vectors` is read.
+is how the gradient of a lookup is a value. Nothing but `vectors` is read, so the
+op is taken out of a graph before it runs (detach_pass.cc).
 
 anchor: the variable's value `[0, dim]`, or its handle.
 ids, positions, splits, weights: of the feature, as MonolithPartition and

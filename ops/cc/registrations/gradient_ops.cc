@@ -42,9 +42,9 @@ absl::Status CheckCounted(int64_t num_tables, int64_t num_counted,
   int64_t least = 0;
   for (const int64_t table : counted) {
     if (table < least || table >= num_tables) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "`counted_tables` must be from 0 to ", num_tables - 1,
-          ", in rising order; got ", table, "."));
+      return absl::InvalidArgumentError(
+          absl::StrCat("`counted_tables` must be from 0 to ", num_tables - 1,
+                       ", in rising order; got ", table, "."));
     }
     least = table + 1;
   }

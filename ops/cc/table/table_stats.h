@@ -27,8 +27,8 @@ namespace monolith_tf {
   FIELD(num_rejected)                                                         \
   FIELD(num_bad_gradients)                                                    \
   /* Bytes: records of rows in use, all memory for rows, of the index, of */  \
-  /* counters, of the sketch, of logs, of pretrained rows; of the pool that */ \
-  /* segments are cut from, and of huge pages in it. */                       \
+  /* counters, of the sketch, of logs, of pretrained rows; of the pool */     \
+  /* that segments are cut from, and of huge pages in it. */                  \
   FIELD(row_bytes)                                                            \
   FIELD(arena_bytes)                                                          \
   FIELD(index_bytes)                                                          \
