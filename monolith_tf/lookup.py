@@ -189,7 +189,7 @@ def _lookup_in_set(
         for table, min_count in dict.fromkeys(anchors)
     }
     return [
-        ops.attach(sources[anchor], *feature)
+        ops.attach(sources[anchor], *feature, dim=dims[anchor[0]])
         for anchor, *feature in zip(
             anchors, vectors, positions, features, strict=True
         )
@@ -201,12 +201,12 @@ def _lookup_in_backend(
 ) -> list[tf.Tensor]:
     """Reads by a backend, one lookup a table, and combines by stock ops."""
     valid = [ops.valid_ids(feature) for feature in features]
-    wanted = [
-        tf.reshape(feature.ids, [-1])
-        if mask is None
-        else tf.boolean_mask(feature.ids, mask)
-        for feature, mask in zip(features, valid, strict=True)
-    ]
+    wanted = []
+    for feature, mask in zip(features, valid, strict=True):
+        ids = tf.reshape(feature.ids, [-1])
+        if mask is not None:
+            ids = tf.boolean_mask(ids, tf.reshape(mask, [-1]))
+        wanted.append(ids)
     vectors: list[tf.Tensor | None] = [None] * len(features)
     for number, table in enumerate(tables):
         chosen = [f for f, t in enumerate(feature_tables) if t == number]

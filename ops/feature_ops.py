@@ -111,6 +111,8 @@ def attach(
     vectors: tf.Tensor,
     positions: tf.Tensor,
     feature: FeatureBatch,
+    *,
+    dim: int,
 ) -> tf.Tensor:
     """Passes vectors on and ties them to a table's zero-row variable.
 
@@ -120,6 +122,7 @@ def attach(
         vectors: What `combine` gave for the feature.
         positions: What `partition` gave for the feature.
         feature: The feature.
+        dim: Row length of the table.
 
     Returns:
         The vectors; their gradient for `anchor` is a `tf.IndexedSlices` with
@@ -134,6 +137,7 @@ def attach(
         present([feature], "weights"),
         combiner=feature.combiner or "none",
         n=feature.n,
+        dim=dim,
         min_count=feature.min_count,
     )
 

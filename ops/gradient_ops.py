@@ -147,8 +147,9 @@ def combine_gradients(
 
 @tf.RegisterGradient("MonolithAttach")
 def _attach_gradient(op: tf.Operation, gradient: tf.Tensor):
-    vectors, ids, positions, *rest = op.inputs[1:]
-    dim = vectors.shape[-1]
+    _, ids, positions, *rest = op.inputs[1:]
+    # The shape of vectors of ids of an unknown rank does not tell.
+    dim = op.get_attr("dim")
     values, indices = slices(
         # A gradient through tf.gather of the vectors is slices itself.
         tf.convert_to_tensor(gradient),

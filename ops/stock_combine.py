@@ -129,15 +129,18 @@ def _lists(feature: FeatureBatch) -> tuple[tf.Tensor, tf.Tensor]:
         lengths = feature.splits[1:] - feature.splits[:-1]
         num_lists = tf.size(lengths, tf.int64)
         return tf.repeat(tf.range(num_lists), lengths), num_lists
-    ids = feature.ids
-    if ids.shape.rank == 1:
-        ids = ids[:, tf.newaxis]
-    shape = tf.shape(ids, tf.int64)
-    num_lists = tf.reduce_prod(shape[:-1])
-    return (
-        tf.repeat(tf.range(num_lists), tf.repeat(shape[-1], num_lists)),
-        num_lists,
-    )
+    shape = tf.shape(feature.ids, tf.int64)
+    outer = _num_outer(feature.ids)
+    num_lists = tf.reduce_prod(shape[:outer])
+    length = tf.reduce_prod(shape[outer:])
+    return tf.repeat(tf.range(num_lists), length), num_lists
+
+
+def _num_outer(ids: tf.Tensor) -> int | tf.Tensor:
+    """How many dimensions of dense ids number lists; of one alone that one."""
+    if ids.shape.rank is not None:
+        return max(1, ids.shape.rank - 1)
+    return tf.maximum(1, tf.rank(ids) - 1)
 
 
 def _number_in_list(flat, list_of_id, num_lists) -> tf.Tensor:
@@ -157,7 +160,9 @@ def _in_shape(combined: tf.Tensor, feature: FeatureBatch) -> tf.Tensor:
         num_lists = feature.splits.shape[0]
         static = None if num_lists is None else num_lists - 1
         return tf.ensure_shape(combined, [static] + inner)
-    if ids.shape.rank == 1:
-        return tf.ensure_shape(combined, ids.shape + inner)
-    shape = tf.concat([tf.shape(ids)[:-1], inner], axis=0)
-    return tf.ensure_shape(tf.reshape(combined, shape), ids.shape[:-1] + inner)
+    outer = _num_outer(ids)
+    shape = tf.concat([tf.shape(ids)[:outer], inner], axis=0)
+    static = tf.TensorShape(None)
+    if ids.shape.rank is not None:
+        static = ids.shape[:outer] + inner
+    return tf.ensure_shape(tf.reshape(combined, shape), static)

@@ -253,3 +253,33 @@ def test_ragged_vectors_into_a_dense_layer_are_refused():
         ValueError, match="requires inputs with matching shapes"
     ):
         tf_keras.layers.Concatenate()([vectors, tf_keras.Input([3])])
+
+
+@pytest.mark.parametrize("combiner", [None, "sum"])
+def test_ids_of_unknown_rank_are_trained(combiner):
+    with mt.TableSet():
+        config = mt.TableConfig(
+            "movie",
+            dim=2,
+            optimizer=mt.optimizers.SGD(1.0),
+            initializer=mt.initializers.Zeros(),
+        )
+        layer = mt.layers.DynamicEmbedding(config, combiner)
+    optimizer = mt.optimizers.with_tables("sgd")
+    variables = layer.trainable_variables
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64)])
+    def step(ids):
+        with tf.GradientTape() as tape:
+            vectors = layer(ids)
+            loss = tf.reduce_sum(vectors)
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, variables), variables, strict=True)
+        )
+        return vectors
+
+    one, two = tf.constant([4, 9], tf.int64), tf.constant([[4, 7]], tf.int64)
+    assert step(one).shape == [2, 2]
+    assert step(two).shape == ([1, 2, 2] if combiner is None else [1, 2])
+    rows = layer.table.lookup([4, 9, 7])[:, 0]
+    assert rows.numpy().tolist() == [-2, -1, -1]

@@ -81,3 +81,20 @@ def test_stock_ops_give_the_same_bits(kind, weighted):
             np.testing.assert_array_equal(ours, theirs)
     graph = read.get_concrete_function(inputs, weights).graph
     assert not [op for op in graph.get_operations() if "Monolith" in op.type]
+
+
+@pytest.mark.parametrize("shape", [[6], [2, 3], [2, 1, 3], [0], [2, 0]])
+def test_ids_of_unknown_rank_give_the_same(shape):
+    layer = make_layer()
+    rows = Rows(layer.tables)
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.int64)])
+    def read(ids):
+        with lookup_backend(rows):
+            return layer(dict.fromkeys(FEATURES, ids))
+
+    size = int(np.prod(shape))
+    ids = tf.reshape(tf.range(size, dtype=tf.int64), shape)
+    expected = layer(dict.fromkeys(FEATURES, ids))
+    for name, vectors in read(ids).items():
+        np.testing.assert_array_equal(vectors, expected[name], name)

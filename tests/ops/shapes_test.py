@@ -218,13 +218,16 @@ WRONG = {
         lambda h: ops.checked_weights(floats(5), ids(3), ids(4))
     ),
     "attach of vectors of another dim": lambda h: ops.attach(
-        floats(0, 4), floats(3, 5), ids(3), FeatureBatch(ids(3))
+        floats(0, 4), floats(3, 5), ids(3), FeatureBatch(ids(3)), dim=5
+    ),
+    "attach of vectors of another dim than is said": lambda h: ops.attach(
+        floats(0, 4), floats(3, 4), ids(3), FeatureBatch(ids(3)), dim=5
     ),
     "attach of another number of vectors": lambda h: ops.attach(
-        floats(0, 4), floats(3, 4), ids(2), FeatureBatch(ids(2))
+        floats(0, 4), floats(3, 4), ids(2), FeatureBatch(ids(2)), dim=4
     ),
     "attach with positions of another shape": lambda h: ops.attach(
-        floats(0, 4), floats(3, 4), ids(2), FeatureBatch(ids(3))
+        floats(0, 4), floats(3, 4), ids(2), FeatureBatch(ids(3)), dim=4
     ),
 }
 
@@ -287,7 +290,9 @@ def test_shapes_of_vectors_are_as_known_as_they_can_be(name):
             packed, [floats(None)] * 3, positions, [feature], dims=[4]
         )
         assert vectors.shape.as_list() == expected
-        attached = ops.attach(floats(0, 4), vectors, positions[0], feature)
+        attached = ops.attach(
+            floats(0, 4), vectors, positions[0], feature, dim=4
+        )
         assert attached.shape.as_list() == expected
         values, indices = ops.slices(vectors, positions[0], feature, dim=4)
         assert values.shape.as_list() == [None, 4]

@@ -144,11 +144,17 @@ REGISTER_OP("MonolithAttach")
     .Attr("num_weights: int >= 0")
     .Attr("combiner: string")
     .Attr("n: int")
+    .Attr("dim: int >= 1")
     .Attr("min_count: int >= 0 = 0")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle vectors;
       TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(1), 2, &vectors));
       TF_RETURN_IF_ERROR(IdsAndPositions(c, 2, 3));
+      int64_t row_length;
+      TF_RETURN_IF_ERROR(c->GetAttr("dim", &row_length));
+      tensorflow::shape_inference::DimensionHandle last;
+      TF_RETURN_IF_ERROR(c->WithValue(c->Dim(vectors, -1), row_length, &last));
+      TF_RETURN_IF_ERROR(c->ReplaceDim(vectors, -1, last, &vectors));
       tensorflow::DataType type;
       TF_RETURN_IF_ERROR(c->GetAttr("T", &type));
       if (type == tensorflow::DT_FLOAT) {
@@ -173,6 +179,7 @@ op is taken out of a graph before it runs (detach_pass.cc).
 anchor: the variable's value `[0, dim]`, or its handle.
 ids, positions, splits, weights: of the feature, as MonolithPartition and
   MonolithCombine have them.
+dim: row length of the table, which the shape of `vectors` may not tell.
 min_count: that of the feature, 0 for that of its table. Handed to MonolithSlices.
 )doc");
 
