@@ -127,6 +127,8 @@ class TableSet:
         self._tables: weakref.WeakValueDictionary[str, Table] = (
             weakref.WeakValueDictionary()
         )
+        # Names of tables that were made, also of those that are gone.
+        self._made: set[str] = set()
         self.handles = []
         for shard, device in enumerate(self.devices):
             with tf.init_scope(), tf.device(device):
@@ -159,6 +161,11 @@ class TableSet:
     def create(self, table: Table) -> None:
         """Makes a table on every server; `mt.Table` calls it."""
         config = table.config
+        if self.strategy is not None and config.name in self._made:
+            # Servers keep a table that went here, and a new one would go on
+            # with its rows.
+            _drop(self.devices, self.handles, config.name)
+        self._made.add(config.name)
         for shard, (device, handle) in enumerate(
             zip(self.devices, self.handles, strict=True)
         ):
@@ -175,7 +182,7 @@ class TableSet:
             self._tables[config.name] = table
         if self.strategy is None:
             weakref.finalize(
-                table, _drop, list(self.handles), config.name
+                table, _drop, self.devices, list(self.handles), config.name
             ).atexit = False
 
     def _send_pretrained(self, config: TableConfig, shard: int, handle) -> None:
@@ -386,9 +393,9 @@ def _destroy(handles) -> None:
             )
 
 
-def _drop(handles, name: str) -> None:
-    for handle in handles:
-        with context.eager_mode():
+def _drop(devices, handles, name: str) -> None:
+    for device, handle in zip(devices, handles, strict=True):
+        with context.eager_mode(), tf.device(device):
             try:
                 ops.table_drop(handle, name)
             except tf.errors.FailedPreconditionError:

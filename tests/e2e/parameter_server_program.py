@@ -7,6 +7,7 @@ DIRECTORY holds checkpoints `shards-1` and `shards-3`. Results go to
 """
 
 import collections
+import gc
 import json
 import pathlib
 import sys
@@ -213,6 +214,23 @@ def admit_by_feature(strategy, coordinator):
     return admitted
 
 
+def make_again(strategy):
+    """A table of a name and config that another one had before it went."""
+    with strategy.scope(), mt.TableSet():
+        kept = mt.Table(mt.TableConfig("kept", dim=1))
+        for _ in range(2):
+            table = mt.Table(mt.TableConfig("gone", dim=1))
+            sizes = [table.size()]
+            table.assign([7], [[1.0]])
+            sizes.append(table.size())
+            del table
+            gc.collect()
+        # One of another config.
+        sizes.append(mt.Table(mt.TableConfig("gone", dim=2)).size())
+    del kept
+    return sizes
+
+
 def train_in_order(strategy, directory):
     """The steps that `train_in_order` of the tests makes in one process."""
     with strategy.scope():
@@ -251,6 +269,7 @@ def main():
         coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         report["exact"] = sum_exactly(strategy, coordinator)
         report["rates"] = change_learning_rate(strategy, coordinator)
+        report["made again"] = make_again(strategy)
         report["by feature"] = admit_by_feature(strategy, coordinator)
         train_in_order(strategy, directory)
         report["fit"] = fit(strategy, directory)

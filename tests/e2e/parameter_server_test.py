@@ -80,6 +80,10 @@ def test_features_of_a_table_admit_at_counts_of_their_own(parameter_server_run):
     ]
 
 
+def test_a_table_that_is_made_again_has_no_rows(parameter_server_run):
+    assert parameter_server_run.report["made again"] == [0, 1, 0]
+
+
 def test_num_shards_is_refused_under_the_strategy(parameter_server_run):
     message = parameter_server_run.report["num_shards"]
     assert "leave num_shards out" in message
