@@ -5,6 +5,7 @@
 // or the container is reset. A kernel holds a reference to the set and a shared
 // pointer to each table while it runs, so dropping a table waits for nobody.
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -195,15 +196,21 @@ class LookupOp : public ManyTablesOp {
     Tensor* rows = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, TensorShape({NumFloats(packed)}), &rows));
-    float* out = rows->flat<float>().data();
+    std::vector<float*> out = {rows->flat<float>().data()};
     for (int64_t t = 0; t < num_tables(); ++t) {
-      const int64_t* ids = packed.columns + packed.offsets[t];
-      ForEachRange(context, packed.sizes[t], [&](int64_t begin, int64_t end) {
-        tables[t]->Lookup(ids + begin, end - begin, out + begin * dims()[t],
-                          /*exists=*/nullptr);
-      });
-      out += packed.sizes[t] * dims()[t];
+      out.push_back(out[t] + packed.sizes[t] * dims()[t]);
     }
+    // Ids of all tables stand behind each other: a range may be of several.
+    ForEachRange(context, packed.total, [&](int64_t begin, int64_t end) {
+      for (int64_t t = packed.TableOf(begin); begin < end; ++t) {
+        const int64_t first = packed.offsets[t];
+        const int64_t n = std::min(end, first + packed.sizes[t]) - begin;
+        tables[t]->Lookup(packed.columns + begin, n,
+                          out[t] + (begin - first) * dims()[t],
+                          /*exists=*/nullptr);
+        begin += n;
+      }
+    });
   }
 };
 
@@ -247,20 +254,61 @@ class ApplyOp : public ManyTablesOp {
       // All tables are checked before the first row of any changes.
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
-    for (int64_t t = 0; t < num_tables(); ++t) {
-      ApplyRequest& request = requests[t];
-      std::atomic<bool> are_good{true};
-      ForEachRange(context, request.n, [&](int64_t begin, int64_t end) {
-        if (!FiniteAndBounded(request.gradients + begin * dims()[t],
-                              (end - begin) * dims()[t])) {
-          are_good = false;
+    CheckGradients(context, packed, &requests);
+    OP_REQUIRES_OK(context, ApplyAll(context, packed, tables, requests));
+  }
+
+ private:
+  // Finds the tables all of whose gradients are good.
+  void CheckGradients(OpKernelContext* context, const PackedIds& packed,
+                      std::vector<ApplyRequest>* requests) const {
+    std::vector<std::atomic<bool>> are_good(num_tables());
+    for (std::atomic<bool>& good : are_good) good = true;
+    ForEachRange(context, packed.total, [&](int64_t begin, int64_t end) {
+      for (int64_t t = packed.TableOf(begin); begin < end; ++t) {
+        const int64_t first = packed.offsets[t];
+        const int64_t n = std::min(end, first + packed.sizes[t]) - begin;
+        if (!FiniteAndBounded(
+                (*requests)[t].gradients + (begin - first) * dims()[t],
+                n * dims()[t])) {
+          are_good[t] = false;
         }
-      });
-      request.gradients_are_good = are_good;
-      OP_REQUIRES_OK(context, InParts(context, request.n, [&](StripePart part) {
-                       return tables[t]->ApplyPart(request, part);
-                     }));
+        begin += n;
+      }
+    });
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      (*requests)[t].gradients_are_good = are_good[t];
     }
+  }
+
+  // Steps the rows of all tables. Many ids of a table are worked on in parts at
+  // once, tables of few ids beside each other.
+  absl::Status ApplyAll(OpKernelContext* context, const PackedIds& packed,
+                        const std::vector<std::shared_ptr<Table>>& tables,
+                        const std::vector<ApplyRequest>& requests) const {
+    struct Unit {
+      int64_t table;
+      StripePart part;
+    };
+    std::vector<Unit> units;
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      const auto count =
+          static_cast<int>(NumThreadsFor(context, packed.sizes[t]));
+      for (int part = 0; part < count; ++part) {
+        units.push_back({t, StripePart{part, count}});
+      }
+    }
+    std::vector<absl::Status> statuses(units.size());
+    ForEachUnit(context, units.size(), NumThreadsFor(context, packed.total),
+                [&](int64_t i) {
+                  const Unit& unit = units[i];
+                  statuses[i] = tables[unit.table]->ApplyPart(
+                      requests[unit.table], unit.part);
+                });
+    for (const absl::Status& status : statuses) {
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
   }
 };
 
