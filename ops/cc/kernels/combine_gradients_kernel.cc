@@ -45,6 +45,25 @@ class CombineGradientsOp : public FeaturesOp {
             "feature; got ",
             dims_.size(), " for ", tables_.size(), " tables and ",
             weighted_.size(), " for ", num_features(), " features.")));
+    OP_REQUIRES_OK(context, context->GetAttr("gradient_of", &gradient_of_));
+    OP_REQUIRES_OK(context, context->GetAttr("first_columns", &first_columns_));
+    int64_t num_gradients;
+    OP_REQUIRES_OK(context, context->GetAttr("num_gradients", &num_gradients));
+    const auto num_found = static_cast<int64_t>(gradient_of_.size());
+    OP_REQUIRES(
+        context,
+        num_found == num_features() &&
+            first_columns_.size() == gradient_of_.size(),
+        absl::InvalidArgumentError(absl::StrCat(
+            "`gradient_of` and `first_columns` need one entry a feature, ",
+            num_features(), "; got ", num_found, " and ", first_columns_.size(),
+            ".")));
+    for (const int64_t gradient : gradient_of_) {
+      OP_REQUIRES(context, gradient >= 0 && gradient < num_gradients,
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "`gradient_of` must be from 0 to ", num_gradients - 1,
+                      "; got ", gradient, ".")));
+    }
     number_of_.assign(num_tables(), -1);
     for (size_t i = 0; i < tables_.size(); ++i) {
       OP_REQUIRES(context,
@@ -178,22 +197,39 @@ class CombineGradientsOp : public FeaturesOp {
     TF_RETURN_IF_ERROR(
         GetWeights(positions, weights, weighted_, &batch->weights));
     for (int64_t f = 0; f < num_features(); ++f) {
+      const Tensor& gradient = gradients[gradient_of_[f]];
+      const int64_t dim = dims_[number_of_[table_of(f)]];
       const TensorShape expected =
-          OutputShape(positions[f].shape(), combiner(f), batch->lists[f],
-                      dims_[number_of_[table_of(f)]]);
-      if (gradients[f].shape() != expected) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("the gradient of feature number ", f, " must be ",
-                         expected.DebugString(), ", got ",
-                         gradients[f].shape().DebugString(), "."));
-      }
+          OutputShape(positions[f].shape(), combiner(f), batch->lists[f], dim);
+      TF_RETURN_IF_ERROR(CheckGradient(f, gradient.shape(), expected));
+      batch->gradients.push_back({gradient.flat<float>().data() +
+                                      std::max<int64_t>(first_columns_[f], 0),
+                                  gradient.dim_size(gradient.dims() - 1)});
       batch->places.push_back(positions[f].flat<int64_t>().data());
       batch->sizes.push_back(positions[f].NumElements());
-      batch->gradients.push_back(
-          {gradients[f].flat<float>().data(), dims_[number_of_[table_of(f)]]});
       batch->num_ids += positions[f].NumElements();
     }
     return absl::OkStatus();
+  }
+
+  // The gradient of a feature is of the shape `expected`, or has its columns.
+  absl::Status CheckGradient(int64_t f, TensorShape shape,
+                             const TensorShape& expected) const {
+    TensorShape own = shape;
+    const int64_t first = first_columns_[f];
+    if (first >= 0 && shape.dims() > 0) {
+      const int last = expected.dims() - 1;
+      if (shape.dim_size(shape.dims() - 1) - expected.dim_size(last) >= first) {
+        own.set_dim(shape.dims() - 1, expected.dim_size(last));
+      }
+    }
+    if (own == expected) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the gradient of feature number ", f, " must be ",
+        expected.DebugString(),
+        first < 0 ? std::string()
+                  : absl::StrCat(" in the columns from ", first, " on"),
+        ", got ", shape.DebugString(), "."));
   }
 
   // Each sum is made by one thread in the order of the batch, so threads do not
@@ -214,6 +250,9 @@ class CombineGradientsOp : public FeaturesOp {
   std::vector<int64_t> tables_;
   std::vector<int64_t> dims_;
   std::vector<bool> weighted_;
+  // Per feature the number of its gradient, and the first column there or -1.
+  std::vector<int64_t> gradient_of_;
+  std::vector<int64_t> first_columns_;
   // Per table of the lookup its number among `tables_`, or -1.
   std::vector<int64_t> number_of_;
 };
