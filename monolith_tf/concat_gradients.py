@@ -18,9 +18,9 @@ def columns_of(gradient: tf.Tensor) -> ops.Columns | None:
         gradient: Symbolic tensor `[..., n]`.
 
     Returns:
-        Which columns of which tensor `[..., m]` it is, m >= n; None unless it is
-        as TensorFlow makes it for a concatenation on the last axis of tensors
-        whose last dimensions are known.
+        Which columns of which tensor `[..., m]` it is, m >= n; None unless it
+        is as TensorFlow makes it for a concatenation on the last axis of
+        tensors whose last dimensions are known.
     """
     kind = gradient.op.type
     if kind == "SplitV":
