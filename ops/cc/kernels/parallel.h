@@ -54,12 +54,13 @@ inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
               });
 }
 
-// The same over about two blocks a thread, for work of independent ids.
+// The same over about eight blocks a thread, for work of independent ids: a
+// thread that comes late finds some left.
 inline void ForEachRange(tensorflow::OpKernelContext* context, int64_t n,
                          const std::function<void(int64_t, int64_t)>& work) {
   const int64_t num_threads = NumThreadsFor(context, n);
   if (num_threads == 1) return ForEachBlock(context, n, n, work);
-  const int64_t block = (n + 2 * num_threads - 1) / (2 * num_threads);
+  const int64_t block = (n + 8 * num_threads - 1) / (8 * num_threads);
   ForEachBlock(context, n, std::max(block, kMinIdsPerThread), work);
 }
 
