@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +21,6 @@
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/pretrained_rows.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_stats.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_op_kernel.h"
@@ -454,40 +452,6 @@ class SizeOp : public OneTableOp {
   }
 };
 
-// Numbers of all tables, or of the named ones.
-class StatsOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    const std::vector<std::string> names = resource->tables().TableNames();
-    std::vector<TableStats> found;
-    std::vector<std::string> found_names;
-    for (const std::string& name : names) {
-      auto table = resource->tables().Find(name);
-      // Dropped meanwhile.
-      if (!table.ok()) continue;
-      found_names.push_back(name);
-      found.push_back((*table)->stats());
-    }
-    const auto n = static_cast<int64_t>(found.size());
-    constexpr int64_t kNumFields = sizeof(TableStats) / sizeof(int64_t);
-    Tensor* tables = nullptr;
-    Tensor* stats = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({n}), &tables));
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                1, TensorShape({n, kNumFields}), &stats));
-    for (int64_t t = 0; t < n; ++t) {
-      tables->vec<tensorflow::tstring>()(t) = found_names[t];
-      std::memcpy(stats->flat<int64_t>().data() + t * kNumFields, &found[t],
-                  sizeof(TableStats));
-    }
-  }
-};
-
 REGISTER_KERNEL_BUILDER(Name("MonolithTableSetHandle").Device(DEVICE_CPU),
                         tensorflow::ResourceHandleOp<TableSetResource>);
 REGISTER_KERNEL_BUILDER(Name("MonolithTableCreate").Device(DEVICE_CPU),
@@ -505,7 +469,6 @@ REGISTER_KERNEL_BUILDER(Name("MonolithSize").Device(DEVICE_CPU), SizeOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSetPretrained").Device(DEVICE_CPU),
                         SetPretrainedOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSweep").Device(DEVICE_CPU), SweepOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithStats").Device(DEVICE_CPU), StatsOp);
 
 }  // namespace
 }  // namespace monolith_tf
