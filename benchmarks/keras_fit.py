@@ -201,7 +201,11 @@ def batches_of(numbers: np.ndarray, labels: np.ndarray, peer: str):
             for number in range(_FEATURES.value)
         }
     dataset = tf.data.Dataset.from_tensor_slices((ids, labels))
-    return dataset.repeat().prefetch(2)
+    options = tf.data.Options()
+    # Its thread sleeps for 10, 20, 40 ms and so on, and the end of a fit waits
+    # for it to wake: every turn would take 0.01 * (2^k - 1) seconds.
+    options.autotune.enabled = False
+    return dataset.repeat().prefetch(2).with_options(options)
 
 
 def profile(run: Callable[[], object]) -> dict[str, float]:

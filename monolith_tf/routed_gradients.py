@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.concat_gradients import columns_of
 from monolith_tf.ops.gradient_ops import feature_of
 
 
@@ -79,7 +80,10 @@ class RoutedGradients:
         num_shards = self.route.get_attr("num_shards")
         return ops.combine_gradients(
             packed=self.route.outputs[:num_shards],
-            gradients=[leaf.inputs[0] for leaf in self.leaves],
+            gradients=[
+                columns_of(leaf.inputs[0]) or leaf.inputs[0]
+                for leaf in self.leaves
+            ],
             positions=[_positions(leaf) for leaf in self.leaves],
             features=self._features(min_counts),
             feature_tables=[_table_of(leaf) for leaf in self.leaves],

@@ -30,6 +30,7 @@ from monolith_tf.ops.feature_ops import checked_weights
 from monolith_tf.ops.feature_ops import combine
 from monolith_tf.ops.feature_ops import partition
 from monolith_tf.ops.feature_ops import sparse_splits
+from monolith_tf.ops.gradient_ops import Columns
 from monolith_tf.ops.gradient_ops import combine_gradients
 from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
@@ -61,6 +62,7 @@ from monolith_tf.ops.table_ops import table_set_handle
 
 __all__ = [
     "STATS",
+    "Columns",
     "FeatureBatch",
     "apply",
     "assign",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -11,6 +12,19 @@ from monolith_tf.ops.feature_ops import list_attributes
 from monolith_tf.ops.feature_ops import present
 from monolith_tf.ops.library import library
 from monolith_tf.ops.stock_combine import stock_combine
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Some of the columns of a tensor, as many as who reads them needs.
+
+    Attributes:
+        whole: float32 `[..., m]`.
+        first: The first of the columns.
+    """
+
+    whole: tf.Tensor
+    first: int
 
 
 def slices(
@@ -95,7 +109,7 @@ def combine_gradients(
     event_time: tf.Tensor,
     learning_rates: tf.Tensor,
     packed: Sequence[tf.Tensor],
-    gradients: Sequence[tf.Tensor],
+    gradients: Sequence[tf.Tensor | Columns],
     positions: Sequence[tf.Tensor],
     features: Sequence[FeatureBatch],
     feature_tables: Sequence[int],
@@ -110,7 +124,8 @@ def combine_gradients(
         event_time: int64 scalar, seconds since the epoch.
         learning_rates: float32 `[r]`, what `apply` takes for `tables`.
         packed: Per shard what `partition` gave.
-        gradients: Per feature float32, of the shape of its vectors.
+        gradients: Per feature float32, of the shape of its vectors, or the
+            columns of something wider.
         positions: Per feature what `partition` gave.
         features: The features that have a gradient. Of an id that stands in
             several with a min_count the smallest holds.
@@ -122,18 +137,30 @@ def combine_gradients(
     Returns:
         Per shard the int64 and the float32 input of `apply` for `tables`.
     """
+    # A tensor of which several features are columns is one input.
+    wholes = {}
+    gradient_of, first_columns = [], []
+    for gradient in gradients:
+        first = -1
+        if isinstance(gradient, Columns):
+            gradient, first = gradient.whole, gradient.first
+        number, _ = wholes.setdefault(id(gradient), (len(wholes), gradient))
+        gradient_of.append(number)
+        first_columns.append(first)
     return library.monolith_combine_gradients(
         global_step,
         event_time,
         learning_rates,
         list(packed),
-        list(gradients),
+        [gradient for _, gradient in wholes.values()],
         list(positions),
         present(features, "splits"),
         present(features, "weights"),
         num_tables=num_tables,
         feature_tables=list(feature_tables),
         weighted=[feature.weights is not None for feature in features],
+        gradient_of=gradient_of,
+        first_columns=first_columns,
         tables=list(tables),
         dims=list(dims),
         min_counts=(

@@ -138,10 +138,12 @@ TEST(CombinerTest, SumsOfAnyNumberOfPartsAreTheSumsOfTheSlices) {
                     places.data(), dim, 0, 300, slices.data(),
                     slice_places.data());
     std::vector<float> expected(num_rows * dim, 0.0f);
+    std::vector<int64_t> expected_counts(num_rows, 0);
     int64_t slice = 0;
     for (int64_t i = 0; i < n; ++i) {
       if (places[i] < 0) continue;
       ASSERT_EQ(slice_places[slice], places[i]);
+      ++expected_counts[places[i]];
       for (int64_t d = 0; d < dim; ++d) {
         expected[places[i] * dim + d] += slices[slice * dim + d];
       }
@@ -149,19 +151,59 @@ TEST(CombinerTest, SumsOfAnyNumberOfPartsAreTheSumsOfTheSlices) {
     }
     for (const int64_t num_parts : {1, 2, 8}) {
       std::vector<float> sums(num_rows * dim, 0.0f);
+      std::vector<int64_t> counts(num_rows, 0);
       ShardedSums sharded;
-      sharded.bases = {sums.data()};
+      sharded.shards = {{sums.data(), counts.data(), num_rows}};
       sharded.dim = dim;
-      std::vector<std::vector<uint8_t>> seen = {
-          std::vector<uint8_t>(num_rows, 0)};
       for (int64_t part = num_parts; part-- > 0;) {
-        combiner.AddGradients(lists, places.data(), weights.data(),
-                              gradients.data(), part, num_parts, &seen,
-                              sharded);
+        EXPECT_TRUE(combiner.AddGradients(lists, places.data(), weights.data(),
+                                          {gradients.data(), dim}, part,
+                                          num_parts, sharded));
       }
       EXPECT_EQ(sums, expected) << name << " in " << num_parts;
+      EXPECT_EQ(counts, expected_counts) << name << " in " << num_parts;
     }
   }
+}
+
+TEST(CombinerTest, GradientsMayBeColumnsOfSomethingWider) {
+  const std::vector<int64_t> places = {1, 0, 1};
+  // The middle columns are those of the feature.
+  const std::vector<float> wide = {9, 1, 2, 9, 9, 3, 4, 9, 9, 5, 6, 9};
+  std::vector<float> sums(4, 7.0f);
+  std::vector<int64_t> counts(2, 0);
+  ShardedSums sharded;
+  sharded.shards = {{sums.data(), counts.data(), 2}};
+  sharded.dim = 2;
+  FeatureLists lists;
+  lists.num_lists = 3;
+  EXPECT_TRUE(Made("none").AddGradients(lists, places.data(), nullptr,
+                                        {wide.data() + 1, 4}, 0, 1, sharded));
+  EXPECT_EQ(sums, (std::vector<float>{3, 4, 6, 8}));
+  EXPECT_EQ(counts, (std::vector<int64_t>{1, 2}));
+}
+
+TEST(CombinerTest, GradientsOfPlacesThatAreNotThereAreRefused) {
+  float sums[2];
+  int64_t counts[2] = {0, 0};
+  const float gradients[2] = {1, 2};
+  ShardedSums sharded;
+  sharded.shards = {{sums, counts, 2}};
+  sharded.dim = 1;
+  FeatureLists lists;
+  lists.num_lists = 1;
+  lists.length = 2;
+  const auto add = [&](const Combiner& combiner, int64_t second) {
+    const int64_t places[2] = {0, second};
+    return combiner.AddGradients(lists, places, nullptr, {gradients, 1}, 0, 1,
+                                 sharded);
+  };
+  EXPECT_TRUE(add(Made("sum"), 1));
+  EXPECT_FALSE(add(Made("sum"), 2));
+  EXPECT_FALSE(add(Made("sum"), MakePlace(1, 0)));
+  EXPECT_TRUE(add(Made("first_n", 2), 1));
+  // More places than vectors.
+  EXPECT_FALSE(add(Made("first_n", 1), 1));
 }
 
 TEST(CombinerTest, WrongNamesAndNumbersAreRefused) {

@@ -380,6 +380,71 @@ def test_ids_of_features_without_a_gradient_are_not_sent():
     np.testing.assert_array_equal(values[0], [0.5, 1, 2, 8, 10])
 
 
+def test_columns_of_a_gradient_give_the_same_bits_as_their_copies():
+    random = np.random.default_rng(0)
+    features = [
+        FeatureBatch(int64(7, 5, 7)),
+        FeatureBatch(
+            tf.constant([[1, 2], [2, 2], [3, 1]], tf.int64), combiner="mean"
+        ),
+        FeatureBatch(int64(5, 5, 5)),
+    ]
+    packed, positions = ops.partition(
+        features, feature_tables=[0, 1, 0], num_shards=2
+    )
+    wide = tf.constant(random.normal(size=[3, 12]), tf.float32)
+    alone = tf.constant(random.normal(size=[3, 3]), tf.float32)
+
+    def summed(gradients):
+        return ops.combine_gradients(
+            **step_of([0.5]),
+            packed=packed,
+            gradients=gradients,
+            positions=positions,
+            features=features,
+            feature_tables=[0, 1, 0],
+            num_tables=2,
+            tables=[0, 1],
+            dims=[3, 4],
+        )
+
+    got = summed([ops.Columns(wide, 1), ops.Columns(wide, 8), alone])
+    want = summed([wide[:, 1:4], wide[:, 8:], alone])
+    for left, right in zip(got, want, strict=True):
+        for one, other in zip(left, right, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "wide", [tf.zeros([2, 4]), tf.zeros([3, 5]), tf.zeros([2, 1, 5])]
+)
+def test_a_gradient_without_the_columns_is_refused(wide):
+    features = [FeatureBatch(int64(7, 5))]
+    packed, positions = ops.partition(features, num_shards=1)
+
+    # With shapes that are known only when it runs.
+    @tf.function(
+        input_signature=[tf.TensorSpec(None), tf.TensorSpec(None, tf.int64)]
+    )
+    def summed(wide, positions):
+        return ops.combine_gradients(
+            **step_of([0.5]),
+            packed=packed,
+            gradients=[ops.Columns(wide, 2)],
+            positions=[positions],
+            features=features,
+            feature_tables=[0],
+            num_tables=1,
+            tables=[0],
+            dims=[3],
+        )
+
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="in the columns from 2 on"
+    ):
+        summed(wide, positions[0])
+
+
 def test_large_batches_give_the_same_bits_on_any_number_of_threads():
     random = np.random.default_rng(0)
     ids = tf.constant(np.minimum(random.zipf(1.3, [9000, 5]), 5000))

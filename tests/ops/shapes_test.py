@@ -202,6 +202,12 @@ WRONG = {
     "combined gradients of another dim": lambda h: combined_gradients(
         floats(2, 5), [0], [4]
     ),
+    "combined gradients of too few columns": lambda h: combined_gradients(
+        ops.Columns(floats(2, 5), 2), [0], [4]
+    ),
+    "combined gradients of columns of another batch": (
+        lambda h: combined_gradients(ops.Columns(floats(3, 8), 2), [0], [4])
+    ),
     "combined gradients of a table left out": lambda h: combined_gradients(
         floats(2, 4), [1], [4]
     ),

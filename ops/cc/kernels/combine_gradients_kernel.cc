@@ -56,6 +56,25 @@ class CombineGradientsOp : public FeaturesOp {
             "feature; got ",
             dims_.size(), " for ", tables_.size(), " tables and ",
             weighted_.size(), " for ", num_features(), " features.")));
+    OP_REQUIRES_OK(context, context->GetAttr("gradient_of", &gradient_of_));
+    OP_REQUIRES_OK(context, context->GetAttr("first_columns", &first_columns_));
+    int64_t num_gradients;
+    OP_REQUIRES_OK(context, context->GetAttr("num_gradients", &num_gradients));
+    const auto num_found = static_cast<int64_t>(gradient_of_.size());
+    OP_REQUIRES(
+        context,
+        num_found == num_features() &&
+            first_columns_.size() == gradient_of_.size(),
+        absl::InvalidArgumentError(absl::StrCat(
+            "`gradient_of` and `first_columns` need one entry a feature, ",
+            num_features(), "; got ", num_found, " and ", first_columns_.size(),
+            ".")));
+    for (const int64_t gradient : gradient_of_) {
+      OP_REQUIRES(context, gradient >= 0 && gradient < num_gradients,
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "`gradient_of` must be from 0 to ", num_gradients - 1,
+                      "; got ", gradient, ".")));
+    }
     number_of_.assign(num_tables(), -1);
     for (size_t i = 0; i < tables_.size(); ++i) {
       OP_REQUIRES(context,
@@ -86,75 +105,25 @@ class CombineGradientsOp : public FeaturesOp {
     OpOutputList values;
     OP_REQUIRES_OK(context, context->output_list("values", &values));
 
-    const auto num_tables = static_cast<int64_t>(tables_.size());
-    std::vector<PackedIds> routed(num_shards());
+    std::vector<ApplyInputs> inputs(num_shards());
+    std::vector<ShardedSums> sums(tables_.size());
     for (int64_t s = 0; s < num_shards(); ++s) {
-      OP_REQUIRES_OK(context, PackedIds::Parse(packed_ids[s], /*prefix=*/0,
-                                               FeaturesOp::num_tables(),
-                                               /*columns=*/1, &routed[s]));
+      OP_REQUIRES_OK(
+          context, MakeShard(context, step, packed_ids[s], &inputs[s], &sums));
     }
-    std::vector<TableSums> sums(num_tables);
-    std::atomic<int64_t> wrong{num_tables};
-    const int64_t num_threads = NumThreadsFor(context, batch.num_ids);
-    ForEachBlock(context, num_tables, num_threads == 1 ? num_tables : 1,
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t t = begin; t < end; ++t) {
-                     if (!Count(t, batch, routed, &sums[t])) wrong = t;
-                   }
-                 });
-    OP_REQUIRES(context, wrong == num_tables,
+    const int64_t wrong = SumAll(context, batch, sums);
+    OP_REQUIRES(context, wrong < 0,
                 absl::InvalidArgumentError(absl::StrCat(
-                    "positions of table number ", tables_[wrong % num_tables],
+                    "positions of table number ", wrong,
                     " are not those that MonolithPartition gave for ",
                     "`packed_ids`.")));
-
+    PackMinCounts(batch, sums);
     for (int64_t s = 0; s < num_shards(); ++s) {
-      std::vector<int64_t> sizes(num_tables);
-      for (int64_t t = 0; t < num_tables; ++t) sizes[t] = sums[t].kept[s];
-      int64_t* ids;
-      int64_t* counts;
-      float* gradients;
-      OP_REQUIRES_OK(context, step.Allocate(s, sizes, dims_, &packed, &values,
-                                            &ids, &counts, &gradients));
-      for (int64_t t = 0; t < num_tables; ++t) {
-        const int64_t* const table_ids =
-            routed[s].columns + routed[s].offsets[tables_[t]];
-        const std::vector<int64_t>& table_counts = sums[t].counts[s];
-        const bool brings = !sums[t].min_counts.empty();
-        for (size_t i = 0; i < table_counts.size(); ++i) {
-          if (table_counts[i] == 0) continue;
-          *ids++ = table_ids[i];
-          *counts++ =
-              PackCount(table_counts[i], brings ? sums[t].min_counts[s][i] : 0);
-        }
-        sums[t].sums.bases.push_back(gradients);
-        gradients += sizes[t] * dims_[t];
-      }
+      // Ids that stand in other features only.
+      inputs[s].DropUncounted(dims_);
+      packed.set(s, inputs[s].packed);
+      values.set(s, inputs[s].values);
     }
-
-    struct Part {
-      int64_t table;
-      int64_t part;
-      int64_t num_parts;
-    };
-    std::vector<Part> parts;
-    for (int64_t t = 0; t < num_tables; ++t) {
-      int64_t num_parts = 1;
-      while (2 * num_parts <= NumThreadsFor(context, sums[t].num_ids)) {
-        num_parts *= 2;
-      }
-      for (int64_t part = 0; part < num_parts; ++part) {
-        parts.push_back({t, part, num_parts});
-      }
-    }
-    const auto num_units = static_cast<int64_t>(parts.size());
-    ForEachBlock(context, num_units, num_threads == 1 ? num_units : 1,
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t i = begin; i < end; ++i) {
-                     Sum(batch, parts[i].part, parts[i].num_parts,
-                         parts[i].table, &sums[parts[i].table]);
-                   }
-                 });
   }
 
  private:
@@ -164,22 +133,68 @@ class CombineGradientsOp : public FeaturesOp {
     std::vector<const int64_t*> places;
     std::vector<int64_t> sizes;
     std::vector<const float*> weights;
-    std::vector<const float*> gradients;
+    std::vector<VectorGradients> gradients;
     int64_t num_ids = 0;
   };
 
-  // What becomes of one table's ids.
-  struct TableSums {
-    // Per shard: how often each routed id stands, and how many stand at all.
-    std::vector<std::vector<int64_t>> counts;
-    // Per shard and routed id the min_count that holds, 0 for none; empty when
-    // no feature brings one.
-    std::vector<std::vector<int64_t>> min_counts;
-    std::vector<int64_t> kept;
-    std::vector<std::vector<uint8_t>> seen;
-    ShardedSums sums;
-    int64_t num_ids = 0;
-  };
+  // Makes what a shard gets, if all of its ids do; nothing is counted yet.
+  absl::Status MakeShard(OpKernelContext* context, const StepInputs& step,
+                         const Tensor& packed_ids, ApplyInputs* inputs,
+                         std::vector<ShardedSums>* sums) const {
+    PackedIds routed;
+    TF_RETURN_IF_ERROR(PackedIds::Parse(packed_ids, /*prefix=*/0, num_tables(),
+                                        /*columns=*/1, &routed));
+    std::vector<int64_t> sizes;
+    for (const int64_t table : tables_) sizes.push_back(routed.sizes[table]);
+    TF_RETURN_IF_ERROR(step.Make(context, sizes, dims_, inputs));
+    std::fill_n(inputs->counts, inputs->num_ids(), 0);
+    int64_t* ids = inputs->ids;
+    int64_t* counts = inputs->counts;
+    float* gradients = inputs->gradients;
+    for (size_t t = 0; t < tables_.size(); ++t) {
+      ids = std::copy_n(routed.columns + routed.offsets[tables_[t]], sizes[t],
+                        ids);
+      (*sums)[t].dim = dims_[t];
+      (*sums)[t].shards.push_back({gradients, counts, sizes[t]});
+      counts += sizes[t];
+      gradients += sizes[t] * dims_[t];
+    }
+    return absl::OkStatus();
+  }
+
+  // Sums the gradients of all tables: many ids of one in parts at once, tables
+  // of few ids beside each other. Returns the number of a table that has no
+  // sums for its places, or -1.
+  int64_t SumAll(OpKernelContext* context, const Batch& batch,
+                 const std::vector<ShardedSums>& sums) const {
+    struct Unit {
+      int64_t table;
+      int64_t part;
+      int64_t num_parts;
+    };
+    std::vector<Unit> units;
+    for (size_t t = 0; t < tables_.size(); ++t) {
+      int64_t num_ids = 0;
+      for (int64_t f = 0; f < num_features(); ++f) {
+        if (table_of(f) == tables_[t]) num_ids += batch.sizes[f];
+      }
+      int64_t num_parts = 1;
+      while (2 * num_parts <= NumThreadsFor(context, num_ids)) num_parts *= 2;
+      for (int64_t part = 0; part < num_parts; ++part) {
+        units.push_back({static_cast<int64_t>(t), part, num_parts});
+      }
+    }
+    std::atomic<int64_t> wrong{-1};
+    ForEachUnit(context, units.size(), NumThreadsFor(context, batch.num_ids),
+                [&](int64_t i) {
+                  const Unit& unit = units[i];
+                  if (!Sum(batch, tables_[unit.table], unit.part,
+                           unit.num_parts, sums[unit.table])) {
+                    wrong = tables_[unit.table];
+                  }
+                });
+    return wrong;
+  }
 
   absl::Status GetBatch(OpKernelContext* context, Batch* batch) const {
     OpInputList positions;
@@ -194,103 +209,73 @@ class CombineGradientsOp : public FeaturesOp {
     TF_RETURN_IF_ERROR(
         GetWeights(positions, weights, weighted_, &batch->weights));
     for (int64_t f = 0; f < num_features(); ++f) {
+      const Tensor& gradient = gradients[gradient_of_[f]];
+      const int64_t dim = dims_[number_of_[table_of(f)]];
       const TensorShape expected =
-          OutputShape(positions[f].shape(), combiner(f), batch->lists[f],
-                      dims_[number_of_[table_of(f)]]);
-      if (gradients[f].shape() != expected) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("the gradient of feature number ", f, " must be ",
-                         expected.DebugString(), ", got ",
-                         gradients[f].shape().DebugString(), "."));
-      }
+          OutputShape(positions[f].shape(), combiner(f), batch->lists[f], dim);
+      TF_RETURN_IF_ERROR(CheckGradient(f, gradient.shape(), expected));
+      batch->gradients.push_back({gradient.flat<float>().data() +
+                                      std::max<int64_t>(first_columns_[f], 0),
+                                  gradient.dim_size(gradient.dims() - 1)});
       batch->places.push_back(positions[f].flat<int64_t>().data());
       batch->sizes.push_back(positions[f].NumElements());
-      batch->gradients.push_back(gradients[f].flat<float>().data());
       batch->num_ids += positions[f].NumElements();
     }
     return absl::OkStatus();
   }
 
-  // Counts the places of a table; false if one is not among the routed ids.
-  bool Count(int64_t t, const Batch& batch,
-             const std::vector<PackedIds>& routed, TableSums* table) const {
-    table->sums.dim = dims_[t];
-    table->kept.assign(num_shards(), 0);
-    for (const PackedIds& ids : routed) {
-      table->counts.emplace_back(ids.sizes[tables_[t]], 0);
-      table->seen.emplace_back(ids.sizes[tables_[t]], 0);
-    }
-    for (int64_t f = 0; f < num_features(); ++f) {
-      if (table_of(f) != tables_[t]) continue;
-      if (!CountFeature(f, batch, table)) return false;
-      if (!min_counts_.empty() && min_counts_[f] > 0) {
-        BringMinCounts(f, batch, table);
-      }
-      table->num_ids += batch.sizes[f];
-    }
-    bool drops = false;
-    for (int64_t s = 0; s < num_shards(); ++s) {
-      for (const int64_t count : table->counts[s]) table->kept[s] += count > 0;
-      const auto size = static_cast<int64_t>(table->counts[s].size());
-      drops = drops || table->kept[s] < size;
-    }
-    if (!drops) return true;
-    for (int64_t s = 0; s < num_shards(); ++s) {
-      std::vector<int64_t>& moved = table->sums.moved.emplace_back();
-      int64_t next = 0;
-      for (const int64_t count : table->counts[s]) {
-        moved.push_back(count > 0 ? next++ : -1);
+  // The gradient of a feature is of the shape `expected`, or has its columns.
+  absl::Status CheckGradient(int64_t f, TensorShape shape,
+                             const TensorShape& expected) const {
+    TensorShape own = shape;
+    const int64_t first = first_columns_[f];
+    if (first >= 0 && shape.dims() > 0) {
+      const int last = expected.dims() - 1;
+      if (shape.dim_size(shape.dims() - 1) - expected.dim_size(last) >= first) {
+        own.set_dim(shape.dims() - 1, expected.dim_size(last));
       }
     }
-    return true;
+    if (own == expected) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the gradient of feature number ", f, " must be ",
+        expected.DebugString(),
+        first < 0 ? std::string()
+                  : absl::StrCat(" in the columns from ", first, " on"),
+        ", got ", shape.DebugString(), "."));
   }
 
-  bool CountFeature(int64_t f, const Batch& batch, TableSums* table) const {
-    const FeatureLists& lists = batch.lists[f];
-    const bool is_cut = combiner(f).kind() == Combiner::Kind::kFirstN;
-    for (int64_t list = 0; list < lists.num_lists; ++list) {
-      int64_t of_list = 0;
-      for (int64_t i = lists.Begin(list); i < lists.End(list); ++i) {
+  // Puts the smallest min_count that the features bring for an id beside its
+  // count. SumAll checked the places.
+  void PackMinCounts(const Batch& batch,
+                     const std::vector<ShardedSums>& sums) const {
+    for (size_t f = 0; f < min_counts_.size(); ++f) {
+      if (min_counts_[f] == 0) continue;
+      const ShardedSums& table = sums[number_of_[table_of(f)]];
+      for (int64_t i = 0; i < batch.sizes[f]; ++i) {
         const int64_t place = batch.places[f][i];
         if (place < 0) continue;
-        const int64_t shard = PlaceShard(place);
-        if (shard >= num_shards()) return false;
-        std::vector<int64_t>& counts = table->counts[shard];
-        const int64_t index = PlaceIndex(place);
-        if (index >= static_cast<int64_t>(counts.size())) return false;
-        ++counts[index];
-        ++of_list;
+        int64_t& packed =
+            table.shards[PlaceShard(place)].counts[PlaceIndex(place)];
+        int64_t least = packed >> 32;
+        BringMinCount(min_counts_[f], &least);
+        packed = PackCount(packed & 0xFFFFFFFF, least);
       }
-      if (is_cut && of_list > combiner(f).vectors_per_list()) return false;
-    }
-    return true;
-  }
-
-  // Notes what a feature brings for its ids, whose places CountFeature checked.
-  void BringMinCounts(int64_t f, const Batch& batch, TableSums* table) const {
-    if (table->min_counts.empty()) {
-      for (const std::vector<int64_t>& counts : table->counts) {
-        table->min_counts.emplace_back(counts.size(), 0);
-      }
-    }
-    for (int64_t i = 0; i < batch.sizes[f]; ++i) {
-      const int64_t place = batch.places[f][i];
-      if (place < 0) continue;
-      BringMinCount(min_counts_[f],
-                    &table->min_counts[PlaceShard(place)][PlaceIndex(place)]);
     }
   }
 
   // Each sum is made by one thread in the order of the batch, so threads do not
   // change a bit.
-  void Sum(const Batch& batch, int64_t part, int64_t num_parts, int64_t t,
-           TableSums* table) const {
+  bool Sum(const Batch& batch, int64_t table, int64_t part, int64_t num_parts,
+           const ShardedSums& sums) const {
     for (int64_t f = 0; f < num_features(); ++f) {
-      if (table_of(f) != tables_[t]) continue;
-      combiner(f).AddGradients(batch.lists[f], batch.places[f],
-                               batch.weights[f], batch.gradients[f], part,
-                               num_parts, &table->seen, table->sums);
+      if (table_of(f) == table &&
+          !combiner(f).AddGradients(batch.lists[f], batch.places[f],
+                                    batch.weights[f], batch.gradients[f], part,
+                                    num_parts, sums)) {
+        return false;
+      }
     }
+    return true;
   }
 
   std::vector<int64_t> tables_;
@@ -298,6 +283,9 @@ class CombineGradientsOp : public FeaturesOp {
   std::vector<bool> weighted_;
   // Per feature, or empty.
   std::vector<int64_t> min_counts_;
+  // Per feature the number of its gradient, and the first column there or -1.
+  std::vector<int64_t> gradient_of_;
+  std::vector<int64_t> first_columns_;
   // Per table of the lookup its number among `tables_`, or -1.
   std::vector<int64_t> number_of_;
 };

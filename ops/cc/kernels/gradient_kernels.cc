@@ -179,27 +179,35 @@ class PartitionGradientsOp : public OpKernel {
     std::vector<IdRouter> routers(num_tables_,
                                   IdRouter(static_cast<int>(num_shards_)));
     const int64_t num_threads = NumThreadsFor(context, num_ids);
-    ForEachBlock(context, num_tables_, num_threads == 1 ? num_tables_ : 1,
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t t = begin; t < end; ++t) {
-                     routers[t].RouteAndCount(ids[t].flat<int64_t>().data(),
-                                              ids[t].NumElements());
-                   }
-                 });
+    ForEachUnit(context, num_tables_, num_threads, [&](int64_t t) {
+      routers[t].RouteAndCount(ids[t].flat<int64_t>().data(),
+                               ids[t].NumElements());
+    });
 
-    std::vector<int64_t*> out_ids(num_shards_);
-    std::vector<int64_t*> out_counts(num_shards_);
-    std::vector<float*> out_values(num_shards_);
+    std::vector<ApplyInputs> inputs(num_shards_);
+    std::vector<int64_t*> out_ids;
+    std::vector<int64_t*> out_counts;
+    std::vector<float*> out_values;
     for (int64_t s = 0; s < num_shards_; ++s) {
       std::vector<int64_t> sizes(num_tables_);
       for (int64_t t = 0; t < num_tables_; ++t) {
         sizes[t] = routers[t].shard_sizes()[s];
       }
-      OP_REQUIRES_OK(
-          context, step.Allocate(s, sizes, dims, &packed, &values, &out_ids[s],
-                                 &out_counts[s], &out_values[s]));
+      OP_REQUIRES_OK(context, step.Make(context, sizes, dims, &inputs[s]));
+      packed.set(s, inputs[s].packed);
+      values.set(s, inputs[s].values);
+      out_ids.push_back(inputs[s].ids);
+      out_counts.push_back(inputs[s].counts);
+      out_values.push_back(inputs[s].gradients);
     }
 
+    struct Unit {
+      int64_t table;
+      int64_t part;
+      int64_t num_parts;
+      std::vector<float*> sums;
+    };
+    std::vector<Unit> units;
     for (int64_t t = 0; t < num_tables_; ++t) {
       const IdRouter& router = routers[t];
       const std::vector<int64_t> least = LeastMinCounts(router, brought[t]);
@@ -210,19 +218,22 @@ class PartitionGradientsOp : public OpKernel {
         out_counts[shard][index] =
             PackCount(router.counts()[i], least.empty() ? 0 : least[i]);
       }
-      const int64_t dim = dims[t];
-      const float* const gradient = gradients[t].flat<float>().data();
       const int64_t num_parts = NumThreadsFor(context, ids[t].NumElements());
-      ForEachBlock(context, num_parts, 1, [&](int64_t part, int64_t) {
-        SumPart(router, gradient, dim, part, num_parts, out_values);
-      });
+      for (int64_t part = 0; part < num_parts; ++part) {
+        units.push_back({t, part, num_parts, out_values});
+      }
       for (int64_t s = 0; s < num_shards_; ++s) {
         const int64_t n = router.shard_sizes()[s];
         out_ids[s] += n;
         out_counts[s] += n;
-        out_values[s] += n * dim;
+        out_values[s] += n * dims[t];
       }
     }
+    ForEachUnit(context, units.size(), num_threads, [&](int64_t i) {
+      const Unit& unit = units[i];
+      SumPart(routers[unit.table], gradients[unit.table].flat<float>().data(),
+              dims[unit.table], unit.part, unit.num_parts, unit.sums);
+    });
   }
 
  private:

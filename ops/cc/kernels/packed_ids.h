@@ -3,6 +3,7 @@
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -58,6 +59,13 @@ struct PackedIds {
     }
     out->columns = data + prefix + num_tables;
     return absl::OkStatus();
+  }
+
+  // The table of the `id`-th id of a column, id < total.
+  int64_t TableOf(int64_t id) const {
+    // Of tables without ids that begin there too, the last has it.
+    return std::upper_bound(offsets.begin(), offsets.end(), id) -
+           offsets.begin() - 1;
   }
 };
 

@@ -6,15 +6,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <type_traits>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/types/optional.h"
+#include "ops/cc/kernels/unit_queue.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/platform/threadpool.h"
 
 namespace monolith_tf {
 
@@ -30,21 +28,15 @@ inline int64_t NumThreadsFor(tensorflow::OpKernelContext* context, int64_t n) {
                              64);
 }
 
-// Scheduling by blocks of a size. TensorFlow 2.16 has no
-// SchedulingParams::Fixed, and later ones deprecate the constructor that was
-// there before.
-template <typename Pool, typename Params, typename = void>
-struct FixedBlocks {
-  static Params Of(int64_t block) {
-    return Params(Pool::SchedulingStrategy::kFixedBlockSize, absl::nullopt,
-                  block);
-  }
-};
-template <typename Pool, typename Params>
-struct FixedBlocks<Pool, Params,
-                   std::void_t<decltype(Params::Fixed(int64_t{1}))>> {
-  static Params Of(int64_t block) { return Params::Fixed(block); }
-};
+// Calls work(unit) for the units [0, num_units), at once on up to `num_threads`
+// of the device's intra-op threads, and returns when all are done. A thread
+// that is done with one takes the next: units may be of any length.
+inline void ForEachUnit(tensorflow::OpKernelContext* context, int64_t num_units,
+                        int64_t num_threads,
+                        const std::function<void(int64_t)>& work) {
+  UnitQueue::Run(context->device()->tensorflow_cpu_worker_threads()->workers,
+                 num_units, num_threads, work);
+}
 
 // Calls work(begin, end) for blocks of `block` that cover [0, n), at once on
 // the device's intra-op threads, and returns when all are done.
@@ -55,18 +47,20 @@ inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
     if (n > 0) work(0, n);
     return;
   }
-  using tensorflow::thread::ThreadPool;
-  context->device()->tensorflow_cpu_worker_threads()->workers->ParallelFor(
-      n, FixedBlocks<ThreadPool, ThreadPool::SchedulingParams>::Of(block),
-      work);
+  ForEachUnit(context, (n + block - 1) / block,
+              context->device()->tensorflow_cpu_worker_threads()->num_threads,
+              [&](int64_t unit) {
+                work(unit * block, std::min(n, (unit + 1) * block));
+              });
 }
 
-// The same over about two blocks a thread, for work of independent ids.
+// The same over about eight blocks a thread, for work of independent ids: a
+// thread that comes late finds some left.
 inline void ForEachRange(tensorflow::OpKernelContext* context, int64_t n,
                          const std::function<void(int64_t, int64_t)>& work) {
   const int64_t num_threads = NumThreadsFor(context, n);
   if (num_threads == 1) return ForEachBlock(context, n, n, work);
-  const int64_t block = (n + 2 * num_threads - 1) / (2 * num_threads);
+  const int64_t block = (n + 8 * num_threads - 1) / (8 * num_threads);
   ForEachBlock(context, n, std::max(block, kMinIdsPerThread), work);
 }
 

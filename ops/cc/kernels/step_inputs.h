@@ -13,6 +13,47 @@
 
 namespace monolith_tf {
 
+// The inputs of MonolithApply for one shard, and where their parts are: ids and
+// counts of all tables, gradients of all ids.
+struct ApplyInputs {
+  tensorflow::Tensor packed;
+  tensorflow::Tensor values;
+  int64_t* sizes = nullptr;
+  int64_t* ids = nullptr;
+  int64_t* counts = nullptr;
+  float* gradients = nullptr;
+
+  int64_t num_ids() const { return counts - ids; }
+
+  // Takes out the ids whose count is 0.
+  void DropUncounted(const std::vector<int64_t>& dims) {
+    const int64_t total = num_ids();
+    if (std::find(counts, counts + total, 0) == counts + total) return;
+    const int64_t* id = ids;
+    const int64_t* count = counts;
+    const float* gradient = gradients;
+    int64_t* kept_id = ids;
+    float* kept_gradient = gradients;
+    for (size_t t = 0; t < dims.size(); ++t) {
+      int64_t kept = 0;
+      for (int64_t i = 0; i < sizes[t]; ++i, ++id, gradient += dims[t]) {
+        if (*count++ == 0) continue;
+        ++kept;
+        *kept_id++ = *id;
+        kept_gradient = std::copy(gradient, gradient + dims[t], kept_gradient);
+      }
+      sizes[t] = kept;
+    }
+    // Over ids that moved already.
+    int64_t* const packed_end =
+        std::copy_if(counts, counts + total, kept_id,
+                     [](int64_t count) { return count > 0; });
+    counts = kept_id;
+    packed = packed.Slice(0, packed_end - packed.flat<int64_t>().data());
+    values = values.Slice(0, kept_gradient - values.flat<float>().data());
+  }
+};
+
 // What comes in front of a shard's ids and gradients: inputs 0 to 2.
 class StepInputs {
  public:
@@ -39,35 +80,31 @@ class StepInputs {
   }
 
   // Makes the inputs of MonolithApply for a shard that gets `sizes[t]` ids of
-  // each table, and tells where ids, counts and gradients go.
-  absl::Status Allocate(int64_t shard, const std::vector<int64_t>& sizes,
-                        const std::vector<int64_t>& dims,
-                        tensorflow::OpOutputList* packed,
-                        tensorflow::OpOutputList* values, int64_t** ids,
-                        int64_t** counts, float** gradients) const {
+  // each table of `dims[t]`, all but ids, counts and gradients.
+  absl::Status Make(tensorflow::OpKernelContext* context,
+                    const std::vector<int64_t>& sizes,
+                    const std::vector<int64_t>& dims, ApplyInputs* out) const {
     const int64_t num_rates = learning_rates_.NumElements();
+    const auto num_tables = static_cast<int64_t>(sizes.size());
     int64_t total = 0;
     int64_t floats = num_rates;
-    for (size_t t = 0; t < sizes.size(); ++t) {
+    for (int64_t t = 0; t < num_tables; ++t) {
       total += sizes[t];
       floats += sizes[t] * dims[t];
     }
-    tensorflow::Tensor* integers = nullptr;
-    TF_RETURN_IF_ERROR(packed->allocate(
-        shard,
-        tensorflow::TensorShape(
-            {2 + static_cast<int64_t>(sizes.size()) + 2 * total}),
-        &integers));
-    int64_t* out = integers->flat<int64_t>().data();
-    *out++ = global_step_;
-    *out++ = event_time_;
-    *ids = std::copy(sizes.begin(), sizes.end(), out);
-    *counts = *ids + total;
-    tensorflow::Tensor* reals = nullptr;
-    TF_RETURN_IF_ERROR(
-        values->allocate(shard, tensorflow::TensorShape({floats}), &reals));
-    *gradients = std::copy_n(learning_rates_.flat<float>().data(), num_rates,
-                             reals->flat<float>().data());
+    TF_RETURN_IF_ERROR(context->allocate_temp(
+        tensorflow::DT_INT64,
+        tensorflow::TensorShape({2 + num_tables + 2 * total}), &out->packed));
+    TF_RETURN_IF_ERROR(context->allocate_temp(
+        tensorflow::DT_FLOAT, tensorflow::TensorShape({floats}), &out->values));
+    int64_t* integers = out->packed.flat<int64_t>().data();
+    *integers++ = global_step_;
+    *integers++ = event_time_;
+    out->sizes = integers;
+    out->ids = std::copy(sizes.begin(), sizes.end(), integers);
+    out->counts = out->ids + total;
+    out->gradients = std::copy_n(learning_rates_.flat<float>().data(),
+                                 num_rates, out->values.flat<float>().data());
     return absl::OkStatus();
   }
 

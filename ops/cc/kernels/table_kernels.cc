@@ -5,8 +5,8 @@
 // or the container is reset. A kernel holds a reference to the set and a shared
 // pointer to each table while it runs, so dropping a table waits for nobody.
 
+#include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,7 +21,6 @@
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/pretrained_rows.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_stats.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_op_kernel.h"
@@ -195,15 +194,21 @@ class LookupOp : public ManyTablesOp {
     Tensor* rows = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, TensorShape({NumFloats(packed)}), &rows));
-    float* out = rows->flat<float>().data();
+    std::vector<float*> out = {rows->flat<float>().data()};
     for (int64_t t = 0; t < num_tables(); ++t) {
-      const int64_t* ids = packed.columns + packed.offsets[t];
-      ForEachRange(context, packed.sizes[t], [&](int64_t begin, int64_t end) {
-        tables[t]->Lookup(ids + begin, end - begin, out + begin * dims()[t],
-                          /*exists=*/nullptr);
-      });
-      out += packed.sizes[t] * dims()[t];
+      out.push_back(out[t] + packed.sizes[t] * dims()[t]);
     }
+    // Ids of all tables stand behind each other: a range may be of several.
+    ForEachRange(context, packed.total, [&](int64_t begin, int64_t end) {
+      for (int64_t t = packed.TableOf(begin); begin < end; ++t) {
+        const int64_t first = packed.offsets[t];
+        const int64_t n = std::min(end, first + packed.sizes[t]) - begin;
+        tables[t]->Lookup(packed.columns + begin, n,
+                          out[t] + (begin - first) * dims()[t],
+                          /*exists=*/nullptr);
+        begin += n;
+      }
+    });
   }
 };
 
@@ -247,20 +252,61 @@ class ApplyOp : public ManyTablesOp {
       // All tables are checked before the first row of any changes.
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
-    for (int64_t t = 0; t < num_tables(); ++t) {
-      ApplyRequest& request = requests[t];
-      std::atomic<bool> are_good{true};
-      ForEachRange(context, request.n, [&](int64_t begin, int64_t end) {
-        if (!FiniteAndBounded(request.gradients + begin * dims()[t],
-                              (end - begin) * dims()[t])) {
-          are_good = false;
+    CheckGradients(context, packed, &requests);
+    OP_REQUIRES_OK(context, ApplyAll(context, packed, tables, requests));
+  }
+
+ private:
+  // Finds the tables all of whose gradients are good.
+  void CheckGradients(OpKernelContext* context, const PackedIds& packed,
+                      std::vector<ApplyRequest>* requests) const {
+    std::vector<std::atomic<bool>> are_good(num_tables());
+    for (std::atomic<bool>& good : are_good) good = true;
+    ForEachRange(context, packed.total, [&](int64_t begin, int64_t end) {
+      for (int64_t t = packed.TableOf(begin); begin < end; ++t) {
+        const int64_t first = packed.offsets[t];
+        const int64_t n = std::min(end, first + packed.sizes[t]) - begin;
+        if (!FiniteAndBounded(
+                (*requests)[t].gradients + (begin - first) * dims()[t],
+                n * dims()[t])) {
+          are_good[t] = false;
         }
-      });
-      request.gradients_are_good = are_good;
-      OP_REQUIRES_OK(context, InParts(context, request.n, [&](StripePart part) {
-                       return tables[t]->ApplyPart(request, part);
-                     }));
+        begin += n;
+      }
+    });
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      (*requests)[t].gradients_are_good = are_good[t];
     }
+  }
+
+  // Steps the rows of all tables. Many ids of a table are worked on in parts at
+  // once, tables of few ids beside each other.
+  absl::Status ApplyAll(OpKernelContext* context, const PackedIds& packed,
+                        const std::vector<std::shared_ptr<Table>>& tables,
+                        const std::vector<ApplyRequest>& requests) const {
+    struct Unit {
+      int64_t table;
+      StripePart part;
+    };
+    std::vector<Unit> units;
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      const auto count =
+          static_cast<int>(NumThreadsFor(context, packed.sizes[t]));
+      for (int part = 0; part < count; ++part) {
+        units.push_back({t, StripePart{part, count}});
+      }
+    }
+    std::vector<absl::Status> statuses(units.size());
+    ForEachUnit(context, units.size(), NumThreadsFor(context, packed.total),
+                [&](int64_t i) {
+                  const Unit& unit = units[i];
+                  statuses[i] = tables[unit.table]->ApplyPart(
+                      requests[unit.table], unit.part);
+                });
+    for (const absl::Status& status : statuses) {
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
   }
 };
 
@@ -406,40 +452,6 @@ class SizeOp : public OneTableOp {
   }
 };
 
-// Numbers of all tables, or of the named ones.
-class StatsOp : public OpKernel {
- public:
-  using OpKernel::OpKernel;
-
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    const std::vector<std::string> names = resource->tables().TableNames();
-    std::vector<TableStats> found;
-    std::vector<std::string> found_names;
-    for (const std::string& name : names) {
-      auto table = resource->tables().Find(name);
-      // Dropped meanwhile.
-      if (!table.ok()) continue;
-      found_names.push_back(name);
-      found.push_back((*table)->stats());
-    }
-    const auto n = static_cast<int64_t>(found.size());
-    constexpr int64_t kNumFields = sizeof(TableStats) / sizeof(int64_t);
-    Tensor* tables = nullptr;
-    Tensor* stats = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({n}), &tables));
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                1, TensorShape({n, kNumFields}), &stats));
-    for (int64_t t = 0; t < n; ++t) {
-      tables->vec<tensorflow::tstring>()(t) = found_names[t];
-      std::memcpy(stats->flat<int64_t>().data() + t * kNumFields, &found[t],
-                  sizeof(TableStats));
-    }
-  }
-};
-
 REGISTER_KERNEL_BUILDER(Name("MonolithTableSetHandle").Device(DEVICE_CPU),
                         tensorflow::ResourceHandleOp<TableSetResource>);
 REGISTER_KERNEL_BUILDER(Name("MonolithTableCreate").Device(DEVICE_CPU),
@@ -457,7 +469,6 @@ REGISTER_KERNEL_BUILDER(Name("MonolithSize").Device(DEVICE_CPU), SizeOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSetPretrained").Device(DEVICE_CPU),
                         SetPretrainedOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSweep").Device(DEVICE_CPU), SweepOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithStats").Device(DEVICE_CPU), StatsOp);
 
 }  // namespace
 }  // namespace monolith_tf

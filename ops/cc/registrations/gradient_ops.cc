@@ -51,6 +51,18 @@ absl::Status CheckCounted(int64_t num_tables, int64_t num_counted,
   return absl::OkStatus();
 }
 
+// The last dimension, where it is known, is at least `columns`.
+absl::Status HasColumns(InferenceContext* c, ShapeHandle shape,
+                        int64_t columns) {
+  if (!c->RankKnown(shape) || !c->ValueKnown(c->Dim(shape, -1)) ||
+      c->Value(c->Dim(shape, -1)) >= columns) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "a gradient needs ", columns, " columns for its features; got ",
+      c->DebugString(shape), "."));
+}
+
 REGISTER_OP("MonolithSlices")
     .Input("gradient: float32")
     .Input("ids: int64")
@@ -138,7 +150,7 @@ REGISTER_OP("MonolithCombineGradients")
     .Input("event_time: int64")
     .Input("learning_rates: float32")
     .Input("packed_ids: num_shards * int64")
-    .Input("gradients: num_features * float32")
+    .Input("gradients: num_gradients * float32")
     .Input("positions: num_features * int64")
     .Input("splits: num_ragged * int64")
     .Input("weights: num_weighted * float32")
@@ -154,6 +166,9 @@ REGISTER_OP("MonolithCombineGradients")
     .Attr("ns: list(int)")
     .Attr("ragged: list(bool)")
     .Attr("weighted: list(bool)")
+    .Attr("num_gradients: int >= 1")
+    .Attr("gradient_of: list(int)")
+    .Attr("first_columns: list(int)")
     .Attr("tables: list(int) >= 1")
     .Attr("dims: list(int) >= 1")
     .Attr("min_counts: list(int) = []")
@@ -181,7 +196,13 @@ REGISTER_OP("MonolithCombineGradients")
         TF_RETURN_IF_ERROR(c->WithRank(c->input(3 + s), 1, &unused));
       }
       const int64_t gradients = 3 + num_shards;
-      const int64_t positions = gradients + features.num_features();
+      int64_t num_gradients;
+      std::vector<int64_t> gradient_of;
+      std::vector<int64_t> first_columns;
+      TF_RETURN_IF_ERROR(c->GetAttr("num_gradients", &num_gradients));
+      TF_RETURN_IF_ERROR(CheckEntries(c, "gradient_of", &gradient_of));
+      TF_RETURN_IF_ERROR(CheckEntries(c, "first_columns", &first_columns));
+      const int64_t positions = gradients + num_gradients;
       const int64_t splits = positions + features.num_features();
       for (int64_t f = 0; f < features.num_features(); ++f) {
         int64_t dim = -1;
@@ -199,8 +220,20 @@ REGISTER_OP("MonolithCombineGradients")
         TF_RETURN_IF_ERROR(features.Output(c, f, c->input(positions + f),
                                            features.Splits(c, f, splits), dim,
                                            &expected));
-        TF_RETURN_IF_ERROR(
-            c->Merge(c->input(gradients + f), expected, &unused));
+        if (gradient_of[f] < 0 || gradient_of[f] >= num_gradients) {
+          return absl::InvalidArgumentError(absl::StrCat(
+              "`gradient_of` must be from 0 to ", num_gradients - 1, "; got ",
+              gradient_of[f], " for feature ", f, "."));
+        }
+        ShapeHandle gradient = c->input(gradients + gradient_of[f]);
+        if (first_columns[f] >= 0) {
+          TF_RETURN_IF_ERROR(c->WithRankAtLeast(gradient, 1, &gradient));
+          TF_RETURN_IF_ERROR(HasColumns(c, gradient, first_columns[f] + dim));
+          if (!c->RankKnown(gradient)) continue;
+          TF_RETURN_IF_ERROR(
+              c->ReplaceDim(gradient, -1, c->MakeDim(dim), &gradient));
+        }
+        TF_RETURN_IF_ERROR(c->Merge(gradient, expected, &unused));
       }
       return StepShapes(c);
     })
@@ -212,7 +245,10 @@ of times it stands there. Sums run in the order of the features. The outputs are
 per shard, the inputs of MonolithApply for `tables`.
 
 packed_ids: what MonolithPartition gave, for all its num_tables tables.
-gradients: of the vectors that MonolithCombine gave.
+gradients: of the vectors that MonolithCombine gave, or of what they are columns
+  of: `[..., m]`, m at least the dim of the table.
+gradient_of: which of `gradients` each feature has.
+first_columns: the first column of the feature in it; -1: it has no other.
 positions, splits, weights: as MonolithCombine takes them.
 tables: numbers of the tables that get a step; dims are theirs.
 learning_rates: copied in front of the gradients as they are.

@@ -19,9 +19,29 @@ constexpr int64_t kPrefetchDistance = 16;
 // Neighbouring sums that one part works on: at least a cache line.
 constexpr int kLogPartRows = 4;
 
+// Floats of a step of the loops over rows: a number that is known makes code
+// without a loop.
+constexpr int64_t kStep = 16;
+
 void Add(const float* __restrict row, float weight, int64_t dim,
          float* __restrict sum) {
-  for (int64_t d = 0; d < dim; ++d) sum[d] += row[d] * weight;
+  int64_t d = 0;
+  for (; d + kStep <= dim; d += kStep) {
+    for (int64_t k = 0; k < kStep; ++k) sum[d + k] += row[d + k] * weight;
+  }
+  for (; d < dim; ++d) sum[d] += row[d] * weight;
+}
+
+// What Add gives on a sum of 0: the same bits, of -0 too.
+void AddFirst(const float* __restrict row, float weight, int64_t dim,
+              float* __restrict sum) {
+  int64_t d = 0;
+  for (; d + kStep <= dim; d += kStep) {
+    for (int64_t k = 0; k < kStep; ++k) {
+      sum[d + k] = 0.0f + row[d + k] * weight;
+    }
+  }
+  for (; d < dim; ++d) sum[d] = 0.0f + row[d] * weight;
 }
 
 void Set(const float* __restrict row, float weight, int64_t dim,
@@ -32,6 +52,70 @@ void Set(const float* __restrict row, float weight, int64_t dim,
 void SetZero(int64_t dim, float* out) {
   for (int64_t d = 0; d < dim; ++d) out[d] = 0.0f;
 }
+
+// Gradients of one part of the places on their way to their sums: some are
+// collected, their sums fetched, then they are added in the order in which they
+// came.
+class SumQueue {
+ public:
+  SumQueue(int64_t part, int64_t num_parts, const ShardedSums& sums)
+      : part_(part), mask_(num_parts - 1), sums_(sums) {}
+
+  // Takes a gradient, or drops one that is of another part or has no place;
+  // false when something that was taken has no sum.
+  bool Push(int64_t place, const float* gradient, float factor) {
+    // Always written, and kept or not: which of the two is a coin's toss.
+    entries_[size_] = {place, gradient, factor};
+    size_ +=
+        place >= 0 && ((PlaceIndex(place) >> kLogPartRows) & mask_) == part_;
+    return size_ < kCapacity || Flush();
+  }
+
+  // Adds what is left.
+  bool Flush() {
+    const int64_t dim = sums_.dim;
+    float* sums[kCapacity];
+    int64_t* counts[kCapacity];
+    const auto num_shards = static_cast<int64_t>(sums_.shards.size());
+    for (int i = 0; i < size_; ++i) {
+      const int64_t shard = PlaceShard(entries_[i].place);
+      const int64_t index = PlaceIndex(entries_[i].place);
+      if (shard >= num_shards || index >= sums_.shards[shard].size) {
+        return false;
+      }
+      sums[i] = sums_.shards[shard].sums + index * dim;
+      counts[i] = sums_.shards[shard].counts + index;
+      PrefetchLine(sums[i]);
+      // Sums start anywhere in a line.
+      PrefetchLine(sums[i] + dim - 1);
+      PrefetchLine(counts[i]);
+    }
+    for (int i = 0; i < size_; ++i) {
+      const Entry& entry = entries_[i];
+      if ((*counts[i])++ == 0) {
+        AddFirst(entry.gradient, entry.factor, dim, sums[i]);
+      } else {
+        Add(entry.gradient, entry.factor, dim, sums[i]);
+      }
+    }
+    size_ = 0;
+    return true;
+  }
+
+ private:
+  struct Entry {
+    int64_t place;
+    const float* gradient;
+    float factor;
+  };
+  static constexpr int kCapacity = 32;
+
+  const int64_t part_;
+  const int64_t mask_;
+  const ShardedSums& sums_;
+  int size_ = 0;
+  Entry entries_[kCapacity];
+};
 
 }  // namespace
 
@@ -172,38 +256,33 @@ void Combiner::Slices(const FeatureLists& lists, const int64_t* places,
   }
 }
 
-void Combiner::AddGradients(const FeatureLists& lists, const int64_t* places,
-                            const float* weights, const float* gradients,
-                            int64_t part, int64_t num_parts,
-                            std::vector<std::vector<uint8_t>>* seen,
-                            const ShardedSums& sums) const {
-  const int64_t dim = sums.dim;
-  const int64_t mask = num_parts - 1;
+bool Combiner::AddGradients(const FeatureLists& lists, const int64_t* places,
+                            const float* weights,
+                            const VectorGradients& gradients, int64_t part,
+                            int64_t num_parts, const ShardedSums& sums) const {
+  SumQueue queue(part, num_parts, sums);
+  const int64_t stride = gradients.stride;
+  if (kind_ == Kind::kNone && weights == nullptr) {
+    for (int64_t i = 0; i < lists.num_lists; ++i) {
+      if (!queue.Push(places[i], gradients.data + i * stride, 1.0f)) {
+        return false;
+      }
+    }
+    return queue.Flush();
+  }
   for (int64_t list = 0; list < lists.num_lists; ++list) {
-    const float* gradient = gradients + list * vectors_per_list() * dim;
-    // Computed at the first id that is of the part.
-    bool has_scale = false;
-    float scale = 0.0f;
+    const float* gradient = gradients.data + list * vectors_per_list() * stride;
+    const float* const end = gradient + vectors_per_list() * stride;
+    const float scale = ScaleOf(lists, places, weights, list);
     for (int64_t i = lists.Begin(list); i < lists.End(list); ++i) {
       if (places[i] < 0) continue;
-      const float* const row = gradient;
-      if (kind_ == Kind::kFirstN) gradient += dim;
-      const int64_t index = PlaceIndex(places[i]);
-      if (((index >> kLogPartRows) & mask) != part) continue;
-      const int64_t shard = PlaceShard(places[i]);
-      const int64_t to = sums.moved.empty() ? index : sums.moved[shard][index];
-      if (!has_scale) scale = ScaleOf(lists, places, weights, list);
-      has_scale = true;
-      float* const sum = sums.bases[shard] + to * dim;
+      if (gradient == end) return false;
       const float factor = weights == nullptr ? scale : scale * weights[i];
-      uint8_t& was_seen = (*seen)[shard][index];
-      if (was_seen == 0) {
-        was_seen = 1;
-        SetZero(dim, sum);
-      }
-      Add(row, factor, dim, sum);
+      if (!queue.Push(places[i], gradient, factor)) return false;
+      if (kind_ == Kind::kFirstN) gradient += stride;
     }
   }
+  return queue.Flush();
 }
 
 }  // namespace monolith_tf

@@ -57,12 +57,24 @@ struct ShardedRows {
   int64_t dim = 0;
 };
 
-// The same to add gradients to.
+// Gradients of a feature's vectors: vector v has `dim` floats at
+// data + v * stride. A stride above dim says that they are columns of something
+// wider.
+struct VectorGradients {
+  const float* data = nullptr;
+  int64_t stride = 0;
+};
+
+// Sums of gradients by place, and how many each is of: that of index i of a
+// shard is sums + i * dim and counts[i], i < size. A sum is set when its count
+// is 0.
 struct ShardedSums {
-  std::vector<float*> bases;
-  // Per shard and index: where the sum is among those of the shard, or -1 when
-  // the id gets none. Empty: at its index.
-  std::vector<std::vector<int64_t>> moved;
+  struct Shard {
+    float* sums;
+    int64_t* counts;
+    int64_t size;
+  };
+  std::vector<Shard> shards;
   int64_t dim = 0;
 };
 
@@ -96,13 +108,13 @@ class Combiner {
               int64_t dim, int64_t begin, int64_t end, float* slices,
               int64_t* slice_ids) const;
 
-  // Adds gradient rows to the sums of the places of one part of `num_parts`
-  // (a power of two; parts share no cache line but at their ends).
-  // `seen[shard]` has a byte an index, 0 while nothing was added: such a sum is
-  // set. Places must be valid.
-  void AddGradients(const FeatureLists& lists, const int64_t* places,
-                    const float* weights, const float* gradients, int64_t part,
-                    int64_t num_parts, std::vector<std::vector<uint8_t>>* seen,
+  // Adds gradient rows to the sums of the places of one part of `num_parts` (a
+  // power of two; parts share no cache line but at their ends), in the order of
+  // the positions. False when a place of the part is not among the sums, or a
+  // list has more places than vectors; then a part is added.
+  bool AddGradients(const FeatureLists& lists, const int64_t* places,
+                    const float* weights, const VectorGradients& gradients,
+                    int64_t part, int64_t num_parts,
                     const ShardedSums& sums) const;
 
  private:

@@ -14,6 +14,14 @@ namespace {
 // Ids hashed at a time, their slots on the way into the cache.
 constexpr int64_t kBlock = 64;
 
+// What a slot says; `size` for an empty one. With masks, as compilers make a
+// branch of a condition.
+template <typename Slot>
+int64_t IndexOf(Slot slot, int64_t size) {
+  const int64_t is_taken = -static_cast<int64_t>(slot != 0);
+  return (size & ~is_taken) | ((static_cast<int64_t>(slot) - 1) & is_taken);
+}
+
 }  // namespace
 
 IdRouter::IdRouter(int num_shards) : num_shards_(num_shards) {}
@@ -38,7 +46,7 @@ void IdRouter::Start(int64_t n) {
 }
 
 void IdRouter::Add(const int64_t* ids, int64_t n, int64_t* places) {
-  ForEachId(ids, n, [this, places](int64_t i, int64_t distinct, bool) {
+  ForEachId(ids, n, [this, places](int64_t i, int64_t distinct) {
     places[i] = PlaceOf(distinct);
   });
 }
@@ -50,16 +58,13 @@ void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {
 
 void IdRouter::RouteAndCount(const int64_t* ids, int64_t n) {
   Start(n);
-  counts_.reserve(n);
+  counts_.assign(n, 0);
   index_.resize(n);
-  ForEachId(ids, n, [this](int64_t i, int64_t distinct, bool is_first) {
-    if (is_first) {
-      counts_.push_back(1);
-    } else {
-      ++counts_[distinct];
-    }
+  ForEachId(ids, n, [this](int64_t i, int64_t distinct) {
+    ++counts_[distinct];
     index_[i] = distinct;
   });
+  counts_.resize(num_distinct());
 }
 
 template <typename Visit>
@@ -75,35 +80,43 @@ template <typename Slot, typename Visit>
 void IdRouter::ForEachIdWithSlots(std::vector<Slot>* slots_of_ids,
                                   const int64_t* ids, int64_t n,
                                   const Visit& visit) {
-  std::vector<Slot>& slots = *slots_of_ids;
-  const uint64_t mask = slots.size() - 1;
+  Slot* const slots = slots_of_ids->data();
+  const uint64_t mask = slots_of_ids->size() - 1;
   const KeyedHash hash = KeyedHash::OfProcess();
+  int64_t size = num_distinct();
+  // Room for all of them to be new.
+  ids_.resize(size + n);
+  int64_t* const distinct = ids_.data();
   uint64_t first_slots[kBlock];
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = std::min(n, begin + kBlock);
     for (int64_t i = begin; i < end; ++i) {
       first_slots[i - begin] = hash(ids[i]) & mask;
-      PrefetchLine(&slots[first_slots[i - begin]]);
+      PrefetchLine(slots + first_slots[i - begin]);
     }
     for (int64_t i = begin; i < end; ++i) {
       const int64_t id = ids[i];
       uint64_t slot = first_slots[i - begin];
-      while (slots[slot] != 0 && ids_[slots[slot] - 1] != id) {
+      // An empty slot reads as the next new id, which this one is if it comes
+      // to one: whether an id is new is a coin's toss, so no branch asks.
+      distinct[size] = id;
+      int64_t index = IndexOf(slots[slot], size);
+      while (distinct[index] != id) {
         slot = (slot + 1) & mask;
+        index = IndexOf(slots[slot], size);
       }
-      const bool is_first = slots[slot] == 0;
-      if (is_first) {
-        if (num_shards_ > 1) {
-          const int shard = OwnerOf(PartitionOf(id), num_shards_);
-          places_.push_back(MakePlace(shard, shard_sizes_[shard]++));
-        }
-        ids_.push_back(id);
-        slots[slot] = static_cast<Slot>(ids_.size());
+      const bool is_first = index == size;
+      if (num_shards_ > 1 && is_first) {
+        const int shard = OwnerOf(PartitionOf(id), num_shards_);
+        places_.push_back(MakePlace(shard, shard_sizes_[shard]++));
       }
-      visit(i, static_cast<int64_t>(slots[slot]) - 1, is_first);
+      slots[slot] = static_cast<Slot>(index + 1);
+      size += is_first;
+      visit(i, index);
     }
   }
-  if (num_shards_ == 1) shard_sizes_[0] = num_distinct();
+  ids_.resize(size);
+  if (num_shards_ == 1) shard_sizes_[0] = size;
 }
 
 }  // namespace monolith_tf

@@ -59,7 +59,7 @@ class IdRouter {
   const std::vector<int64_t>& shard_sizes() const { return shard_sizes_; }
 
  private:
-  // Calls visit(position, distinct, is_first) for every position, in order.
+  // Calls visit(position, distinct) for every position, in order.
   template <typename Visit>
   void ForEachId(const int64_t* ids, int64_t n, const Visit& visit);
   template <typename Slot, typename Visit>
