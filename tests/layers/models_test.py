@@ -108,14 +108,18 @@ def dict_of(table):
 
 
 def test_a_model_learns_what_only_ids_tell():
-    tf_keras.utils.set_random_seed(1)
+    # From 1 in 12 initial kernels the loss does not come down far enough.
+    kernel = tf_keras.initializers.Constant([[0.6], [-0.6], [0.6], [-0.6]])
     with mt.TableSet():
         inputs = tf_keras.Input([], dtype="int64")
         vectors = mt.layers.DynamicEmbedding(
             mt.TableConfig("movie", dim=4, optimizer=mt.optimizers.Adagrad(1.0))
         )(inputs)
         model = tf_keras.Model(
-            inputs, tf_keras.layers.Dense(1, activation="sigmoid")(vectors)
+            inputs,
+            tf_keras.layers.Dense(
+                1, activation="sigmoid", kernel_initializer=kernel
+            )(vectors),
         )
     model.compile(mt.optimizers.with_tables("adam"), "binary_crossentropy")
     ids = np.random.default_rng(0).integers(-(2**62), 2**62, 64)

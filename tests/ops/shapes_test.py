@@ -40,22 +40,40 @@ def combined(
     )
 
 
-def combined_gradients(gradient, tables, dims, min_counts=()):
+def combined_gradients(gradient, tables, dims):
+    return ops.combine_gradients(
+        global_step=ids(),
+        event_time=ids(),
+        learning_rates=floats(1),
+        packed=[ids(None)],
+        gradients=[gradient],
+        positions=[ids(2)],
+        features=[FeatureBatch(ids(2))],
+        feature_tables=[0],
+        num_tables=2,
+        tables=tables,
+        dims=dims,
+    )
+
+
+def combined_with_min_counts(min_counts):
     return library.monolith_combine_gradients(
         ids(),
         ids(),
         floats(1),
         [ids(None)],
-        [gradient],
+        [floats(2, 4)],
         [ids(2)],
         [],
         [],
         feature_tables=[0],
-        num_tables=2,
+        num_tables=1,
         weighted=[False],
-        tables=tables,
-        dims=dims,
-        min_counts=list(min_counts),
+        gradient_of=[0],
+        first_columns=[-1],
+        tables=[0],
+        dims=[4],
+        min_counts=min_counts,
         combiners=["none"],
         ns=[0],
         ragged=[False],
@@ -143,8 +161,8 @@ WRONG = {
     "min_counts of tables that are not named": lambda h: partitioned(
         [ids(3)], counted=[]
     ),
-    "min_counts of too few features": lambda h: combined_gradients(
-        floats(2, 4), [0], [4], min_counts=[1, 2]
+    "min_counts of too many features": lambda h: combined_with_min_counts(
+        [2, 2]
     ),
     "learning rates that are a matrix": lambda h: ops.partition_gradients(
         global_step=ids(),
