@@ -1,0 +1,136 @@
+"""The min_counts that features bring for their ids, in the ops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from monolith_tf import ops
+from monolith_tf.ops import FeatureBatch
+from monolith_tf.ops.library import library
+
+STEP = {
+    "global_step": tf.constant(3, tf.int64),
+    "event_time": tf.constant(4, tf.int64),
+    "learning_rates": tf.constant([0.5]),
+}
+
+
+def int64(*values):
+    return tf.constant(values, tf.int64)
+
+
+def own(count, min_count):
+    """An entry of the counts that `apply` takes."""
+    return count + (min_count << 32)
+
+
+def test_of_slices_with_min_counts_the_smallest_holds():
+    packed, _ = ops.partition_gradients(
+        **STEP,
+        ids=[int64(7), int64(7, 5, 7, 6, 7)],
+        gradients=[[[1.0]], np.ones([5, 1], np.float32)],
+        min_counts=[None, int64(3, 0, 2, 4, 9)],
+        num_shards=1,
+    )
+    expected = [own(3, 2), 1, own(1, 4)]
+    np.testing.assert_array_equal(
+        packed[0], [3, 4, 1, 3, 7, 7, 5, 6, 1, *expected]
+    )
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_of_features_with_min_counts_the_smallest_holds(num_shards):
+    features = [
+        FeatureBatch(int64(7, 5, 8), min_count=3),
+        FeatureBatch(int64(7, 6, 0), min_count=2, padding_id=0),
+        FeatureBatch(int64(5, 9), min_count=0),
+        FeatureBatch(int64(7), min_count=0),
+    ]
+    tables = [1, 1, 1, 0]
+    packed, positions = ops.partition(
+        features, feature_tables=tables, num_shards=num_shards
+    )
+    out, _ = ops.combine_gradients(
+        **STEP,
+        packed=packed,
+        gradients=[tf.ones([len(feature.ids), 1]) for feature in features],
+        positions=positions,
+        features=features,
+        feature_tables=tables,
+        num_tables=2,
+        tables=[0, 1],
+        dims=[1, 1],
+    )
+    found = [{}, {}]
+    for shard in out:
+        sizes, (ids, counts) = shard[2:4], np.split(shard[4:].numpy(), 2)
+        for table, part in enumerate(np.split(range(len(ids)), sizes[:1])):
+            found[table].update((ids[i], counts[i]) for i in part)
+    assert found[0] == {7: 1}
+    assert found[1] == {
+        7: own(2, 2),
+        5: own(2, 3),
+        8: own(1, 3),
+        6: own(1, 2),
+        9: 1,
+    }
+
+
+@pytest.mark.parametrize("min_count", [-1, 1 << 31, 1 << 62, -(1 << 63)])
+def test_min_counts_that_do_not_fit_are_refused(min_count):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="from 1 to 2.31 - 1, or 0"
+    ):
+        ops.partition_gradients(
+            **STEP,
+            ids=[int64(7, 8)],
+            gradients=[[[1.0], [1.0]]],
+            min_counts=[int64(2, min_count)],
+            num_shards=1,
+        )
+    features = [FeatureBatch(int64(7), min_count=min_count)]
+    packed, positions = ops.partition(features, num_shards=1)
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="from 1 to 2.31 - 1, or 0"
+    ):
+        ops.combine_gradients(
+            **STEP,
+            packed=packed,
+            gradients=[tf.ones([1, 1])],
+            positions=positions,
+            features=features,
+            feature_tables=[0],
+            num_tables=1,
+            tables=[0],
+            dims=[1],
+        )
+
+
+def test_min_counts_of_another_number_are_refused():
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="must be as many as ids"
+    ):
+        ops.partition_gradients(
+            **STEP,
+            ids=[int64(7, 8)],
+            gradients=[[[1.0], [1.0]]],
+            min_counts=[int64(2)],
+            num_shards=1,
+        )
+
+
+@pytest.mark.parametrize("counted", [[], [1], [-1]])
+def test_min_counts_of_tables_that_are_not_there_are_refused(counted):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="counted_tables.*got"
+    ):
+        library.monolith_partition_gradients(
+            *STEP.values(),
+            [int64(7)],
+            [[[1.0]]],
+            [int64(2)],
+            num_shards=1,
+            counted_tables=counted,
+        )
