@@ -55,10 +55,10 @@ class StripedBatch {
   }
 
  private:
-  // Ids sorted at a time: long enough for full groups, short enough for the
-  // fastest caches and a stack.
-  static constexpr int kCapacity = 4096;
-  // Ids whose buckets are on their way while a group is worked on.
+  // Ids sorted at a time: 48 a stripe, so that those of one are seldom more than
+  // a group, which would leave a small one, too small to hide its misses.
+  static constexpr int kCapacity = 48 * Table::kNumStripes;
+  // Ids whose first buckets are on their way while a group is worked on.
   static constexpr int kPrefetchDistance = 64;
 
   // Threads that come at once start at different stripes.
@@ -82,7 +82,7 @@ class StripedBatch {
       const int ahead = std::min(size, end + kPrefetchDistance);
       for (; fetched < ahead; ++fetched) {
         const uint64_t hash = hashes_[fetched];
-        stripes[CuckooIndex::StripeOf(hash)]->PrefetchBuckets(hash);
+        stripes[CuckooIndex::StripeOf(hash)]->PrefetchBucket(hash);
       }
       const StripedGroup group{ids, hashes_ + begin, positions_ + begin,
                                end - begin, base};

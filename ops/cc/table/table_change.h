@@ -43,10 +43,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
         prepare(group);
         SpinLockHolder holder(stripe->lock());
         uint32_t candidates[kMaxGroupRows];
-        for (int k = 0; k < group.size; ++k) {
-          candidates[k] = stripe->Candidate(group.hashes[k]);
-          stripe->PrefetchRow(candidates[k], bytes);
-        }
+        stripe->FindCandidates(group.hashes, group.size, bytes, candidates);
         Row* rows[kMaxGroupRows];
         int picks[kMaxGroupRows];
         int count = 0;

@@ -30,10 +30,7 @@ void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
         {
           SpinLockHolder holder(stripe->lock());
           uint32_t candidates[kMaxGroupRows];
-          for (int k = 0; k < group.size; ++k) {
-            candidates[k] = stripe->Candidate(group.hashes[k]);
-            stripe->PrefetchRow(candidates[k], bytes);
-          }
+          stripe->FindCandidates(group.hashes, group.size, bytes, candidates);
           for (int k = 0; k < group.size; ++k) {
             const Row* row =
                 stripe->FindAt(candidates[k], group.hashes[k], group.id(k));
