@@ -357,8 +357,8 @@ class CuckooIndex {
   std::vector<MemoryPool::Segment> chunks_;
   // The chunk that MoveChunk looks at next.
   size_t hand_ = 0;
-  // The directory in use is the last. PrefetchFirst may read one that became too
-  // short, so those stay; together they are shorter than the last.
+  // The directory in use is the last. PrefetchFirst may read one that became
+  // too short, so those stay; together they are shorter than the last.
   std::atomic<uintptr_t> first_directory_[kMinDirectory] = {};
   std::vector<std::unique_ptr<std::atomic<uintptr_t>[]>> directories_;
   size_t directory_size_ = kMinDirectory;

@@ -66,10 +66,12 @@ class alignas(64) Stripe {
 
   // Guesses at the rows of a group of up to kMaxCandidates ids, for FindAt, and
   // starts to bring the first `bytes` of each into the cache. The second bucket
-  // of an id is fetched only when the first has nothing for it, while the rows
-  // of the others are on their way.
+  // of an id is fetched only when the first has nothing for it. fetch(k) may
+  // fetch what else the k-th id needs. All of it is spread over the search,
+  // because prefetches in a row wait for each other.
+  template <typename Fetch>
   void FindCandidates(const uint64_t* hashes, int n, size_t bytes,
-                      uint32_t* candidates) const
+                      const Fetch& fetch, uint32_t* candidates) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The row of `id`, or null. `candidate` is of this hold of the lock, with
   // no insert of `id` and no removal since.
@@ -249,23 +251,21 @@ class alignas(64) Stripe {
   TableStats stats_ ABSL_GUARDED_BY(lock_);
 };
 
-inline void Stripe::FindCandidates(const uint64_t* hashes, int n, size_t bytes,
-                                   uint32_t* candidates) const {
-  uint8_t in_first[kMaxCandidates];
+template <typename Fetch>
+void Stripe::FindCandidates(const uint64_t* hashes, int n, size_t bytes,
+                            const Fetch& fetch, uint32_t* candidates) const {
   uint8_t others[kMaxCandidates];
-  int num_in_first = 0;
   int num_others = 0;
   for (int k = 0; k < n; ++k) {
+    fetch(k);
     const uint32_t candidate = index_.CandidateInFirst(hashes[k]);
     candidates[k] = candidate;
-    in_first[num_in_first] = static_cast<uint8_t>(k);
-    num_in_first += candidate != kNoHandle;
-    others[num_others] = static_cast<uint8_t>(k);
-    num_others += candidate == kNoHandle;
-  }
-  for (int i = 0; i < num_others; ++i) index_.PrefetchSecond(hashes[others[i]]);
-  for (int i = 0; i < num_in_first; ++i) {
-    PrefetchRow(candidates[in_first[i]], bytes);
+    if (candidate != kNoHandle) {
+      PrefetchRow(candidate, bytes);
+    } else {
+      index_.PrefetchSecond(hashes[k]);
+      others[num_others++] = static_cast<uint8_t>(k);
+    }
   }
   for (int i = 0; i < num_others; ++i) {
     const uint32_t candidate = index_.CandidateInSecond(hashes[others[i]]);
