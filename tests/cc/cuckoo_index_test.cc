@@ -37,9 +37,11 @@ Entries MakeEntries(uint32_t n) {
 TEST(CuckooIndexTest, AnEmptyIndexFindsNothing) {
   MemoryPool pool;
   const CuckooIndex index(&pool);
-  EXPECT_EQ(index.Candidate(123), kNoHandle);
+  EXPECT_EQ(index.CandidateInFirst(123), kNoHandle);
+  EXPECT_EQ(index.CandidateInSecond(123), kNoHandle);
   EXPECT_EQ(index.memory_bytes(), 0);
-  index.Prefetch(123);
+  index.PrefetchFirst(123);
+  index.PrefetchSecond(123);
 }
 
 TEST(CuckooIndexTest, EveryInsertedEntryIsFoundWhileTheIndexGrows) {

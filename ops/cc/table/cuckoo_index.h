@@ -65,7 +65,7 @@
 // has part of one. 64 bytes a bucket: 7.3 bytes an entry when a level is full,
 // 10.9 when it was just split, and half a chunk a stripe.
 //
-// Not thread-safe, but for Prefetch.
+// Not thread-safe, but for PrefetchFirst.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_CUCKOO_INDEX_H_
 #define MONOLITH_TF_OPS_CC_TABLE_CUCKOO_INDEX_H_
@@ -127,19 +127,23 @@ class CuckooIndex {
   template <typename Matches>
   uint32_t Find(uint64_t hash, const Matches& matches) const;
 
-  // The first handle whose tag fits, unverified, or kNoHandle when surely no
-  // entry has this hash.
-  ABSL_ATTRIBUTE_ALWAYS_INLINE uint32_t Candidate(uint64_t hash) const {
+  // The handle of an entry of the first bucket of `hash`, of the second one or
+  // the stash, whose tag fits, unverified; or kNoHandle when surely none there
+  // has this hash. Two in three entries are in their first bucket.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE uint32_t CandidateInFirst(uint64_t hash) const {
+    const Shape shape = this->shape();
+    if (ABSL_PREDICT_FALSE(shape.n == 0)) return kNoHandle;
+    return CandidateIn(At(shape.BucketOf(hash)), TagOf(hash));
+  }
+  ABSL_ATTRIBUTE_ALWAYS_INLINE uint32_t CandidateInSecond(uint64_t hash) const {
     const Shape shape = this->shape();
     if (ABSL_PREDICT_FALSE(shape.n == 0)) return kNoHandle;
     const uint16_t tag = TagOf(hash);
-    const Bucket& first = At(shape.BucketOf(hash));
-    const uint32_t in_first = MatchTags(first, tag);
-    if (in_first != 0) return first.handles[__builtin_ctz(in_first)];
-    const Bucket& second = At(shape.BucketOf(OtherWord(hash, tag)));
-    const uint32_t in_second = MatchTags(second, tag);
-    if (in_second != 0) return second.handles[__builtin_ctz(in_second)];
-    return CandidateInStash(hash);
+    const uint32_t candidate =
+        CandidateIn(At(shape.BucketOf(OtherWord(hash, tag))), tag);
+    return ABSL_PREDICT_TRUE(stash_.empty()) || candidate != kNoHandle
+               ? candidate
+               : CandidateInStash(hash);
   }
 
   // Insert and Erase read the hashes of some other entries: hash_of(handle)
@@ -170,15 +174,18 @@ class CuckooIndex {
   // Empties the index. Returns its memory, to be destroyed where nobody waits.
   std::vector<MemoryPool::Segment> Clear();
 
-  // Starts to bring both buckets of `hash` into the cache. A guess: safe
-  // without the lock, beside any other call.
-  void Prefetch(uint64_t hash) const {
+  // Starts to bring the first or the second bucket of `hash` into the cache.
+  // PrefetchFirst is a guess: safe without the lock, beside any other call.
+  void PrefetchFirst(uint64_t hash) const {
     const Shape shape(shape_.load(std::memory_order_acquire));
     if (shape.n == 0) return;
-    const uint32_t first = shape.BucketOf(hash);
-    const uint32_t second = shape.BucketOf(OtherWord(hash, TagOf(hash)));
-    PrefetchLine(reinterpret_cast<const void*>(AddressOf(first)));
-    PrefetchLine(reinterpret_cast<const void*>(AddressOf(second)));
+    PrefetchLine(
+        reinterpret_cast<const void*>(AddressOf(shape.BucketOf(hash))));
+  }
+  void PrefetchSecond(uint64_t hash) const {
+    const Shape shape = this->shape();
+    if (shape.n == 0) return;
+    PrefetchLine(&At(shape.BucketOf(OtherWord(hash, TagOf(hash)))));
   }
 
   int64_t num_buckets() const { return shape().n; }
@@ -278,6 +285,15 @@ class CuckooIndex {
     return bits;
 #endif
   }
+  // Of the first slot whose tag is `tag`. Without a branch: it could not be
+  // predicted.
+  ABSL_ATTRIBUTE_ALWAYS_INLINE static uint32_t CandidateIn(const Bucket& bucket,
+                                                           uint16_t tag) {
+    const uint32_t matches = MatchTags(bucket, tag);
+    const uint32_t handle =
+        bucket.handles[__builtin_ctz(matches | 1u << (kSlots - 1))];
+    return matches != 0 ? handle : kNoHandle;
+  }
   static uint32_t FreeSlots(const Bucket& bucket) {
     return MatchTags(bucket, 0);
   }
@@ -325,7 +341,7 @@ class CuckooIndex {
   MemoryPool* const pool_;
   const int stripe_;
   const float max_load_;
-  // Both for Prefetch too; the directory is as long as the shape needs.
+  // Both for PrefetchFirst too; the directory is as long as the shape needs.
   std::atomic<uint64_t> shape_{0};
   // The chunks' addresses, less the bytes of the buckets before them.
   std::atomic<std::atomic<uintptr_t>*> directory_{first_directory_};
@@ -341,8 +357,8 @@ class CuckooIndex {
   std::vector<MemoryPool::Segment> chunks_;
   // The chunk that MoveChunk looks at next.
   size_t hand_ = 0;
-  // The directory in use is the last. Prefetch may read one that became too
-  // short, so those stay; together they are shorter than the last.
+  // The directory in use is the last. PrefetchFirst may read one that became
+  // too short, so those stay; together they are shorter than the last.
   std::atomic<uintptr_t> first_directory_[kMinDirectory] = {};
   std::vector<std::unique_ptr<std::atomic<uintptr_t>[]>> directories_;
   size_t directory_size_ = kMinDirectory;

@@ -3,6 +3,8 @@
 #ifndef MONOLITH_TF_OPS_CC_TABLE_PREFETCH_H_
 #define MONOLITH_TF_OPS_CC_TABLE_PREFETCH_H_
 
+#include <cstdint>
+
 namespace monolith_tf {
 
 // The line of `address`, which need not be valid.
@@ -11,6 +13,12 @@ inline void PrefetchLine(const void* address) {
   // To g++ 12 a function that does nothing but prefetch has no effect: it
   // drops calls of it, silently. No instruction comes of this.
   asm volatile("");
+}
+
+// The lines of floats [n].
+inline void PrefetchFloats(const float* floats, int64_t n) {
+  constexpr int64_t kLine = 16;
+  for (int64_t i = 0; i < n; i += kLine) PrefetchLine(floats + i);
 }
 
 }  // namespace monolith_tf

@@ -2,7 +2,7 @@
 //
 // One of the parts of a table that lock on their own: index, rows, counters of
 // ids that are not admitted yet, and the log of changed ids. Everything but
-// PrefetchBuckets needs the lock.
+// PrefetchBucket needs the lock.
 //
 // The index names rows and counters by one kind of handle; the top bit tells
 // them apart. An id has one or the other. Rows move only in Compact, so
@@ -47,6 +47,7 @@ class alignas(64) Stripe {
   // Rows that EvictLowest chooses from, and the most that it takes of them.
   static constexpr int kSampleRows = 32;
   static constexpr int kMaxVictims = 8;
+  static constexpr int kMaxCandidates = 64;
 
   // The stripe with this number. The memory of its rows comes from `pool`,
   // which lives as long, as `layout` does.
@@ -61,21 +62,17 @@ class alignas(64) Stripe {
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
   // Without the lock.
-  void PrefetchBuckets(uint64_t hash) const { index_.Prefetch(hash); }
+  void PrefetchBucket(uint64_t hash) const { index_.PrefetchFirst(hash); }
 
-  // A guess at the row of an id, for PrefetchRow and FindAt.
-  uint32_t Candidate(uint64_t hash) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    return index_.Candidate(hash);
-  }
-  void PrefetchRow(uint32_t candidate, size_t bytes) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (candidate == kNoHandle) return;
-    if ((candidate & kCounterBit) == 0) {
-      rows_.Prefetch(candidate, bytes);
-    } else {
-      counters_.Prefetch(candidate & ~kCounterBit, sizeof(Counter));
-    }
-  }
+  // Guesses at the rows of a group of up to kMaxCandidates ids, for FindAt, and
+  // starts to bring the first `bytes` of each into the cache. The second bucket
+  // of an id is fetched only when the first has nothing for it. fetch(k) may
+  // fetch what else the k-th id needs. All of it is spread over the search,
+  // because prefetches in a row wait for each other.
+  template <typename Fetch>
+  void FindCandidates(const uint64_t* hashes, int n, size_t bytes,
+                      const Fetch& fetch, uint32_t* candidates) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The row of `id`, or null. `candidate` is of this hold of the lock, with
   // no insert of `id` and no removal since.
   Row* FindAt(uint32_t candidate, uint64_t hash, int64_t id) const
@@ -215,6 +212,14 @@ class alignas(64) Stripe {
   int64_t IdAt(uint32_t handle) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return *reinterpret_cast<const int64_t*>(RecordAt(handle));
   }
+  void PrefetchRow(uint32_t candidate, size_t bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    if ((candidate & kCounterBit) == 0) {
+      rows_.Prefetch(candidate, bytes);
+    } else {
+      counters_.Prefetch(candidate & ~kCounterBit, sizeof(Counter));
+    }
+  }
   // The entry of `id`, a row or a counter, or kNoHandle.
   uint32_t FindEntry(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -245,6 +250,29 @@ class alignas(64) Stripe {
   // What happened here; only the counts of events are kept in it.
   TableStats stats_ ABSL_GUARDED_BY(lock_);
 };
+
+template <typename Fetch>
+void Stripe::FindCandidates(const uint64_t* hashes, int n, size_t bytes,
+                            const Fetch& fetch, uint32_t* candidates) const {
+  uint8_t others[kMaxCandidates];
+  int num_others = 0;
+  for (int k = 0; k < n; ++k) {
+    fetch(k);
+    const uint32_t candidate = index_.CandidateInFirst(hashes[k]);
+    candidates[k] = candidate;
+    if (candidate != kNoHandle) {
+      PrefetchRow(candidate, bytes);
+    } else {
+      index_.PrefetchSecond(hashes[k]);
+      others[num_others++] = static_cast<uint8_t>(k);
+    }
+  }
+  for (int i = 0; i < num_others; ++i) {
+    const uint32_t candidate = index_.CandidateInSecond(hashes[others[i]]);
+    candidates[others[i]] = candidate;
+    if (candidate != kNoHandle) PrefetchRow(candidate, bytes);
+  }
+}
 
 }  // namespace monolith_tf
 

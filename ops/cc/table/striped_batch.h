@@ -20,12 +20,29 @@ namespace monolith_tf {
 
 // Ids of one stripe: element k is ids[positions[k]], with hashes[k].
 struct StripedGroup {
+  // Ids whose first buckets are on their way while a group is worked on.
+  static constexpr int kPrefetchDistance = 128;
+
   const int64_t* ids;
   const uint64_t* hashes;
   const uint16_t* positions;
   int size;
   // Where ids[0] stands in the whole batch.
   int64_t base;
+  // Ids from here on to the end of the sorted ones, and where their stripes
+  // are.
+  int num_left;
+  const std::unique_ptr<Stripe>* stripes;
+
+  // Starts to fetch the first bucket of an id of a group to come. To be called
+  // for each k while something else is done: prefetches in a row would wait for
+  // each other.
+  void PrefetchAhead(int k) const {
+    const int ahead = k + kPrefetchDistance;
+    if (ahead >= num_left) return;
+    stripes[CuckooIndex::StripeOf(hashes[ahead])]->PrefetchBucket(
+        hashes[ahead]);
+  }
 
   int64_t id(int k) const { return ids[positions[k]]; }
   int64_t position(int k) const { return base + positions[k]; }
@@ -55,12 +72,9 @@ class StripedBatch {
   }
 
  private:
-  // Ids sorted at a time: long enough for full groups, short enough for the
-  // fastest caches and a stack.
-  static constexpr int kCapacity = 4096;
-  // Ids whose buckets are on their way while a group is worked on.
-  static constexpr int kPrefetchDistance = 64;
-
+  // Ids sorted at a time: 48 a stripe, so that those of one are seldom more
+  // than a group, which would leave a small one, too small to hide its misses.
+  static constexpr int kCapacity = 48 * Table::kNumStripes;
   // Threads that come at once start at different stripes.
   static int FirstStripeOfThread();
 
@@ -71,7 +85,10 @@ class StripedBatch {
   template <typename Work>
   bool Visit(const int64_t* ids, int64_t base, int size, int group_rows,
              const std::unique_ptr<Stripe>* stripes, const Work& work) const {
-    int fetched = 0;
+    const int first = std::min(size, StripedGroup::kPrefetchDistance);
+    for (int i = 0; i < first; ++i) {
+      stripes[CuckooIndex::StripeOf(hashes_[i])]->PrefetchBucket(hashes_[i]);
+    }
     for (int begin = 0; begin < size;) {
       const int stripe = CuckooIndex::StripeOf(hashes_[begin]);
       const int limit = std::min(size, begin + group_rows);
@@ -79,13 +96,9 @@ class StripedBatch {
       while (end < limit && CuckooIndex::StripeOf(hashes_[end]) == stripe) {
         ++end;
       }
-      const int ahead = std::min(size, end + kPrefetchDistance);
-      for (; fetched < ahead; ++fetched) {
-        const uint64_t hash = hashes_[fetched];
-        stripes[CuckooIndex::StripeOf(hash)]->PrefetchBuckets(hash);
-      }
-      const StripedGroup group{ids, hashes_ + begin, positions_ + begin,
-                               end - begin, base};
+      const StripedGroup group{
+          ids,          hashes_ + begin, positions_ + begin, end - begin, base,
+          size - begin, stripes};
       if (!work(stripes[stripe].get(), group)) return false;
       begin = end;
     }

@@ -142,6 +142,8 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
   const bool reads_zeros = config_.admission.reads_zeros;
   ForEachRow(
       ids, n, layout_.read_bytes(),
+      // A store to a line that is not there would wait for it.
+      [=](int64_t position) { PrefetchFloats(rows + position * dim, dim); },
       [=](int64_t position, const Row* row) {
         layout_.Read(row, step, rows + position * dim);
         if (exists != nullptr) exists[position] = true;
@@ -234,11 +236,6 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   absl::Status status = ChangeRows(
       request.ids, request.n, part,
       [&](const StripedGroup& group) {
-        // This also brings the gradients into the cache before the lock is
-        // taken.
-        for (int k = 0; k < group.size; ++k) {
-          PrefetchLine(request.gradients + group.position(k) * dim);
-        }
         bad = 0;
         if (request.gradients_are_good) return;
         for (int k = 0; k < group.size; ++k) {
@@ -246,6 +243,9 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
           if (!FiniteAndBounded(gradient, dim)) bad |= uint64_t{1} << k;
         }
         num_bad += __builtin_popcountll(bad);
+      },
+      [&](int64_t position) {
+        PrefetchFloats(request.gradients + position * dim, dim);
       },
       [&](Stripe* stripe, const StripedGroup& group, int k, const Row* row) {
         if ((bad >> k & 1) != 0) return Decision::kSkip;
@@ -297,6 +297,7 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
   int64_t num_written = 0;
   status = ChangeRows(
       ids, n, part, [](const StripedGroup&) {},
+      [&](int64_t position) { PrefetchFloats(rows + position * dim, dim); },
       [&](Stripe*, const StripedGroup&, int, const Row* row) {
         num_written += row == nullptr;
         return row == nullptr ? Decision::kInsert : Decision::kUse;
@@ -339,6 +340,7 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
   int64_t num_written = 0;
   status = ChangeRows(
       ids, n, part, [](const StripedGroup&) {},
+      [&](int64_t position) { PrefetchFloats(rows + position * width, width); },
       [&](Stripe*, const StripedGroup&, int, const Row* row) {
         num_written += row == nullptr;
         return row == nullptr ? Decision::kInsert : Decision::kUse;
@@ -368,6 +370,7 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
         SpinLockHolder holder(stripe->lock());
         int64_t num_here = 0;
         for (int k = 0; k < group.size; ++k) {
+          group.PrefetchAhead(k);
           num_here += stripe->Remove(group.hashes[k], group.id(k));
         }
         stripe->Compact(kMovesPerGroup);

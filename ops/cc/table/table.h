@@ -273,20 +273,24 @@ class Table {
 
   // What Lookup and its kin share. Calls found(position, row) under the lock
   // of the row's stripe for the ids that have a row, and missing(position)
-  // without it for the others; `bytes` of a row are brought into the cache.
-  template <typename Found, typename Missing>
+  // without it for the others; `bytes` of a row are brought into the cache, and
+  // before, fetch(position) may fetch what else the id needs.
+  template <typename Fetch, typename Found, typename Missing>
   void ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
-                  const Found& found, const Missing& missing) const;
+                  const Fetch& fetch, const Found& found,
+                  const Missing& missing) const;
   // What Apply, Assign and Import share, for the ids of `part`. For a group of
-  // ids: prepare(group) without the lock; then under it decide(stripe, group,
-  // k, row) what to do with the k-th id, initialize(group, k, row) for new
-  // ones, and update(group, rows, picks, count): rows[i] is that of the id
-  // picks[i]. Rows whose time ran out are gone before decide.
-  template <typename Prepare, typename Decide, typename Initialize,
-            typename Update>
+  // ids: prepare(group) without the lock; then under it fetch(position) for
+  // each, as in ForEachRow, decide(stripe, group, k, row) what to do with the
+  // k-th id, initialize(group, k, row) for new ones, and update(group, rows,
+  // picks, count): rows[i] is that of the id picks[i]. Rows whose time ran out
+  // are gone before decide.
+  template <typename Prepare, typename Fetch, typename Decide,
+            typename Initialize, typename Update>
   absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
-                          const Prepare& prepare, const Decide& decide,
-                          const Initialize& initialize, const Update& update);
+                          const Prepare& prepare, const Fetch& fetch,
+                          const Decide& decide, const Initialize& initialize,
+                          const Update& update);
 
   // Whether an id without a row gets one.
   bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,

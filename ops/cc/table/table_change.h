@@ -22,10 +22,11 @@
 
 namespace monolith_tf {
 
-template <typename Prepare, typename Decide, typename Initialize,
-          typename Update>
+template <typename Prepare, typename Fetch, typename Decide,
+          typename Initialize, typename Update>
 absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
-                               const Prepare& prepare, const Decide& decide,
+                               const Prepare& prepare, const Fetch& fetch,
+                               const Decide& decide,
                                const Initialize& initialize,
                                const Update& update) {
   absl::Status status;
@@ -43,10 +44,9 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
         prepare(group);
         SpinLockHolder holder(stripe->lock());
         uint32_t candidates[kMaxGroupRows];
-        for (int k = 0; k < group.size; ++k) {
-          candidates[k] = stripe->Candidate(group.hashes[k]);
-          stripe->PrefetchRow(candidates[k], bytes);
-        }
+        stripe->FindCandidates(
+            group.hashes, group.size, bytes,
+            [&](int k) { fetch(group.position(k)); }, candidates);
         Row* rows[kMaxGroupRows];
         int picks[kMaxGroupRows];
         int count = 0;
@@ -56,6 +56,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
         bool is_full = false;
         const int64_t num_before = stripe->num_rows();
         for (int k = 0; k < group.size; ++k) {
+          group.PrefetchAhead(k);
           const int64_t id = group.id(k);
           const uint64_t hash = group.hashes[k];
           Row* row = has_expired ? stripe->Find(hash, id)

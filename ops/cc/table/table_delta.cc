@@ -62,7 +62,7 @@ void Table::ReadDelta(const std::vector<int64_t>& ids, bool* exists,
   float* const values = rows->data() + begin;
   const int64_t step = last_step_.load(std::memory_order_relaxed);
   ForEachRow(
-      ids.data(), static_cast<int64_t>(n), layout_.read_bytes(),
+      ids.data(), static_cast<int64_t>(n), layout_.read_bytes(), [](int64_t) {},
       [=](int64_t position, const Row* row) {
         exists[position] = true;
         layout_.Read(row, step, values + position * dim);

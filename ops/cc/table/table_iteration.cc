@@ -85,7 +85,7 @@ int64_t Table::AppendRows(const std::vector<int64_t>& from,
   std::vector<char> exists(n, 0);
   ForEachRow(
       from.data(), static_cast<int64_t>(n),
-      rows == nullptr ? sizeof(Row) : layout_.record_bytes(),
+      rows == nullptr ? sizeof(Row) : layout_.record_bytes(), [](int64_t) {},
       [&](int64_t position, const Row* row) {
         exists[position] = 1;
         if (stamps != nullptr) {

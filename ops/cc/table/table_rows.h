@@ -19,9 +19,10 @@
 
 namespace monolith_tf {
 
-template <typename Found, typename Missing>
+template <typename Fetch, typename Found, typename Missing>
 void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
-                       const Found& found, const Missing& missing) const {
+                       const Fetch& fetch, const Found& found,
+                       const Missing& missing) const {
   StripedBatch::ForEachGroup(
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
@@ -30,11 +31,11 @@ void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
         {
           SpinLockHolder holder(stripe->lock());
           uint32_t candidates[kMaxGroupRows];
+          stripe->FindCandidates(
+              group.hashes, group.size, bytes,
+              [&](int k) { fetch(group.position(k)); }, candidates);
           for (int k = 0; k < group.size; ++k) {
-            candidates[k] = stripe->Candidate(group.hashes[k]);
-            stripe->PrefetchRow(candidates[k], bytes);
-          }
-          for (int k = 0; k < group.size; ++k) {
+            group.PrefetchAhead(k);
             const Row* row =
                 stripe->FindAt(candidates[k], group.hashes[k], group.id(k));
             if (row != nullptr) {
