@@ -268,6 +268,19 @@ TEST(CuckooIndexTest, ClearEmptiesAndHandsOutTheMemory) {
   EXPECT_TRUE(entries.IsFound(index, 17));
 }
 
+TEST(CuckooIndexTest, ClearGivesTheMemoryOfTheStashBack) {
+  Entries entries;
+  entries.hashes.assign(100, 0x123456789ABCDEFu);
+  MemoryPool pool;
+  CuckooIndex index(&pool);
+  for (uint32_t i = 0; i < 100; ++i) {
+    ASSERT_TRUE(index.Insert(entries(i), i, entries));
+  }
+  EXPECT_GT(index.stash_size(), 0);
+  index.Clear();
+  EXPECT_EQ(index.memory_bytes(), 0);
+}
+
 TEST(CuckooIndexTest, RandomOperationsAgreeWithAStandardMap) {
   std::mt19937_64 random(3);
   for (int stripe = 0; stripe < 6; ++stripe) {
