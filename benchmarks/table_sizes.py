@@ -71,6 +71,12 @@ flags.DEFINE_integer("rounds", None, "Turns of every peer.", lower_bound=2)
 GROWTH_BATCH = flags.DEFINE_integer(
     "growth_batch", 16_384, "New ids a batch.", lower_bound=1
 )
+WARM_MEMORY = flags.DEFINE_bool(
+    "warm_memory",
+    True,
+    "Touch what the peers will need first: a virtual machine may have to wait "
+    "for memory that it never used.",
+)
 CLOCK = flags.DEFINE_enum(
     "clock", "wall", ["wall", "cpu"], "What the printed figures count."
 )
