@@ -43,8 +43,8 @@
 //   * a batch is not atomic: a reader may see some of its rows new, some old;
 //   * growth, removal, sweeps, export and cuts stop nobody for longer than
 //     that: under one hold a group moves at most kBucketsPerInsert buckets of
-//     the index an insert, sweeps at most as many rows as it has ids, and moves
-//     at most kMovesPerGroup rows of the arena.
+//     the index an insert, sweeps at most kSweptPerId rows an id, and moves at
+//     most kMovesPerGroup rows of the arena.
 // Rows move only to close gaps that removal left; then memory goes back to the
 // system, a 2 MiB page at a time. So that whole pages get free, a group may
 // also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
@@ -130,6 +130,9 @@ class Table {
   static constexpr int kMaxGroupRows = 64;
   static constexpr int64_t kMaxGroupBytes = 32 * 1024;
   static constexpr int kMovesPerGroup = 8;
+  // More than one: of an update whose ids are all new, the sweep would else see
+  // just the rows that the update made, and never come around.
+  static constexpr int kSweptPerId = 2;
 
   // An empty table, or the InvalidArgument of config.Validate().
   static absl::StatusOr<std::unique_ptr<Table>> Create(

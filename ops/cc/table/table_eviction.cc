@@ -101,11 +101,12 @@ void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
   const int64_t ttl = config_.eviction.ttl_seconds;
   const uint32_t clock = clock_.load(std::memory_order_relaxed);
   const int64_t num_before = stripe->num_rows();
+  const int num_swept = kSweptPerId * num_handles;
   if (ttl > 0) {
-    stripe->SweepExpired(clock, static_cast<uint32_t>(ttl), num_handles);
+    stripe->SweepExpired(clock, static_cast<uint32_t>(ttl), num_swept);
   }
   if (admission_ == AdmissionKind::kCount && window_.is_limited()) {
-    stripe->SweepCounters(window_.BucketOf(clock), num_handles);
+    stripe->SweepCounters(window_.BucketOf(clock), num_swept);
   }
   if (!has_small_cap() && cap_ > 0) {
     int64_t left = std::min<int64_t>(
