@@ -39,7 +39,8 @@ def event_time(seconds) -> Iterator[None]:
     ...     table.apply_gradients([7], [[0.1]])
     >>> with mt.event_time(1100):
     ...     table.apply_gradients([8], [[0.1]])
-    >>> table.sweep(1100), table.size()
+    >>> _ = table.sweep(1100)
+    >>> table.stats().num_expired, table.size()
     (1, 1)
     """
     time = tf.cast(seconds, tf.int64)
