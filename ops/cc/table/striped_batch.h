@@ -75,6 +75,7 @@ class StripedBatch {
   // Ids sorted at a time: 48 a stripe, so that those of one are seldom more
   // than a group, which would leave a small one, too small to hide its misses.
   static constexpr int kCapacity = 48 * Table::kNumStripes;
+
   // Threads that come at once start at different stripes.
   static int FirstStripeOfThread();
 

@@ -23,6 +23,7 @@ template <typename Fetch, typename Found, typename Missing>
 void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
                        const Fetch& fetch, const Found& found,
                        const Missing& missing) const {
+  static_assert(kMaxGroupRows <= Stripe::kMaxCandidates, "a group is a search");
   StripedBatch::ForEachGroup(
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
