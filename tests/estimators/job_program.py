@@ -4,7 +4,8 @@ python job_program.py STATE_DIRECTORY [ROLE:ACTION ...]
 
 ROLE is such as worker-0; it takes its n-th action at its n-th start, and its
 last ones from then on: `end`, `exit=CODE`, `kill` (itself), `serve` (until it
-is ended) or `after=ROLE*N` (ends when that role had N starts). A role that is not named ends, a parameter server serves.
+is ended) or `after=ROLE*N` (ends when that role had N starts). A role that is
+not named ends, a parameter server serves.
 """
 
 import json

@@ -237,6 +237,7 @@ class ApplyOp : public ManyTablesOp {
             packed.total, " ids), got ", values.shape().DebugString(), ".")));
     const float* learning_rates = values.flat<float>().data();
     const float* gradients = learning_rates + num_segments;
+    const StampedTime time(packed.prefix[1]);
     std::vector<ApplyRequest> requests(num_tables());
     for (int64_t t = 0; t < num_tables(); ++t) {
       ApplyRequest& request = requests[t];
@@ -245,13 +246,15 @@ class ApplyOp : public ManyTablesOp {
       request.gradients = gradients;
       request.n = packed.sizes[t];
       request.global_step = packed.prefix[0];
-      request.event_time = packed.prefix[1];
+      request.event_time = time.event_time;
       request.learning_rates = learning_rates;
       learning_rates += tables[t]->num_segments();
       gradients += request.n * dims()[t];
       // All tables are checked before the first row of any changes.
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
+    // Nothing can be refused from here on.
+    if (!resource->requests().Begin(time)) return;
     CheckGradients(context, packed, &requests);
     OP_REQUIRES_OK(context, ApplyAll(context, packed, tables, requests));
   }
