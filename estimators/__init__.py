@@ -13,6 +13,7 @@ from monolith_tf.estimators.failures import is_cluster_failure
 from monolith_tf.estimators.job import Job
 from monolith_tf.estimators.local_cluster import LocalCluster
 from monolith_tf.estimators.ports import pick_free_ports
+from monolith_tf.estimators.role_metrics import ServerCollector
 from monolith_tf.estimators.strategy import parameter_server_strategy
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Job",
     "LocalCluster",
     "ProcessError",
+    "ServerCollector",
     "exit_for_restart",
     "is_cluster_failure",
     "parameter_server_strategy",

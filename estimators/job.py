@@ -20,6 +20,7 @@ from monolith_tf.estimators.child_process import ProcessError
 from monolith_tf.estimators.child_process import stop_all
 from monolith_tf.estimators.failures import EXIT_RESTART
 from monolith_tf.estimators.ports import pick_free_ports
+from monolith_tf.estimators.role_metrics import PORT_VARIABLE
 
 KERAS = "keras"
 ESTIMATOR = "estimator"
@@ -57,6 +58,7 @@ class Job:
         max_restarts: How often each process may be started again.
         log_directory: Folder for one log a process, `chief-0.log` ...; made if
             needed. A new temporary folder when None.
+        metrics: Whether each process gets a port for Prometheus metrics.
         on_output: Called with what the chief prints; not at all when None.
 
     Raises:
@@ -78,6 +80,7 @@ class Job:
         evaluator: bool = False,
         max_restarts: int = 10,
         log_directory: str | os.PathLike[str] | None = None,
+        metrics: bool = False,
         on_output: Callable[[str], None] | None = None,
     ):
         """Checks the arguments; `run` starts the processes."""
@@ -127,6 +130,8 @@ class Job:
             self._roles.append((_EVALUATOR, 0))
         self._max_restarts = max_restarts
         self._log_directory = log_directory
+        self._serves_metrics = metrics
+        self._metrics_ports: dict[tuple[str, int], int] = {}
         self._on_output = on_output
         self._read_bytes = 0
         self._addresses: dict[str, list[str]] = {}
@@ -181,15 +186,36 @@ class Job:
 
     def _start_all(self) -> None:
         """Starts every process, on ports that are free now."""
-        ports = iter(pick_free_ports(sum(self._counts.values())))
+        ports = iter(
+            pick_free_ports(sum(self._counts.values()) + len(self._roles))
+        )
         self._addresses = {
             role: [f"localhost:{next(ports)}" for _ in range(count)]
             for role, count in self._counts.items()
         }
+        if self._serves_metrics:
+            self._metrics_ports = {role: next(ports) for role in self._roles}
+        self._write_cluster()
         for role in self._roles:
             if self._mode == KERAS and role[0] == cluster.CHIEF:
                 self._wait_for_servers()
             self._start(role)
+
+    def _write_cluster(self) -> None:
+        """Writes down who is where, for `monolith-tf cluster-status`."""
+        text = json.dumps(
+            [
+                {
+                    "name": f"{name} {index}",
+                    "address": self._addresses[name][index],
+                    "metrics_port": self._metrics_ports.get((name, index)),
+                }
+                for name, index in self._roles
+                if name in self._addresses
+            ],
+            indent=2,
+        )
+        (self.log_directory / "cluster.json").write_text(text)
 
     def _wait_for_servers(self) -> None:
         """Returns when all answer, or one has died: `_look` sees to it."""
@@ -220,6 +246,8 @@ class Job:
             "PYTHONUNBUFFERED": "1",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         }
+        if role in self._metrics_ports:
+            environment[PORT_VARIABLE] = str(self._metrics_ports[role])
         if command is not self._program:
             environment["PYTHONSAFEPATH"] = "1"
         environment.setdefault(

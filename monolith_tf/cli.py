@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from monolith_tf.commands import cluster_status
 from monolith_tf.commands import launch
 from monolith_tf.commands import server_role
 
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_dump(commands)
     _add_status(commands)
+    cluster_status.add(commands)
     launch.add(commands)
     server_role.add(commands)
     return parser

@@ -52,6 +52,7 @@ from monolith_tf.ops.table_ops import lookup_with_exists
 from monolith_tf.ops.table_ops import read_clock
 from monolith_tf.ops.table_ops import remove
 from monolith_tf.ops.table_ops import request_counts
+from monolith_tf.ops.table_ops import server_counters
 from monolith_tf.ops.table_ops import set_clock
 from monolith_tf.ops.table_ops import set_pretrained
 from monolith_tf.ops.table_ops import size
@@ -86,6 +87,7 @@ __all__ = [
     "remove",
     "renew",
     "request_counts",
+    "server_counters",
     "set_pretrained",
     "set_clock",
     "size",

@@ -315,6 +315,16 @@ def request_counts(handle: tf.Tensor) -> tf.Tensor:
     return library.monolith_request_counts(handle)
 
 
+def server_counters() -> tf.Tensor:
+    """Returns what lookups and updates in this process have done.
+
+    Returns:
+        int64 `[2, 4]`: of lookup, then of apply, calls, ids, bytes in and out,
+        nanoseconds inside the op.
+    """
+    return library.monolith_server_counters()
+
+
 def export_chunk(
     handle: tf.Tensor,
     cursor: tf.Tensor,

@@ -107,6 +107,7 @@ def test_a_port_that_is_none_is_refused(capsys):
         ("status", "how far the deltas of an export are applied"),
         ("parameter-server", "Serves as a parameter server"),
         ("worker", "Serves as a worker"),
+        ("cluster-status", "whether it answers"),
         ("launch", "starts again what dies"),
     ],
 )

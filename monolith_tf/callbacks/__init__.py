@@ -5,6 +5,7 @@ from monolith_tf.callbacks.delta_push import DeltaPush
 from monolith_tf.callbacks.early_stopping import EarlyStopping
 from monolith_tf.callbacks.table_learning_rate import TableLearningRate
 from monolith_tf.callbacks.table_summaries import TableSummaries
+from monolith_tf.callbacks.training_metrics import TrainingMetrics
 
 __all__ = [
     "Checkpoints",
@@ -12,4 +13,5 @@ __all__ = [
     "EarlyStopping",
     "TableLearningRate",
     "TableSummaries",
+    "TrainingMetrics",
 ]

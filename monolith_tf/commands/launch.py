@@ -52,6 +52,13 @@ def add(commands) -> None:
         default=None,
         help="folder of the logs, one a process (default: a new temporary one)",
     )
+    parser.add_argument(
+        "--metrics",
+        action="store_true",
+        help="every process serves Prometheus metrics on a port of its own "
+        "(a Keras chief with mt.callbacks.TrainingMetrics); see "
+        "`monolith-tf cluster-status LOG_DIR`",
+    )
     parser.add_argument("program", help="the program, such as train.py")
     parser.add_argument(
         "flags",
@@ -75,6 +82,7 @@ def _run(arguments) -> int:
         evaluator=arguments.evaluator,
         max_restarts=arguments.max_restarts,
         log_directory=arguments.log_dir,
+        metrics=arguments.metrics,
         on_output=_print,
     ).run()
 

@@ -49,7 +49,7 @@ def test_every_role_gets_its_place_and_a_log_of_its_own(tmp_path):
     assert said == "start 1 of chief-0: end\n"
     roles = ["chief-0", "evaluator-0", "ps-0", "ps-1", "worker-0", "worker-1"]
     logs = sorted(path.name for path in (tmp_path / "logs").iterdir())
-    assert logs == [f"{role}.log" for role in roles]
+    assert logs == sorted([*(f"{role}.log" for role in roles), "cluster.json"])
     clusters = [starts(tmp_path, role) for role in roles]
     assert clusters.count(clusters[0]) == len(roles)
     (cluster,) = clusters[0]

@@ -1,4 +1,4 @@
-// What a server tells about the updates that it took.
+// What a server tells about the calls that it took.
 
 #include "ops/cc/registrations/shape_helpers.h"
 #include "tensorflow/core/framework/op.h"
@@ -24,6 +24,20 @@ nothing.
 
 counts: `[applied, repeated]`: calls of MonolithApply that changed the tables, and
   calls that changed nothing because their request id was known.
+)doc");
+
+REGISTER_OP("MonolithServerCounters")
+    .Output("counters: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->Matrix(2, 4));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+What this process has done for all table sets in it. Changes nothing.
+
+counters: of MonolithLookup, then of MonolithApply: calls, ids, bytes in and out,
+  nanoseconds inside the op.
 )doc");
 
 }  // namespace
