@@ -30,7 +30,8 @@ def request_id(number) -> Iterator[None]:
     step that is run again has the same.
 
     `fit` needs none: it makes a lost step again with another batch, which is
-    another step. Dense weights don't know request ids.
+    another step. Dense weights don't know request ids. A restore forgets the
+    ids that were taken, as the rows of their steps are.
 
     Args:
         number: Scalar int or tensor, 0 to 2^30 - 1. A server remembers the last

@@ -106,6 +106,19 @@ def test_an_update_that_is_refused_may_come_again():
     assert mt.request_counts(table).repeated == (0,)
 
 
+def test_a_restore_forgets_the_requests_that_came_after(tmp_path):
+    table = make_table(num_shards=2)
+    apply(table, 1, ids=(7, 8, 9))
+    checkpoint = tf.train.Checkpoint(table=table)
+    path = checkpoint.write(str(tmp_path / "saved"))
+    apply(table, 2, ids=(7, 8, 9))
+    checkpoint.read(path).assert_consumed()
+    assert table.lookup([7, 8, 9]).numpy().ravel().tolist() == [-1.0] * 3
+    apply(table, 2, ids=(7, 8, 9))
+    apply(table, 2, ids=(7, 8, 9))
+    assert table.lookup([7, 8, 9]).numpy().ravel().tolist() == [-2.0] * 3
+
+
 @pytest.mark.parametrize("scale", [10**3, 10**6, 10**9])
 def test_a_time_that_is_not_in_seconds_is_no_request(scale):
     table = make_table()

@@ -64,6 +64,14 @@ class RequestLog {
     return true;
   }
 
+  // Takes any request from here on; the counts stay.
+  void ForgetRequests() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    known_.clear();
+    order_.clear();
+    oldest_ = 0;
+  }
+
   Counts counts() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return counts_;
