@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 
@@ -71,57 +72,58 @@ def cross(
 
 
 def _cross_dense(inputs, seed, padding_id) -> tf.Tensor:
+    batch_size = tf.shape(inputs[0])[0]
+    checks = [
+        _same_batch(batch_size, tf.shape(value)[0]) for value in inputs[1:]
+    ]
     is_vector = all(value.shape.rank == 1 for value in inputs)
-    hashes, is_padding = None, None
-    for value in inputs:
-        if value.shape.rank == 1 and not is_vector:
-            value = value[:, tf.newaxis]
-        if hashes is None:
-            hashes = _next_hash(seed, value)
-            is_padding = _is_padding(value, padding_id)
-            continue
-        with tf.control_dependencies(
-            [_same_batch(tf.shape(hashes)[0], tf.shape(value)[0])]
-        ):
-            value = tf.identity(value)
-        padding = _is_padding(value, padding_id)
-        if is_vector:
-            hashes = _next_hash(hashes, value)
-            is_padding |= padding
-            continue
-        length = _length(hashes, value)
-        hashes = tf.reshape(
-            _next_hash(hashes[:, :, tf.newaxis], value[:, tf.newaxis, :]),
-            length,
-        )
-        is_padding = tf.reshape(
-            is_padding[:, :, tf.newaxis] | padding[:, tf.newaxis, :], length
-        )
-    return _ids(hashes, is_padding, padding_id)
+    hashes, is_padding = seed, False
+    for number, value in enumerate(inputs):
+        if not is_vector:
+            # An axis of its own, so that broadcasting makes the product.
+            length = 1 if value.shape.rank == 1 else tf.shape(value)[1]
+            axes = [1] * len(inputs)
+            axes[number] = length
+            value = tf.reshape(value, [batch_size, *axes])
+        hashes = _next_hash(hashes, value)
+        if padding_id is not None:
+            is_padding |= value == padding_id
+    with tf.control_dependencies([check for check in checks if check]):
+        found = _ids(hashes, is_padding, padding_id)
+    if is_vector:
+        return found
+    lengths = [1 if v.shape.rank == 1 else v.shape[1] for v in inputs]
+    found = tf.reshape(found, [batch_size, tf.reduce_prod(tf.shape(found)[1:])])
+    return tf.ensure_shape(
+        found,
+        [
+            inputs[0].shape[0],
+            None if None in lengths else math.prod(lengths),
+        ],
+    )
 
 
 def _cross_ragged(inputs, seed, padding_id) -> tf.RaggedTensor:
-    inputs = [_as_ragged(value) for value in inputs]
-    hashes = inputs[0].with_values(_next_hash(seed, inputs[0].values))
-    is_padding = _is_padding(inputs[0].values, padding_id)
-    for value in inputs[1:]:
-        with tf.control_dependencies(
-            [_same_batch(hashes.nrows(), value.nrows())]
-        ):
+    first, *others = [_as_ragged(value) for value in inputs]
+    hashes = first.with_values(_next_hash(seed, first.values))
+    is_padding = first.values == padding_id if padding_id is not None else None
+    for value in others:
+        check = _same_batch(hashes.nrows(), value.nrows())
+        with tf.control_dependencies([check] if check else []):
             rows = hashes.value_rowids()
         lengths = value.row_lengths()
         times = tf.gather(lengths, rows)
-        # For each hash so far, the places of all ids of its example.
+        # For each hash so far, all ids of its example.
         starts = tf.gather(value.row_starts(), rows)
-        places = tf.ragged.range(starts, starts + times).values
-        next_hashes = _next_hash(
-            tf.repeat(hashes.values, times), tf.gather(value.values, places)
+        ids = tf.gather(
+            value.values, tf.ragged.range(starts, starts + times).values
         )
-        is_padding = tf.repeat(is_padding, times) | tf.gather(
-            _is_padding(value.values, padding_id), places
-        )
+        if padding_id is not None:
+            is_padding = tf.repeat(is_padding, times) | (ids == padding_id)
         hashes = tf.RaggedTensor.from_row_lengths(
-            next_hashes, hashes.row_lengths() * lengths, validate=False
+            _next_hash(tf.repeat(hashes.values, times), ids),
+            hashes.row_lengths() * lengths,
+            validate=False,
         )
     return hashes.with_values(_ids(hashes.values, is_padding, padding_id))
 
@@ -135,21 +137,6 @@ def _ids(hashes, is_padding, padding_id) -> tf.Tensor:
     if padding_id is None:
         return found
     return tf.where(is_padding, tf.constant(padding_id, tf.int64), found)
-
-
-def _is_padding(ids, padding_id) -> tf.Tensor:
-    if padding_id is None:
-        return tf.zeros_like(ids, tf.bool)
-    return ids == tf.constant(padding_id, tf.int64)
-
-
-def _length(hashes, value):
-    """The shape of the product of two dense batches, static where known."""
-    static = (hashes.shape[0], hashes.shape[1], value.shape[1])
-    if static[1] is not None and static[2] is not None:
-        return [-1 if static[0] is None else static[0], static[1] * static[2]]
-    shape = tf.shape(hashes)
-    return tf.stack([shape[0], shape[1] * tf.shape(value)[1]])
 
 
 def _same_batch(expected, found):

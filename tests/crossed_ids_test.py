@@ -105,7 +105,17 @@ def test_a_function_of_unknown_sizes_gives_the_same(shape):
     assert found.numpy().tolist() == expected.numpy().tolist()
 
 
-def test_crosses_train_in_a_keras_model():
+def test_inputs_without_ids_have_no_combinations():
+    found = mt.ids.cross([tf.zeros([2, 0], tf.int64), ids_of([[1], [2]])])
+    assert found.shape == [2, 0]
+    spec = tf.TensorSpec([None, 0], tf.int64)
+    function = tf.function(
+        lambda ids: mt.ids.cross([ids, ids]), input_signature=[spec]
+    )
+    assert function(tf.zeros([3, 0], tf.int64)).shape == [3, 0]
+
+
+def test_crosses_train_and_are_served_by_stock_ops(tmp_path):
     user = tf_keras.Input([], dtype="int64", name="user")
     genres = tf_keras.Input([2], dtype="int64", name="genres")
     cross = tf_keras.layers.Lambda(
@@ -124,9 +134,17 @@ def test_crosses_train_in_a_keras_model():
     model.compile(mt.optimizers.with_tables("sgd"), lambda _, y: y)
     data = {"user": ids_of([7, 8]), "genres": ids_of([[1, 0], [1, 2]])}
     model.fit(data, tf.zeros([2, 1]), batch_size=2, verbose=0)
-    table = layer.tables[0] if hasattr(layer, "tables") else None
+    assert layer.tables[0].size() == 3
     assert model.predict(data, verbose=0).ravel().tolist() == [-0.25, -0.5]
-    assert table is None or table.size() == 3
+    exported = mt.serving.export_saved_model(model, tmp_path)
+    served = tf.saved_model.load(exported).signatures["serving_default"]
+    (answer,) = served(**data).values()
+    assert answer.numpy().ravel().tolist() == [-0.25, -0.5]
+    graph = served.graph.as_graph_def()
+    parts = [graph.node, *(part.node_def for part in graph.library.function)]
+    ops = {node.op for part in parts for node in part}
+    assert "BitwiseXor" in ops
+    assert not any(op.startswith("Monolith") for op in ops)
 
 
 def test_batches_of_different_sizes_are_refused():
