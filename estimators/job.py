@@ -20,7 +20,7 @@ from monolith_tf.estimators.child_process import ProcessError
 from monolith_tf.estimators.child_process import stop_all
 from monolith_tf.estimators.failures import EXIT_RESTART
 from monolith_tf.estimators.ports import pick_free_ports
-from monolith_tf.estimators.role_metrics import PORT_VARIABLE
+from monolith_tf.metrics_port import PORT_VARIABLE
 
 KERAS = "keras"
 ESTIMATOR = "estimator"
@@ -245,14 +245,12 @@ class Job:
             "GRPC_FAIL_FAST": "use_caller",
             "PYTHONUNBUFFERED": "1",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
         }
         if role in self._metrics_ports:
             environment[PORT_VARIABLE] = str(self._metrics_ports[role])
         if command is not self._program:
             environment["PYTHONSAFEPATH"] = "1"
-        environment.setdefault(
-            "TF_CPP_MIN_LOG_LEVEL", os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1")
-        )
         child = ChildProcess(
             f"{name} {index}", command, self._log_of(role), environment
         )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from monolith_tf import ops
+from monolith_tf.metrics_port import metrics_port
 
-PORT_VARIABLE = "MONOLITH_TF_METRICS_PORT"
 _NUMBERS = (
     ("calls", "Calls of {op} on this server.", 1.0),
     ("ids", "Ids in calls of {op}.", 1.0),
@@ -57,17 +56,13 @@ def serve_role_metrics() -> int | None:
         ValueError: The variable is not a port.
         OSError: The port is taken.
     """
-    text = os.environ.get(PORT_VARIABLE)
-    if not text:
+    port = metrics_port()
+    if port is None:
         return None
-    if not text.isdigit() or not 0 < int(text) < 1 << 16:
-        raise ValueError(
-            f"{PORT_VARIABLE} is {text!r}; expected a port, 1 to 65535."
-        )
     import prometheus_client
 
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.ProcessCollector(registry=registry)
     registry.register(ServerCollector())
-    prometheus_client.start_http_server(int(text), registry=registry)
-    return int(text)
+    prometheus_client.start_http_server(port, registry=registry)
+    return port

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import tf_keras
 
+from monolith_tf.metrics_port import metrics_port
 from monolith_tf.requests import request_counts
 from monolith_tf.table_set import tables_of
 from monolith_tf.table_stats import StatsCollector
-
-_PORT_VARIABLE = "MONOLITH_TF_METRICS_PORT"
 
 
 class TrainingMetrics(tf_keras.callbacks.Callback):
@@ -28,6 +26,10 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
         port: Port to serve on; default is that of the environment variable
             `MONOLITH_TF_METRICS_PORT`, which `monolith-tf launch --metrics`
             sets. Without either nothing is served, and `registry` can be.
+
+    Raises:
+        ValueError: The environment variable is not a port.
+        OSError: By `fit`: the port is taken.
 
     Attributes:
         registry: The `prometheus_client.CollectorRegistry`.
@@ -51,7 +53,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
 
         super().__init__()
         self._examples_per_step = examples_per_step
-        self._port = port or int(os.environ.get(_PORT_VARIABLE) or 0)
+        self._port = port or metrics_port()
         self.registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self.registry)
         self._gauges = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import os
 import pathlib
@@ -83,6 +84,8 @@ def _processes(log_dir: str | None) -> list[dict]:
 
 def _metrics(host: str, port: int) -> str:
     """What a process tells, as one line; says so when it tells nothing."""
+    from prometheus_client import parser
+
     try:
         with urllib.request.urlopen(
             f"http://{host}:{port}/metrics", timeout=_TIMEOUT_SECONDS
@@ -90,12 +93,10 @@ def _metrics(host: str, port: int) -> str:
             text = answer.read().decode()
     except OSError:
         return ", no metrics"
-    sums: dict[str, float] = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            name, _, value = line.rpartition(" ")
-            name = name.partition("{")[0]
-            sums[name] = sums.get(name, 0.0) + float(value)
+    sums: collections.Counter = collections.Counter()
+    for family in parser.text_string_to_metric_families(text):
+        for sample in family.samples:
+            sums[sample.name] += sample.value
     return "".join(
         f", {sums[name] * scale:.6g} {unit}"
         for name, unit, scale in _SHOWN

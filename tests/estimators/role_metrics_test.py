@@ -15,6 +15,7 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf import estimators
 from monolith_tf.estimators import role_metrics
+from monolith_tf.metrics_port import PORT_VARIABLE
 
 PROGRAM = """
 import sys
@@ -65,13 +66,13 @@ def test_lookups_and_updates_of_the_process_are_counted():
 
 @pytest.mark.parametrize("text", ["x", "0", "65536", "-1"])
 def test_a_port_that_is_none_is_refused(monkeypatch, text):
-    monkeypatch.setenv(role_metrics.PORT_VARIABLE, text)
+    monkeypatch.setenv(PORT_VARIABLE, text)
     with pytest.raises(ValueError, match=f"is '{text}'; expected a port"):
         role_metrics.serve_role_metrics()
 
 
 def test_without_a_port_nothing_is_served(monkeypatch):
-    monkeypatch.delenv(role_metrics.PORT_VARIABLE, raising=False)
+    monkeypatch.delenv(PORT_VARIABLE, raising=False)
     assert role_metrics.serve_role_metrics() is None
 
 
