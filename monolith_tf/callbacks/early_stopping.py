@@ -15,7 +15,9 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
     That of tf_keras keeps its best weights in memory and does not see rows.
     This one writes a checkpoint when the model is the best so far, and reads it
     at the end of `fit`, whether it was stopped early or not: dense weights,
-    rows, slots and optimizer are those of the best epoch.
+    rows, slots and optimizer are those of the best epoch. What was best is
+    known to one `fit` only: a program that is started again begins to look for
+    it anew, and drops the checkpoint of the best epoch before.
 
     Args:
         directory: Folder for the best checkpoint, of this callback alone; under

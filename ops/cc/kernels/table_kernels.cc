@@ -259,7 +259,8 @@ class ApplyOp : public ManyTablesOp {
       // All tables are checked before the first row of any changes.
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
-    // Nothing can be refused from here on.
+    // From here on only memory can end; then a part is applied, and a repeat
+    // would step it again.
     if (!resource->requests().Begin(time)) return;
     CheckGradients(context, packed, &requests);
     OP_REQUIRES_OK(context, ApplyAll(context, packed, tables, requests));
