@@ -259,21 +259,28 @@ class Job:
 
     def _look(self) -> int | None:
         """Looks after all processes once; returns how the job ended."""
-        for role, child in list(self._children.items()):
-            if child.is_running():
-                continue
+        # Looked at from the chief back to the servers, and dealt with the other
+        # way round: the server whose death ended the chief is found, too.
+        ended = [
+            role
+            for role, child in reversed(self._children.items())
+            if not child.is_running()
+        ]
+        chief = (cluster.CHIEF, 0)
+        if chief in ended and self._children[chief].wait() == 0:
+            self._finish()
+            return 0
+        for role in reversed(ended):
+            child = self._children[role]
             code = child.wait()
-            if role[0] == cluster.CHIEF and code == 0:
-                self._finish()
-                return 0
             if self._mode == ESTIMATOR and code == 0:
                 if role[0] != cluster.PARAMETER_SERVER:
                     del self._children[role]
                     _log.info("%s finished", child.name)
                     continue
-            ended = self._handle_death(role, child, code)
-            if ended is not None:
-                return ended
+            job_code = self._handle_death(role, child, code)
+            if job_code is not None:
+                return job_code
             if self._mode == KERAS and role[0] != cluster.WORKER:
                 return None  # The others are new ones.
         return None
@@ -315,7 +322,7 @@ class Job:
             return code if code > 0 else 1
         self._restarts[role] += 1
         if self._mode == KERAS and name != cluster.WORKER:
-            self._start_again(child.name, role)
+            return self._start_again(child.name, role)
         else:
             _log.warning(
                 "starting %s again: restart %d of at most %d",
@@ -326,12 +333,16 @@ class Job:
             self._start(role)
         return None
 
-    def _start_again(self, name: str, role) -> None:
-        """Ends the whole cluster and starts it anew."""
+    def _start_again(self, name: str, role) -> int | None:
+        """Ends the whole cluster and starts it anew; 0 if there is no need."""
         chief = self._children.get((cluster.CHIEF, 0))
-        if chief is not None and chief.is_running():
+        if chief is not None and role[0] != cluster.CHIEF:
+            # It may have ended before its server was found dead.
             try:
                 code = chief.wait(_CHIEF_SECONDS)
+                if code == 0:
+                    self._finish()
+                    return 0
                 _log.info("chief 0 ended by itself with exit code %d", code)
             except ProcessError:
                 _log.warning(
@@ -341,7 +352,7 @@ class Job:
         self._show_output()
         self._children.clear()
         if self._interrupted:
-            return
+            return None
         _log.warning(
             "%s died: starting all processes again, restart %d of at most %d; "
             "training resumes from the last checkpoint",
@@ -351,6 +362,7 @@ class Job:
         )
         self._start_all()
         self._server_died = False
+        return None
 
     def _finish(self) -> None:
         """Lets the other roles that run the program come to their end."""

@@ -129,6 +129,61 @@ def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
     assert "training goes on without it" in log.text
 
 
+# A chief that kills its server and ends before anybody can look: at its first
+# start with a code, then well.
+CHIEF_WITH_ITS_SERVER = """
+import json, os, pathlib, signal, sys
+
+def tasks():
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (process / "stat").read_text().rpartition(")")[2].split()
+            if int(stat[1]) != os.getppid():
+                continue
+            text = (process / "environ").read_text()
+        except OSError:
+            continue
+        for variable in text.split(chr(0)):
+            name, _, value = variable.partition("=")
+            if name == "TF_CONFIG":
+                yield int(process.name), json.loads(value)["task"]["type"]
+
+state = pathlib.Path(sys.argv[1])
+code = int(sys.argv[2])
+print("start", flush=True)
+if not state.exists():
+    state.touch()
+    (server,) = [pid for pid, role in tasks() if role == "ps"]
+    os.kill(server, signal.SIGKILL)
+    os._exit(code)
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "num_starts"), [(75, 2), (0, 1)])
+def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
+    tmp_path, log, code, num_starts
+):
+    program = tmp_path / "chief.py"
+    program.write_text(CHIEF_WITH_ITS_SERVER)
+    said = []
+    job = estimators.Job(
+        [str(program), str(tmp_path / "state"), str(code)],
+        log_directory=tmp_path / "logs",
+        max_restarts=1,
+        on_output=said.append,
+    )
+    assert job.run() == 0
+    assert "".join(said) == "start\n" * num_starts
+    assert ("ps 0 died: starting all processes again" in log.text) == (
+        num_starts > 1
+    )
+    assert ("chief 0 ended by itself with exit code 75" in log.text) == (
+        num_starts > 1
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_processes(tmp_path, number):
     state = tmp_path / "state"
