@@ -7,14 +7,26 @@ from monolith_tf.estimators.cluster import parse_tf_config
 from monolith_tf.estimators.cluster import run_parameter_server
 from monolith_tf.estimators.cluster import run_worker
 from monolith_tf.estimators.death_watch import DeathWatch
+from monolith_tf.estimators.failures import EXIT_RESTART
+from monolith_tf.estimators.failures import exit_for_restart
+from monolith_tf.estimators.failures import is_cluster_failure
+from monolith_tf.estimators.job import Job
 from monolith_tf.estimators.local_cluster import LocalCluster
 from monolith_tf.estimators.ports import pick_free_ports
+from monolith_tf.estimators.role_metrics import ServerCollector
+from monolith_tf.estimators.strategy import parameter_server_strategy
 
 __all__ = [
     "ChildProcess",
     "DeathWatch",
+    "EXIT_RESTART",
+    "Job",
     "LocalCluster",
     "ProcessError",
+    "ServerCollector",
+    "exit_for_restart",
+    "is_cluster_failure",
+    "parameter_server_strategy",
     "parse_tf_config",
     "pick_free_ports",
     "run_parameter_server",

@@ -15,6 +15,7 @@ import threading
 import tensorflow as tf
 
 from monolith_tf import ops  # noqa: F401  A server only runs ops it has loaded.
+from monolith_tf.estimators import role_metrics
 
 PARAMETER_SERVER = "ps"
 WORKER = "worker"
@@ -122,4 +123,5 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
         protocol="grpc",
         start=True,
     )
+    role_metrics.serve_role_metrics()
     server.join()

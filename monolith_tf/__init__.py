@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from monolith_tf.errors import MonolithError
     from monolith_tf.eviction import Eviction
     from monolith_tf.feature import Feature
+    from monolith_tf.requests import request_counts
+    from monolith_tf.requests import request_id
     from monolith_tf.table import Table
     from monolith_tf.table_set import TableSet
     from monolith_tf.table_stats import StatsCollector
@@ -71,6 +73,8 @@ __all__ = [
     "ops",
     "optimizers",
     "precisions",
+    "request_counts",
+    "request_id",
     "serving",
     "stats",
 ]
@@ -83,6 +87,8 @@ _HOME = {
     "Feature": "monolith_tf.feature",
     "MonolithError": "monolith_tf.errors",
     "Segment": "monolith_tf.config",
+    "request_counts": "monolith_tf.requests",
+    "request_id": "monolith_tf.requests",
     "StatsCollector": "monolith_tf.table_stats",
     "Table": "monolith_tf.table",
     "TableConfig": "monolith_tf.config",

@@ -1,4 +1,4 @@
-"""The command `monolith-tf`: serve, dump, status, parameter-server."""
+"""The command `monolith-tf` and its subcommands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+
+from monolith_tf.commands import cluster_status
+from monolith_tf.commands import launch
+from monolith_tf.commands import server_role
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_dump(commands)
     _add_status(commands)
-    _add_parameter_server(commands)
+    cluster_status.add(commands)
+    launch.add(commands)
+    server_role.add(commands)
     return parser
 
 
@@ -140,23 +146,6 @@ def _add_status(commands) -> None:
         help="name of the model there (%(default)s)",
     )
     parser.set_defaults(run=_status)
-
-
-def _add_parameter_server(commands) -> None:
-    parser = commands.add_parser(
-        "parameter-server",
-        help="run a parameter server",
-        description="Serves as a parameter server of a cluster until it is "
-        "ended; it knows the ops of this library.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--tf_config",
-        default=None,
-        help="JSON of the cluster and of this task (default: the environment "
-        "variable TF_CONFIG)",
-    )
-    parser.set_defaults(run=_parameter_server)
 
 
 def _serve(arguments) -> int:
@@ -256,13 +245,6 @@ def _status(arguments) -> int:
     )
     for i, (live, dead, buckets) in enumerate(tables):
         print(f"table {i}: {live} rows, {dead} tombstones, {buckets} buckets")
-    return 0
-
-
-def _parameter_server(arguments) -> int:
-    from monolith_tf.estimators import cluster
-
-    cluster.run_parameter_server(arguments.tf_config)
     return 0
 
 

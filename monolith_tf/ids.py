@@ -1,11 +1,13 @@
-"""Makes int64 ids of strings, and of a feature number and an id."""
+"""Makes int64 ids of strings, of combinations, of feature numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["from_strings", "pack"]
+from monolith_tf.crossed_ids import cross
+
+__all__ = ["cross", "from_strings", "pack"]
 
 FEATURE_BITS = 15
 ID_BITS = 48

@@ -15,6 +15,7 @@ from tensorflow.python.ops import control_flow_util
 from monolith_tf import ops
 from monolith_tf.clock import current_event_time
 from monolith_tf.lookup_backend import current_backend
+from monolith_tf.requests import current_request_id
 from monolith_tf.routed_gradients import RoutedGradients
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ def apply_row_gradients(
     """
     if event_time is None:
         event_time = current_event_time()
+    request = current_request_id()
+    if request is not None:
+        event_time = ops.with_request(event_time, request)
     step = tf.cast(step, tf.int64)
     if learning_rates is None:
         learning_rates = [

@@ -51,6 +51,8 @@ from monolith_tf.ops.table_ops import lookup
 from monolith_tf.ops.table_ops import lookup_with_exists
 from monolith_tf.ops.table_ops import read_clock
 from monolith_tf.ops.table_ops import remove
+from monolith_tf.ops.table_ops import request_counts
+from monolith_tf.ops.table_ops import server_counters
 from monolith_tf.ops.table_ops import set_clock
 from monolith_tf.ops.table_ops import set_pretrained
 from monolith_tf.ops.table_ops import size
@@ -59,6 +61,7 @@ from monolith_tf.ops.table_ops import sweep
 from monolith_tf.ops.table_ops import table_create
 from monolith_tf.ops.table_ops import table_drop
 from monolith_tf.ops.table_ops import table_set_handle
+from monolith_tf.ops.table_ops import with_request
 
 __all__ = [
     "STATS",
@@ -83,6 +86,8 @@ __all__ = [
     "read_clock",
     "remove",
     "renew",
+    "request_counts",
+    "server_counters",
     "set_pretrained",
     "set_clock",
     "size",
@@ -100,4 +105,5 @@ __all__ = [
     "table_set_status",
     "take_delta",
     "valid_ids",
+    "with_request",
 ]

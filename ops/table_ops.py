@@ -217,7 +217,8 @@ def apply(
     Args:
         handle: Of the table set.
         packed: int64 `[global_step, event_time, n_0, ..., n_{T-1}, ids of table
-            0, ..., counts of table 0, ...]`.
+            0, ..., counts of table 0, ...]`; `with_request` puts a request id
+            above the event time.
         values: float32 `[learning rates of the segments of table 0, ...,
             gradients of table 0, ...]`.
         tables: Names of the T tables.
@@ -288,6 +289,40 @@ def stats(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         numbers that `STATS` names.
     """
     return library.monolith_stats(handle)
+
+
+def with_request(event_time: tf.Tensor, request: tf.Tensor) -> tf.Tensor:
+    """Puts a request id above the event time of an update.
+
+    Args:
+        event_time: int64 scalar. One that is out of range is left as it is, for
+            the server to refuse.
+        request: int64 scalar, 0 to 2^30 - 1.
+
+    Returns:
+        int64 scalar, what `apply` takes in place of the event time.
+    """
+    stamped = event_time + (1 << 62) + request * (1 << 32)
+    is_time = (event_time >= 0) & (event_time < 1 << 32)
+    return tf.where(is_time, stamped, event_time)
+
+
+def request_counts(handle: tf.Tensor) -> tf.Tensor:
+    """Returns int64 `[2]`: updates that this server took, and dropped.
+
+    Dropped are those whose request id it had taken before.
+    """
+    return library.monolith_request_counts(handle)
+
+
+def server_counters() -> tf.Tensor:
+    """Returns what lookups and updates in this process have done.
+
+    Returns:
+        int64 `[2, 4]`: of lookup, then of apply, calls, ids, bytes in and out,
+        nanoseconds inside the op.
+    """
+    return library.monolith_server_counters()
 
 
 def export_chunk(

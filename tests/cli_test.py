@@ -106,6 +106,9 @@ def test_a_port_that_is_none_is_refused(capsys):
         ("dump", "Shows what is in delta files"),
         ("status", "how far the deltas of an export are applied"),
         ("parameter-server", "Serves as a parameter server"),
+        ("worker", "Serves as a worker"),
+        ("cluster-status", "whether it answers"),
+        ("launch", "starts again what dies"),
     ],
 )
 def test_every_command_has_a_help_that_says_what_it_does(

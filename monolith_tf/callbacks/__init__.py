@@ -1,5 +1,17 @@
 """Keras callbacks."""
 
+from monolith_tf.callbacks.checkpoints import Checkpoints
 from monolith_tf.callbacks.delta_push import DeltaPush
+from monolith_tf.callbacks.early_stopping import EarlyStopping
+from monolith_tf.callbacks.table_learning_rate import TableLearningRate
+from monolith_tf.callbacks.table_summaries import TableSummaries
+from monolith_tf.callbacks.training_metrics import TrainingMetrics
 
-__all__ = ["DeltaPush"]
+__all__ = [
+    "Checkpoints",
+    "DeltaPush",
+    "EarlyStopping",
+    "TableLearningRate",
+    "TableSummaries",
+    "TrainingMetrics",
+]

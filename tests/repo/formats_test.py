@@ -142,9 +142,18 @@ def test_stored_weights(formats):
 
 
 def test_ids_of_strings(formats):
-    rows = table_under(formats, "4. Ids of strings, packed ids", "string", "id")
-    for text, id in rows:
+    heading = "4. Ids of strings, crossed ids, packed ids"
+    for text, id in table_under(formats, heading, "string", "id"):
         assert mt.ids.from_strings([text]).numpy().tolist() == [int(id)]
+
+
+def test_crossed_ids(formats):
+    heading = "4. Ids of strings, crossed ids, packed ids"
+    columns = ("salt", "combination", "crossed id")
+    for salt, ids, expected in table_under(formats, heading, *columns):
+        inputs = [tf.constant([int(id)], tf.int64) for id in ids.split(",")]
+        crossed = mt.ids.cross(inputs, salt=int(salt))
+        assert crossed.numpy().tolist() == [int(expected)]
 
 
 def test_words_of_filters(formats):

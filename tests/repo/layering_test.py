@@ -16,7 +16,7 @@ PACKAGES = {
 }
 
 # The command line starts servers of every kind, so it stands above all.
-ENTRY_POINT = "monolith_tf.cli"
+ENTRY_POINTS = ("monolith_tf.cli", "monolith_tf.commands")
 
 # What runs beside `fit` may call serving.
 MAY_CALL_SERVING = ("monolith_tf.callbacks",)
@@ -80,7 +80,9 @@ def imported_modules(source, module, is_package):
 def is_allowed(importer, imported):
     """The rule, for two modules of this project."""
     source, target = home(importer), home(imported)
-    if source == target or source == "estimators" or importer == ENTRY_POINT:
+    if source == target or source == "estimators":
+        return True
+    if any(within(importer, module) for module in ENTRY_POINTS):
         return True
     if source == "ops":
         return False
@@ -122,6 +124,7 @@ def test_no_python_module_imports_a_layer_above_it(repository_root):
         ("monolith_tf.table", "monolith_tf.serving.delta", False),
         ("monolith_tf.table", "monolith_tf.estimators.cluster", False),
         ("monolith_tf.cli", "monolith_tf.estimators.cluster", True),
+        ("monolith_tf.commands.launch", "monolith_tf.estimators.job", True),
         (
             "monolith_tf.callbacks.delta_push",
             "monolith_tf.serving.pusher",

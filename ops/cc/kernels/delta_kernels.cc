@@ -117,6 +117,8 @@ class RenewOp : public OpKernel {
     TableSetPtr resource;
     OP_REQUIRES_OK(context, FindTableSet(context, &resource));
     resource->tables().Renew(GenerationOf(generation_));
+    // Rows went back in time: steps that were taken may be made again.
+    resource->requests().ForgetRequests();
   }
 
  private:

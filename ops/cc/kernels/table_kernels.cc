@@ -16,6 +16,7 @@
 #include "ops/cc/kernels/config_attributes.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
+#include "ops/cc/kernels/server_counters.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/partition.h"
@@ -184,6 +185,7 @@ class LookupOp : public ManyTablesOp {
   using ManyTablesOp::ManyTablesOp;
 
   void Compute(OpKernelContext* context) override {
+    CountedCall call(&ServerCounters::Get().lookup);
     TableSetPtr resource;
     OP_REQUIRES_OK(context, FindTableSet(context, &resource));
     std::vector<std::shared_ptr<Table>> tables;
@@ -195,6 +197,7 @@ class LookupOp : public ManyTablesOp {
     Tensor* rows = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(
                                 0, TensorShape({NumFloats(packed)}), &rows));
+    call.Add(packed.total, context->input(1).TotalBytes() + rows->TotalBytes());
     std::vector<float*> out = {rows->flat<float>().data()};
     for (int64_t t = 0; t < num_tables(); ++t) {
       out.push_back(out[t] + packed.sizes[t] * dims()[t]);
@@ -218,6 +221,7 @@ class ApplyOp : public ManyTablesOp {
   using ManyTablesOp::ManyTablesOp;
 
   void Compute(OpKernelContext* context) override {
+    CountedCall call(&ServerCounters::Get().apply);
     TableSetPtr resource;
     OP_REQUIRES_OK(context, FindTableSet(context, &resource));
     std::vector<std::shared_ptr<Table>> tables;
@@ -227,6 +231,8 @@ class ApplyOp : public ManyTablesOp {
         context, PackedIds::Parse(context->input(1), /*prefix=*/2, num_tables(),
                                   /*columns=*/2, &packed));
     const Tensor& values = context->input(2);
+    call.Add(packed.total,
+             context->input(1).TotalBytes() + values.TotalBytes());
     int64_t num_segments = 0;
     for (const auto& table : tables) num_segments += table->num_segments();
     const int64_t num_values = num_segments + NumFloats(packed);
@@ -238,6 +244,7 @@ class ApplyOp : public ManyTablesOp {
             packed.total, " ids), got ", values.shape().DebugString(), ".")));
     const float* learning_rates = values.flat<float>().data();
     const float* gradients = learning_rates + num_segments;
+    const StampedTime time(packed.prefix[1]);
     std::vector<ApplyRequest> requests(num_tables());
     for (int64_t t = 0; t < num_tables(); ++t) {
       ApplyRequest& request = requests[t];
@@ -246,13 +253,15 @@ class ApplyOp : public ManyTablesOp {
       request.gradients = gradients;
       request.n = packed.sizes[t];
       request.global_step = packed.prefix[0];
-      request.event_time = packed.prefix[1];
+      request.event_time = time.event_time;
       request.learning_rates = learning_rates;
       learning_rates += tables[t]->num_segments();
       gradients += request.n * dims()[t];
       // All tables are checked before the first row of any changes.
       OP_REQUIRES_OK(context, tables[t]->Check(request));
     }
+    // Nothing can be refused from here on.
+    if (!resource->requests().Begin(time)) return;
     CheckGradients(context, packed, &requests);
     OP_REQUIRES_OK(context, ApplyAll(context, packed, tables, requests));
   }

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/request_log.h"
 #include "ops/cc/table/table_set.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -33,11 +34,13 @@ class TableSetResource : public tensorflow::ResourceBase {
   int shard() const { return shard_; }
   int num_shards() const { return num_shards_; }
   TableSet& tables() { return tables_; }
+  RequestLog& requests() { return requests_; }
 
  private:
   const int shard_;
   const int num_shards_;
   TableSet tables_;
+  RequestLog requests_;
 };
 
 // The generation that an op gives: its attribute, or where that is 0 one drawn

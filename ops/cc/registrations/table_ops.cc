@@ -182,7 +182,9 @@ is stepped again, in order. Everything is validated before the first row changes
 
 packed: `[global_step, event_time, n_0, ..., n_{T-1}, ids of table 0, ...,
   counts of table 0, ...]`; `global_step` >= 1 is the number of this step,
-  `event_time` is in seconds since the epoch; counts are occurrences in the batch
+  `event_time` is in seconds since the epoch, in the low 32 bits. Bit 62 says that
+  bits 32 to 61 are a request id: of several calls with one id the first changes
+  the tables and the others nothing, among the last 65,536 ids. Counts are occurrences in the batch
   in the low 32 bits and, above them, the id's own min_count or 0.
 values: `[learning rates of the segments of table 0, ..., gradients of table 0
   [n_0 * dim_0], ...]`.

@@ -1,0 +1,67 @@
+"""Stops training when it gets no better, and brings the best model back."""
+
+from __future__ import annotations
+
+import os
+
+import tf_keras
+
+from monolith_tf.callbacks.checkpoints import Checkpoints
+
+
+class EarlyStopping(tf_keras.callbacks.EarlyStopping):
+    """`tf_keras.callbacks.EarlyStopping` whose best weights include rows.
+
+    That of tf_keras keeps its best weights in memory and does not see rows.
+    This one writes a checkpoint when the model is the best so far, and reads it
+    at the end of `fit`, whether it was stopped early or not: dense weights,
+    rows, slots and optimizer are those of the best epoch.
+
+    Args:
+        directory: Folder for the best checkpoint, of this callback alone; under
+            `ParameterServerStrategy` one that all servers share.
+        **arguments: What `tf_keras.callbacks.EarlyStopping` takes, but for
+            `restore_best_weights`.
+
+    Raises:
+        TypeError: `restore_best_weights` is passed.
+
+    Example:
+    ```python
+    model.fit(dataset, epochs=100, validation_data=validation,
+              callbacks=[mt.callbacks.EarlyStopping(
+                  "/shared/best", monitor="val_loss", patience=3)])
+    ```
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], **arguments):
+        """Reads and writes nothing yet."""
+        if "restore_best_weights" in arguments:
+            raise TypeError(
+                "mt.callbacks.EarlyStopping always restores the best model; "
+                "leave restore_best_weights out."
+            )
+        super().__init__(**arguments)
+        self._directory = directory
+        self._best: Checkpoints | None = None
+
+    def on_train_begin(self, logs=None):
+        """Forgets what an earlier `fit` found."""
+        super().on_train_begin(logs)
+        self._best = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the model down if it is the best so far."""
+        before = self.best
+        super().on_epoch_end(epoch, logs)
+        if self.best is before:
+            return
+        if self._best is None:
+            self._best = Checkpoints(self.model, self._directory, max_to_keep=1)
+        self._best.save(epoch + 1)
+
+    def on_train_end(self, logs=None):
+        """Reads the best model back."""
+        super().on_train_end(logs)
+        if self._best is not None:
+            self._best.restore()

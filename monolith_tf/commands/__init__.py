@@ -1,0 +1,1 @@
+"""Subcommands of `monolith-tf`, one noun a file."""

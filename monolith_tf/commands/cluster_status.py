@@ -1,0 +1,103 @@
+"""`monolith-tf cluster-status`: who of a cluster answers, and what it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import socket
+import urllib.request
+
+_TIMEOUT_SECONDS = 2.0
+# What is shown of what a process tells, if it tells it.
+_SHOWN = (
+    ("process_resident_memory_bytes", "MB", 1e-6),
+    ("monolith_server_lookup_calls_total", "lookups", 1.0),
+    ("monolith_server_lookup_seconds_total", "s in lookups", 1.0),
+    ("monolith_server_apply_calls_total", "updates", 1.0),
+    ("monolith_server_apply_seconds_total", "s in updates", 1.0),
+    ("monolith_training_steps", "steps", 1.0),
+    ("monolith_training_examples_per_second", "examples/s", 1.0),
+    ("monolith_table_num_rows", "rows", 1.0),
+)
+
+
+def add(commands) -> None:
+    """Adds the subcommand to the parser's `commands`."""
+    parser = commands.add_parser(
+        "cluster-status",
+        help="show who of a cluster answers, and what it did",
+        description="Asks every process of a cluster whether it answers, and "
+        "those that serve metrics what they did. Ends with 1 if one does not "
+        "answer.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "log_dir",
+        nargs="?",
+        default=None,
+        help="folder of the logs of `monolith-tf launch`; without it the "
+        "environment variable TF_CONFIG names the cluster",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments) -> int:
+    processes = _processes(arguments.log_dir)
+    all_answer = True
+    for process in processes:
+        host, _, port = process["address"].rpartition(":")
+        line = f"{process['name']} {process['address']}: "
+        try:
+            socket.create_connection(
+                (host, int(port)), _TIMEOUT_SECONDS
+            ).close()
+            line += "answers"
+        except OSError as error:
+            all_answer = False
+            line += f"does not answer ({error})"
+        if process.get("metrics_port"):
+            line += _metrics(host, process["metrics_port"])
+        print(line)
+    return 0 if all_answer else 1
+
+
+def _processes(log_dir: str | None) -> list[dict]:
+    if log_dir is not None:
+        path = pathlib.Path(log_dir) / "cluster.json"
+        if not path.exists():
+            raise ValueError(
+                f"there is no {path}; pass the folder that `monolith-tf launch "
+                "--log_dir` got, of a job that runs."
+            )
+        return json.loads(path.read_text())
+    from monolith_tf.estimators import cluster
+
+    addresses, _, _ = cluster.parse_tf_config(os.environ.get("TF_CONFIG"))
+    return [
+        {"name": f"{role} {index}", "address": address}
+        for role, of_role in addresses.items()
+        for index, address in enumerate(of_role)
+    ]
+
+
+def _metrics(host: str, port: int) -> str:
+    """What a process tells, as one line; says so when it tells nothing."""
+    try:
+        with urllib.request.urlopen(
+            f"http://{host}:{port}/metrics", timeout=_TIMEOUT_SECONDS
+        ) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return ", no metrics"
+    sums: dict[str, float] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            name = name.partition("{")[0]
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return "".join(
+        f", {sums[name] * scale:.6g} {unit}"
+        for name, unit, scale in _SHOWN
+        if name in sums
+    )

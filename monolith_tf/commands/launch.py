@@ -1,0 +1,92 @@
+"""`monolith-tf launch`: a program on a cluster of this machine."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+
+def add(commands) -> None:
+    """Adds the subcommand to the parser's `commands`."""
+    parser = commands.add_parser(
+        "launch",
+        help="train a program on a cluster of this machine",
+        description="Starts a chief, workers and parameter servers, each with "
+        "its TF_CONFIG, a free port and a log; starts again what dies; ends "
+        "with the exit code of the chief. Ctrl-C stops all.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--num_ps",
+        type=int,
+        default=1,
+        help="number of parameter servers (%(default)s)",
+    )
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=1,
+        help="number of workers (%(default)s)",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("keras", "estimator"),
+        default="keras",
+        help="keras: the program is the chief, the others serve it; "
+        "estimator: every role runs the program (%(default)s)",
+    )
+    parser.add_argument(
+        "--evaluator",
+        action="store_true",
+        help="with --mode=estimator: run an evaluator too",
+    )
+    parser.add_argument(
+        "--max_restarts",
+        type=int,
+        default=10,
+        help="how often each process may be started again (%(default)s)",
+    )
+    parser.add_argument(
+        "--log_dir",
+        default=None,
+        help="folder of the logs, one a process (default: a new temporary one)",
+    )
+    parser.add_argument(
+        "--metrics",
+        action="store_true",
+        help="every process serves Prometheus metrics on a port of its own "
+        "(a Keras chief with mt.callbacks.TrainingMetrics); see "
+        "`monolith-tf cluster-status LOG_DIR`",
+    )
+    parser.add_argument("program", help="the program, such as train.py")
+    parser.add_argument(
+        "flags",
+        nargs=argparse.REMAINDER,
+        help="arguments of the program",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments) -> int:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s launch: %(message)s"
+    )
+    from monolith_tf.estimators.job import Job
+
+    return Job(
+        [arguments.program, *arguments.flags],
+        arguments.num_ps,
+        arguments.num_workers,
+        mode=arguments.mode,
+        evaluator=arguments.evaluator,
+        max_restarts=arguments.max_restarts,
+        log_directory=arguments.log_dir,
+        metrics=arguments.metrics,
+        on_output=_print,
+    ).run()
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

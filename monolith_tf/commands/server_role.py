@@ -1,0 +1,35 @@
+"""`monolith-tf parameter-server` and `worker`: one role of a cluster."""
+
+from __future__ import annotations
+
+
+def add(commands) -> None:
+    """Adds both subcommands to the parser's `commands`."""
+    for name, what in (
+        ("parameter-server", "parameter server"),
+        ("worker", "worker"),
+    ):
+        parser = commands.add_parser(
+            name,
+            help=f"run a {what}",
+            description=f"Serves as a {what} of a cluster until it is ended; "
+            "it knows the ops of this library.",
+            allow_abbrev=False,
+        )
+        parser.add_argument(
+            "--tf_config",
+            default=None,
+            help="JSON of the cluster and of this task (default: the "
+            "environment variable TF_CONFIG)",
+        )
+        parser.set_defaults(run=_run)
+
+
+def _run(arguments) -> int:
+    from monolith_tf.estimators import cluster
+
+    if arguments.command == "worker":
+        cluster.run_worker(arguments.tf_config)
+    else:
+        cluster.run_parameter_server(arguments.tf_config)
+    return 0

@@ -1,0 +1,56 @@
+// Kernels that tell how many calls a server has taken.
+
+#include <cstdint>
+
+#include "ops/cc/kernels/request_log.h"
+#include "ops/cc/kernels/server_counters.h"
+#include "ops/cc/kernels/table_set_resource.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace monolith_tf {
+namespace {
+
+class RequestCountsOp : public tensorflow::OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    TableSetPtr resource;
+    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
+    const RequestLog::Counts counts = resource->requests().counts();
+    tensorflow::Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, tensorflow::TensorShape({2}), &out));
+    out->vec<int64_t>()(0) = counts.applied;
+    out->vec<int64_t>()(1) = counts.repeated;
+  }
+};
+
+class ServerCountersOp : public tensorflow::OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(tensorflow::OpKernelContext* context) override {
+    const ServerCounters& counters = ServerCounters::Get();
+    tensorflow::Tensor* out = nullptr;
+    OP_REQUIRES_OK(context, context->allocate_output(
+                                0, tensorflow::TensorShape({2, 4}), &out));
+    int64_t* number = out->flat<int64_t>().data();
+    for (const CallCounters* of : {&counters.lookup, &counters.apply}) {
+      *number++ = of->calls;
+      *number++ = of->ids;
+      *number++ = of->bytes;
+      *number++ = of->nanoseconds;
+    }
+  }
+};
+
+REGISTER_KERNEL_BUILDER(
+    Name("MonolithServerCounters").Device(tensorflow::DEVICE_CPU),
+    ServerCountersOp);
+REGISTER_KERNEL_BUILDER(
+    Name("MonolithRequestCounts").Device(tensorflow::DEVICE_CPU),
+    RequestCountsOp);
+
+}  // namespace
+}  // namespace monolith_tf

@@ -1,0 +1,60 @@
+// What the lookups and updates of this process have done so far, in numbers.
+
+#ifndef MONOLITH_TF_OPS_CC_KERNELS_SERVER_COUNTERS_H_
+#define MONOLITH_TF_OPS_CC_KERNELS_SERVER_COUNTERS_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+namespace monolith_tf {
+
+// Of one kind of call. Relaxed: they are read for graphs, not for decisions.
+struct CallCounters {
+  std::atomic<int64_t> calls{0};
+  std::atomic<int64_t> ids{0};
+  std::atomic<int64_t> bytes{0};  // in and out, without headers of the network
+  std::atomic<int64_t> nanoseconds{0};
+};
+
+// One of a process: a parameter server is asked by a thread of its own, which
+// knows of no table set.
+struct ServerCounters {
+  CallCounters lookup;
+  CallCounters apply;
+
+  static ServerCounters& Get() {
+    static ServerCounters* const counters = new ServerCounters;
+    return *counters;
+  }
+};
+
+// Counts a call from its construction to its end.
+class CountedCall {
+ public:
+  explicit CountedCall(CallCounters* counters)
+      : counters_(counters), start_(std::chrono::steady_clock::now()) {}
+  CountedCall(const CountedCall&) = delete;
+  CountedCall& operator=(const CountedCall&) = delete;
+
+  ~CountedCall() {
+    const auto spent = std::chrono::steady_clock::now() - start_;
+    counters_->calls.fetch_add(1, std::memory_order_relaxed);
+    counters_->nanoseconds.fetch_add(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count(),
+        std::memory_order_relaxed);
+  }
+
+  void Add(int64_t ids, int64_t bytes) {
+    counters_->ids.fetch_add(ids, std::memory_order_relaxed);
+    counters_->bytes.fetch_add(bytes, std::memory_order_relaxed);
+  }
+
+ private:
+  CallCounters* const counters_;
+  const std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace monolith_tf
+
+#endif  // MONOLITH_TF_OPS_CC_KERNELS_SERVER_COUNTERS_H_

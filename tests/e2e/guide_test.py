@@ -1,0 +1,75 @@
+"""The program of the guide to parameter servers runs, and does what it says."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+DEADLINE_SECONDS = 200
+SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# What the test wants to know of the program at its end.
+REPORT = """
+import json
+parts = [list(v.shape) for v in model.layers[2].weights]
+print("REPORT", json.dumps({
+    "rate": float(rate),
+    "keras_rate": float(model.optimizer.learning_rate),
+    "parts": parts,
+    "steps": int(model.optimizer.iterations),
+    "rows": model.layers[1].table.size(),
+    "latest": checkpoints.latest,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def said(repository_root, tmp_path_factory):
+    """What the chief of the guide's program printed."""
+    text = (repository_root / "docs/parameter-servers.md").read_text()
+    folder = tmp_path_factory.mktemp("guide")
+    (folder / "train.py").write_text("\n".join(SNIPPET.findall(text)) + REPORT)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+            *("--num_ps=2", "--num_workers=2", "--log_dir=logs", "--metrics"),
+            *("train.py", str(folder / "trained")),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def report(said):
+    (line,) = [line for line in said.splitlines() if "REPORT" in line]
+    return json.loads(line.partition(" ")[2])
+
+
+def test_the_table_learned_at_the_rate_of_the_last_epoch(report):
+    assert report["rate"] == pytest.approx(10 * 0.01 / 4)
+    # With the best epoch came back its rate; which one that is, is open.
+    best = report["keras_rate"]
+    assert any(best == pytest.approx(0.01 / n) for n in (1, 2, 3, 4))
+
+
+def test_the_large_dense_weight_lies_on_both_servers(report):
+    # [16, 8192] floats are 512 KiB, a bias is too small to split.
+    assert report["parts"] == [[8, 8192], [8, 8192], [8192]]
+
+
+def test_fit_and_the_loop_made_their_steps(said, report):
+    assert report["latest"].endswith("ckpt-4")
+    # The best epoch may not be the last; then 20 of the loop.
+    assert report["steps"] % 20 == 0
+    assert 40 <= report["steps"] <= 100
+    assert report["rows"] == 100
+    assert re.search(r"evaluated: \[[\d.e-]+, (1\.0|0\.9\d*)\]", said)
+    assert re.search(r"applied=\(100, 100\), repeated=\(0, 0\)", said)
