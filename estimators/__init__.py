@@ -7,6 +7,9 @@ from monolith_tf.estimators.cluster import parse_tf_config
 from monolith_tf.estimators.cluster import run_parameter_server
 from monolith_tf.estimators.cluster import run_worker
 from monolith_tf.estimators.death_watch import DeathWatch
+from monolith_tf.estimators.estimator import Estimator
+from monolith_tf.estimators.estimator_spec import EstimatorSpec
+from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.failures import EXIT_RESTART
 from monolith_tf.estimators.failures import exit_for_restart
 from monolith_tf.estimators.failures import is_cluster_failure
@@ -14,16 +17,23 @@ from monolith_tf.estimators.job import Job
 from monolith_tf.estimators.local_cluster import LocalCluster
 from monolith_tf.estimators.ports import pick_free_ports
 from monolith_tf.estimators.role_metrics import ServerCollector
+from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.strategy import parameter_server_strategy
+from monolith_tf.estimators.warm_start import WarmStartSettings
 
 __all__ = [
     "ChildProcess",
     "DeathWatch",
     "EXIT_RESTART",
+    "Estimator",
+    "EstimatorSpec",
     "Job",
     "LocalCluster",
+    "ModeKeys",
     "ProcessError",
+    "RunConfig",
     "ServerCollector",
+    "WarmStartSettings",
     "exit_for_restart",
     "is_cluster_failure",
     "parameter_server_strategy",

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-# The collection of the table sets of a graph.
-TABLE_SETS = "monolith_tf/table_sets"
+# The collection of the table sets of a graph. TensorFlow writes collections whose
+# key is a string into its meta graphs.
+TABLE_SETS = ("monolith_tf", "table_sets")
 
 _servers: contextvars.ContextVar[tuple[str, ...] | None] = (
     contextvars.ContextVar("monolith_tf_graph_servers", default=None)

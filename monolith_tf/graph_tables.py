@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Collections of a graph: its tables, and the variables that say that a server
 # has them.
-TABLES = "monolith_tf/tables"
-READY = "monolith_tf/ready"
+TABLES = ("monolith_tf", "tables")
+READY = ("monolith_tf", "ready")
 
 # Where the parts of a table stand in a checkpoint of a graph.
 KEY_PREFIX = "monolith_tf/"

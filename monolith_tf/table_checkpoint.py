@@ -5,8 +5,9 @@ restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
 `[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
 `filter-<group>`, int64, what admission counted; `layout` says what the rows
 are, `filter` what the filters are, `counts`, int64 `[64]`, how many rows each
-group has, `clock`, int64 `[2]`, the number of the latest update and the latest
-event time, `step` how often `Table.apply_gradients` was called.
+group has, `name` the table's name, `clock`, int64 `[2]`, the number of the
+latest update and the latest event time, `step` how often
+`Table.apply_gradients` was called.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
     with tf.device(table_set.devices[0]):
         tensors["counts"] = tf.stack(counts)
         tensors["layout"] = tf.constant(layout(table))
+        tensors["name"] = tf.constant(table.name)
         tensors["filter"] = tf.constant(table.config.admission.filter_layout)
         tensors["step"] = step.read_value()
         tensors["clock"] = _clock(table)

@@ -36,7 +36,7 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
         self._optimizer = optimizer
 
     def compute_gradients(self, *args, **kwargs):
-        """Computes gradients as the optimizer does; those of rows are slices."""
+        """Computes gradients; those of rows are slices."""
         return self._optimizer.compute_gradients(*args, **kwargs)
 
     def apply_gradients(self, grads_and_vars, global_step=None, name=None):
