@@ -1,4 +1,4 @@
-"""Cluster roles: parameter servers, workers and the processes they run in."""
+"""Estimators, and the roles and processes of a cluster."""
 
 from monolith_tf.estimators.child_process import ChildProcess
 from monolith_tf.estimators.child_process import ProcessError
@@ -10,6 +10,10 @@ from monolith_tf.estimators.death_watch import DeathWatch
 from monolith_tf.estimators.estimator import Estimator
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
+from monolith_tf.estimators.exporters import BestExporter
+from monolith_tf.estimators.exporters import Exporter
+from monolith_tf.estimators.exporters import FinalExporter
+from monolith_tf.estimators.exporters import LatestExporter
 from monolith_tf.estimators.failures import EXIT_RESTART
 from monolith_tf.estimators.failures import exit_for_restart
 from monolith_tf.estimators.failures import is_cluster_failure
@@ -19,20 +23,29 @@ from monolith_tf.estimators.ports import pick_free_ports
 from monolith_tf.estimators.role_metrics import ServerCollector
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.strategy import parameter_server_strategy
+from monolith_tf.estimators.train_and_evaluate import train_and_evaluate
+from monolith_tf.estimators.train_spec import EvalSpec
+from monolith_tf.estimators.train_spec import TrainSpec
 from monolith_tf.estimators.warm_start import WarmStartSettings
 
 __all__ = [
+    "BestExporter",
     "ChildProcess",
     "DeathWatch",
     "EXIT_RESTART",
     "Estimator",
     "EstimatorSpec",
+    "EvalSpec",
+    "Exporter",
+    "FinalExporter",
     "Job",
+    "LatestExporter",
     "LocalCluster",
     "ModeKeys",
     "ProcessError",
     "RunConfig",
     "ServerCollector",
+    "TrainSpec",
     "WarmStartSettings",
     "exit_for_restart",
     "is_cluster_failure",
@@ -42,4 +55,5 @@ __all__ = [
     "run_parameter_server",
     "run_worker",
     "stop_all",
+    "train_and_evaluate",
 ]

@@ -133,13 +133,10 @@ def saved_variables(graph: tf.Graph) -> list:
     Tables are objects of a saver of their own, with keys that do not depend on
     the number of servers.
     """
-    from monolith_tf.anchor import TableVariable
-
     of_tables = {id(variable) for variable in graph.get_collection(READY)}
     keys = tf.compat.v1.GraphKeys
     return [
         variable
         for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
         if id(variable) not in of_tables
-        and not isinstance(variable, TableVariable)
     ] + graph.get_collection(keys.SAVEABLE_OBJECTS)
