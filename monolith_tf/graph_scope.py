@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-# The collection of the table sets of a graph. TensorFlow writes collections whose
-# key is a string into its meta graphs.
+# The collection of the table sets of a graph. Not a string: what lies under
+# strings, TensorFlow writes into its meta graphs.
 TABLE_SETS = ("monolith_tf", "table_sets")
 
 _servers: contextvars.ContextVar[tuple[str, ...] | None] = (
