@@ -10,6 +10,7 @@ from monolith_tf.estimators.death_watch import DeathWatch
 from monolith_tf.estimators.estimator import Estimator
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
+from monolith_tf.estimators.export_outputs import PredictOutput
 from monolith_tf.estimators.exporters import BestExporter
 from monolith_tf.estimators.exporters import Exporter
 from monolith_tf.estimators.exporters import FinalExporter
@@ -20,6 +21,11 @@ from monolith_tf.estimators.failures import is_cluster_failure
 from monolith_tf.estimators.job import Job
 from monolith_tf.estimators.local_cluster import LocalCluster
 from monolith_tf.estimators.ports import pick_free_ports
+from monolith_tf.estimators.receivers import ServingInputReceiver
+from monolith_tf.estimators.receivers import (
+    build_parsing_serving_input_receiver_fn,
+)
+from monolith_tf.estimators.receivers import build_raw_serving_input_receiver_fn
 from monolith_tf.estimators.role_metrics import ServerCollector
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.strategy import parameter_server_strategy
@@ -42,11 +48,15 @@ __all__ = [
     "LatestExporter",
     "LocalCluster",
     "ModeKeys",
+    "PredictOutput",
     "ProcessError",
     "RunConfig",
     "ServerCollector",
+    "ServingInputReceiver",
     "TrainSpec",
     "WarmStartSettings",
+    "build_parsing_serving_input_receiver_fn",
+    "build_raw_serving_input_receiver_fn",
     "exit_for_restart",
     "is_cluster_failure",
     "parameter_server_strategy",

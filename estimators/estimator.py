@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -13,13 +14,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf import serving
+from monolith_tf.estimators import arguments
 from monolith_tf.estimators import graph_scaffold
 from monolith_tf.estimators import inputs as inputs_lib
+from monolith_tf.estimators.checkpoint_model import CheckpointModel
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.graph_scope import graph_servers
+from monolith_tf.serving.export_record import ExportRecord
 
 v1 = tf.compat.v1
 
@@ -147,8 +152,8 @@ class Estimator:
             ValueError: `steps` and `max_steps` are given, or one is not
                 positive.
         """
-        hooks = _checked_hooks(hooks)
-        _check_steps(steps, max_steps)
+        hooks = arguments.checked_hooks(hooks)
+        arguments.check_steps(steps, max_steps)
         if max_steps is not None:
             latest = self.latest_checkpoint()
             if latest is not None and _step_of(latest) >= max_steps:
@@ -230,8 +235,8 @@ class Estimator:
         Raises:
             ValueError: There is no checkpoint, or `steps` is not positive.
         """
-        hooks = _checked_hooks(hooks)
-        _check_steps(steps, None)
+        hooks = arguments.checked_hooks(hooks)
+        arguments.check_steps(steps, None)
         path = self._checkpoint(checkpoint_path)
         with (
             tf.Graph().as_default() as graph,
@@ -285,14 +290,16 @@ class Estimator:
         Raises:
             ValueError: There is no checkpoint, or no such prediction.
         """
-        hooks = _checked_hooks(hooks)
+        hooks = arguments.checked_hooks(hooks)
         path = self._checkpoint(checkpoint_path)
         with (
             tf.Graph().as_default() as graph,
             graph_servers([_LOCAL]),
         ):
             spec, input_hooks = self._build(input_fn, ModeKeys.PREDICT)
-            predictions = _chosen(spec.predictions, predict_keys)
+            predictions = arguments.chosen_predictions(
+                spec.predictions, predict_keys
+            )
             hooks += [*input_hooks, *spec.prediction_hooks]
             session = self._local_session(spec, graph, path, hooks)
         with session:
@@ -301,10 +308,63 @@ class Estimator:
                 if not yield_single_examples:
                     yield batch
                 elif isinstance(batch, dict):
-                    for number in range(_length(batch)):
+                    for number in range(arguments.batch_length(batch)):
                         yield {key: v[number] for key, v in batch.items()}
                 else:
                     yield from batch
+
+    def export_saved_model(
+        self,
+        export_dir_base: str | os.PathLike,
+        serving_input_receiver_fn: Callable,
+        assets_extra: dict | None = None,
+        as_text: bool = False,
+        checkpoint_path: str | None = None,
+        experimental_mode: str = ModeKeys.PREDICT,
+    ) -> ExportRecord:
+        """Exports a checkpoint as `mt.serving.export_saved_model` does.
+
+        Args:
+            export_dir_base: The version, a time stamp, is a folder in it.
+            serving_input_receiver_fn: Returns a `ServingInputReceiver`.
+            assets_extra: Must be None.
+            as_text: Must be False.
+            checkpoint_path: The latest one if None.
+            experimental_mode: Must be "infer".
+
+        Returns:
+            The record of the export, also the path of the version.
+
+        Raises:
+            ValueError: There is no checkpoint, or an argument can't be.
+            ExportError: The model holds what a stock server can't load.
+        """
+        if assets_extra or as_text or experimental_mode != ModeKeys.PREDICT:
+            raise ValueError(
+                "export_saved_model takes no assets_extra, as_text or "
+                "experimental_mode. Received: "
+                f"{assets_extra!r}, {as_text!r}, {experimental_mode!r}. Leave "
+                "them out."
+            )
+        path = self._checkpoint(checkpoint_path)
+
+        def build():
+            v1.train.get_or_create_global_step()
+            receiver = serving_input_receiver_fn()
+            spec = self._call_model_fn(
+                receiver.features, None, ModeKeys.PREDICT
+            )
+            return receiver, spec
+
+        model = CheckpointModel(build, path, self._model_dir)
+        os.makedirs(export_dir_base, exist_ok=True)
+        versions = [int(n) for n in os.listdir(export_dir_base) if n.isdigit()]
+        return serving.export_saved_model(
+            model,
+            export_dir_base,
+            version=max([int(time.time()), *(v + 1 for v in versions)]),
+            inputs=model.input_specs,
+        )
 
     def _local_session(self, spec, graph, path, hooks):
         scaffold = graph_scaffold.complete(
@@ -388,55 +448,5 @@ def _local_config(config: RunConfig):
     return session_config
 
 
-def _checked_hooks(hooks: Sequence | None) -> list:
-    hooks = list(hooks or ())
-    for hook in hooks:
-        if not isinstance(hook, v1.train.SessionRunHook):
-            raise TypeError(
-                "hooks must be SessionRunHooks of tf.compat.v1.train. "
-                f"Received: {hook!r}."
-            )
-    return hooks
-
-
-def _check_steps(steps: int | None, max_steps: int | None) -> None:
-    if steps is not None and max_steps is not None:
-        raise ValueError(
-            "Give steps or max_steps, not both. Received: "
-            f"steps={steps}, max_steps={max_steps}."
-        )
-    for name, value in (("steps", steps), ("max_steps", max_steps)):
-        if value is not None and value <= 0:
-            raise ValueError(f"{name} must be above 0. Received: {value}.")
-
-
 def _step_of(checkpoint: str) -> int:
     return int(tf.train.load_variable(checkpoint, v1.GraphKeys.GLOBAL_STEP))
-
-
-def _chosen(predictions, keys):
-    if keys is None:
-        return predictions
-    keys = [keys] if isinstance(keys, str) else list(keys)
-    if not isinstance(predictions, dict):
-        raise ValueError(
-            "predict_keys needs predictions that are a dict. Received: "
-            f"{predictions!r}."
-        )
-    chosen = {key: predictions[key] for key in keys if key in predictions}
-    if not chosen:
-        raise ValueError(
-            f"predict_keys must be some of {sorted(predictions)}. Received: "
-            f"{keys}."
-        )
-    return chosen
-
-
-def _length(batch: dict) -> int:
-    lengths = {key: len(value) for key, value in batch.items()}
-    if len(set(lengths.values())) != 1:
-        raise ValueError(
-            "Predictions must have one first dimension to be taken apart. "
-            f"Received: {lengths}. Pass yield_single_examples=False."
-        )
-    return next(iter(lengths.values()))

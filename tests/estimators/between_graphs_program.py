@@ -93,12 +93,12 @@ def wait_for(condition):
         pause.wait(0.05)
 
 
-def main(directory, steps):
+def main(directory, steps, save_steps=20):
     directory = pathlib.Path(directory)
     config = estimators.RunConfig(
         str(directory / "model"),
         save_checkpoints_secs=None,
-        save_checkpoints_steps=20,
+        save_checkpoints_steps=int(save_steps),
         log_step_count_steps=None,
     )
     worker = config.global_id_in_cluster

@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import pathlib
+import signal
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf import estimators
@@ -85,3 +90,56 @@ def test_every_row_is_its_sum(program, tmp_path, num_workers):
     reader = estimators.Estimator(program.model_fn, tmp_path / "model")
     assert reader.get_variable_value("global_step") == num_workers * STEPS
     assert reader.get_variable_value("bias") == -num_workers * STEPS
+
+
+def saved_rows(program, checkpoint):
+    with mt.TableSet():
+        table = mt.Table(program.table_config())
+    mt.restore_tables(table, checkpoint)
+    rows = {}
+    for ids, values in table.export():
+        rows.update(zip(ids.tolist(), values.tolist()))
+    return rows
+
+
+def checkpoint_beyond(directory, step, processes):
+    """Waits for a checkpoint; returns its path and its step."""
+    pause = threading.Event()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        latest = tf.train.latest_checkpoint(directory)
+        if latest and int(latest.rpartition("-")[2]) >= step:
+            return latest, int(latest.rpartition("-")[2])
+        for process in processes:
+            process.check()
+        pause.wait(0.05)
+    raise AssertionError(f"no checkpoint of step {step} in {directory}")
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["ps", "worker", "chief"])
+def test_training_goes_on_after_a_process_was_killed(program, tmp_path, role):
+    steps = 800
+    cluster = Cluster(tmp_path, 2, 2, [steps, 50])
+    model = tmp_path / "model"
+    with contextlib.ExitStack() as stack:
+        tasks = {
+            task: stack.enter_context(cluster.start(*task))
+            for task in [("ps", 0), ("ps", 1), ("worker", 0), ("chief", 0)]
+        }
+        before, step = checkpoint_beyond(model, 150, tasks.values())
+        kept = saved_rows(program, before)
+        victim = (role, 1 if role == "ps" else 0)
+        os.kill(tasks[victim].pid, signal.SIGKILL)
+        tasks[victim].wait(DEADLINE_SECONDS)
+        tasks[victim] = stack.enter_context(cluster.start(*victim))
+        for task in [("worker", 0), ("chief", 0)]:
+            code = tasks[task].wait(DEADLINE_SECONDS)
+            assert code == 0, tasks[task]._last_lines()
+    after = saved_rows(program, model)
+    # Gradients are positive: what was saved before can only have grown.
+    assert len(after) == program.NUM_IDS
+    assert all(after[id_][0] <= row[0] for id_, row in kept.items())
+    reader = estimators.Estimator(program.model_fn, model)
+    assert reader.get_variable_value("global_step") > step
