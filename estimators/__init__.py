@@ -1,5 +1,6 @@
 """Estimators, and the roles and processes of a cluster."""
 
+from monolith_tf.estimators import export
 from monolith_tf.estimators.child_process import ChildProcess
 from monolith_tf.estimators.child_process import ProcessError
 from monolith_tf.estimators.child_process import stop_all
@@ -7,10 +8,10 @@ from monolith_tf.estimators.cluster import parse_tf_config
 from monolith_tf.estimators.cluster import run_parameter_server
 from monolith_tf.estimators.cluster import run_worker
 from monolith_tf.estimators.death_watch import DeathWatch
+from monolith_tf.estimators.deep_fm import DeepFMEstimator
 from monolith_tf.estimators.estimator import Estimator
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
-from monolith_tf.estimators.export_outputs import PredictOutput
 from monolith_tf.estimators.exporters import BestExporter
 from monolith_tf.estimators.exporters import Exporter
 from monolith_tf.estimators.exporters import FinalExporter
@@ -21,11 +22,6 @@ from monolith_tf.estimators.failures import is_cluster_failure
 from monolith_tf.estimators.job import Job
 from monolith_tf.estimators.local_cluster import LocalCluster
 from monolith_tf.estimators.ports import pick_free_ports
-from monolith_tf.estimators.receivers import ServingInputReceiver
-from monolith_tf.estimators.receivers import (
-    build_parsing_serving_input_receiver_fn,
-)
-from monolith_tf.estimators.receivers import build_raw_serving_input_receiver_fn
 from monolith_tf.estimators.role_metrics import ServerCollector
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.strategy import parameter_server_strategy
@@ -38,6 +34,7 @@ __all__ = [
     "BestExporter",
     "ChildProcess",
     "DeathWatch",
+    "DeepFMEstimator",
     "EXIT_RESTART",
     "Estimator",
     "EstimatorSpec",
@@ -48,16 +45,13 @@ __all__ = [
     "LatestExporter",
     "LocalCluster",
     "ModeKeys",
-    "PredictOutput",
     "ProcessError",
     "RunConfig",
     "ServerCollector",
-    "ServingInputReceiver",
     "TrainSpec",
     "WarmStartSettings",
-    "build_parsing_serving_input_receiver_fn",
-    "build_raw_serving_input_receiver_fn",
     "exit_for_restart",
+    "export",
     "is_cluster_failure",
     "parameter_server_strategy",
     "parse_tf_config",

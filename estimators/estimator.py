@@ -18,6 +18,7 @@ from monolith_tf import serving
 from monolith_tf.estimators import arguments
 from monolith_tf.estimators import graph_scaffold
 from monolith_tf.estimators import inputs as inputs_lib
+from monolith_tf.estimators import legacy_keras
 from monolith_tf.estimators.checkpoint_model import CheckpointModel
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
@@ -404,9 +405,13 @@ class Estimator:
                 "input_fn returns labels, but model_fn does not take them. Add "
                 "an argument named labels to model_fn."
             )
-        spec = inputs_lib.call_with_known(
-            self._model_fn, features=features, **optional
-        )
+        try:
+            spec = inputs_lib.call_with_known(
+                self._model_fn, features=features, **optional
+            )
+        except (AttributeError, ImportError) as error:
+            legacy_keras.explain(error)
+            raise
         if not isinstance(spec, EstimatorSpec):
             raise ValueError(
                 "model_fn must return a monolith_tf.estimators.EstimatorSpec. "

@@ -28,7 +28,9 @@ def model_fn(features, labels, mode):
             mode,
             predictions={"score": score},
             export_outputs={
-                "serving_default": estimators.PredictOutput({"score": score})
+                "serving_default": estimators.export.PredictOutput(
+                    {"score": score}
+                )
             },
         )
     loss = tf.reduce_mean(tf.square(score - labels))
@@ -65,7 +67,7 @@ def expected(estimator):
 
 
 def test_a_raw_receiver_answers_as_predict(trained, tmp_path):
-    receiver = estimators.build_raw_serving_input_receiver_fn(
+    receiver = estimators.export.build_raw_serving_input_receiver_fn(
         {"ids": tf.TensorSpec([None], tf.int64)}
     )
     record = trained.export_saved_model(tmp_path, receiver)
@@ -78,7 +80,7 @@ def test_a_raw_receiver_answers_as_predict(trained, tmp_path):
 
 
 def test_a_parsing_receiver_answers_examples(trained, tmp_path):
-    receiver = estimators.build_parsing_serving_input_receiver_fn(
+    receiver = estimators.export.build_parsing_serving_input_receiver_fn(
         {"ids": tf.io.FixedLenFeature([], tf.int64)}
     )
     record = trained.export_saved_model(tmp_path, receiver)
@@ -103,7 +105,7 @@ def test_a_parsing_receiver_answers_examples(trained, tmp_path):
 
 
 def test_versions_grow(trained, tmp_path):
-    receiver = estimators.build_raw_serving_input_receiver_fn(
+    receiver = estimators.export.build_raw_serving_input_receiver_fn(
         {"ids": tf.TensorSpec([None], tf.int64)}
     )
     first = trained.export_saved_model(tmp_path, receiver)
@@ -118,4 +120,4 @@ def test_extra_assets_are_refused(trained, tmp_path):
 
 def test_a_receiver_of_something_else_is_refused():
     with pytest.raises(TypeError, match="must be a tensor"):
-        estimators.ServingInputReceiver({}, {"ids": 3})
+        estimators.export.ServingInputReceiver({}, {"ids": 3})

@@ -41,7 +41,7 @@ def input_fn():
     ).repeat()
 
 
-RECEIVER = estimators.build_raw_serving_input_receiver_fn(
+RECEIVER = estimators.export.build_raw_serving_input_receiver_fn(
     {"ids": tf.TensorSpec([None], tf.int64)}
 )
 
