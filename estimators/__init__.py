@@ -21,6 +21,8 @@ from monolith_tf.estimators.failures import exit_for_restart
 from monolith_tf.estimators.failures import is_cluster_failure
 from monolith_tf.estimators.job import Job
 from monolith_tf.estimators.local_cluster import LocalCluster
+from monolith_tf.estimators.model_to_estimator import KerasEstimator
+from monolith_tf.estimators.model_to_estimator import model_to_estimator
 from monolith_tf.estimators.ports import pick_free_ports
 from monolith_tf.estimators.role_metrics import ServerCollector
 from monolith_tf.estimators.run_config import RunConfig
@@ -42,6 +44,7 @@ __all__ = [
     "Exporter",
     "FinalExporter",
     "Job",
+    "KerasEstimator",
     "LatestExporter",
     "LocalCluster",
     "ModeKeys",
@@ -53,6 +56,7 @@ __all__ = [
     "exit_for_restart",
     "export",
     "is_cluster_failure",
+    "model_to_estimator",
     "parameter_server_strategy",
     "parse_tf_config",
     "pick_free_ports",

@@ -22,6 +22,7 @@ from monolith_tf.estimators import legacy_keras
 from monolith_tf.estimators.checkpoint_model import CheckpointModel
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
+from monolith_tf.estimators.keras_classes import kept_keras_classes
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.graph_scope import graph_servers
@@ -406,9 +407,10 @@ class Estimator:
                 "an argument named labels to model_fn."
             )
         try:
-            spec = inputs_lib.call_with_known(
-                self._model_fn, features=features, **optional
-            )
+            with kept_keras_classes():
+                spec = inputs_lib.call_with_known(
+                    self._model_fn, features=features, **optional
+                )
         except (AttributeError, ImportError) as error:
             legacy_keras.explain(error)
             raise

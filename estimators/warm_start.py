@@ -77,9 +77,9 @@ def warm_start(
     }
     assignment = {}
     for variable in saved_variables(graph):
-        if id(variable) not in trainable:
+        if id(variable) not in trainable and variable.op.name not in renamed:
             continue
-        if is_wanted(variable.op.name):
+        if isinstance(variable, tf.Variable) and is_wanted(variable.op.name):
             old = renamed.get(variable.op.name, variable.op.name)
             assignment[old] = variable
     if assignment:
