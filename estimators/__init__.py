@@ -9,6 +9,7 @@ from monolith_tf.estimators.cluster import run_parameter_server
 from monolith_tf.estimators.cluster import run_worker
 from monolith_tf.estimators.death_watch import DeathWatch
 from monolith_tf.estimators.deep_fm import DeepFMEstimator
+from monolith_tf.estimators.delta_push_hook import DeltaPushHook
 from monolith_tf.estimators.estimator import Estimator
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
@@ -37,6 +38,7 @@ __all__ = [
     "ChildProcess",
     "DeathWatch",
     "DeepFMEstimator",
+    "DeltaPushHook",
     "EXIT_RESTART",
     "Estimator",
     "EstimatorSpec",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 
 import tensorflow as tf
 from tensorflow.python.framework import graph_util
+from tensorflow.python.trackable.data_structures import NoDependency
 
 from monolith_tf import named_tables
 from monolith_tf.errors import ExportError
@@ -31,15 +33,23 @@ class CheckpointModel(tf.Module):
     Args:
         build: Called in a graph; returns a `ServingInputReceiver` and an
             `EstimatorSpec`.
-        checkpoint: Prefix of a checkpoint.
+        checkpoint: Prefix of a checkpoint; None for values that `assign` sets.
         name: What to call the model in errors.
+        tables: What stands for the tables of the graph, by the same names; None
+            for tables with the rows of the checkpoint.
 
     Attributes:
-        tables: Tables of this process with the rows of the checkpoint.
+        variable_names: Names of the dense variables in the graph.
         input_specs: Name to `tf.TensorSpec`.
     """
 
-    def __init__(self, build: Callable, checkpoint: str, name: str):
+    def __init__(
+        self,
+        build: Callable,
+        checkpoint: str | None,
+        name: str,
+        tables: list | None = None,
+    ):
         """Builds the graph and reads the checkpoint."""
         super().__init__(name="estimator")
         self._model_name = name
@@ -69,23 +79,39 @@ class CheckpointModel(tf.Module):
         }
         self._lookups = recorder.found
         self._outputs = {key: value.name for key, value in outputs.items()}
-        reader = tf.train.load_checkpoint(checkpoint)
+        self.variable_names = [variable.op.name for variable in variables]
         self._variables = [
             tf.Variable(
-                reader.get_tensor(variable.op.name),
+                tf.zeros(variable.shape, variable.dtype),
                 trainable=False,
                 name=variable.op.name,
             )
             for variable in variables
         ]
+        if checkpoint is not None:
+            reader = tf.train.load_checkpoint(checkpoint)
+            self.assign(map(reader.get_tensor, self.variable_names))
         self._handles = [variable.handle.name for variable in variables]
-        with TableSet():
-            self.tables = [Table(config) for config in configs]
-        if self.tables:
-            named_tables.restore_tables(self.tables, checkpoint)
+        if tables is None:
+            with TableSet():
+                tables = [Table(config) for config in configs]
+            if tables:
+                named_tables.restore_tables(tables, checkpoint)
+        # Not tracked: they may be those of a session.
+        self._tables = NoDependency(tables)
         cut = [*self._placeholders.values(), *self._handles]
         cut += [rows for _, _, rows in self._lookups]
         self._graph_def = _without(graph.as_graph_def(), cut)
+
+    @property
+    def tables(self) -> list:
+        """The tables, or what stands for them."""
+        return list(self._tables)
+
+    def assign(self, values: Iterable) -> None:
+        """Sets the dense variables, in the order of `variable_names`."""
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
 
     @property
     def variables(self):

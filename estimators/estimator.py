@@ -349,6 +349,29 @@ class Estimator:
                 "them out."
             )
         path = self._checkpoint(checkpoint_path)
+        model = self.serving_model(serving_input_receiver_fn, path)
+        os.makedirs(export_dir_base, exist_ok=True)
+        versions = [int(n) for n in os.listdir(export_dir_base) if n.isdigit()]
+        return serving.export_saved_model(
+            model,
+            export_dir_base,
+            version=max([int(time.time()), *(v + 1 for v in versions)]),
+            inputs=model.input_specs,
+        )
+
+    def serving_model(
+        self,
+        serving_input_receiver_fn: Callable,
+        checkpoint_path: str | None = None,
+        tables: list | None = None,
+    ) -> CheckpointModel:
+        """Makes what `mt.serving.export_saved_model` takes of this Estimator.
+
+        Args:
+            serving_input_receiver_fn: Returns a `ServingInputReceiver`.
+            checkpoint_path: Where values come from; None if they are set later.
+            tables: Stand for the tables; None for those of the checkpoint.
+        """
 
         def build():
             v1.train.get_or_create_global_step()
@@ -358,15 +381,7 @@ class Estimator:
             )
             return receiver, spec
 
-        model = CheckpointModel(build, path, self._model_dir)
-        os.makedirs(export_dir_base, exist_ok=True)
-        versions = [int(n) for n in os.listdir(export_dir_base) if n.isdigit()]
-        return serving.export_saved_model(
-            model,
-            export_dir_base,
-            version=max([int(time.time()), *(v + 1 for v in versions)]),
-            inputs=model.input_specs,
-        )
+        return CheckpointModel(build, checkpoint_path, self._model_dir, tables)
 
     def _local_session(self, spec, graph, path, hooks):
         scaffold = graph_scaffold.complete(
