@@ -81,3 +81,18 @@ def test_rows_of_another_layout_are_refused_and_nothing_changes(saved):
     with pytest.raises(CheckpointError, match="do not fit table"):
         mt.restore_tables(table, saved)
     assert table.size() == 1
+
+
+def test_a_graph_that_runs_again_draws_another_generation():
+    with tf.Graph().as_default() as graph:
+        with mt.TableSet():
+            table = mt.Table(config())
+        initialize = v1.global_variables_initializer()
+        status = mt.ops.table_set_status(table.table_set.handles[0])
+        with v1.Session(graph=graph) as session:
+            found = set()
+            for _ in range(3):
+                session.run(initialize)
+                found.add(int(session.run(status)[0]))
+    assert len(found) == 3
+    assert min(found) > 0
