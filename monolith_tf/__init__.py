@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from monolith_tf.errors import MonolithError
     from monolith_tf.eviction import Eviction
     from monolith_tf.feature import Feature
+    from monolith_tf.named_tables import restore_tables
     from monolith_tf.requests import request_counts
     from monolith_tf.requests import request_id
     from monolith_tf.table import Table
@@ -75,6 +76,7 @@ __all__ = [
     "precisions",
     "request_counts",
     "request_id",
+    "restore_tables",
     "serving",
     "stats",
 ]
@@ -89,6 +91,7 @@ _HOME = {
     "Segment": "monolith_tf.config",
     "request_counts": "monolith_tf.requests",
     "request_id": "monolith_tf.requests",
+    "restore_tables": "monolith_tf.named_tables",
     "StatsCollector": "monolith_tf.table_stats",
     "Table": "monolith_tf.table",
     "TableConfig": "monolith_tf.config",

@@ -49,6 +49,8 @@ class TableVariable(resource_variable_ops.ResourceVariable):
             super().__init__(
                 initial_value=tf.zeros([0, table.dim]),
                 trainable=True,
+                # In a graph: nothing reads it, so nothing initializes it.
+                collections=[tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES],
                 name=(
                     f"{table.name}_min_count_{min_count}"
                     if min_count

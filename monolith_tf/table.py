@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.trackable import base as trackable
 
+from monolith_tf import graph_tables
 from monolith_tf import lookup as lookup_lib
 from monolith_tf import ops
 from monolith_tf import table_checkpoint
@@ -73,10 +74,13 @@ class Table(trackable.Trackable):
     def _make(self, config: TableConfig, table_set: TableSet) -> None:
         self._config = config
         self._table_set = table_set
-        table_set.create(self)
+        created = table_set.create(self)
         self._anchors: dict[int, TableVariable] = {}
         self.anchor_of(0)
-        self._step = _step_variable(table_set.devices[0])
+        if table_set.graph is None:
+            self._step = _step_variable(table_set.devices[0])
+        else:
+            self._step = graph_tables.ready_variables(self, created)[0]
 
     @property
     def config(self) -> TableConfig:

@@ -5,13 +5,15 @@ restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
 `[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
 `filter-<group>`, int64, what admission counted; `layout` says what the rows
 are, `filter` what the filters are, `counts`, int64 `[64]`, how many rows each
-group has, `clock`, int64 `[2]`, the number of the latest update and the latest
-event time, `step` how often `Table.apply_gradients` was called.
+group has, `name` the table's name, `clock`, int64 `[2]`, the number of the
+latest update and the latest event time, `step` how often
+`Table.apply_gradients` was called.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +85,7 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
     with tf.device(table_set.devices[0]):
         tensors["counts"] = tf.stack(counts)
         tensors["layout"] = tf.constant(layout(table))
+        tensors["name"] = tf.constant(table.name)
         tensors["filter"] = tf.constant(table.config.admission.filter_layout)
         tensors["step"] = step.read_value()
         tensors["clock"] = _clock(table)
@@ -180,12 +183,21 @@ def _filters(table: Table) -> list[tf.Tensor]:
 
 
 def restore(
-    table: Table, step: tf.Variable, tensors: dict[str, tf.Tensor]
+    table: Table,
+    step: tf.Variable,
+    tensors: dict[str, tf.Tensor],
+    ready: Sequence[tf.Variable] = (),
 ) -> tf.Operation | None:
     """Puts the rows of a checkpoint in place of the table's.
 
     Nothing is changed unless every part is there and fits. The table set gets
     a new generation.
+
+    Args:
+        table: The table.
+        step: Counts the calls of `Table.apply_gradients`; set last of all.
+        tensors: What `serialize` gave.
+        ready: In a graph, the variables that are set when all rows are there.
 
     Raises:
         CheckpointError: A part is missing, or the rows are of another layout
@@ -209,39 +221,63 @@ def restore(
     checks += _check_counts(table, tensors)
     counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
+    servers = list(zip(table_set.devices, table_set.handles, strict=True))
+    # In a graph that is no function, nothing else orders the ops.
     with tf.control_dependencies(checks):
-        table.clear()
-        for shard, device in enumerate(table_set.devices):
+        cleared = []
+        for device, handle in servers:
             with tf.device(device):
-                ops.set_clock(
-                    table_set.handles[shard],
-                    tensors["clock"],
-                    table=table.name,
+                cleared.append(ops.clear(handle, table=table.name))
+    with _after(cleared):
+        imported = []
+        for shard, (device, handle) in enumerate(servers):
+            with tf.device(device):
+                imported.append(
+                    ops.set_clock(handle, tensors["clock"], table=table.name)
                 )
             for group in sharding.groups_of_shard(shard, table_set.num_shards):
                 with tf.device(device):
-                    ops.import_rows(
-                        table_set.handles[shard],
-                        tensors[f"keys-{group:02d}"],
-                        tensors[f"rows-{group:02d}"],
-                        table=table.name,
+                    imported.append(
+                        ops.import_rows(
+                            handle,
+                            tensors[f"keys-{group:02d}"],
+                            tensors[f"rows-{group:02d}"],
+                            table=table.name,
+                        )
                     )
                     if not counts_ids:
                         continue
-                    ops.import_filter(
-                        table_set.handles[shard],
-                        tensors[f"filter-{group:02d}"],
-                        table=table.name,
-                        group=group,
+                    imported.append(
+                        ops.import_filter(
+                            handle,
+                            tensors[f"filter-{group:02d}"],
+                            table=table.name,
+                            group=group,
+                        )
                     )
-        for shard, device in enumerate(table_set.devices):
+    with _after(imported):
+        renewed = []
+        for device, handle in servers:
             with tf.device(device):
-                ops.renew(table_set.handles[shard], new_generation())
-        with tf.device(table_set.devices[0]):
-            return step.assign(tensors["step"])
+                renewed.append(
+                    ops.renew(
+                        handle,
+                        new_generation() if tf.executing_eagerly() else 0,
+                    )
+                )
+    with _after(renewed):
+        assigned = [
+            variable.assign(tf.zeros([], tf.int64)).op for variable in ready
+        ]
+    with _after(renewed + assigned), tf.device(table_set.devices[0]):
+        return step.assign(tensors["step"])
 
 
 _KINDS = ("keys", "rows")
+
+
+def _after(operations: Sequence[tf.Operation | None]):
+    return tf.control_dependencies([op for op in operations if op is not None])
 
 
 def _concat(parts: list[tf.Tensor]) -> tf.Tensor:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from monolith_tf import graph_scope
 from monolith_tf import hashing
 from monolith_tf import ops
 from monolith_tf.config import TableConfig
@@ -124,6 +125,17 @@ class TableSet:
             self.devices = (_local_cpu(),) * num_shards
         self._strategy = None if strategy is None else weakref.ref(strategy)
         self._name = f"monolith_tf/{secrets.token_hex(8)}"
+        # Set in a graph that is built: all processes that build it find the
+        # tables by one name, and those of other sessions are others.
+        self.graph = graph_scope.building_graph()
+        if self.graph is not None:
+            self._name = "monolith_tf/graph"
+            servers = graph_scope.server_devices()
+            if servers is not None:
+                self.devices = servers
+            number = len(self.graph.get_collection(graph_scope.TABLE_SETS))
+            self._name += f"_{number}" if number else ""
+            self.graph.add_to_collection(graph_scope.TABLE_SETS, self)
         self._tables: weakref.WeakValueDictionary[str, Table] = (
             weakref.WeakValueDictionary()
         )
@@ -135,7 +147,7 @@ class TableSet:
                 self.handles.append(
                     ops.table_set_handle(f"{self._name}/{shard}")
                 )
-        if strategy is None:
+        if strategy is None and self.graph is None:
             weakref.finalize(self, _destroy, self.handles).atexit = False
 
     @property
@@ -158,51 +170,69 @@ class TableSet:
         """Returns the live table of a name, or None."""
         return self._tables.get(name)
 
-    def create(self, table: Table) -> None:
-        """Makes a table on every server; `mt.Table` calls it."""
+    def create(self, table: Table) -> list:
+        """Makes a table on every server; `mt.Table` calls it.
+
+        Returns:
+            In a graph, one operation a server, which makes it there.
+        """
         config = table.config
         if self.strategy is not None and config.name in self._made:
             # Servers keep a table that went here, and a new one would go on
             # with its rows.
             _drop(self.devices, self.handles, config.name)
         self._made.add(config.name)
+        in_graph = self.graph is not None
+        created = []
         for shard, (device, handle) in enumerate(
             zip(self.devices, self.handles, strict=True)
         ):
             with tf.init_scope(), tf.device(device):
-                ops.table_create(
+                create = ops.table_create(
                     handle,
                     config=config,
                     shard=shard,
                     num_shards=self.num_shards,
-                    generation=new_generation(),
+                    # A graph may run again: 0 is drawn when it does.
+                    generation=0 if in_graph else new_generation(),
                 )
-                self._send_pretrained(config, shard, handle)
+                after = [create] if in_graph else []
+                with tf.control_dependencies(after):
+                    after += self._send_pretrained(config, shard, handle)
+                created.append(tf.group(after) if in_graph else None)
         with _lock:
             self._tables[config.name] = table
-        if self.strategy is None:
+        if self.strategy is None and not in_graph:
             weakref.finalize(
                 table, _drop, self.devices, list(self.handles), config.name
             ).atexit = False
+        return created
 
-    def _send_pretrained(self, config: TableConfig, shard: int, handle) -> None:
+    def _send_pretrained(self, config: TableConfig, shard: int, handle) -> list:
         """Gives a server the pretrained rows of the ids that it owns."""
+        sent = []
         for number, segment in enumerate(config.segments):
             if not isinstance(segment.initializer, Pretrained):
                 continue
             ids = segment.initializer.ids
-            hashes = hashing.mix64_tensor(hashing.as_uint64(tf.constant(ids)))
-            owners = (hashes.numpy() >> np.uint64(52)).astype(np.int64)
+            with context.eager_mode():
+                hashes = hashing.mix64_tensor(
+                    hashing.as_uint64(tf.constant(ids))
+                ).numpy()
+            owners = (hashes >> np.uint64(52)).astype(np.int64)
             mine = owners * self.num_shards // NUM_PARTITIONS == shard
             if not mine.any():
                 continue
-            ops.set_pretrained(
-                handle,
-                tf.constant(ids[mine], tf.int64),
-                tf.constant(segment.initializer.rows[mine], tf.float32),
-                table=config.name,
-                segment=number,
+            sent.append(
+                ops.set_pretrained(
+                    handle,
+                    tf.constant(ids[mine], tf.int64),
+                    tf.constant(segment.initializer.rows[mine], tf.float32),
+                    table=config.name,
+                    segment=number,
+                )
             )
+        return sent
 
     def generations(self) -> list[int]:
         """Returns each shard's generation, an int63 drawn anew at a restore."""
@@ -291,6 +321,15 @@ def table_set_for(config: TableConfig) -> TableSet:
         if found is not None and found.config is not config:
             raise ValueError(two_configs_message(found.config, config))
         return table_set
+    graph = graph_scope.building_graph()
+    if graph is not None:
+        sets = graph.get_collection(graph_scope.TABLE_SETS)
+        if not sets:
+            return TableSet()
+        found = sets[0].find(config.name)
+        if found is not None and not found.config.same_as(config):
+            raise ValueError(two_configs_message(found.config, config))
+        return sets[0]
     strategy = _current_strategy()
     with _lock:
         if strategy is None:

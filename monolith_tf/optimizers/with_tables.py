@@ -10,6 +10,7 @@ import tf_keras
 from monolith_tf.anchor import TableVariable
 from monolith_tf.lookup import apply_row_gradients
 from monolith_tf.optimizers.table_slices import TableSlices
+from monolith_tf.optimizers.v1_with_tables import V1WithTables
 from monolith_tf.table_set import two_configs_message
 
 _SUFFIX = "WithTables"
@@ -29,13 +30,15 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
     Args:
         optimizer: A tf_keras optimizer or its name, such as "adam"; of a
             `LossScaleOptimizer` the inner one is wrapped. It must be new: slots
-            that it has made already are not taken over.
+            that it has made already are not taken over. Or an optimizer of
+            `tf.compat.v1.train`, for graphs and Estimators.
 
     Returns:
-        An optimizer of a class that extends the one given.
+        An optimizer of a class that extends the one given; for one of
+        `tf.compat.v1.train`, one that stands for it.
 
     Raises:
-        TypeError: It is not a tf_keras optimizer.
+        TypeError: It is not a tf_keras or tf.compat.v1.train optimizer.
 
     Example:
     >>> import monolith_tf as mt
@@ -55,8 +58,10 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
             initial_scale=config["initial_scale"],
             dynamic_growth_steps=config["dynamic_growth_steps"],
         )
-    if isinstance(optimizer, _WithTables):
+    if isinstance(optimizer, (_WithTables, V1WithTables)):
         return optimizer
+    if isinstance(optimizer, tf.compat.v1.train.Optimizer):
+        return V1WithTables(optimizer)
     if isinstance(optimizer, tf_keras.optimizers.legacy.Optimizer):
         raise TypeError(
             "with_tables takes the optimizers of tf_keras.optimizers, not "

@@ -210,4 +210,5 @@ def test_layout_and_filter_of_a_checkpoint():
     assert parts["filter"].numpy().decode() == (
         "sketch window=0 bytes=4096 cell=2"
     )
-    assert len(parts) == 5 + 3 * 64
+    assert parts["name"].numpy() == b"movie"
+    assert len(parts) == 6 + 3 * 64

@@ -116,7 +116,7 @@ class RenewOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     TableSetPtr resource;
     OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    resource->tables().Renew(generation_);
+    resource->tables().Renew(GenerationOf(generation_));
     // Rows went back in time: steps that were taken may be made again.
     resource->requests().ForgetRequests();
   }

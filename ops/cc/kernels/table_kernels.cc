@@ -86,7 +86,8 @@ class TableCreateOp : public OpKernel {
         context, tensorflow::LookupOrCreateResource<TableSetResource>(
                      context, handle, &resource, [&](TableSetResource** made) {
                        *made = new TableSetResource(handle.name(), shard_,
-                                                    num_shards_, generation_);
+                                                    num_shards_,
+                                                    GenerationOf(generation_));
                        return absl::OkStatus();
                      }));
     OP_REQUIRES(

@@ -14,6 +14,7 @@
 #include "ops/cc/table/table_set.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
+#include "tensorflow/core/platform/random.h"
 
 namespace monolith_tf {
 
@@ -41,6 +42,14 @@ class TableSetResource : public tensorflow::ResourceBase {
   TableSet tables_;
   RequestLog requests_;
 };
+
+// The generation that an op gives: its attribute, or where that is 0 one drawn
+// when the op runs, because a graph that runs again draws nothing.
+inline int64_t GenerationOf(int64_t attribute) {
+  if (attribute != 0) return attribute;
+  const int64_t drawn = tensorflow::random::New64() >> 1;
+  return drawn == 0 ? 1 : drawn;
+}
 
 using TableSetPtr = tensorflow::core::RefCountPtr<TableSetResource>;
 

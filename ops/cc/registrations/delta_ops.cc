@@ -85,6 +85,7 @@ REGISTER_OP("MonolithRenew")
     .Doc(R"doc(
 Gives the table set a new generation, as after a restore. Pending deltas of the
 old generation are dropped: whoever follows them has to start from a new export.
+A generation of 0 is drawn at random each time the op runs.
 )doc");
 
 REGISTER_OP("MonolithTableSetStatus")

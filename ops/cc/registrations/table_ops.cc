@@ -75,7 +75,7 @@ stand one after the other in `hyperparameters` (and so on), with their counts in
 `num_hyperparameters`. `regularizations` has five a segment: weight decay, l2,
 clip value, clip norm, max norm. `max_rows` and `max_bytes` are of this shard,
 `sketch_bytes` of all shards; 0 turns them, the window and the ttl off. `seed` is the bit pattern of an unsigned 64-bit
-seed. `generation` is used only when the table set is made by this call.
+seed. `generation` is used only when the table set is made by this call; 0 is drawn at random.
 )doc");
 
 REGISTER_OP("MonolithTableDrop")

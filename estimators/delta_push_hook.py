@@ -1,0 +1,146 @@
+"""Pushes deltas to a model server while an Estimator trains."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from monolith_tf import serving
+from monolith_tf.errors import DeliveryError
+from monolith_tf.estimators.session_tables import SessionTableSet
+from monolith_tf.estimators.session_tables import SessionVariable
+from monolith_tf.serving.export_record import ExportRecord
+from monolith_tf.serving.push_metrics import PushMetrics
+from monolith_tf.serving.push_options import PushOptions
+from monolith_tf.serving.pusher import DeltaPusher
+
+v1 = tf.compat.v1
+
+
+class DeltaPushHook(v1.train.SessionRunHook):
+    """Keeps a served export equal to what an Estimator trains.
+
+    What `mt.callbacks.DeltaPush` is for Keras. When training starts, and after
+    a session was recovered, it writes an export of the tables that train, as a
+    new version in `export_dir_base`; from there on a pusher sends what changes.
+    The last delta is acknowledged before `Estimator.train` returns. It does
+    nothing in a process that is not the chief.
+
+    Args:
+        estimator: The Estimator that trains.
+        address: "host:port" of the model server's gRPC port.
+        model_name: Name of the model there.
+        log_directory: Directory for the delta log; one pusher at a time.
+        export_dir_base: Where the model server finds versions.
+        serving_input_receiver_fn: As of `Estimator.export_saved_model`.
+        interval_seconds: A push starts when the last one was acknowledged and
+            this long has passed since it started.
+        options: Bounds and deadlines; see `monolith_tf.serving.PushOptions`.
+
+    Attributes:
+        metrics: `PushMetrics` of all pushes.
+        record: The export that the deltas go to.
+
+    Example:
+    ```python
+    hook = DeltaPushHook(estimator, "localhost:8500", "ranker", "deltas",
+                         "/models/ranker", receiver_fn)
+    estimator.train(input_fn, hooks=[hook])
+    ```
+    """
+
+    def __init__(
+        self,
+        estimator,
+        address: str,
+        model_name: str,
+        log_directory: str | os.PathLike,
+        export_dir_base: str | os.PathLike,
+        serving_input_receiver_fn: Callable,
+        interval_seconds: float = 0.1,
+        options: PushOptions | None = None,
+    ):
+        """Connects to nothing yet."""
+        options = options or PushOptions()
+        self.metrics = options.metrics or PushMetrics()
+        self.record: ExportRecord | None = None
+        self._estimator = estimator
+        self._export_dir = export_dir_base
+        self._receiver_fn = serving_input_receiver_fn
+        self._pusher: DeltaPusher | None = None
+        self._make_pusher = lambda: DeltaPusher(
+            (self._tables, self._variables),
+            address,
+            model_name,
+            log_directory,
+            self.record,
+            self._export,
+            interval_seconds,
+            dataclasses.replace(options, metrics=self.metrics),
+        )
+
+    def begin(self):
+        """Builds what reads the tables that train."""
+        if not self._estimator.config.is_chief:
+            return
+        self._tables = SessionTableSet()
+        # A thread of its own is not in the graph that trains.
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            self._model = executor.submit(
+                self._estimator.serving_model,
+                self._receiver_fn,
+                tables=self._tables.tables,
+            ).result()
+        trained = {
+            variable.op.name: variable for variable in v1.global_variables()
+        }
+        self._variables = [
+            SessionVariable(trained[name], self._tables)
+            for name in self._model.variable_names
+        ]
+
+    def after_create_session(self, session, coord):
+        """Writes an export and starts to push."""
+        del coord
+        if not self._estimator.config.is_chief:
+            return
+        self.close()  # Of a session that was lost.
+        self._tables.session = session
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            self.record = executor.submit(self._export).result()
+        self._pusher = self._make_pusher()
+        self._pusher.start()
+
+    def after_run(self, run_context, run_values):
+        """Raises what stopped the pusher, if anything did."""
+        if self._pusher is not None:
+            self._pusher.check()
+
+    def end(self, session):
+        """Pushes the last delta and joins the thread."""
+        self._finish(flush=True)
+
+    def close(self) -> None:
+        """Stops a pusher that a failed training left, without a last push."""
+        with contextlib.suppress(DeliveryError):
+            self._finish(flush=False)
+
+    def _export(self) -> ExportRecord:
+        self._model.assign(self._variables)
+        return serving.export_saved_model(
+            self._model, self._export_dir, inputs=self._model.input_specs
+        )
+
+    def _finish(self, flush: bool) -> None:
+        pusher, self._pusher = self._pusher, None
+        if pusher is None:
+            return
+        try:
+            pusher.close(flush=flush)
+        finally:
+            self.record = pusher.record

@@ -1,0 +1,474 @@
+"""Trains, evaluates and serves a model that a model_fn builds."""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf import serving
+from monolith_tf.estimators import arguments
+from monolith_tf.estimators import graph_scaffold
+from monolith_tf.estimators import inputs as inputs_lib
+from monolith_tf.estimators import legacy_keras
+from monolith_tf.estimators.checkpoint_model import CheckpointModel
+from monolith_tf.estimators.estimator_spec import EstimatorSpec
+from monolith_tf.estimators.estimator_spec import ModeKeys
+from monolith_tf.estimators.keras_classes import kept_keras_classes
+from monolith_tf.estimators.run_config import RunConfig
+from monolith_tf.estimators.warm_start import WarmStartSettings
+from monolith_tf.graph_scope import graph_servers
+from monolith_tf.serving.export_record import ExportRecord
+
+v1 = tf.compat.v1
+
+
+class Estimator:
+    """`tf.estimator.Estimator`, for models with tables too.
+
+    Each call builds a graph of its own by `model_fn`; what goes from one to the
+    next are checkpoints in `model_dir`. Under `TF_CONFIG` with parameter
+    servers, `train` is asynchronous: every worker builds the graph, and
+    variables and tables lie on the servers.
+
+    Args:
+        model_fn: `model_fn(features, labels, mode, params, config)` that
+            returns an `EstimatorSpec`; all arguments but the first may be left
+            out of its signature.
+        model_dir: Folder of checkpoints; that of `config`, or a temporary one.
+        config: `RunConfig`.
+        params: Passed to `model_fn`.
+        warm_start_from: `WarmStartSettings`, or the path of a checkpoint.
+
+    Raises:
+        TypeError: `model_fn` or `config` is of a wrong type.
+        ValueError: Two different folders are given.
+
+    Example:
+    ```python
+    estimator = Estimator(model_fn, "model")
+    estimator.train(input_fn, steps=1000)
+    print(estimator.evaluate(eval_input_fn)["loss"])
+    ```
+    """
+
+    def __init__(
+        self,
+        model_fn: Callable,
+        model_dir: str | os.PathLike | None = None,
+        config: RunConfig | None = None,
+        params: Any = None,
+        warm_start_from=None,
+    ):
+        """Checks the arguments; nothing is built yet."""
+        if not callable(model_fn) or not inputs_lib.takes(model_fn, "features"):
+            raise TypeError(
+                "Estimator needs a model_fn with an argument named features. "
+                f"Received: {model_fn!r}."
+            )
+        if config is not None and not isinstance(config, RunConfig):
+            raise TypeError(
+                "Estimator needs a monolith_tf.estimators.RunConfig. Received: "
+                f"{config!r} (of type {type(config).__name__})."
+            )
+        config = config or RunConfig()
+        model_dir = None if model_dir is None else os.fspath(model_dir)
+        if model_dir and config.model_dir and model_dir != config.model_dir:
+            raise ValueError(
+                f"model_dir is {model_dir!r}, but the RunConfig has "
+                f"{config.model_dir!r}. Give one of them."
+            )
+        self._model_dir = model_dir or config.model_dir or tempfile.mkdtemp()
+        self._config = config.replace(model_dir=self._model_dir)
+        self._model_fn = model_fn
+        self._params = copy.deepcopy({} if params is None else params)
+        if warm_start_from is not None and not isinstance(
+            warm_start_from, WarmStartSettings
+        ):
+            warm_start_from = WarmStartSettings(warm_start_from)
+        self._warm_start = warm_start_from
+
+    @property
+    def model_dir(self) -> str:
+        """Folder of the checkpoints."""
+        return self._model_dir
+
+    @property
+    def config(self) -> RunConfig:
+        """How it runs."""
+        return self._config
+
+    @property
+    def params(self):
+        """A copy of what model_fn gets."""
+        return copy.deepcopy(self._params)
+
+    @property
+    def model_fn(self) -> Callable:
+        """The model_fn, bound to params and config."""
+        return self._call_model_fn
+
+    def latest_checkpoint(self) -> str | None:
+        """Returns the latest checkpoint in `model_dir`, or None."""
+        return tf.train.latest_checkpoint(self._model_dir)
+
+    def get_variable_names(self) -> list[str]:
+        """Returns the names in the latest checkpoint."""
+        reader = tf.train.load_checkpoint(self._checkpoint(None))
+        return sorted(reader.get_variable_to_shape_map())
+
+    def get_variable_value(self, name: str) -> np.ndarray:
+        """Returns a value of the latest checkpoint."""
+        return tf.train.load_checkpoint(self._checkpoint(None)).get_tensor(name)
+
+    def train(
+        self,
+        input_fn: Callable,
+        hooks: Sequence | None = None,
+        steps: int | None = None,
+        max_steps: int | None = None,
+        saving_listeners: Sequence | None = None,
+    ) -> Estimator:
+        """Trains until the input ends, or as many steps as are given.
+
+        Args:
+            input_fn: Returns a `tf.data.Dataset` of (features, labels), or such
+                a pair of tensors.
+            hooks: `SessionRunHook`s.
+            steps: How many steps to make, on top of those made before.
+            max_steps: The global step to stop at.
+            saving_listeners: `CheckpointSaverListener`s.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ValueError: `steps` and `max_steps` are given, or one is not
+                positive.
+        """
+        hooks = arguments.checked_hooks(hooks)
+        arguments.check_steps(steps, max_steps)
+        if max_steps is not None:
+            latest = self.latest_checkpoint()
+            if latest is not None and _step_of(latest) >= max_steps:
+                v1.logging.info("Skipping training: max_steps was reached.")
+                return self
+        if steps is not None or max_steps is not None:
+            hooks.append(v1.train.StopAtStepHook(steps, max_steps))
+        config = self._config
+        with (
+            tf.Graph().as_default() as graph,
+            graph.device(config.training_device_fn()),
+            graph_servers(config.ps_devices or [_LOCAL]),
+        ):
+            spec, input_hooks = self._build(input_fn, ModeKeys.TRAIN)
+            if not any(
+                summary.op.name == "loss"
+                for summary in graph.get_collection(v1.GraphKeys.SUMMARIES)
+            ):
+                v1.summary.scalar("loss", spec.loss)
+            scaffold = graph_scaffold.complete(
+                spec.scaffold, graph, config, self._warm_start
+            )
+            hooks += input_hooks
+            hooks += [v1.train.NanTensorHook(spec.loss)]
+            if config.log_step_count_steps:
+                hooks.append(
+                    v1.train.LoggingTensorHook(
+                        {
+                            "loss": spec.loss,
+                            "step": v1.train.get_global_step(),
+                        },
+                        every_n_iter=config.log_step_count_steps,
+                    )
+                )
+            hooks += spec.training_hooks
+            with v1.train.MonitoredTrainingSession(
+                master=config.master,
+                is_chief=config.is_chief,
+                checkpoint_dir=self._model_dir,
+                scaffold=scaffold,
+                hooks=hooks,
+                chief_only_hooks=graph_scaffold.chief_hooks(
+                    spec, hooks, scaffold, config, saving_listeners
+                ),
+                save_checkpoint_secs=0,
+                save_summaries_steps=config.save_summary_steps,
+                config=config.session_config,
+                max_wait_secs=config.session_creation_timeout_secs,
+                log_step_count_steps=config.log_step_count_steps,
+                save_graph_def=config.checkpoint_save_graph_def,
+            ) as session:
+                loss = None
+                while not session.should_stop():
+                    _, loss = session.run([spec.train_op, spec.loss])
+            v1.logging.info("Loss for final step: %s.", loss)
+        v1.summary.FileWriterCache.clear()
+        return self
+
+    def evaluate(
+        self,
+        input_fn: Callable,
+        steps: int | None = None,
+        hooks: Sequence | None = None,
+        checkpoint_path: str | None = None,
+        name: str | None = None,
+    ) -> dict:
+        """Evaluates a checkpoint, in this process.
+
+        Args:
+            input_fn: As of `train`.
+            steps: How many batches; None until the input ends.
+            hooks: `SessionRunHook`s.
+            checkpoint_path: The latest one if None.
+            name: Summaries go to `<model_dir>/eval_<name>`.
+
+        Returns:
+            The metrics by name, with "loss" and "global_step".
+
+        Raises:
+            ValueError: There is no checkpoint, or `steps` is not positive.
+        """
+        hooks = arguments.checked_hooks(hooks)
+        arguments.check_steps(steps, None)
+        path = self._checkpoint(checkpoint_path)
+        with (
+            tf.Graph().as_default() as graph,
+            graph_servers([_LOCAL]),
+        ):
+            spec, input_hooks = self._build(input_fn, ModeKeys.EVAL)
+            metrics = dict(spec.eval_metric_ops)
+            if "loss" not in metrics:
+                metrics["loss"] = v1.metrics.mean(spec.loss)
+            values = {key: value for key, (value, _) in metrics.items()}
+            values["global_step"] = v1.train.get_global_step()
+            updates = tf.group(*[update for _, update in metrics.values()])
+            final = v1.train.FinalOpsHook(values)
+            hooks += [*input_hooks, *spec.evaluation_hooks, final]
+            with self._local_session(spec, graph, path, hooks) as session:
+                done = 0
+                while not session.should_stop() and done != steps:
+                    session.run(updates)
+                    done += 1
+            results = {
+                key: value.item() if value.ndim == 0 else value
+                for key, value in (
+                    (key, np.asarray(value))
+                    for key, value in final.final_ops_values.items()
+                )
+            }
+            self._write_summary(results, name)
+        return results
+
+    def predict(
+        self,
+        input_fn: Callable,
+        predict_keys: Sequence[str] | str | None = None,
+        hooks: Sequence | None = None,
+        checkpoint_path: str | None = None,
+        yield_single_examples: bool = True,
+    ) -> Iterator:
+        """Yields the predictions of a checkpoint, computed in this process.
+
+        Args:
+            input_fn: Returns features, with labels or without.
+            predict_keys: Which predictions; all if None.
+            hooks: `SessionRunHook`s.
+            checkpoint_path: The latest one if None.
+            yield_single_examples: Whether batches are taken apart.
+
+        Yields:
+            A dict of arrays (an array, if the predictions are no dict), one an
+            example or batch.
+
+        Raises:
+            ValueError: There is no checkpoint, or no such prediction.
+        """
+        hooks = arguments.checked_hooks(hooks)
+        path = self._checkpoint(checkpoint_path)
+        with (
+            tf.Graph().as_default() as graph,
+            graph_servers([_LOCAL]),
+        ):
+            spec, input_hooks = self._build(input_fn, ModeKeys.PREDICT)
+            predictions = arguments.chosen_predictions(
+                spec.predictions, predict_keys
+            )
+            hooks += [*input_hooks, *spec.prediction_hooks]
+            session = self._local_session(spec, graph, path, hooks)
+        with session:
+            while not session.should_stop():
+                batch = session.run(predictions)
+                if not yield_single_examples:
+                    yield batch
+                elif isinstance(batch, dict):
+                    for number in range(arguments.batch_length(batch)):
+                        yield {key: v[number] for key, v in batch.items()}
+                else:
+                    yield from batch
+
+    def export_saved_model(
+        self,
+        export_dir_base: str | os.PathLike,
+        serving_input_receiver_fn: Callable,
+        assets_extra: dict | None = None,
+        as_text: bool = False,
+        checkpoint_path: str | None = None,
+        experimental_mode: str = ModeKeys.PREDICT,
+    ) -> ExportRecord:
+        """Exports a checkpoint as `mt.serving.export_saved_model` does.
+
+        Args:
+            export_dir_base: The version, a time stamp, is a folder in it.
+            serving_input_receiver_fn: Returns a `ServingInputReceiver`.
+            assets_extra: Must be None.
+            as_text: Must be False.
+            checkpoint_path: The latest one if None.
+            experimental_mode: Must be "infer".
+
+        Returns:
+            The record of the export, also the path of the version.
+
+        Raises:
+            ValueError: There is no checkpoint, or an argument can't be.
+            ExportError: The model holds what a stock server can't load.
+        """
+        if assets_extra or as_text or experimental_mode != ModeKeys.PREDICT:
+            raise ValueError(
+                "export_saved_model takes no assets_extra, as_text or "
+                "experimental_mode. Received: "
+                f"{assets_extra!r}, {as_text!r}, {experimental_mode!r}. Leave "
+                "them out."
+            )
+        path = self._checkpoint(checkpoint_path)
+        model = self.serving_model(serving_input_receiver_fn, path)
+        os.makedirs(export_dir_base, exist_ok=True)
+        versions = [int(n) for n in os.listdir(export_dir_base) if n.isdigit()]
+        return serving.export_saved_model(
+            model,
+            export_dir_base,
+            version=max([int(time.time()), *(v + 1 for v in versions)]),
+            inputs=model.input_specs,
+        )
+
+    def serving_model(
+        self,
+        serving_input_receiver_fn: Callable,
+        checkpoint_path: str | None = None,
+        tables: list | None = None,
+    ) -> CheckpointModel:
+        """Makes what `mt.serving.export_saved_model` takes of this Estimator.
+
+        Args:
+            serving_input_receiver_fn: Returns a `ServingInputReceiver`.
+            checkpoint_path: Where values come from; None if they are set later.
+            tables: Stand for the tables; None for those of the checkpoint.
+        """
+
+        def build():
+            v1.train.get_or_create_global_step()
+            receiver = serving_input_receiver_fn()
+            spec = self._call_model_fn(
+                receiver.features, None, ModeKeys.PREDICT
+            )
+            return receiver, spec
+
+        return CheckpointModel(build, checkpoint_path, self._model_dir, tables)
+
+    def _local_session(self, spec, graph, path, hooks):
+        scaffold = graph_scaffold.complete(
+            spec.scaffold, graph, self._config, None
+        )
+        # Finalized here: a generator's session is used outside of its graph.
+        scaffold.finalize()
+        return v1.train.MonitoredSession(
+            v1.train.ChiefSessionCreator(
+                scaffold=scaffold,
+                checkpoint_filename_with_path=path,
+                config=_local_config(self._config),
+            ),
+            hooks=hooks,
+        )
+
+    def _build(self, input_fn: Callable, mode: str):
+        """Builds the model in the current graph."""
+        v1.set_random_seed(self._config.tf_random_seed)
+        v1.train.get_or_create_global_step()
+        found = inputs_lib.call_with_known(
+            input_fn, mode=mode, params=self.params, config=self._config
+        )
+        features, labels, hooks = inputs_lib.features_and_labels(found)
+        return self._call_model_fn(features, labels, mode), hooks
+
+    def _call_model_fn(self, features, labels, mode) -> EstimatorSpec:
+        optional = {
+            "mode": mode,
+            "params": self.params,
+            "config": self._config,
+        }
+        if inputs_lib.takes(self._model_fn, "labels"):
+            optional["labels"] = labels
+        elif labels is not None:
+            raise ValueError(
+                "input_fn returns labels, but model_fn does not take them. Add "
+                "an argument named labels to model_fn."
+            )
+        try:
+            with kept_keras_classes():
+                spec = inputs_lib.call_with_known(
+                    self._model_fn, features=features, **optional
+                )
+        except (AttributeError, ImportError) as error:
+            legacy_keras.explain(error)
+            raise
+        if not isinstance(spec, EstimatorSpec):
+            raise ValueError(
+                "model_fn must return a monolith_tf.estimators.EstimatorSpec. "
+                f"Received: {spec!r}."
+            )
+        return spec
+
+    def _checkpoint(self, path: str | None) -> str:
+        path = path or self.latest_checkpoint()
+        if path is None:
+            raise ValueError(
+                f"There is no checkpoint in model_dir {self._model_dir!r}. "
+                "Call train first, or pass checkpoint_path."
+            )
+        return path
+
+    def eval_dir(self, name: str | None = None) -> str:
+        """Folder of the summaries of evaluations of a name."""
+        return os.path.join(self._model_dir, f"eval_{name}" if name else "eval")
+
+    def _write_summary(self, results: dict, name: str | None) -> None:
+        writer = v1.summary.FileWriter(self.eval_dir(name))
+        summary = v1.Summary()
+        for key, value in results.items():
+            if key != "global_step" and isinstance(value, (int, float)):
+                summary.value.add(tag=key, simple_value=value)
+        writer.add_summary(summary, results["global_step"])
+        writer.close()
+
+
+_LOCAL = "/device:CPU:0"
+
+
+def _local_config(config: RunConfig):
+    """A session config for this process alone."""
+    session_config = v1.ConfigProto()
+    session_config.CopyFrom(config.session_config)
+    del session_config.device_filters[:]
+    return session_config
+
+
+def _step_of(checkpoint: str) -> int:
+    return int(tf.train.load_variable(checkpoint, v1.GraphKeys.GLOBAL_STEP))

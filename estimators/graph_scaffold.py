@@ -1,0 +1,97 @@
+"""Completes the scaffold of a session, so that it knows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from monolith_tf.estimators.warm_start import WarmStartSettings
+from monolith_tf.estimators.warm_start import warm_start
+from monolith_tf.graph_tables import saved_variables
+
+v1 = tf.compat.v1
+
+
+def complete(
+    scaffold,
+    graph: tf.Graph,
+    config,
+    warm_start_from: WarmStartSettings | None,
+):
+    """Fills in what a model_fn left out of its scaffold.
+
+    Tables are made by the initializers of the graph's variables and restored by
+    its saver; the ready op waits for both (see `monolith_tf.graph_tables`).
+
+    Args:
+        scaffold: `tf.compat.v1.train.Scaffold` of the model_fn.
+        graph: The graph, complete.
+        config: `RunConfig`.
+        warm_start_from: What a training without a checkpoint starts from.
+
+    Returns:
+        A scaffold.
+    """
+    saver = scaffold.saver
+    if saver is None and not graph.get_collection(v1.GraphKeys.SAVERS):
+        saver = v1.train.Saver(
+            saved_variables(graph),
+            sharded=True,
+            max_to_keep=config.keep_checkpoint_max,
+            keep_checkpoint_every_n_hours=(
+                config.keep_checkpoint_every_n_hours
+            ),
+            save_relative_paths=True,
+        )
+        graph.add_to_collection(v1.GraphKeys.SAVERS, saver)
+    init_op = scaffold.init_op
+    if warm_start_from is not None:
+        # First: it changes what the initializers do.
+        restored = warm_start(warm_start_from, graph, init_op)
+        init_op = tf.group(*restored)
+    return v1.train.Scaffold(
+        saver=saver, init_op=init_op, copy_from_scaffold=scaffold
+    )
+
+
+def chief_hooks(
+    spec, hooks: Sequence, scaffold, config, saving_listeners
+) -> list:
+    """Hooks of the chief, with one that saves checkpoints.
+
+    Args:
+        spec: `EstimatorSpec`.
+        hooks: Those of every worker.
+        scaffold: The completed one.
+        config: `RunConfig`.
+        saving_listeners: `CheckpointSaverListener`s, or None.
+    """
+    chief = list(spec.training_chief_hooks)
+    listeners = list(saving_listeners or ())
+    savers = [
+        hook
+        for hook in [*hooks, *chief]
+        if isinstance(hook, v1.train.CheckpointSaverHook)
+    ]
+    if not savers and (
+        config.save_checkpoints_secs or config.save_checkpoints_steps
+    ):
+        savers = [
+            v1.train.CheckpointSaverHook(
+                config.model_dir,
+                save_secs=config.save_checkpoints_secs,
+                save_steps=config.save_checkpoints_steps,
+                scaffold=scaffold,
+                save_graph_def=config.checkpoint_save_graph_def,
+            )
+        ]
+        chief += savers
+    if listeners and not savers:
+        raise ValueError(
+            "saving_listeners need checkpoints: set save_checkpoints_steps or "
+            "save_checkpoints_secs of the RunConfig."
+        )
+    if listeners:
+        savers[0]._listeners.extend(listeners)
+    return chief

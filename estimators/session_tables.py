@@ -1,0 +1,145 @@
+"""Tables and variables of a training session, read beside its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf import ops
+from monolith_tf.graph_tables import tables_in
+from monolith_tf.table_set import ShardDelta
+from monolith_tf.table_set import TableDelta
+
+v1 = tf.compat.v1
+
+
+class SessionTableSet:
+    """A table set as `serving` knows it, over the session that trains.
+
+    Its operations are built in the current graph; they run in `session`, which
+    is set when there is one, and again after a recovery.
+
+    Raises:
+        ValueError: The graph has no tables.
+    """
+
+    def __init__(self):
+        """Builds the operations."""
+        tables = tables_in(v1.get_default_graph())
+        if not tables:
+            raise ValueError(
+                "The model_fn reads no tables, so there are no deltas. Read "
+                "ids through mt.layers.EmbeddingCollection or DynamicEmbedding."
+            )
+        self.session = None
+        table_set = tables[0].table_set
+        self.num_shards = table_set.num_shards
+        self._names = [table.name for table in tables]
+        self._number = v1.placeholder(tf.int64, [])
+        self._status, self._start, self._take = [], [], []
+        for device, handle in zip(
+            table_set.devices, table_set.handles, strict=True
+        ):
+            with tf.device(device):
+                self._status.append(ops.table_set_status(handle))
+                self._start.append(ops.start_deltas(handle))
+                self._take.append(
+                    ops.take_delta(
+                        handle,
+                        self._number,
+                        tables=self._names,
+                        dims=[table.dim for table in tables],
+                    )
+                )
+        self.tables = [
+            SessionTable(table, self, self._number) for table in tables
+        ]
+
+    def generations(self) -> list[int]:
+        """Returns each shard's generation."""
+        return [int(generation) for generation, _ in self._run(self._status)]
+
+    def start_deltas(self) -> list[int]:
+        """Starts to log changed ids; returns the cut of each shard."""
+        return [int(cut) for cut in self._run(self._start)]
+
+    def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
+        """Reads what changed in a shard since a cut."""
+        taken = self._run(self._take[shard], acked_cut)
+        parts = zip(
+            self._names, taken.ids, taken.exists, taken.rows, strict=True
+        )
+        return ShardDelta(
+            shard=shard,
+            num_shards=self.num_shards,
+            generation=int(taken.generation),
+            from_cut=int(taken.from_cut),
+            to_cut=int(taken.to_cut),
+            tables={name: TableDelta(*part) for name, *part in parts},
+        )
+
+    def _run(self, fetches, number: int = 0):
+        return self.session.run(fetches, {self._number: number})
+
+
+class SessionTable:
+    """A table as an export reads it.
+
+    Args:
+        table: The table of the graph.
+        table_set: That of the session.
+        cursor: Placeholder of where to read on.
+    """
+
+    def __init__(self, table, table_set: SessionTableSet, cursor):
+        """Builds the operations that read a part of a shard."""
+        self.config = table.config
+        self.name = table.name
+        self.dim = table.dim
+        self.table_set = table_set
+        self._chunks = []
+        for device, handle in zip(
+            table.table_set.devices, table.table_set.handles, strict=True
+        ):
+            with tf.device(device):
+                self._chunks.append(
+                    ops.export_chunk(
+                        handle,
+                        cursor,
+                        table=table.name,
+                        max_rows=65536,
+                        values=True,
+                    )
+                )
+
+    def export(
+        self, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields ids and rows, some at a time."""
+        del batch_size  # Is in the operations.
+        for chunk in self._chunks:
+            cursor = 0
+            while cursor != -1:
+                ids, _, rows, cursor = self.table_set._run(chunk, cursor)
+                yield ids, rows
+
+
+class SessionVariable:
+    """A variable of the session that is an array whenever one is asked for.
+
+    Args:
+        variable: The variable of the graph.
+        table_set: Has the session.
+    """
+
+    def __init__(self, variable, table_set: SessionTableSet):
+        """Builds the operation that reads it."""
+        self._value = tf.identity(variable)
+        self._table_set = table_set
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """Reads the variable."""
+        del copy
+        return np.asarray(self._table_set.session.run(self._value), dtype)

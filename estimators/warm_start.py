@@ -1,0 +1,96 @@
+"""Starts training from the variables and tables of another checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from monolith_tf import named_tables
+from monolith_tf.graph_tables import saved_variables
+from monolith_tf.graph_tables import tables_in
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmStartSettings:
+    """What to take from another checkpoint when training starts anew.
+
+    Attributes:
+        ckpt_to_initialize_from: A checkpoint, or a folder of them; of an
+            Estimator or of Keras.
+        vars_to_warm_start: A regular expression of names, a list of them, or of
+            variables; None for no variable. Tables go by name, with all of
+            their rows, when the expression fits "<table>" (".*" fits all).
+        var_name_to_vocab_info: Must be empty: tables have no vocabulary.
+        var_name_to_prev_var_name: Name of a variable or table to that in the
+            checkpoint.
+    """
+
+    ckpt_to_initialize_from: str | os.PathLike
+    vars_to_warm_start: Any = ".*"
+    var_name_to_vocab_info: Mapping | None = None
+    var_name_to_prev_var_name: Mapping[str, str] | None = None
+
+    def __post_init__(self):
+        """Refuses what there is no use for."""
+        if self.var_name_to_vocab_info:
+            raise ValueError(
+                "WarmStartSettings: var_name_to_vocab_info must be empty: ids "
+                "of tables are not positions in a vocabulary. Received: "
+                f"{self.var_name_to_vocab_info!r}."
+            )
+
+
+def warm_start(
+    settings: WarmStartSettings, graph: tf.Graph, init_op=None
+) -> list:
+    """Makes initial values come from another checkpoint.
+
+    Args:
+        settings: What to take, or the path of a checkpoint.
+        graph: The graph that trains, complete.
+        init_op: Initializes its variables; all of them if None.
+
+    Returns:
+        Operations that initialize all, and put rows into tables after that.
+    """
+    path = named_tables.checkpoint_path(settings.ckpt_to_initialize_from)
+    renamed = dict(settings.var_name_to_prev_var_name or {})
+    wanted = settings.vars_to_warm_start
+    if wanted is None:
+        wanted = []
+    patterns = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    patterns = [
+        p if isinstance(p, str) else re.escape(p.op.name) + "$"
+        for p in patterns
+    ]
+
+    def is_wanted(name: str) -> bool:
+        return any(re.match(pattern, name) for pattern in patterns)
+
+    trainable = {
+        id(variable) for variable in tf.compat.v1.trainable_variables()
+    }
+    assignment = {}
+    for variable in saved_variables(graph):
+        if id(variable) not in trainable and variable.op.name not in renamed:
+            continue
+        if isinstance(variable, tf.Variable) and is_wanted(variable.op.name):
+            old = renamed.get(variable.op.name, variable.op.name)
+            assignment[old] = variable
+    if assignment:
+        tf.compat.v1.train.init_from_checkpoint(path, assignment)
+    if init_op is None:
+        init_op = tf.compat.v1.global_variables_initializer()
+    with tf.control_dependencies([init_op]):
+        return [
+            named_tables.restore_op(
+                table, path, renamed.get(table.name, table.name)
+            ).op
+            for table in tables_in(graph)
+            if is_wanted(table.name)
+        ] or [tf.no_op()]

@@ -1,0 +1,142 @@
+"""Tables in a TensorFlow 1 graph: how they are made, saved and found ready.
+
+In `with tf.Graph().as_default():` nothing runs while it is built, so a table is
+made, and its rows are restored, by ops of the graph. Each server has a variable
+for each of its tables that is initialized after the table was made or restored
+there, and only then. So what every program of that time does is enough:
+`tf.compat.v1.global_variables_initializer()` makes the tables, a
+`tf.compat.v1.train.Saver` saves and restores them, and the ready op of a
+session, `report_uninitialized_variables`, waits for them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+from tensorflow.python.ops import resource_variable_ops
+from tensorflow.python.training.saving import saveable_object
+
+from monolith_tf import ops
+from monolith_tf import table_checkpoint
+from monolith_tf.graph_scope import building_graph
+
+if TYPE_CHECKING:
+    from monolith_tf.table import Table
+
+# Collections of a graph: its tables, and the variables that say that a server
+# has them.
+TABLES = ("monolith_tf", "tables")
+READY = ("monolith_tf", "ready")
+
+# Where the parts of a table stand in a checkpoint of a graph.
+KEY_PREFIX = "monolith_tf/"
+ATTRIBUTES = "/.ATTRIBUTES/"
+
+
+def tables_in(graph: tf.Graph) -> list[Table]:
+    """Returns the tables that were made in a graph, by name."""
+    return sorted(graph.get_collection(TABLES), key=lambda table: table.name)
+
+
+def ready_variables(
+    table: Table, created: Sequence[tf.Operation]
+) -> list[tf.Variable]:
+    """Makes the variables that say that a server has a table.
+
+    Args:
+        table: A table of the graph that is built.
+        created: One a server, the operation that makes the table there.
+
+    Returns:
+        int64 scalars, one a server, each on it. The first counts the calls of
+        `Table.apply_gradients`.
+    """
+    made = []
+    graph = building_graph()
+    table_set = table.table_set
+    for shard, (device, handle) in enumerate(
+        zip(table_set.devices, table_set.handles, strict=True)
+    ):
+
+        def start(device=device, handle=handle, create=created[shard]):
+            # A server that was not restarted, but whose chief was, has rows.
+            with tf.device(device):
+                with tf.control_dependencies([create]):
+                    clear = ops.clear(handle, table=table.name)
+                with tf.control_dependencies([clear]):
+                    renew = ops.renew(handle, 0)
+                with tf.control_dependencies([renew]):
+                    return tf.zeros([], tf.int64)
+
+        with tf.init_scope(), tf.device(device):
+            variable = resource_variable_ops.ResourceVariable(
+                start,
+                trainable=False,
+                name=f"monolith_tf_ready/{table.name}/{shard}",
+            )
+        graph.add_to_collection(READY, variable)
+        made.append(variable)
+    graph.add_to_collection(TABLES, table)
+    graph.add_to_collection(
+        tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS,
+        _TableSaveable(table, made, created),
+    )
+    return made
+
+
+class _TableSaveable(saveable_object.SaveableObject):
+    """A table's part of a `tf.compat.v1.train.Saver`."""
+
+    def __init__(self, table: Table, ready, created):
+        """Builds the ops that read the table."""
+        self._table = table
+        self._ready = ready
+        self._created = created
+        devices = table.table_set.devices
+        # A saver wants all of an object on one server; tables are spread.
+        home = devices[zlib.crc32(table.name.encode()) % len(devices)]
+        name = KEY_PREFIX + table.name
+        tensors = table_checkpoint.serialize(table, ready[0])
+        specs = []
+        with tf.device(home):
+            for part, tensor in tensors.items():
+                specs.append(
+                    saveable_object.SaveSpec(
+                        tf.identity(tensor),
+                        "",
+                        name + ATTRIBUTES + part,
+                        device=home,
+                    )
+                )
+        self._parts = list(tensors)
+        super().__init__(table, specs, name)
+
+    def restore(self, restored_tensors, restored_shapes):
+        """Makes the table where it is not, and puts the rows in."""
+        del restored_shapes
+        with tf.control_dependencies(self._created):
+            tensors = [tf.identity(tensor) for tensor in restored_tensors]
+        return table_checkpoint.restore(
+            self._table,
+            self._ready[0],
+            dict(zip(self._parts, tensors, strict=True)),
+            ready=self._ready[1:],
+        )
+
+
+def saved_variables(graph: tf.Graph) -> list:
+    """What a saver of a graph keeps: no variable that is about tables.
+
+    Tables are objects of a saver of their own, with keys that do not depend on
+    the number of servers.
+    """
+    of_tables = {id(variable) for variable in graph.get_collection(READY)}
+    keys = tf.compat.v1.GraphKeys
+    return [
+        variable
+        for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
+        if id(variable) not in of_tables
+    ] + graph.get_collection(keys.SAVEABLE_OBJECTS)

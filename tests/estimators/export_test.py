@@ -1,0 +1,123 @@
+"""Exports of an Estimator answer as its predictions do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import monolith_tf as mt
+from monolith_tf import estimators
+
+v1 = tf.compat.v1
+
+
+def model_fn(features, labels, mode):
+    config = mt.TableConfig(
+        "movie", 2, optimizer=mt.optimizers.SGD(1.0), seed=3
+    )
+    # Two lookups, the second of ids that depend on the rows of the first.
+    layer = mt.layers.DynamicEmbedding(config)
+    first = layer(features["ids"])
+    other = mt.layers.DynamicEmbedding(mt.TableConfig("other", 1, seed=4))
+    second = other(tf.cast(first[:, 0] * 1e6, tf.int64))
+    bias = v1.get_variable("bias", [], initializer=v1.zeros_initializer())
+    score = tf.reduce_sum(first, 1) + second[:, 0] + bias
+    if mode == estimators.ModeKeys.PREDICT:
+        return estimators.EstimatorSpec(
+            mode,
+            predictions={"score": score},
+            export_outputs={
+                "serving_default": estimators.export.PredictOutput(
+                    {"score": score}
+                )
+            },
+        )
+    loss = tf.reduce_mean(tf.square(score - labels))
+    optimizer = mt.optimizers.with_tables(
+        v1.train.GradientDescentOptimizer(0.1)
+    )
+    return estimators.EstimatorSpec(
+        mode,
+        loss=loss,
+        train_op=optimizer.minimize(loss, v1.train.get_global_step()),
+    )
+
+
+IDS = [5, -7, 2**62, 5]
+
+
+def input_fn():
+    return tf.data.Dataset.from_tensors(
+        ({"ids": tf.constant(IDS, tf.int64)}, [1.0, 2.0, 3.0, 4.0])
+    ).repeat(3)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    estimator = estimators.Estimator(
+        model_fn, tmp_path_factory.mktemp("export_model")
+    )
+    return estimator.train(input_fn)
+
+
+def expected(estimator):
+    predictions = estimator.predict(input_fn, yield_single_examples=False)
+    return next(predictions)["score"]
+
+
+def test_a_raw_receiver_answers_as_predict(trained, tmp_path):
+    receiver = estimators.export.build_raw_serving_input_receiver_fn(
+        {"ids": tf.TensorSpec([None], tf.int64)}
+    )
+    record = trained.export_saved_model(tmp_path, receiver)
+    serve = tf.saved_model.load(record.path).signatures["serving_default"]
+    np.testing.assert_allclose(
+        serve(ids=tf.constant(IDS, tf.int64))["score"],
+        expected(trained),
+        rtol=1e-6,
+    )
+
+
+def test_a_parsing_receiver_answers_examples(trained, tmp_path):
+    receiver = estimators.export.build_parsing_serving_input_receiver_fn(
+        {"ids": tf.io.FixedLenFeature([], tf.int64)}
+    )
+    record = trained.export_saved_model(tmp_path, receiver)
+    serve = tf.saved_model.load(record.path).signatures["serving_default"]
+    examples = [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "ids": tf.train.Feature(
+                        int64_list=tf.train.Int64List(value=[id_])
+                    )
+                }
+            )
+        ).SerializeToString()
+        for id_ in IDS
+    ]
+    np.testing.assert_allclose(
+        serve(examples=tf.constant(examples))["score"],
+        expected(trained),
+        rtol=1e-6,
+    )
+
+
+def test_versions_grow(trained, tmp_path):
+    receiver = estimators.export.build_raw_serving_input_receiver_fn(
+        {"ids": tf.TensorSpec([None], tf.int64)}
+    )
+    first = trained.export_saved_model(tmp_path, receiver)
+    second = trained.export_saved_model(tmp_path, receiver)
+    assert second.version > first.version > 1_500_000_000
+
+
+def test_extra_assets_are_refused(trained, tmp_path):
+    with pytest.raises(ValueError, match="Leave them out"):
+        trained.export_saved_model(tmp_path, None, assets_extra={"a": "b"})
+
+
+def test_a_receiver_of_something_else_is_refused():
+    with pytest.raises(TypeError, match="must be a tensor"):
+        estimators.export.ServingInputReceiver({}, {"ids": 3})

@@ -1,0 +1,21 @@
+"""The guide from tf.estimator runs from top to bottom."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+
+def test_the_snippets_of_the_guide_run(repository_root, tmp_path):
+    text = (repository_root / "docs/from-tf-estimator.md").read_text()
+    snippets = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert len(snippets) == 4
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(snippets)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,98 @@
+"""Tables found by name, in checkpoints of every kind."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+import monolith_tf as mt
+from monolith_tf import named_tables
+from monolith_tf.errors import CheckpointError
+
+v1 = tf.compat.v1
+
+
+def config(name="movie", optimizer=None):
+    return mt.TableConfig(
+        name, 2, optimizer=optimizer or mt.optimizers.Adagrad(0.5)
+    )
+
+
+def rows_in(path, num_shards, names=None, name="movie"):
+    with mt.TableSet(num_shards=num_shards):
+        table = mt.Table(config(name))
+    mt.restore_tables(table, path, names)
+    return table.lookup([1, 2]).numpy().tolist()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    with mt.TableSet(num_shards=2):
+        table = mt.Table(config())
+    table.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
+    path = tf.train.Checkpoint(of_some_name=table).write(str(tmp_path / "one"))
+    return path
+
+
+@pytest.mark.parametrize("num_shards", [1, 2, 3])
+def test_a_checkpoint_restores_on_any_number_of_shards(saved, num_shards):
+    assert rows_in(saved, num_shards) == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_saver_of_a_graph_restores_into_eager_tables(saved, tmp_path):
+    with tf.Graph().as_default() as graph:
+        with mt.TableSet(num_shards=3):
+            table = mt.Table(config())
+        restore = named_tables.restore_op(table, saved, "movie")
+        initialize = v1.global_variables_initializer()
+        saver = v1.train.Saver()
+        with v1.Session(graph=graph) as session:
+            session.run(initialize)
+            session.run(restore)
+            path = saver.save(session, str(tmp_path / "graph"))
+        with v1.Session(graph=graph) as session:
+            saver.restore(session, path)  # Makes the tables, too.
+            assert session.run(table.size()) == 2
+    assert named_tables.tables_in_checkpoint(path) == {
+        "movie": "monolith_tf/movie/.ATTRIBUTES/"
+    }
+    assert rows_in(path, 2) == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_names_that_differ_are_mapped(saved):
+    found = rows_in(saved, 1, {"film": "movie"}, name="film")
+    assert found == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_a_table_that_is_not_there_is_named(saved):
+    with pytest.raises(CheckpointError, match="has no table 'film'"):
+        rows_in(saved, 1, name="film")
+
+
+def test_a_path_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        rows_in(tmp_path, 1)
+
+
+def test_rows_of_another_layout_are_refused_and_nothing_changes(saved):
+    with mt.TableSet():
+        table = mt.Table(config(optimizer=mt.optimizers.Adam(0.5)))
+    table.assign([9], [[5.0, 5.0]])
+    with pytest.raises(CheckpointError, match="do not fit table"):
+        mt.restore_tables(table, saved)
+    assert table.size() == 1
+
+
+def test_a_graph_that_runs_again_draws_another_generation():
+    with tf.Graph().as_default() as graph:
+        with mt.TableSet():
+            table = mt.Table(config())
+        initialize = v1.global_variables_initializer()
+        status = mt.ops.table_set_status(table.table_set.handles[0])
+        with v1.Session(graph=graph) as session:
+            found = set()
+            for _ in range(3):
+                session.run(initialize)
+                found.add(int(session.run(status)[0]))
+    assert len(found) == 3
+    assert min(found) > 0
