@@ -1,4 +1,4 @@
-"""The processes that `benchmarks/table.py` measures in.
+"""The processes that benchmarks measure in.
 
 TensorFlow sets the number of its threads once a process, and memory is clean in
 a fresh one, so every measurement has processes of its own. They do what they
@@ -8,6 +8,7 @@ are told through a pipe, one call at a time, so that several can take turns.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import traceback
@@ -17,21 +18,31 @@ class Process:
     """A child that holds an object and calls its methods.
 
     Args:
-        kind: Name of a class in `table_measures`.
-        threads: For TensorFlow, intra-op and inter-op.
+        kind: Name of a class.
+        threads: For TensorFlow, intra-op and inter-op; 0 for its defaults.
+        module: The module of the class.
         arguments: Of the class.
 
     Raises:
         RuntimeError: The child failed, here or in a call; with its traceback.
     """
 
-    def __init__(self, kind: str, threads: int, **arguments):
+    def __init__(
+        self,
+        kind: str,
+        threads: int,
+        *,
+        module: str = "table_measures",
+        **arguments,
+    ):
         """Starts the child and waits until its object is made."""
         self.threads = threads
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, kind, threads, arguments), daemon=True
+            target=_serve,
+            args=(theirs, module, kind, threads, arguments),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -73,7 +84,7 @@ class Process:
         return result
 
 
-def _serve(pipe, kind: str, threads: int, arguments: dict) -> None:
+def _serve(pipe, module: str, kind: str, threads: int, arguments: dict) -> None:
     """Runs in the child until it is told to end."""
     # What TFRA's optimizers are made for.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
@@ -95,9 +106,7 @@ def _serve(pipe, kind: str, threads: int, arguments: dict) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.get_logger().setLevel("ERROR")
-        import table_measures
-
-        made.append(getattr(table_measures, kind)(**arguments))
+        made.append(getattr(importlib.import_module(module), kind)(**arguments))
 
     if not reply(make):
         return

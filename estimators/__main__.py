@@ -1,11 +1,12 @@
 """Serves as the worker or parameter server that `TF_CONFIG` names.
 
-python -m monolith_tf.estimators
+python -m monolith_tf.estimators [--import_module=NAME ...]
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 
@@ -19,14 +20,23 @@ _ROLES = {
 
 def main() -> int:
     """Runs the role; returns an exit code if there is none to run."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m monolith_tf.estimators",
         description="Serves as the worker or parameter server that the "
         "environment variable TF_CONFIG names, until it is ended. The chief "
         "is your own training program.",
         epilog=f"TF_CONFIG is JSON, such as {cluster.EXAMPLE}",
         allow_abbrev=False,
-    ).parse_args()
+    )
+    parser.add_argument(
+        "--import_module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="module to import first, such as one that loads custom ops; may "
+        "be given several times",
+    )
+    arguments = parser.parse_args()
     try:
         _, role, _ = cluster.parse_tf_config(os.environ.get("TF_CONFIG"))
     except ValueError as error:
@@ -39,6 +49,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    for module in arguments.import_module:
+        importlib.import_module(module)
     _ROLES[role]()
     return 0
 

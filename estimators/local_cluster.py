@@ -9,6 +9,7 @@ import pathlib
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -31,6 +32,9 @@ class LocalCluster:
       log_directory: Folder for one log a process, `ps-0.log`,
         `worker-0.log` ...; made if needed. A new temporary folder when None.
       start_timeout_seconds: How long all processes may take until they answer.
+      modules: Names of modules that each process imports before it serves,
+        such as ones that load custom ops of yours. It finds them where Python
+        does; set `PYTHONPATH` for others.
 
     Raises:
       ValueError: If a number is below 1.
@@ -49,6 +53,7 @@ class LocalCluster:
         num_workers: int = 1,
         log_directory: str | os.PathLike[str] | None = None,
         start_timeout_seconds: float = 120.0,
+        modules: Sequence[str] = (),
     ):
         """Checks the arguments; `start` starts the processes."""
         for name, value in (("num_ps", num_ps), ("num_workers", num_workers)):
@@ -63,6 +68,7 @@ class LocalCluster:
         }
         self._log_directory = log_directory
         self._start_timeout_seconds = start_timeout_seconds
+        self._modules = tuple(modules)
         self._addresses: dict[str, list[str]] = {}
         self._children: list[ChildProcess] = []
 
@@ -158,7 +164,12 @@ class LocalCluster:
         }
         return ChildProcess(
             f"{role} {index}",
-            [sys.executable, "-m", "monolith_tf.estimators"],
+            [
+                sys.executable,
+                "-m",
+                "monolith_tf.estimators",
+                *(f"--import_module={module}" for module in self._modules),
+            ],
             pathlib.Path(self._log_directory) / f"{role}-{index}.log",
             {
                 "TF_CONFIG": json.dumps(tf_config),
