@@ -37,6 +37,7 @@ class DeepFM:
         dim: Floats of a row.
         hidden: Units of the deep part.
         steps_per_execution: Of `compile`.
+        wire_dtype: Of the table sets.
         devices: Where TFRA puts its table, one part each.
     """
 
@@ -45,6 +46,7 @@ class DeepFM:
     dim: int
     hidden: tuple[int, ...]
     steps_per_execution: int = 1
+    wire_dtype: str = "float32"
     devices: Sequence[str] = ("CPU:0",)
 
     def make(self, peer: str) -> tf_keras.Model:
@@ -62,7 +64,7 @@ class DeepFM:
     def collection(self) -> tf_keras.Model:
         """An input and a table a feature."""
         names = self.feature_names
-        with mt.TableSet():
+        with mt.TableSet(wire_dtype=self.wire_dtype):
             layer = mt.layers.EmbeddingCollection(
                 [mt.Feature(name, self._table(name)) for name in names]
             )
@@ -79,7 +81,7 @@ class DeepFM:
 
     def monolith(self) -> tf_keras.Model:
         """All features in one table."""
-        with mt.TableSet():
+        with mt.TableSet(wire_dtype=self.wire_dtype):
             embedding = mt.layers.DynamicEmbedding(self._table("ids"))
         return self._stacked(embedding, mt.optimizers.with_tables(_adagrad()))
 

@@ -65,6 +65,12 @@ _EPOCHS = flags.DEFINE_integer(
 _EXECUTION = flags.DEFINE_integer(
     "steps_per_execution", 1, "Steps a call of the coordinator.", lower_bound=1
 )
+_WIRE = flags.DEFINE_enum(
+    "wire_dtype",
+    "float32",
+    ["float32", "bfloat16", "float16"],
+    "Of rows and gradients of this library on the wire.",
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns.", lower_bound=1)
 _NUM_PS = flags.DEFINE_integer("num_ps", 2, "Parameter servers.", lower_bound=1)
 _PEERS = flags.DEFINE_list(
@@ -122,6 +128,7 @@ def _start(peer: str, data: str) -> table_worker.Process:
             "dim": _DIM.value,
             "hidden": tuple(int(units) for units in _HIDDEN.value),
             "steps_per_execution": _EXECUTION.value,
+            "wire_dtype": _WIRE.value,
         },
     )
 
@@ -263,7 +270,8 @@ def main(argv: Sequence[str]) -> None:
             flag.name: flag.value
             for flag in (
                 *(_FEATURES, _IDS, _ZIPF, _DIM, _HIDDEN, _BATCH, _BATCHES),
-                *(_STEPS, _EPOCHS, _EXECUTION, _ROUNDS, _NUM_PS, _SEED),
+                *(_STEPS, _EPOCHS, _EXECUTION, _WIRE, _ROUNDS, _NUM_PS),
+                _SEED,
             )
         },
         "tensorflow": tf.__version__,

@@ -17,6 +17,7 @@ from monolith_tf.clock import current_event_time
 from monolith_tf.lookup_backend import current_backend
 from monolith_tf.requests import current_request_id
 from monolith_tf.routed_gradients import RoutedGradients
+from monolith_tf.wire import Wire
 
 if TYPE_CHECKING:
     from monolith_tf.table import Table
@@ -124,13 +125,16 @@ def apply_row_gradients(
                 [rate for n in numbers for rate in learning_rates[n]]
             ),
         )
+        wire = Wire(table_set.wire_dtype)
+        num_rates = sum(len(tables[n].config.segments) for n in numbers)
         for shard, device in enumerate(table_set.devices):
+            message = wire.send(values[shard], num_exact=num_rates)
             with tf.device(device):
                 applied.append(
                     ops.apply(
                         table_set.handles[shard],
                         packed[shard],
-                        values[shard],
+                        wire.receive(message, num_exact=num_rates),
                         tables=[tables[n].name for n in numbers],
                         dims=[tables[n].dim for n in numbers],
                     )
@@ -165,17 +169,18 @@ def _lookup_in_set(
         num_shards=table_set.num_shards,
     )
     dims = [table.dim for table in tables]
+    wire = Wire(table_set.wire_dtype)
     shard_rows = []
     for shard, device in enumerate(table_set.devices):
         with tf.device(device):
-            shard_rows.append(
-                ops.lookup(
-                    table_set.handles[shard],
-                    packed[shard],
-                    tables=[table.name for table in tables],
-                    dims=dims,
-                )
+            rows = ops.lookup(
+                table_set.handles[shard],
+                packed[shard],
+                tables=[table.name for table in tables],
+                dims=dims,
             )
+            message = wire.send(rows)
+        shard_rows.append(wire.receive(message))
     vectors = ops.combine(
         packed,
         shard_rows,

@@ -33,6 +33,7 @@ _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
     "monolith_tf_table_sets", default=()
 )
 _lock = threading.RLock()
+_WIRE_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,11 +82,18 @@ class TableSet:
         num_shards: Number of shards, 1 to 4096, all in this process. Under a
             ParameterServerStrategy leave it out: there is one shard a parameter
             server.
+        wire_dtype: How rows and their gradients travel between workers and
+            servers: float32, or half as many bytes as bfloat16 or float16,
+            each float rounded to the nearest. Tables and optimizers stay as
+            they are, and learning rates exact. What is beyond the largest
+            float16, 65,504, becomes that; gradients below 2^-25 become 0
+            there, so prefer bfloat16 unless they are scaled.
 
     Raises:
-        TypeError: `num_shards` is not an integer.
+        TypeError: `num_shards` is not an integer, or `wire_dtype` no dtype.
         ValueError: `num_shards` is out of range, or given under a
-            ParameterServerStrategy; or the strategy has several replicas.
+            ParameterServerStrategy; or `wire_dtype` is another dtype; or the
+            strategy has several replicas.
 
     Example:
     >>> import monolith_tf as mt
@@ -95,8 +103,18 @@ class TableSet:
     2
     """
 
-    def __init__(self, num_shards: int | None = None):
+    def __init__(
+        self,
+        num_shards: int | None = None,
+        wire_dtype: tf.DType | str = tf.float32,
+    ):
         """Chooses the devices; nothing is made on them yet."""
+        self.wire_dtype = tf.as_dtype(wire_dtype)
+        if self.wire_dtype not in _WIRE_DTYPES:
+            raise ValueError(
+                f"wire_dtype must be one of {[d.name for d in _WIRE_DTYPES]}. "
+                f"Received: wire_dtype={wire_dtype!r}."
+            )
         strategy = _current_strategy()
         if strategy is not None:
             if num_shards is not None:

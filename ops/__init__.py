@@ -62,6 +62,8 @@ from monolith_tf.ops.table_ops import table_create
 from monolith_tf.ops.table_ops import table_drop
 from monolith_tf.ops.table_ops import table_set_handle
 from monolith_tf.ops.table_ops import with_request
+from monolith_tf.ops.wire_ops import narrow
+from monolith_tf.ops.wire_ops import widen
 
 __all__ = [
     "STATS",
@@ -81,6 +83,7 @@ __all__ = [
     "import_rows",
     "lookup",
     "lookup_with_exists",
+    "narrow",
     "partition",
     "partition_gradients",
     "read_clock",
@@ -105,5 +108,6 @@ __all__ = [
     "table_set_status",
     "take_delta",
     "valid_ids",
+    "widen",
     "with_request",
 ]

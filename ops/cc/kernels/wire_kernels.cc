@@ -1,0 +1,101 @@
+// Kernels that write floats as 16-bit words, and read them.
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/parallel.h"
+#include "ops/cc/table/wire_format.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace monolith_tf {
+namespace {
+
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+// Floats a thread takes at once: some 10 us of work, in the cache.
+constexpr int64_t kBlockFloats = 1 << 16;
+
+class WireOp : public tensorflow::OpKernel {
+ public:
+  explicit WireOp(OpKernelConstruction* context) : OpKernel(context) {
+    std::string name;
+    OP_REQUIRES_OK(context, context->GetAttr("format", &name));
+    OP_REQUIRES_OK(context, WireFormat::Make(name, &format_));
+    OP_REQUIRES_OK(context, context->GetAttr("num_exact", &num_exact_));
+  }
+
+ protected:
+  // Refuses an input that is no vector of at least `least`.
+  absl::Status CheckVector(const Tensor& input, int64_t least) const {
+    if (input.dims() == 1 && input.NumElements() >= least) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "The input must be a vector of at least ", least, " (for ", num_exact_,
+        " exact floats), got the shape ", input.shape().DebugString(), "."));
+  }
+
+  WireFormat format_;
+  int64_t num_exact_ = 0;
+};
+
+class NarrowOp : public WireOp {
+ public:
+  using WireOp::WireOp;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& input = context->input(0);
+    OP_REQUIRES_OK(context, CheckVector(input, num_exact_));
+    const int64_t n = input.NumElements();
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(
+        context,
+        context->allocate_output(
+            0, TensorShape({WireFormat::NumWords(n, num_exact_)}), &output));
+    const float* floats = input.flat<float>().data();
+    uint16_t* words = output->flat<uint16_t>().data();
+    WireFormat::SplitExact(floats, num_exact_, words);
+    floats += num_exact_;
+    words += 2 * num_exact_;
+    ForEachBlock(context, n - num_exact_, kBlockFloats,
+                 [&](int64_t begin, int64_t end) {
+                   format_.Narrow(floats + begin, end - begin, words + begin);
+                 });
+  }
+};
+
+class WidenOp : public WireOp {
+ public:
+  using WireOp::WireOp;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& input = context->input(0);
+    OP_REQUIRES_OK(context, CheckVector(input, 2 * num_exact_));
+    const int64_t n = input.NumElements() - num_exact_;
+    Tensor* output = nullptr;
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(0, TensorShape({n}), &output));
+    const uint16_t* words = input.flat<uint16_t>().data();
+    float* floats = output->flat<float>().data();
+    WireFormat::JoinExact(words, num_exact_, floats);
+    words += 2 * num_exact_;
+    floats += num_exact_;
+    ForEachBlock(context, n - num_exact_, kBlockFloats,
+                 [&](int64_t begin, int64_t end) {
+                   format_.Widen(words + begin, end - begin, floats + begin);
+                 });
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithNarrow").Device(tensorflow::DEVICE_CPU),
+                        NarrowOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithWiden").Device(tensorflow::DEVICE_CPU),
+                        WidenOp);
+
+}  // namespace
+}  // namespace monolith_tf
