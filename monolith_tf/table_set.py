@@ -140,7 +140,7 @@ class TableSet:
                     f"num_shards must be from 1 to {NUM_PARTITIONS}. Received: "
                     f"num_shards={num_shards}."
                 )
-            self.devices = (_local_cpu(),) * num_shards
+            self.devices = _local_devices(num_shards)
         self._strategy = None if strategy is None else weakref.ref(strategy)
         self._name = f"monolith_tf/{secrets.token_hex(8)}"
         # Set in a graph that is built: all processes that build it find the
@@ -436,8 +436,8 @@ def _current_strategy():
     return None
 
 
-def _local_cpu() -> str:
-    return tf.config.list_logical_devices("CPU")[0].name
+def _local_devices(num_shards: int) -> tuple[str, ...]:
+    return (tf.config.list_logical_devices("CPU")[0].name,) * num_shards
 
 
 def _destroy(handles) -> None:

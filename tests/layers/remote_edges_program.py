@@ -1,25 +1,27 @@
-"""Trains on a table set of another device; prints what ran where, as JSON.
+"""Trains on table sets of other devices; prints what ran where, as JSON.
 
-Two CPUs of one process stand for a worker and a parameter server: TensorFlow
+CPUs of one process stand for a worker and two parameter servers: TensorFlow
 cuts a graph into parts at the same edges for both.
 """
 
 import collections
 import json
+from unittest import mock
 
 import tensorflow as tf
 from tensorflow.python.eager import context
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
+    [tf.config.LogicalDeviceConfiguration()] * 3,
 )
 
 import monolith_tf as mt  # noqa: E402
 from monolith_tf import table_set  # noqa: E402
+from monolith_tf import wire  # noqa: E402
 
-WORKER, SERVER = "/device:CPU:0", "/device:CPU:1"
-table_set._local_cpu = lambda: SERVER
+WORKER, SERVER, SECOND = (f"/device:CPU:{number}" for number in range(3))
+table_set._local_devices = lambda num_shards: (SERVER, SECOND)[:num_shards]
 IDS = tf.constant([4, 4, 9], tf.int64)
 
 
@@ -42,22 +44,17 @@ def in_a_branch(layer, ids):
     )
 
 
-def run(read, num_tables):
-    """Runs one step.
-
-    Returns:
-        Per device how often each op is in the graph that ran, and the rows of
-        the first table.
-    """
+def make(num_tables, dim=2, **table_set_arguments):
+    """Returns a layer of so many features, each with a table."""
     names = [f"table_{number}" for number in range(num_tables)]
-    with mt.TableSet():
-        layer = mt.layers.EmbeddingCollection(
+    with mt.TableSet(**table_set_arguments):
+        return mt.layers.EmbeddingCollection(
             [
                 mt.Feature(
                     name,
                     mt.TableConfig(
                         name,
-                        dim=2,
+                        dim=dim,
                         optimizer=mt.optimizers.SGD(1.0),
                         initializer=mt.initializers.Constant(1.0),
                     ),
@@ -65,10 +62,13 @@ def run(read, num_tables):
                 for name in names
             ]
         )
+
+
+def make_step(layer, read):
+    """Returns a function that makes one step on the worker."""
     optimizer = mt.optimizers.with_tables("sgd")
     variables = layer.trainable_variables
 
-    @tf.function(autograph=False)
     def step(ids):
         with tf.device(WORKER):
             with tf.GradientTape() as tape:
@@ -79,14 +79,30 @@ def run(read, num_tables):
             )
             return loss
 
+    return step
+
+
+def partition_graphs(step, ids):
+    """Returns the graphs that TensorFlow cut a step into."""
     context.enable_run_metadata()
     try:
-        step(dict.fromkeys(names, IDS))
-        metadata = context.export_run_metadata()
+        tf.function(step, autograph=False)(ids)
+        return context.export_run_metadata().partition_graphs
     finally:
         context.disable_run_metadata()
+
+
+def run(read, num_tables):
+    """Runs one step on one server.
+
+    Returns:
+        Per device how often each op is in the graph that ran, and the rows of
+        the first table.
+    """
+    layer = make(num_tables)
+    ids = {feature.name: IDS for feature in layer.features}
     ops = {WORKER: collections.Counter(), SERVER: collections.Counter()}
-    for graph in metadata.partition_graphs:
+    for graph in partition_graphs(make_step(layer, read), ids):
         counts = collections.Counter(node.op for node in graph.node)
         # Ops that ran eagerly before are graphs of one op.
         if "_Send" in counts:
@@ -96,13 +112,80 @@ def run(read, num_tables):
     return {"worker": ops[WORKER], "server": ops[SERVER], "rows": rows}
 
 
+def cross(num_features, wire_dtype):
+    """Runs one step on two servers; every feature has 100 distinct ids.
+
+    Returns:
+        Per server how many tensors cross to it and from it, and their bytes.
+    """
+    layer = make(num_features, dim=16, num_shards=2, wire_dtype=wire_dtype)
+    ids = {
+        feature.name: tf.range(100, dtype=tf.int64)
+        for feature in layer.features
+    }
+    step = make_step(layer, directly)
+    edges = [collections.Counter(), collections.Counter()]
+    for graph in partition_graphs(step, ids):
+        for node in graph.node:
+            if node.op == "_Recv":
+                for number, server in enumerate((SERVER, SECOND)):
+                    ends = node.attr
+                    to = ends["recv_device"].s.decode().endswith(server)
+                    from_ = ends["send_device"].s.decode().endswith(server)
+                    edges[number].update(to=to, **{"from": from_})
+    return [
+        {"edges": of_server, "bytes": num_bytes}
+        for of_server, num_bytes in zip(edges, bytes_of(step, ids), strict=True)
+    ]
+
+
+def bytes_of(step, ids):
+    """Makes a step op by op, and counts the bytes of what crosses."""
+    crossed = [collections.Counter(), collections.Counter()]
+    calls = collections.Counter()
+
+    def noting(kind, op):
+        def call(handle, packed, *arguments, **options):
+            crossed[calls[kind]]["to"] += packed.shape[0] * packed.dtype.size
+            calls[kind] += 1
+            return op(handle, packed, *arguments, **options)
+
+        return call
+
+    def send(self, floats, num_exact=0):
+        message = sent(self, floats, num_exact)
+        size = message.shape[0] * message.dtype.size
+        if num_exact:
+            # Gradients, before the call that takes them.
+            crossed[calls["apply"]]["to"] += size
+        else:
+            # Rows, behind the call that gave them.
+            crossed[calls["lookup"] - 1]["from"] += size
+        return message
+
+    sent = wire.Wire.send
+    with (
+        mock.patch.object(wire.Wire, "send", send),
+        mock.patch.object(mt.ops, "apply", noting("apply", mt.ops.apply)),
+        mock.patch.object(mt.ops, "lookup", noting("lookup", mt.ops.lookup)),
+    ):
+        step(ids)
+    return crossed
+
+
 if __name__ == "__main__":
     context.context().ensure_initialized()
     print(
         json.dumps(
             {
-                read.__name__: {n: run(read, n) for n in (1, 5)}
-                for read in (directly, in_a_function, in_a_branch)
+                **{
+                    read.__name__: {n: run(read, n) for n in (1, 5)}
+                    for read in (directly, in_a_function, in_a_branch)
+                },
+                "two servers": {
+                    dtype: {n: cross(n, dtype) for n in (26, 52)}
+                    for dtype in ("float32", "bfloat16")
+                },
             }
         )
     )

@@ -53,3 +53,34 @@ def test_nothing_of_a_table_runs_but_its_ops(report, read):
         assert "MonolithAttach" not in many[device]
     assert few["server"]["_Send"] == many["server"]["_Send"]
     assert few["server"]["_Recv"] == many["server"]["_Recv"]
+
+
+DTYPES = ["float32", "bfloat16"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_features", ["26", "52"])
+def test_five_edges_a_server_of_two(report, num_features, dtype):
+    for server in report["two servers"][dtype][num_features]:
+        assert server["edges"] == {"to": 3, "from": 2}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("num_features", ["26", "52"])
+def test_what_crosses_is_ids_and_rows_once_each_way(
+    report, num_features, dtype
+):
+    features = int(num_features)
+    servers = report["two servers"][dtype][num_features]
+    floats = 100 * features * 16
+    size = 4 if dtype == "float32" else 2
+    assert sum(server["bytes"]["from"] for server in servers) == floats * size
+    # Both calls: the ids, and per server the lengths of the tables. The update
+    # also has its step, time, and the occurrences of each id, and a learning
+    # rate a table.
+    ids = 8 * 100 * features
+    to = sum(server["bytes"]["to"] for server in servers)
+    expected = 2 * ids + floats * size + 2 * 4 * features
+    assert expected <= to <= expected + ids + 2 * 8 * (2 * features + 4)
+    for server in servers:
+        assert server["bytes"]["from"] > 0.4 * floats * size
