@@ -38,6 +38,7 @@ class DeepFM:
         hidden: Units of the deep part.
         steps_per_execution: Of `compile`.
         wire_dtype: Of the table sets.
+        staleness: Of `mt.pipelined`, for this library; None without it.
         devices: Where TFRA puts its table, one part each.
     """
 
@@ -47,6 +48,7 @@ class DeepFM:
     hidden: tuple[int, ...]
     steps_per_execution: int = 1
     wire_dtype: str = "float32"
+    staleness: int | None = None
     devices: Sequence[str] = ("CPU:0",)
 
     def make(self, peer: str) -> tf_keras.Model:
@@ -59,7 +61,10 @@ class DeepFM:
             ImportError: TFRA is not installed.
             tf.errors.NotFoundError: TFRA is not for this TensorFlow.
         """
-        return PEERS[peer](self)
+        model = PEERS[peer](self)
+        if self.staleness is not None and peer in ("collection", "monolith"):
+            mt.pipelined(model, self.staleness)
+        return model
 
     def collection(self) -> tf_keras.Model:
         """An input and a table a feature."""

@@ -71,6 +71,13 @@ _WIRE = flags.DEFINE_enum(
     ["float32", "bfloat16", "float16"],
     "Of rows and gradients of this library on the wire.",
 )
+_STALENESS = flags.DEFINE_integer(
+    "staleness",
+    None,
+    "Of mt.pipelined, for this library under parameter servers; it needs "
+    "--steps_per_execution. Without it nothing is pipelined.",
+    lower_bound=0,
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns.", lower_bound=1)
 _NUM_PS = flags.DEFINE_integer("num_ps", 2, "Parameter servers.", lower_bound=1)
 _PEERS = flags.DEFINE_list(
@@ -129,6 +136,7 @@ def _start(peer: str, data: str) -> table_worker.Process:
             "hidden": tuple(int(units) for units in _HIDDEN.value),
             "steps_per_execution": _EXECUTION.value,
             "wire_dtype": _WIRE.value,
+            "staleness": _STALENESS.value if workers else None,
         },
     )
 
@@ -270,8 +278,8 @@ def main(argv: Sequence[str]) -> None:
             flag.name: flag.value
             for flag in (
                 *(_FEATURES, _IDS, _ZIPF, _DIM, _HIDDEN, _BATCH, _BATCHES),
-                *(_STEPS, _EPOCHS, _EXECUTION, _WIRE, _ROUNDS, _NUM_PS),
-                _SEED,
+                *(_STEPS, _EPOCHS, _EXECUTION, _WIRE, _STALENESS, _ROUNDS),
+                *(_NUM_PS, _SEED),
             )
         },
         "tensorflow": tf.__version__,

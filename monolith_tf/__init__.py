@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from monolith_tf.eviction import Eviction
     from monolith_tf.feature import Feature
     from monolith_tf.named_tables import restore_tables
+    from monolith_tf.pipeline import pipelined
     from monolith_tf.requests import request_counts
     from monolith_tf.requests import request_id
     from monolith_tf.table import Table
@@ -73,6 +74,7 @@ __all__ = [
     "layers",
     "ops",
     "optimizers",
+    "pipelined",
     "precisions",
     "request_counts",
     "request_id",
@@ -89,6 +91,7 @@ _HOME = {
     "Feature": "monolith_tf.feature",
     "MonolithError": "monolith_tf.errors",
     "Segment": "monolith_tf.config",
+    "pipelined": "monolith_tf.pipeline",
     "request_counts": "monolith_tf.requests",
     "request_id": "monolith_tf.requests",
     "restore_tables": "monolith_tf.named_tables",

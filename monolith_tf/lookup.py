@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
 from monolith_tf import ops
+from monolith_tf import row_reads
 from monolith_tf.clock import current_event_time
 from monolith_tf.lookup_backend import current_backend
 from monolith_tf.requests import current_request_id
@@ -163,12 +164,23 @@ def _gradients_by_shard(table_set, tables, gradients, min_counts, **step):
 def _lookup_in_set(
     table_set, tables, features, feature_tables
 ) -> list[tf.Tensor]:
+    asked = (table_set, tables, features, feature_tables)
+    read = row_reads.take(*asked)
+    checks = row_reads.checked(read, features) if read is not None else []
+    if read is None:
+        read = _send_read(*asked)
+        row_reads.note(read)
+    with tf.control_dependencies(checks):
+        return _combine(read, features)
+
+
+def _send_read(table_set, tables, features, feature_tables):
+    """Asks every server for the rows of its ids."""
     packed, positions = ops.partition(
         features,
         feature_tables=feature_tables,
         num_shards=table_set.num_shards,
     )
-    dims = [table.dim for table in tables]
     wire = Wire(table_set.wire_dtype)
     shard_rows = []
     for shard, device in enumerate(table_set.devices):
@@ -177,10 +189,29 @@ def _lookup_in_set(
                 table_set.handles[shard],
                 packed[shard],
                 tables=[table.name for table in tables],
-                dims=dims,
+                dims=[table.dim for table in tables],
             )
             message = wire.send(rows)
         shard_rows.append(wire.receive(message))
+    return row_reads.RowRead(
+        table_set,
+        tables,
+        features,
+        feature_tables,
+        packed,
+        positions,
+        shard_rows,
+    )
+
+
+def _combine(
+    read: row_reads.RowRead, features: list[ops.FeatureBatch]
+) -> list[tf.Tensor]:
+    """Makes the vectors of features out of the rows that were read."""
+    tables, feature_tables = read.tables, read.feature_tables
+    packed, positions = read.packed, read.positions
+    shard_rows = read.shard_rows
+    dims = [table.dim for table in tables]
     vectors = ops.combine(
         packed,
         shard_rows,
