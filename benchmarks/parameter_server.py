@@ -99,6 +99,7 @@ _PROFILE_SECONDS = flags.DEFINE_float(
     "profile_seconds", 2.0, "How long each process is watched.", lower_bound=0.1
 )
 _SEED = flags.DEFINE_integer("seed", 1, "Of ids and labels.")
+_KINDS = ("lookup", "apply")
 _JSON = flags.DEFINE_string("json", "", "File for the record too.")
 
 
@@ -187,6 +188,19 @@ def _cpu_by_role(turns: list[dict]) -> dict[str, float]:
     return {role: statistics.median(of) for role, of in by_role.items()}
 
 
+def _median_of_servers(turns: list[dict]) -> dict:
+    """What the servers' ops did a step; medians of rounds."""
+    return {
+        kind: {
+            name: statistics.median(
+                turn["servers"][kind][name] for turn in turns
+            )
+            for name in ("ids", "bytes", "ms")
+        }
+        for kind in _KINDS
+    }
+
+
 def _report(turns: dict[str, list[dict]]) -> dict:
     """Prints rates, ratios and processor time; returns them."""
     seconds = {
@@ -209,6 +223,27 @@ def _report(turns: dict[str, list[dict]]) -> dict:
             ]
         )
     common.print_table("Keras fit, medians; processor ms a step by role", rows)
+    servers = {name: _median_of_servers(of) for name, of in turns.items()}
+    common.print_table(
+        "All servers, a step: ids, MB in and out of the op, ms inside",
+        [["", *(f"{k} {n}" for k in _KINDS for n in ("ids", "MB", "ms"))]]
+        + [
+            [
+                name,
+                *(
+                    text
+                    for kind in _KINDS
+                    for text in (
+                        f"{of[kind]['ids']:,.0f}",
+                        f"{of[kind]['bytes'] / 1e6:.2f}",
+                        f"{of[kind]['ms']:.2f}",
+                    )
+                ),
+            ]
+            for name, of in servers.items()
+            if of["apply"]["ids"]
+        ],
+    )
     compared = {
         f"{ours} / {peer}": [
             round(ratio, 3) for ratio in common.ratios(seconds, ours, peer)
@@ -228,6 +263,7 @@ def _report(turns: dict[str, list[dict]]) -> dict:
         "examples_per_second": {k: round(v) for k, v in rates.items()},
         "seconds": seconds,
         "cpu_ms_a_step": cpu,
+        "servers_a_step": servers,
         "ratios": compared,
         "losses": {
             name: [turn["loss"] for turn in of] for name, of in turns.items()

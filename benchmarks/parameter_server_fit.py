@@ -20,6 +20,7 @@ import op_profile
 import tensorflow as tf
 import tf_keras
 
+import monolith_tf as mt
 from monolith_tf import estimators
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -75,6 +76,7 @@ class Fit:
                 f"/job:ps/replica:0/task:{number}/device:CPU:0"
                 for number in range(num_ps)
             ]
+        self._devices = devices
         shape = deepfm.DeepFM(devices=devices, **model)
         with strategy.scope():
             self._model = shape.make(peer)
@@ -96,9 +98,11 @@ class Fit:
 
         Returns:
             Median `seconds` of an epoch; `cpu_seconds` of each process in all
-            epochs that count, by its name; `loss` of the last.
+            epochs that count, by its name; `loss` of the last; `servers`, what
+            all servers did a step in their ops: of lookup and apply ids, bytes
+            in and out, and milliseconds.
         """
-        watch = _Watch(self._pids())
+        watch = _Watch(self._pids(), self._read_servers)
         history = self._model.fit(
             self._dataset,
             steps_per_epoch=steps,
@@ -110,6 +114,16 @@ class Fit:
             "seconds": statistics.median(watch.seconds),
             "cpu_seconds": watch.cpu_seconds(),
             "loss": history.history["loss"][-1],
+            "servers": {
+                kind: {
+                    "ids": numbers[1] / (steps * epochs),
+                    "bytes": numbers[2] / (steps * epochs),
+                    "ms": numbers[3] / 1e6 / (steps * epochs),
+                }
+                for kind, numbers in zip(
+                    ("lookup", "apply"), watch.of_servers(), strict=True
+                )
+            },
         }
 
     def profile(self, steps: int, seconds: float) -> dict:
@@ -155,6 +169,14 @@ class Fit:
     def close(self) -> None:
         """Ends the cluster."""
         self._stack.close()
+
+    def _read_servers(self) -> np.ndarray:
+        """What `ops.server_counters` says, the sum of all servers."""
+        total = np.zeros([2, 4], np.int64)
+        for device in self._devices:
+            with tf.device(device):
+                total += mt.ops.server_counters().numpy()
+        return total
 
     def _pids(self) -> dict[str, int]:
         pids = {"chief": os.getpid()}
@@ -226,9 +248,11 @@ def batches(
 class _Watch(tf_keras.callbacks.Callback):
     """Times epochs but the first, by the wall and by processors."""
 
-    def __init__(self, pids: dict[str, int]):
+    def __init__(self, pids: dict[str, int], read_servers):
         super().__init__()
         self.seconds = []
+        self._read_servers = read_servers
+        self._servers = None
         self._pids = pids
         self._begin = 0.0
         self._cpu = {}
@@ -236,6 +260,7 @@ class _Watch(tf_keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:
             self._cpu = self._read()
+            self._servers = self._read_servers()
         self._begin = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -248,6 +273,10 @@ class _Watch(tf_keras.callbacks.Callback):
             name: seconds - self._cpu[name]
             for name, seconds in self._read().items()
         }
+
+    def of_servers(self) -> np.ndarray:
+        """What servers did since the first epoch."""
+        return self._read_servers() - self._servers
 
     def _read(self):
         found = {}

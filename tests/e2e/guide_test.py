@@ -22,6 +22,8 @@ print("REPORT", json.dumps({
     "steps": int(model.optimizer.iterations),
     "rows": model.layers[1].table.size(),
     "latest": checkpoints.latest,
+    "narrow_rows": narrow.layers[0].table.size(),
+    "narrow_steps": int(narrow.optimizer.iterations),
 }))
 """
 
@@ -51,6 +53,11 @@ def said(repository_root, tmp_path_factory):
 def report(said):
     (line,) = [line for line in said.splitlines() if "REPORT" in line]
     return json.loads(line.partition(" ")[2])
+
+
+def test_the_pipelined_model_of_a_narrow_wire_trained_too(report):
+    assert report["narrow_steps"] == 20
+    assert 90 <= report["narrow_rows"] <= 100
 
 
 def test_the_table_learned_at_the_rate_of_the_last_epoch(report):

@@ -212,3 +212,17 @@ def test_layout_and_filter_of_a_checkpoint():
     )
     assert parts["name"].numpy() == b"movie"
     assert len(parts) == 6 + 3 * 64
+
+
+def test_floats_on_a_narrow_wire(formats):
+    for text, bfloat16, float16, exact in table_under(
+        formats,
+        "10. Floats on a narrow wire",
+        *("float", "bfloat16", "float16", "as an exact float"),
+    ):
+        number = tf.constant([float(text)])
+        for wire_format, word in (("bfloat16", bfloat16), ("float16", float16)):
+            (words,) = mt.ops.narrow(number, wire_format=wire_format).numpy()
+            assert words == int(word, 16), (text, wire_format)
+        words = mt.ops.narrow(number, wire_format="float16", num_exact=1)
+        assert words.numpy().tolist() == [int(w, 16) for w in exact.split()]
