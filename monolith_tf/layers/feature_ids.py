@@ -62,7 +62,7 @@ class FeatureIds:
         sparse = [v for v in values if isinstance(v, tf.SparseTensor)]
         # By one op for all.
         splits = iter(_sparse_splits(sparse) if sparse else [])
-        found = []
+        batches = []
         for feature, value in zip(features, values, strict=True):
             ids, row_splits = value, None
             if isinstance(value, tf.SparseTensor):
@@ -78,9 +78,15 @@ class FeatureIds:
                 feature.n or 0,
                 feature.padding_id,
                 feature.own_min_count,
+                feature.default_id,
             )
-            found.append(cls(feature, batch, value))
-        return found
+            batches.append(batch)
+        return [
+            cls(feature, _without_gradient(feature, batch), value)
+            for feature, batch, value in zip(
+                features, _fill_missing(batches), values, strict=True
+            )
+        ]
 
     def in_structure(self, vectors: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
         """Gives vectors the structure of the input.
@@ -174,9 +180,17 @@ def _weights(feature: Feature, value, weights) -> tf.Tensor | None:
         flat = _checked(weights.values, weights.indices, value.indices)
     else:
         flat = weights
-    return tf.raw_ops.PreventGradient(
-        input=flat, message=_NO_GRADIENT.format(name=feature.name)
+    return flat
+
+
+def _without_gradient(feature: Feature, batch: ops.FeatureBatch):
+    """Refuses a gradient of weights, if there are some."""
+    if batch.weights is None:
+        return batch
+    weights = tf.raw_ops.PreventGradient(
+        input=batch.weights, message=_NO_GRADIENT.format(name=feature.name)
     )
+    return dataclasses.replace(batch, weights=weights)
 
 
 def _checked_flat(feature: Feature, weights, value) -> tf.Tensor:
@@ -200,6 +214,12 @@ def _checked(weights, places, expected) -> tf.Tensor:
     if current_backend() is None:
         return ops.checked_weights(weights, places, expected)
     return ops.stock_checked_weights(weights, places, expected)
+
+
+def _fill_missing(batches) -> list[ops.FeatureBatch]:
+    if current_backend() is None:
+        return ops.fill_missing(batches)
+    return ops.stock_fill_missing(batches)
 
 
 def _sparse_splits(values) -> list[tf.Tensor]:

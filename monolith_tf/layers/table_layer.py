@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -39,6 +40,24 @@ def described_config(description: dict) -> TableConfig:
     While Keras loads a model, layers that shared a config get one object.
     """
     return tf_keras.saving.deserialize_keras_object(description)
+
+
+def describe_feature(feature: Feature) -> dict:
+    """Returns what `described_feature` makes an equal feature of."""
+    description = {
+        field.name: getattr(feature, field.name)
+        for field in dataclasses.fields(feature)
+    }
+    return {**description, "table": describe_config(feature.config)}
+
+
+def described_feature(description: dict) -> Feature:
+    """Makes the feature that `describe_feature` described.
+
+    A file of an earlier version lacks what it could not say.
+    """
+    table = described_config(description["table"])
+    return Feature(**{**description, "table": table})
 
 
 class TableLayer(tf_keras.layers.Layer):
@@ -238,12 +257,3 @@ def _check_weights(layer: TableLayer, inputs: dict, weights) -> None:
             f"Layer {layer.name!r} got weights for {unknown}, which are not "
             f"among its features: {sorted(inputs)}."
         )
-
-
-def mask_of(feature: Feature, ids):
-    """Masks padding: bool of the shape of dense ids, or None."""
-    if feature.padding_id is None or feature.combiner is not None:
-        return None
-    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
-        return None
-    return tf.not_equal(tf.cast(ids, tf.int64), feature.padding_id)
