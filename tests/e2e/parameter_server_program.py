@@ -258,6 +258,39 @@ def train_in_order(strategy, directory):
         dump(table, directory / f"restored-from-{shards}.npz")
 
 
+def warm_start(strategy, directory):
+    """Two servers take tables of a model from what three servers wrote."""
+    with strategy.scope():
+        # Not in the set of the other tables: this one is restored.
+        with mt.TableSet():
+            inputs = tf_keras.Input([], dtype="int64")
+            vectors = mt.layers.EmbeddingCollection(
+                [
+                    mt.Feature("whole", warm_config("whole", "Adam")),
+                    mt.Feature("weights", warm_config("weights", "Adagrad")),
+                    mt.Feature("fresh", warm_config("fresh", "SGD")),
+                ],
+                name="tables",
+            )(dict.fromkeys(["whole", "weights", "fresh"], inputs))
+        outputs = tf_keras.layers.Concatenate()(list(vectors.values()))
+        model = tf_keras.Model(inputs, outputs)
+    tables = {t.name: t for t in model.get_layer("tables").tables}
+    tables["fresh"].assign([5], [[1.0, 2.0, 3.0]])
+    path = directory / "shards-3"
+    names = {"whole": "ordered", "weights": "ordered"}
+    mt.restore_tables(model, path, names, only=["whole"])
+    with mt.event_time(77):
+        mt.restore_tables(model, path, names, only=["weights"], slots=False)
+    for name, table in tables.items():
+        dump(table, directory / f"warm-{name}.npz")
+
+
+def warm_config(name, optimizer):
+    return mt.TableConfig(
+        name, dim=3, optimizer=getattr(mt.optimizers, optimizer)()
+    )
+
+
 def main():
     """Runs everything on one cluster."""
     directory = pathlib.Path(sys.argv[1])
@@ -272,6 +305,7 @@ def main():
         report["made again"] = make_again(strategy)
         report["by feature"] = admit_by_feature(strategy, coordinator)
         train_in_order(strategy, directory)
+        warm_start(strategy, directory)
         report["fit"] = fit(strategy, directory)
         try:
             with strategy.scope():

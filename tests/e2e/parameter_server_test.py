@@ -129,6 +129,22 @@ def test_two_servers_restore_what_any_number_of_shards_saved(
     )
 
 
+def test_tables_of_a_model_start_from_what_three_servers_wrote(
+    parameter_server_run,
+):
+    saved = parameter_server_run.contents
+    equal(parameter_server_run.table("warm-whole"), saved)
+    weights = parameter_server_run.table("warm-weights")
+    np.testing.assert_array_equal(weights["ids"], saved["ids"])
+    np.testing.assert_array_equal(weights["rows"][:, :3], saved["rows"][:, :3])
+    # Slots and times are those of rows that were made now.
+    accumulators = weights["rows"][:, 3:]
+    assert accumulators.shape == (500, 3)
+    assert np.unique(accumulators).size == 1
+    assert set(weights["times"]) == {77}
+    assert parameter_server_run.table("warm-fresh")["ids"].tolist() == [5]
+
+
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_weights_saved_by_fit_on_two_servers_load_in_one_process(
     parameter_server_run, num_shards
