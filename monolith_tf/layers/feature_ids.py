@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import Feature
+from monolith_tf.layers.shape_build import ids_of
 from monolith_tf.lookup_backend import current_backend
 
 _NO_GRADIENT = (
@@ -121,6 +122,7 @@ def _checked_ids(feature: Feature, value):
     """An input as int64 tensor, ragged or sparse tensor of a fitting rank."""
     if not isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
         value = tf.convert_to_tensor(value)
+    value = ids_of(value)
     if value.dtype not in (tf.int64, tf.int32):
         raise TypeError(
             f"Feature {feature.name!r} needs int64 ids. Received: dtype "
