@@ -6,6 +6,8 @@ import dataclasses
 import operator
 
 from monolith_tf.config import TableConfig
+from monolith_tf.own_terms import MAX_TTL
+from monolith_tf.own_terms import OwnTerms
 from monolith_tf.table import Table
 
 COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
@@ -43,12 +45,17 @@ class Feature:
             zeros. Without ids is an example that is empty or holds padding
             alone. Without a combiner each id counts as an example: padding
             reads the row, and nothing is masked. The id has the weight 1.
+        ttl_seconds: How long a row lives after an update through this feature,
+            in place of the `ttl_seconds` of the table's `mt.Eviction`, which is
+            the longest that there is. A row goes when the last of the ttls of
+            all its updates is over. 1 to 2^31 - 1, at most the table's.
 
     Raises:
         TypeError: An argument has the wrong type.
         ValueError: An argument has a value out of range, the table's admission
             can't keep the min_count, or no example can miss the ids that
-            default_id stands for.
+            default_id stands for, or the table's rows do not expire or live
+            less long than ttl_seconds.
 
     Example:
     >>> import monolith_tf as mt
@@ -63,6 +70,7 @@ class Feature:
     n: int | None = None
     min_count: int | None = None
     default_id: int | None = None
+    ttl_seconds: int | None = None
 
     def __post_init__(self):
         """Checks every argument."""
@@ -84,6 +92,7 @@ class Feature:
             )
         self._check_n()
         self._check_min_count()
+        self._check_ttl()
         self._check_id("padding_id")
         self._check_id("default_id")
         if self.default_id is None:
@@ -174,12 +183,37 @@ class Feature:
             )
         object.__setattr__(self, "min_count", min_count)
 
+    def _check_ttl(self) -> None:
+        if self.ttl_seconds is None:
+            return
+        if isinstance(self.ttl_seconds, bool) or not hasattr(
+            self.ttl_seconds, "__index__"
+        ):
+            raise TypeError(
+                f"ttl_seconds of feature {self.name!r} must be an integer or "
+                f"None. Received: ttl_seconds={self.ttl_seconds!r}."
+            )
+        ttl_seconds = operator.index(self.ttl_seconds)
+        longest = self.config.eviction.ttl_seconds
+        if not 1 <= ttl_seconds <= longest <= MAX_TTL:
+            raise ValueError(
+                f"ttl_seconds of feature {self.name!r} must be from 1 to that "
+                f"of its table, which must be at most {MAX_TTL}. Received: "
+                f"ttl_seconds={ttl_seconds} for table {self.config.name!r} "
+                f"with {self.config.eviction}. Give the table's mt.Eviction "
+                "the longest ttl_seconds that one of its features needs."
+            )
+        object.__setattr__(self, "ttl_seconds", ttl_seconds)
+
     @property
-    def own_min_count(self) -> int:
-        """The feature's min_count, 0 when it is that of the table."""
-        if self.min_count == self.config.admission.min_count:
-            return 0
-        return self.min_count or 0
+    def own_terms(self) -> int:
+        """The `OwnTerms.word` of what the feature has not of the table."""
+        min_count, ttl_seconds = self.min_count, self.ttl_seconds
+        if min_count == self.config.admission.min_count:
+            min_count = None
+        if ttl_seconds == self.config.eviction.ttl_seconds:
+            ttl_seconds = None
+        return OwnTerms(min_count or 0, ttl_seconds or 0).word
 
     @property
     def config(self) -> TableConfig:

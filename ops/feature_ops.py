@@ -25,7 +25,8 @@ class FeatureBatch:
             `n` vectors) of a list; None keeps one vector an id.
         n: Of first_n; else 0.
         padding_id: The id that stands for none, or None.
-        min_count: Occurrences that admit its ids; 0 for what the table says.
+        own_terms: On what terms its ids get a row and keep it: min_count +
+            65536 * ttl, 0 for what the table says.
         default_id: The id of a list without ids, see `fill_missing`; or None.
     """
 
@@ -35,7 +36,7 @@ class FeatureBatch:
     combiner: str | None = None
     n: int = 0
     padding_id: int | None = None
-    min_count: int = 0
+    own_terms: int = 0
     default_id: int | None = None
 
 
@@ -186,7 +187,7 @@ def attach(
         combiner=feature.combiner or "none",
         n=feature.n,
         dim=dim,
-        min_count=feature.min_count,
+        own_terms=feature.own_terms,
     )
 
 

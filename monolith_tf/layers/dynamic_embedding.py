@@ -28,6 +28,8 @@ class DynamicEmbedding(TableLayer):
             the table says. See `mt.Feature`.
         default_id: The id that an example without ids has, or None for zeros;
             see `mt.Feature`.
+        ttl_seconds: How long rows live after an update through this layer;
+            default is what the table says. See `mt.Feature`.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:
@@ -68,11 +70,19 @@ class DynamicEmbedding(TableLayer):
         n: int | None = None,
         min_count: int | None = None,
         default_id: int | None = None,
+        ttl_seconds: int | None = None,
         **kwargs,
     ):
         """Makes the table, or finds it."""
         feature = Feature(
-            "ids", table, combiner, padding_id, n, min_count, default_id
+            "ids",
+            table,
+            combiner,
+            padding_id,
+            n,
+            min_count,
+            default_id,
+            ttl_seconds,
         )
         super().__init__([feature], **kwargs)
         self._feature = feature

@@ -78,7 +78,7 @@ class FeatureIds:
                 feature.combiner,
                 feature.n or 0,
                 feature.padding_id,
-                feature.own_min_count,
+                feature.own_terms,
                 feature.default_id,
             )
             batches.append(batch)

@@ -76,14 +76,14 @@ class TableLayer(tf_keras.layers.Layer):
         )
         self._anchors = [table.anchor for table in self._table_list]
         # Not in checkpoints: a model that was saved restores into one whose
-        # features have other min_counts.
+        # features have other min_counts or ttls.
         own = {
-            (self._table_of_feature[feature.name], feature.own_min_count): None
+            (self._table_of_feature[feature.name], feature.own_terms): None
             for feature in features
-            if feature.own_min_count
+            if feature.own_terms
         }
         self._own_anchors = NoDependency(
-            [table.anchor_of(min_count) for table, min_count in own]
+            [table.anchor_of(own_terms) for table, own_terms in own]
         )
 
     @property

@@ -97,21 +97,21 @@ TEST(AdmissionTest, OccurrencesOfABatchCountAtOnce) {
 TEST(AdmissionTest, AnIdMayBringAMinCountOfItsOwn) {
   for (const AdmissionConfig& admission : {Count(2), Sketch(2, 1 << 20)}) {
     const auto table = MakeTable(Config(admission));
-    const int64_t own = int64_t{4} << 32;
+    const int64_t own = int64_t{4} << 16;
     ASSERT_TRUE(Apply(table.get(), {{1, 2}, 1, 1, 1, 0, {2, 2 | own}}).ok());
     EXPECT_EQ(Exists(*table, {1, 2}), (std::vector<bool>{true, false}));
     ASSERT_TRUE(Apply(table.get(), {{2}, 1, 1, 1, 0, {2 | own}}).ok());
     EXPECT_EQ(Exists(*table, {2}), std::vector<bool>{true});
     // Also a lower one: 1 admits at once.
     ASSERT_TRUE(
-        Apply(table.get(), {{3}, 1, 1, 1, 0, {1 | int64_t{1} << 32}}).ok());
+        Apply(table.get(), {{3}, 1, 1, 1, 0, {1 | int64_t{1} << 16}}).ok());
     EXPECT_EQ(Exists(*table, {3}), std::vector<bool>{true});
   }
 }
 
 TEST(AdmissionTest, AMinCountThatCannotBeCountedToIsRefused) {
   const auto counts = [](int64_t own) {
-    return std::vector<int64_t>{1 | own << 32};
+    return std::vector<int64_t>{1 | own << 16};
   };
   const auto exact = MakeTable(Config(Count(2)));
   ExpectError(Apply(exact.get(), {{9}, 1, 1, 1, 0, counts(65536)}),

@@ -214,6 +214,46 @@ def admit_by_feature(strategy, coordinator):
     return admitted
 
 
+def expire_by_feature(strategy, coordinator):
+    """Rows after the ttl of one of two features that share a table."""
+    with strategy.scope():
+        config = mt.TableConfig(
+            "expires", dim=1, eviction=mt.Eviction(ttl_seconds=100)
+        )
+        layer = mt.layers.EmbeddingCollection(
+            [
+                mt.Feature("short", config, ttl_seconds=10),
+                mt.Feature("long", config),
+            ]
+        )
+        optimizer = mt.optimizers.with_tables("sgd")
+        optimizer.build(layer.trainable_variables)
+
+    @tf.function
+    def step():
+        def replica():
+            variables = layer.trainable_variables
+            ids = {"short": tf.range(50), "long": tf.range(40, 60)}
+            with tf.GradientTape() as tape:
+                vectors = layer(ids)
+                loss = tf.add_n([tf.reduce_sum(v) for v in vectors.values()])
+            with mt.event_time(1_700_000_000):
+                optimizer.apply_gradients(
+                    zip(tape.gradient(loss, variables), variables)
+                )
+
+        strategy.run(replica)
+
+    coordinator.schedule(step)
+    coordinator.join()
+    (table,) = layer.tables
+    sizes = [table.size()]
+    for seconds in (10, 11, 101):
+        table.sweep(event_time=1_700_000_000 + seconds)
+        sizes.append(table.size())
+    return sizes
+
+
 def make_again(strategy):
     """A table of a name and config that another one had before it went."""
     with strategy.scope(), mt.TableSet():
@@ -304,6 +344,7 @@ def main():
         report["rates"] = change_learning_rate(strategy, coordinator)
         report["made again"] = make_again(strategy)
         report["by feature"] = admit_by_feature(strategy, coordinator)
+        report["expires"] = expire_by_feature(strategy, coordinator)
         train_in_order(strategy, directory)
         warm_start(strategy, directory)
         report["fit"] = fit(strategy, directory)

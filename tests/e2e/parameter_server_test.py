@@ -80,6 +80,13 @@ def test_features_of_a_table_admit_at_counts_of_their_own(parameter_server_run):
     ]
 
 
+def test_features_of_a_table_keep_rows_for_times_of_their_own(
+    parameter_server_run,
+):
+    # Ids 0 to 49 come through the short one, 40 to 59 through the long one.
+    assert parameter_server_run.report["expires"] == [60, 60, 20, 0]
+
+
 def test_a_table_that_is_made_again_has_no_rows(parameter_server_run):
     assert parameter_server_run.report["made again"] == [0, 1, 0]
 

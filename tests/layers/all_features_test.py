@@ -316,6 +316,7 @@ def test_a_layer_is_made_again_from_its_config_in_json():
         embedding = mt.layers.DynamicEmbedding(
             mt.TableConfig("one", 2), "first_n", 0, 3, None, 4, name="mine"
         )
+    with mt.TableSet():
         copy = type(embedding).from_config(embedding.get_config())
     assert config_of(again) == config_of(direct) == config_of(layer)
     assert config_of(copy) == config_of(embedding)

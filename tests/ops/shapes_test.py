@@ -56,7 +56,7 @@ def combined_gradients(gradient, tables, dims):
     )
 
 
-def combined_with_min_counts(min_counts):
+def combined_with_own_terms(own_terms):
     return library.monolith_combine_gradients(
         ids(),
         ids(),
@@ -73,21 +73,21 @@ def combined_with_min_counts(min_counts):
         first_columns=[-1],
         tables=[0],
         dims=[4],
-        min_counts=min_counts,
+        own_terms=own_terms,
         combiners=["none"],
         ns=[0],
         ragged=[False],
     )
 
 
-def partitioned(min_counts, counted):
+def partitioned(own_terms, counted):
     return library.monolith_partition_gradients(
         ids(),
         ids(),
         floats(1),
         [ids(3)],
         [floats(3, 4)],
-        min_counts,
+        own_terms,
         num_shards=1,
         counted_tables=counted,
     )
@@ -146,24 +146,22 @@ WRONG = {
         gradients=[floats(2, 4)],
         num_shards=1,
     ),
-    "min_counts of another number of ids": lambda h: partitioned(
+    "own_terms of another number of ids": lambda h: partitioned(
         [ids(2)], counted=[0]
     ),
-    "min_counts of a table that is not there": lambda h: partitioned(
+    "own_terms of a table that is not there": lambda h: partitioned(
         [ids(3)], counted=[1]
     ),
-    "min_counts of a negative table": lambda h: partitioned(
+    "own_terms of a negative table": lambda h: partitioned(
         [ids(3)], counted=[-1]
     ),
-    "min_counts of a table twice": lambda h: partitioned(
+    "own_terms of a table twice": lambda h: partitioned(
         [ids(3), ids(3)], counted=[0, 0]
     ),
-    "min_counts of tables that are not named": lambda h: partitioned(
+    "own_terms of tables that are not named": lambda h: partitioned(
         [ids(3)], counted=[]
     ),
-    "min_counts of too many features": lambda h: combined_with_min_counts(
-        [2, 2]
-    ),
+    "own_terms of too many features": lambda h: combined_with_own_terms([2, 2]),
     "learning rates that are a matrix": lambda h: ops.partition_gradients(
         global_step=ids(),
         event_time=ids(),
