@@ -181,7 +181,9 @@ def _without_empty_lists(feature, default_id) -> FeatureBatch:
 def _with_length(feature, default_id) -> FeatureBatch:
     """Gives dense lists of length 0 the length 1; others stay."""
     rank = tf.rank(feature.ids)
-    is_empty = tf.cast(tf.shape(feature.ids)[-1] == 0, tf.int32)
+    # A batch of single ids may have none.
+    is_empty = (rank > 1) & (tf.shape(feature.ids)[-1] == 0)
+    is_empty = tf.cast(is_empty, tf.int32)
     paddings = tf.scatter_nd([[rank - 1, 1]], [is_empty], [rank, 2])
 
     def padded(values, default):

@@ -219,6 +219,28 @@ def test_stock_ops_fill_as_the_op_does():
                     np.testing.assert_array_equal(one, other, str(ours))
 
 
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([], []),
+        ([0, 3], [DEFAULT, 3]),
+        ([[0, 0], [3, 0]], [[DEFAULT, 0], [3, 0]]),
+        ([[], []], [[DEFAULT], [DEFAULT]]),
+    ],
+)
+def test_ids_of_an_unknown_rank_are_filled_too(ids, expected):
+    for fill in (ops.fill_missing, ops.stock_fill_missing):
+
+        @tf.function(input_signature=[tf.TensorSpec(None, tf.int64)])
+        def filled(ids, fill=fill):
+            feature = ops.FeatureBatch(
+                ids, combiner="sum", padding_id=0, default_id=DEFAULT
+            )
+            return fill([feature])[0].ids
+
+        assert filled(tf.constant(ids, tf.int64)).numpy().tolist() == expected
+
+
 @pytest.mark.parametrize("ragged", ["padded", "row_splits"])
 def test_trainer_and_export_agree_on_missing_values(tmp_path, ragged):
     inputs = {
