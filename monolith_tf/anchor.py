@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
 
 from monolith_tf.errors import MonolithError
+from monolith_tf.own_terms import OwnTerms
 
 _NO_VALUE = (
     "The rows of table {name!r} are not in a weight that can be read or set as "
@@ -32,30 +33,35 @@ _STRATEGIES_THAT_ASK = (
 )
 
 
+def _name(table: str, own_terms: int) -> str:
+    terms = OwnTerms.of(own_terms)
+    if terms.min_count:
+        table += f"_min_count_{terms.min_count}"
+    if terms.ttl_seconds:
+        table += f"_ttl_{terms.ttl_seconds}"
+    return table
+
+
 class TableVariable(resource_variable_ops.ResourceVariable):
     """Trainable float32 `[0, dim]`; see the module's docstring.
 
-    Made by `mt.Table`; `table` is the table that it stands for. `min_count` is
-    that of the features whose lookups are tied to it, 0 for what the table's
-    admission says.
+    Made by `mt.Table`; `table` is the table that it stands for. `own_terms`
+    are those of the features whose lookups are tied to it, 0 for those of the
+    table.
     """
 
-    def __init__(self, table, device: str, strategy, min_count: int = 0):
+    def __init__(self, table, device: str, strategy, own_terms: int = 0):
         """Makes the variable on a device, past all variable creators."""
         self._table = weakref.ref(table)
         self._table_name = table.name
-        self.min_count = min_count
+        self.own_terms = own_terms
         with tf.init_scope(), tf.device(device):
             super().__init__(
                 initial_value=tf.zeros([0, table.dim]),
                 trainable=True,
                 # In a graph: nothing reads it, so nothing initializes it.
                 collections=[tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES],
-                name=(
-                    f"{table.name}_min_count_{min_count}"
-                    if min_count
-                    else table.name
-                ),
+                name=_name(table.name, own_terms),
                 distribute_strategy=strategy,
             )
 

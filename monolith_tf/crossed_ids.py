@@ -54,6 +54,7 @@ def cross(
     >>> bool(crossed[0, 0] == mt.ids.cross([user[:1], genres[0, :1]])[0])
     True
     """
+    refuse_symbolic("cross", f"CrossedIds(salt={salt!r})", inputs)
     inputs = [_checked(number, value) for number, value in enumerate(inputs)]
     if len(inputs) < 2:
         raise ValueError(
@@ -69,6 +70,20 @@ def cross(
     if any(isinstance(value, tf.RaggedTensor) for value in inputs):
         return _cross_ragged(inputs, seed, padding_id)
     return _cross_dense(inputs, seed, padding_id)
+
+
+def refuse_symbolic(function: str, layer: str, inputs: Sequence) -> None:
+    """Refuses the inputs of a functional model with the layer to use.
+
+    Raises:
+        TypeError: An input is one.
+    """
+    for value in inputs:
+        if type(value).__name__.endswith("KerasTensor"):
+            raise TypeError(
+                f"ids.{function} takes tensors; in a functional model use "
+                f"mt.layers.{layer}(inputs). Received: {value!r}."
+            )
 
 
 def _cross_dense(inputs, seed, padding_id) -> tf.Tensor:

@@ -22,16 +22,17 @@ class Eviction:
             event time (`event_time` of `apply_gradients`, by default the
             clock); 0 for never. Time is what the latest update says it is. For
             updates the row is gone from that moment on; a lookup reads it
-            until the sweep passes.
+            until the sweep passes. A feature may have a shorter one:
+            `mt.Feature`.
         max_rows: Rows of the table over all servers; 0 for no cap. Each server
             keeps to its share. Up to 4,096 rows a server the cap is kept
             exactly after every step, above that within a step, by the lowest
             of 32 random rows.
         max_bytes: The same as bytes of rows and their part of the index.
         policy: Which row goes for the cap: `"lru"`, the one longest without an
-            update; `"lfu"`, the one that occurred least (in 16 levels that
-            double, then by time); `"lowest_norm"`, the one with the smallest
-            weights.
+            update (where features have ttls, whose time runs out first);
+            `"lfu"`, the one that occurred least (in 16 levels that double, then
+            by time); `"lowest_norm"`, the one with the smallest weights.
 
     Raises:
         TypeError: A number is not an integer.

@@ -6,6 +6,8 @@ import dataclasses
 import operator
 
 from monolith_tf.config import TableConfig
+from monolith_tf.own_terms import MAX_TTL
+from monolith_tf.own_terms import OwnTerms
 from monolith_tf.table import Table
 
 COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
@@ -22,10 +24,12 @@ class Feature:
         table: `mt.TableConfig` or `mt.Table`.
         combiner: "sum", "mean" or "sqrtn" makes one vector of an example's
             rows (sum, sum / count, sum / sqrt(count)); an example without ids
-            gets zeros. "first_n" keeps the vectors of an example's first `n`
-            ids, `[n, dim]`, zeros where it has fewer; further ids are not
-            looked up, get no gradient and are not counted. None keeps one
-            vector an id.
+            gets zeros, or the row of `default_id`. "first_n" keeps the vectors
+            of an example's first `n` ids, `[n, dim]`, zeros where it has
+            fewer; further ids are not looked up, get no gradient and are not
+            counted. None keeps one vector an id. Both give sequences, which
+            Keras layers read with a mask: False for padding, and behind an
+            example's ids.
         padding_id: The id that fills up short examples, or None. It reads
             zeros, gets no gradient, is not counted, and is masked. Combiners
             pass it over.
@@ -36,11 +40,22 @@ class Feature:
             sketch. Of an id that comes through several features in one batch
             the smallest holds. 1 to 65,535; to 255 in a sketch whose own
             min_count is at most that.
+        default_id: The id that an example without ids has, so that it reads a
+            row which is trained, admitted and evicted as any other; None for
+            zeros. Without ids is an example that is empty or holds padding
+            alone. Without a combiner each id counts as an example: padding
+            reads the row, and nothing is masked. The id has the weight 1.
+        ttl_seconds: How long a row lives after an update through this feature,
+            in place of the `ttl_seconds` of the table's `mt.Eviction`, which is
+            the longest that there is. A row goes when the last of the ttls of
+            all its updates is over. 1 to 2^31 - 1, at most the table's.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument has a value out of range, or the table's
-            admission can't keep the min_count.
+        ValueError: An argument has a value out of range, the table's admission
+            can't keep the min_count, or no example can miss the ids that
+            default_id stands for, or the table's rows do not expire or live
+            less long than ttl_seconds.
 
     Example:
     >>> import monolith_tf as mt
@@ -54,6 +69,8 @@ class Feature:
     padding_id: int | None = None
     n: int | None = None
     min_count: int | None = None
+    default_id: int | None = None
+    ttl_seconds: int | None = None
 
     def __post_init__(self):
         """Checks every argument."""
@@ -75,20 +92,41 @@ class Feature:
             )
         self._check_n()
         self._check_min_count()
-        if self.padding_id is not None:
-            try:
-                padding_id = operator.index(self.padding_id)
-            except TypeError:
-                raise TypeError(
-                    f"padding_id of feature {self.name!r} must be an integer "
-                    f"or None. Received: padding_id={self.padding_id!r}."
-                ) from None
-            if not -(1 << 63) <= padding_id < 1 << 63:
-                raise ValueError(
-                    f"padding_id of feature {self.name!r} must be an int64. "
-                    f"Received: padding_id={padding_id}."
-                )
-            object.__setattr__(self, "padding_id", padding_id)
+        self._check_ttl()
+        self._check_id("padding_id")
+        self._check_id("default_id")
+        if self.default_id is None:
+            return
+        if self.default_id == self.padding_id:
+            raise ValueError(
+                f"default_id of feature {self.name!r} must be another id than "
+                f"its padding_id, which is none. Received: {self.default_id} "
+                "for both."
+            )
+        if self.combiner is None and self.padding_id is None:
+            raise ValueError(
+                f"default_id of feature {self.name!r} stands for padding where "
+                "there is no combiner, so it needs a padding_id. Received: "
+                f"default_id={self.default_id}, combiner=None, padding_id=None."
+            )
+
+    def _check_id(self, field: str) -> None:
+        value = getattr(self, field)
+        if value is None:
+            return
+        try:
+            value = operator.index(value)
+        except TypeError:
+            raise TypeError(
+                f"{field} of feature {self.name!r} must be an integer or None. "
+                f"Received: {field}={value!r}."
+            ) from None
+        if not -(1 << 63) <= value < 1 << 63:
+            raise ValueError(
+                f"{field} of feature {self.name!r} must be an int64. "
+                f"Received: {field}={value}."
+            )
+        object.__setattr__(self, field, value)
 
     def _check_n(self) -> None:
         if self.combiner != "first_n":
@@ -145,12 +183,37 @@ class Feature:
             )
         object.__setattr__(self, "min_count", min_count)
 
+    def _check_ttl(self) -> None:
+        if self.ttl_seconds is None:
+            return
+        if isinstance(self.ttl_seconds, bool) or not hasattr(
+            self.ttl_seconds, "__index__"
+        ):
+            raise TypeError(
+                f"ttl_seconds of feature {self.name!r} must be an integer or "
+                f"None. Received: ttl_seconds={self.ttl_seconds!r}."
+            )
+        ttl_seconds = operator.index(self.ttl_seconds)
+        longest = self.config.eviction.ttl_seconds
+        if not 1 <= ttl_seconds <= longest <= MAX_TTL:
+            raise ValueError(
+                f"ttl_seconds of feature {self.name!r} must be from 1 to that "
+                f"of its table, which must be at most {MAX_TTL}. Received: "
+                f"ttl_seconds={ttl_seconds} for table {self.config.name!r} "
+                f"with {self.config.eviction}. Give the table's mt.Eviction "
+                "the longest ttl_seconds that one of its features needs."
+            )
+        object.__setattr__(self, "ttl_seconds", ttl_seconds)
+
     @property
-    def own_min_count(self) -> int:
-        """The feature's min_count, 0 when it is that of the table."""
-        if self.min_count == self.config.admission.min_count:
-            return 0
-        return self.min_count or 0
+    def own_terms(self) -> int:
+        """The `OwnTerms.word` of what the feature has not of the table."""
+        min_count, ttl_seconds = self.min_count, self.ttl_seconds
+        if min_count == self.config.admission.min_count:
+            min_count = None
+        if ttl_seconds == self.config.eviction.ttl_seconds:
+            ttl_seconds = None
+        return OwnTerms(min_count or 0, ttl_seconds or 0).word
 
     @property
     def config(self) -> TableConfig:

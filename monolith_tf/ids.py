@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf.crossed_ids import cross
+from monolith_tf.crossed_ids import refuse_symbolic
 
 __all__ = ["cross", "from_strings", "pack"]
 
@@ -36,6 +37,9 @@ def from_strings(strings) -> tf.Tensor | tf.RaggedTensor | tf.SparseTensor:
     >>> from_strings(tf.constant(["a", "movie"])).numpy()
     array([-5528939962900187677,  6863965781205323345])
     """
+    if type(strings).__name__ != "KerasTensor":
+        # Dense ones do: Keras makes a layer of each stock op.
+        refuse_symbolic("from_strings", "StringIds()", [strings])
     if isinstance(strings, tf.RaggedTensor):
         return strings.with_flat_values(from_strings(strings.flat_values))
     if isinstance(strings, tf.SparseTensor):
@@ -88,6 +92,7 @@ def pack(feature_number: int, ids):
             f"ids.pack needs a feature_number from 0 to "
             f"{(1 << FEATURE_BITS) - 1}. Received: {feature_number}."
         )
+    refuse_symbolic("pack", f"PackedIds({int(feature_number)})", [ids])
     if isinstance(ids, tf.RaggedTensor):
         return ids.with_flat_values(pack(feature_number, ids.flat_values))
     if isinstance(ids, tf.SparseTensor):

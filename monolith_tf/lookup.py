@@ -80,7 +80,7 @@ def apply_row_gradients(
     gradients: Sequence[tf.IndexedSlices],
     *,
     step: tf.Tensor,
-    min_counts: Sequence[tf.Tensor | None] | None = None,
+    own_terms: Sequence[tf.Tensor | None] | None = None,
     event_time: tf.Tensor | None = None,
     learning_rates: Sequence[Sequence[tf.Tensor]] | None = None,
 ) -> list[tf.Operation]:
@@ -92,9 +92,10 @@ def apply_row_gradients(
             values float32 `[n_t, dim_t]`, indices int64 `[n_t]`; equal ids are
             summed.
         step: int64 scalar, the steps made before this one.
-        min_counts: Per table int64 `[n_t]`, the occurrences that admit the id
-            of each slice, or None for what the table says; default is None for
-            all. Of an id with several the smallest holds.
+        own_terms: Per table int64 `[n_t]`, the terms of each slice
+            (`OwnTerms.word`), or None for what the table says; default is None
+            for all. Of an id with several the smallest min_count and the
+            longest ttl hold.
         event_time: int64 scalar, seconds since the epoch; default is that of
             `mt.event_time`, or the clock.
         learning_rates: Per table float32 scalars, one a segment; default is
@@ -119,7 +120,7 @@ def apply_row_gradients(
             table_set,
             [tables[n] for n in numbers],
             [gradients[n] for n in numbers],
-            [min_counts[n] for n in numbers] if min_counts else None,
+            [own_terms[n] for n in numbers] if own_terms else None,
             global_step=step + 1,
             event_time=event_time,
             learning_rates=tf.stack(
@@ -143,19 +144,15 @@ def apply_row_gradients(
     return [operation for operation in applied if operation is not None]
 
 
-def _gradients_by_shard(table_set, tables, gradients, min_counts, **step):
+def _gradients_by_shard(table_set, tables, gradients, own_terms, **step):
     """Sums gradients by id and splits them: the inputs of `ops.apply`."""
     routed = RoutedGradients.find(gradients)
     if routed is not None:
-        return routed.by_shard(
-            [table.dim for table in tables],
-            [table.config.admission.min_count for table in tables],
-            **step,
-        )
+        return routed.by_shard([table.config for table in tables], **step)
     return ops.partition_gradients(
         ids=[gradient.indices for gradient in gradients],
         gradients=[gradient.values for gradient in gradients],
-        min_counts=min_counts,
+        own_terms=own_terms,
         num_shards=table_set.num_shards,
         **step,
     )
@@ -221,12 +218,12 @@ def _combine(
         dims=dims,
     )
     anchors = [
-        (table, feature.min_count)
+        (table, feature.own_terms)
         for table, feature in zip(feature_tables, features, strict=True)
     ]
     sources = {
-        (table, min_count): tables[table].anchor_of(min_count).gradient_source()
-        for table, min_count in dict.fromkeys(anchors)
+        (table, own_terms): tables[table].anchor_of(own_terms).gradient_source()
+        for table, own_terms in dict.fromkeys(anchors)
     }
     return [
         ops.attach(sources[anchor], *feature, dim=dims[anchor[0]])

@@ -7,12 +7,16 @@ same, and one of them is the table's name.
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf import sharding
 from monolith_tf import table_checkpoint
 from monolith_tf.errors import CheckpointError
 from monolith_tf.graph_tables import ATTRIBUTES
@@ -59,61 +63,160 @@ def restore_tables(
     model,
     path: str | os.PathLike,
     names: Mapping[str, str] | None = None,
+    *,
+    only: Collection[str] | None = None,
+    slots: bool = True,
 ) -> None:
     """Puts the rows of a checkpoint in place of those of a model's tables.
 
-    Tables are found by name, so that it does not matter whether Keras, a
-    `tf.train.Checkpoint` or an Estimator saved them, on how many servers.
+    Tables are found by name, so that it does not matter whether Keras
+    (`save_weights` in TensorFlow's format), a `tf.train.Checkpoint` or an
+    Estimator saved them, on how many servers. Nothing changes unless all tables
+    fit.
 
     Args:
         model: A tf_keras model or layer, an `mt.Table`, or a list of these.
         path: Prefix of the checkpoint, or its folder.
         names: Name of a table of the model to that in the checkpoint, where
             they differ.
+        only: Names of the tables of the model to restore; others stay as they
+            are. Default: all.
+        slots: Whether to go on where the checkpoint ended: with the slots, the
+            times, the steps and what admission counted. False takes weights
+            alone, as `Table.assign` sets them: slots are initial, times are
+            now, no admission is asked. Then only the dims need to be equal;
+            optimizers may differ.
 
     Raises:
         CheckpointError: The checkpoint lacks a table, or its rows do not fit.
+        ValueError: `names` or `only` name a table that the model has not, or
+            slots=False is asked for in a graph.
 
     Example:
     >>> import tempfile
     >>> import monolith_tf as mt
-    >>> config = mt.TableConfig("movie", dim=1)
     >>> with mt.TableSet():
-    ...     saved = mt.Table(config)
+    ...     saved = mt.Table(mt.TableConfig("movie", dim=1))
+    >>> sgd = mt.optimizers.SGD(0.1)
     >>> with mt.TableSet():
-    ...     restored = mt.Table(config)
+    ...     film = mt.Table(mt.TableConfig("film", dim=1, optimizer=sgd))
     >>> saved.assign([7], [[0.5]])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = tf.train.Checkpoint(any_name=saved).write(f"{folder}/one")
-    ...     restore_tables(restored, path)
-    >>> restored.lookup([7]).numpy()
+    ...     mt.restore_tables(film, path, {"film": "movie"}, slots=False)
+    >>> film.lookup([7]).numpy()
     array([[0.5]], dtype=float32)
     """
     names = names or {}
     tables: Sequence = tables_of(model)
-    for table in tables:
-        restore_op(table, path, names.get(table.name, table.name))
+    _check_names(tables, "names", names)
+    if only is not None:
+        _check_names(tables, "only", only)
+        tables = [table for table in tables if table.name in only]
+    if not slots and any(t.table_set.graph is not None for t in tables):
+        raise ValueError(
+            "restore_tables takes weights without slots into tables that are "
+            "there, not into those of a graph. Leave slots=False out, or "
+            "restore before the graph is built."
+        )
+    path = checkpoint_path(path)
+    saved = [
+        _SavedTable.find(path, names.get(table.name, table.name))
+        for table in tables
+    ]
+    for table, one in zip(tables, saved, strict=True):
+        if slots:
+            table_checkpoint.check_fits(table, one.layout, one.filter)
+        else:
+            one.check_dims(table)
+    for table, one in zip(tables, saved, strict=True):
+        if slots:
+            restore_op(table, path, one.name)
+        else:
+            one.assign_to(table)
+
+
+def _check_names(tables, argument: str, names: Collection[str]) -> None:
+    if isinstance(names, str):
+        raise ValueError(
+            f"{argument} must be a collection of names. Received: {names!r}."
+        )
+    known = [table.name for table in tables]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{argument} names {unknown}, which are no tables of the model. "
+            f"Those are {known}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _SavedTable:
+    """A table in a checkpoint: its name, and where its parts stand."""
+
+    path: str
+    name: str
+    prefix: str
+
+    @classmethod
+    def find(cls, path: str, name: str) -> _SavedTable:
+        found = tables_in_checkpoint(path)
+        if name not in found:
+            raise CheckpointError(
+                f"The checkpoint {path!r} has no table {name!r}. It has "
+                f"{sorted(found)}. Map the names where they differ."
+            )
+        return cls(path, name, found[name])
+
+    def part(self, name: str):
+        return tf.train.load_checkpoint(self.path).get_tensor(
+            self.prefix + name
+        )
+
+    @property
+    def layout(self) -> str:
+        return self.part("layout").decode()
+
+    @property
+    def filter(self) -> str:
+        return self.part("filter").decode()
+
+    def check_dims(self, table) -> None:
+        """Refuses weights of other dims than those of the table."""
+        expected = [segment.dim for segment in table.config.segments]
+        found = [int(dim) for dim in re.findall(r"dim=(\d+)", self.layout)]
+        if found != expected:
+            raise CheckpointError(
+                f"The weights of table {self.name!r} of the checkpoint do not "
+                f"fit table {table.name!r}, whose segments have the dims "
+                f"{expected}. The checkpoint has {found}. Nothing was "
+                "restored; make a table of those dims."
+            )
+
+    def assign_to(self, table) -> None:
+        """Puts the weights, without slots, in place of the table's rows."""
+        table.clear()
+        # A group at a time: a table may be larger than what one process holds.
+        for group in range(sharding.NUM_GROUPS):
+            ids = self.part(f"keys-{group:02d}")[:, 0]
+            rows = self.part(f"rows-{group:02d}")[:, : table.dim]
+            table.assign(ids, rows)
 
 
 def restore_op(table, path: str | os.PathLike, name: str):
     """Restores one table; in a graph, returns the operation that does."""
     path = checkpoint_path(path)
-    found = tables_in_checkpoint(path)
-    if name not in found:
-        raise CheckpointError(
-            f"The checkpoint {path!r} has no table {name!r}. It has "
-            f"{sorted(found)}. Map the names where they differ."
-        )
+    prefix = _SavedTable.find(path, name).prefix
     reader = tf.train.load_checkpoint(path)
     dtypes = reader.get_variable_to_dtype_map()
     parts = sorted(
-        key[len(found[name]) :] for key in dtypes if key.startswith(found[name])
+        key[len(prefix) :] for key in dtypes if key.startswith(prefix)
     )
     tensors = tf.raw_ops.RestoreV2(
         prefix=path,
-        tensor_names=[found[name] + part for part in parts],
+        tensor_names=[prefix + part for part in parts],
         shape_and_slices=[""] * len(parts),
-        dtypes=[dtypes[found[name] + part] for part in parts],
+        dtypes=[dtypes[prefix + part] for part in parts],
     )
     ready: Sequence = ()
     if table.table_set.graph is not None:

@@ -17,7 +17,9 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.concat_gradients import columns_of
+from monolith_tf.config import TableConfig
 from monolith_tf.ops.gradient_ops import feature_of
+from monolith_tf.own_terms import completed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +66,11 @@ class RoutedGradients:
         leaves.sort(key=lambda leaf: _positions(leaf).value_index)
         return cls(routes.pop(), tables, leaves)
 
-    def by_shard(self, dims: Sequence[int], min_counts: Sequence[int], **step):
+    def by_shard(self, configs: Sequence[TableConfig], **step):
         """Sums by id and splits by shard.
 
         Args:
-            dims: Row lengths of the tables.
-            min_counts: What their admissions say, for features without a
-                min_count that share a table with one that has one.
+            configs: Those of the tables.
             **step: `global_step`, `event_time` and `learning_rates`, as of
                 `ops.partition_gradients`.
 
@@ -85,34 +85,26 @@ class RoutedGradients:
                 for leaf in self.leaves
             ],
             positions=[_positions(leaf) for leaf in self.leaves],
-            features=self._features(min_counts),
+            features=self._features(configs),
             feature_tables=[_table_of(leaf) for leaf in self.leaves],
             num_tables=self.route.get_attr("num_tables"),
             tables=self.tables,
-            dims=dims,
+            dims=[config.dim for config in configs],
             **step,
         )
 
-    def _features(self, min_counts: Sequence[int]) -> list[ops.FeatureBatch]:
-        of_tables = dict(zip(self.tables, min_counts, strict=True))
+    def _features(self, configs: Sequence[TableConfig]):
         features = [
             feature_of(leaf, leaf.inputs[1], leaf.inputs[3:])
             for leaf in self.leaves
         ]
         tables = [_table_of(leaf) for leaf in self.leaves]
-        brought = {
-            table
-            for table, feature in zip(tables, features, strict=True)
-            if feature.min_count
-        }
-        return [
-            dataclasses.replace(
-                feature, min_count=feature.min_count or of_tables[table]
-            )
-            if table in brought
-            else feature
-            for table, feature in zip(tables, features, strict=True)
-        ]
+        for number, config in zip(self.tables, configs, strict=True):
+            of_table = [f for f, t in enumerate(tables) if t == number]
+            words = completed([features[f].own_terms for f in of_table], config)
+            for f, word in zip(of_table, words, strict=True):
+                features[f] = dataclasses.replace(features[f], own_terms=word)
+        return features
 
 
 def _leaves(values: tf.Tensor, indices: tf.Tensor) -> list[tf.Operation]:

@@ -177,7 +177,8 @@ def _form(feature: ops.FeatureBatch) -> tuple:
         feature.combiner,
         feature.n,
         feature.padding_id,
-        feature.min_count,
+        feature.own_terms,
+        feature.default_id,
         feature.ids.dtype,
     )
 

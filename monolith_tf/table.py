@@ -107,29 +107,29 @@ class Table(trackable.Trackable):
         """The zero-row variable that gradients of lookups are taken for."""
         return self._anchors[0]
 
-    def anchor_of(self, min_count: int) -> TableVariable:
-        """The zero-row variable of features with a min_count of their own.
+    def anchor_of(self, own_terms: int) -> TableVariable:
+        """The zero-row variable of features with terms of their own.
 
         Args:
-            min_count: That of the features; 0 for that of the table.
+            own_terms: The `OwnTerms.word` of the features; 0 for the table's.
 
         Returns:
             One for each number; made the first time.
         """
-        if min_count not in self._anchors:
-            self._anchors[min_count] = TableVariable(
+        if own_terms not in self._anchors:
+            self._anchors[own_terms] = TableVariable(
                 self,
                 self._table_set.devices[0],
                 _open_strategy() or self._table_set.strategy,
-                min_count,
+                own_terms,
             )
-        return self._anchors[min_count]
+        return self._anchors[own_terms]
 
     @property
     def trainable_variables(self) -> list[TableVariable]:
         """What a `tf.GradientTape` takes as sources, as of a layer.
 
-        One variable, and one more for each min_count of features of its own.
+        One variable, and one more for each min_count and ttl of features.
         """
         return list(self._anchors.values())
 

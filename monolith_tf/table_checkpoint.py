@@ -273,6 +273,18 @@ def restore(
         return step.assign(tensors["step"])
 
 
+def check_fits(table: Table, found_layout: str, found_filter: str) -> None:
+    """Refuses rows of another layout, and counts of another admission.
+
+    Raises:
+        CheckpointError: They do not fit the table.
+    """
+    # Constants of a graph would be checked when it runs.
+    with tf.init_scope():
+        _check_layout(table, tf.constant(found_layout))
+        check_filter(table, tf.constant(found_filter))
+
+
 _KINDS = ("keys", "rows")
 
 

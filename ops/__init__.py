@@ -28,6 +28,7 @@ from monolith_tf.ops.feature_ops import FeatureBatch
 from monolith_tf.ops.feature_ops import attach
 from monolith_tf.ops.feature_ops import checked_weights
 from monolith_tf.ops.feature_ops import combine
+from monolith_tf.ops.feature_ops import fill_missing
 from monolith_tf.ops.feature_ops import partition
 from monolith_tf.ops.feature_ops import sparse_splits
 from monolith_tf.ops.gradient_ops import Columns
@@ -36,6 +37,7 @@ from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
 from monolith_tf.ops.stock_combine import stock_checked_weights
 from monolith_tf.ops.stock_combine import stock_combine
+from monolith_tf.ops.stock_combine import stock_fill_missing
 from monolith_tf.ops.stock_combine import stock_sparse_splits
 from monolith_tf.ops.stock_combine import valid_ids
 from monolith_tf.ops.table_ops import STATS
@@ -79,6 +81,7 @@ __all__ = [
     "export_chunk",
     "export_filter",
     "export_groups",
+    "fill_missing",
     "import_filter",
     "import_rows",
     "lookup",
@@ -101,6 +104,7 @@ __all__ = [
     "sweep",
     "stock_checked_weights",
     "stock_combine",
+    "stock_fill_missing",
     "stock_sparse_splits",
     "table_create",
     "table_drop",

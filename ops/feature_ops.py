@@ -25,7 +25,9 @@ class FeatureBatch:
             `n` vectors) of a list; None keeps one vector an id.
         n: Of first_n; else 0.
         padding_id: The id that stands for none, or None.
-        min_count: Occurrences that admit its ids; 0 for what the table says.
+        own_terms: On what terms its ids get a row and keep it: min_count +
+            65536 * ttl, 0 for what the table says.
+        default_id: The id of a list without ids, see `fill_missing`; or None.
     """
 
     ids: tf.Tensor
@@ -34,7 +36,54 @@ class FeatureBatch:
     combiner: str | None = None
     n: int = 0
     padding_id: int | None = None
-    min_count: int = 0
+    own_terms: int = 0
+    default_id: int | None = None
+
+
+def fill_missing(features: Sequence[FeatureBatch]) -> list[FeatureBatch]:
+    """Puts the default ids of features where lists have no id but padding.
+
+    Args:
+        features: Features, of which some have a default id.
+
+    Returns:
+        The features, those with a default id filled. Of a list of padding alone
+        the first element is replaced, a list of row splits without elements
+        gets one, dense lists of length 0 get length 1. A default id has the
+        weight 1. Without a combiner each id is a list.
+    """
+    chosen = [f for f in features if f.default_id is not None]
+    if not chosen:
+        return list(features)
+    # Where each id is a list, splits bound nothing.
+    ragged = [f.splits is not None and f.combiner is not None for f in chosen]
+    weighted = [f.weights is not None for f in chosen]
+    ids, splits, weights = library.monolith_fill_missing(
+        [feature.ids for feature in chosen],
+        [f.splits for f, has in zip(chosen, ragged, strict=True) if has],
+        present(chosen, "weights"),
+        single=[feature.combiner is None for feature in chosen],
+        ragged=ragged,
+        weighted=weighted,
+        padded=[feature.padding_id is not None for feature in chosen],
+        padding_ids=[feature.padding_id or 0 for feature in chosen],
+        default_ids=[feature.default_id for feature in chosen],
+    )
+    splits, weights = iter(splits), iter(weights)
+    filled = iter(
+        [
+            dataclasses.replace(
+                feature,
+                ids=feature_ids,
+                splits=next(splits) if is_ragged else feature.splits,
+                weights=next(weights) if is_weighted else None,
+            )
+            for feature, feature_ids, is_ragged, is_weighted in zip(
+                chosen, ids, ragged, weighted, strict=True
+            )
+        ]
+    )
+    return [f if f.default_id is None else next(filled) for f in features]
 
 
 def partition(
@@ -138,7 +187,7 @@ def attach(
         combiner=feature.combiner or "none",
         n=feature.n,
         dim=dim,
-        min_count=feature.min_count,
+        own_terms=feature.own_terms,
     )
 
 
@@ -202,3 +251,4 @@ tf.no_gradient("MonolithLookupWithExists")
 tf.no_gradient("MonolithPartition")
 tf.no_gradient("MonolithCombine")
 tf.no_gradient("MonolithSparseSplits")
+tf.no_gradient("MonolithFillMissing")

@@ -56,7 +56,7 @@ def slices(
         combiner=feature.combiner or "none",
         n=feature.n,
         dim=dim,
-        min_count=feature.min_count,
+        own_terms=feature.own_terms,
     )
 
 
@@ -67,7 +67,7 @@ def partition_gradients(
     learning_rates: tf.Tensor,
     ids: Sequence[tf.Tensor],
     gradients: Sequence[tf.Tensor],
-    min_counts: Sequence[tf.Tensor | None] | None = None,
+    own_terms: Sequence[tf.Tensor | None] | None = None,
     num_shards: int,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Sums the gradients of equal ids, counts them and splits them by shard.
@@ -78,9 +78,10 @@ def partition_gradients(
         learning_rates: float32 `[r]`, what `apply` takes for the tables.
         ids: Per table int64 `[n_t]`.
         gradients: Per table float32 `[n_t, dim_t]`.
-        min_counts: Per table int64 `[n_t]`, the min_count that each slice
-            brings for its id, 0 for none, or None for a table whose slices
-            bring none; default is None for all. Of an id the smallest holds.
+        own_terms: Per table int64 `[n_t]`, what each slice brings for its id
+            (`FeatureBatch.own_terms`), or None for a table whose slices bring
+            nothing; default is None for all. Of an id the smallest min_count
+            and the longest ttl hold.
         num_shards: Number of servers.
 
     Returns:
@@ -88,7 +89,7 @@ def partition_gradients(
     """
     counted = {
         number: table_counts
-        for number, table_counts in enumerate(min_counts or ())
+        for number, table_counts in enumerate(own_terms or ())
         if table_counts is not None
     }
     return library.monolith_partition_gradients(
@@ -128,7 +129,7 @@ def combine_gradients(
             columns of something wider.
         positions: Per feature what `partition` gave.
         features: The features that have a gradient. Of an id that stands in
-            several with a min_count the smallest holds.
+            several the smallest min_count and the longest ttl hold.
         feature_tables: The table of each, numbered as `partition` got them.
         num_tables: How many tables `partition` got.
         tables: Numbers of the tables that the features read, each once.
@@ -163,9 +164,9 @@ def combine_gradients(
         first_columns=first_columns,
         tables=list(tables),
         dims=list(dims),
-        min_counts=(
-            [feature.min_count for feature in features]
-            if any(feature.min_count for feature in features)
+        own_terms=(
+            [feature.own_terms for feature in features]
+            if any(feature.own_terms for feature in features)
             else []
         ),
         **list_attributes(features),
@@ -223,5 +224,5 @@ def feature_of(op, ids: tf.Tensor, rest: Sequence[tf.Tensor]) -> FeatureBatch:
         next((t for t in rest if t.dtype == tf.float32), None),
         None if combiner == "none" else combiner,
         op.get_attr("n"),
-        min_count=op.get_attr("min_count"),
+        own_terms=op.get_attr("own_terms"),
     )

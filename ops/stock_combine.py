@@ -6,6 +6,7 @@ needs ops that it knows.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -79,6 +80,14 @@ def stock_combine(
     return _in_shape(combined, feature)
 
 
+def stock_fill_missing(features: Sequence[FeatureBatch]) -> list[FeatureBatch]:
+    """Does what `fill_missing` does."""
+    return [
+        feature if feature.default_id is None else _filled(feature)
+        for feature in features
+    ]
+
+
 def stock_sparse_splits(values: Sequence[tf.SparseTensor]) -> list[tf.Tensor]:
     """Does what `sparse_splits` does, but for the check of the order."""
     return [
@@ -103,6 +112,90 @@ def stock_checked_weights(
     )
     with tf.control_dependencies([] if check is None else [check]):
         return tf.identity(weights)
+
+
+def _filled(feature: FeatureBatch) -> FeatureBatch:
+    ids = feature.ids
+    default_id = tf.constant(feature.default_id, tf.int64)
+    if feature.combiner is None or (
+        feature.splits is None and ids.shape.rank == 1
+    ):
+        # Each id is a list.
+        if feature.padding_id is None:
+            return feature
+        is_missing = ids == tf.constant(feature.padding_id, tf.int64)
+        return _replaced(feature, is_missing, default_id)
+    if feature.splits is not None:
+        feature = _without_empty_lists(feature, default_id)
+    elif ids.shape.rank is None or not ids.shape[-1]:
+        feature = _with_length(feature, default_id)
+    if feature.padding_id is None:
+        return feature
+    is_id = tf.not_equal(feature.ids, tf.constant(feature.padding_id, tf.int64))
+    list_of_id, num_lists = _lists(feature)
+    number = tf.math.unsorted_segment_sum(
+        tf.cast(tf.reshape(is_id, [-1]), tf.int64), list_of_id, num_lists
+    )
+    is_first = tf.concat(
+        [list_of_id[:1] >= 0, list_of_id[1:] != list_of_id[:-1]], axis=0
+    )
+    is_missing = is_first & (tf.gather(number, list_of_id) == 0)
+    return _replaced(
+        feature, tf.reshape(is_missing, tf.shape(feature.ids)), default_id
+    )
+
+
+def _replaced(feature, is_missing, default_id) -> FeatureBatch:
+    weights = feature.weights
+    if weights is not None:
+        weights = tf.where(is_missing, tf.ones([]), weights)
+    ids = tf.where(is_missing, default_id, feature.ids)
+    return dataclasses.replace(feature, ids=ids, weights=weights)
+
+
+def _without_empty_lists(feature, default_id) -> FeatureBatch:
+    """Gives lists of row splits that have no element the default id."""
+    lengths = feature.splits[1:] - feature.splits[:-1]
+    is_empty = tf.cast(lengths == 0, tf.int64)
+    list_of_id, _ = _lists(feature)
+    places = tf.range(tf.size(list_of_id, tf.int64)) + tf.gather(
+        tf.cumsum(is_empty), list_of_id
+    )
+    total = tf.size(list_of_id, tf.int64) + tf.reduce_sum(is_empty)
+
+    def spread(values, default):
+        return tf.tensor_scatter_nd_update(
+            tf.fill([total], default), places[:, tf.newaxis], values
+        )
+
+    splits = tf.concat([[0], tf.cumsum(lengths + is_empty)], axis=0)
+    weights = feature.weights
+    return dataclasses.replace(
+        feature,
+        ids=spread(feature.ids, default_id),
+        splits=tf.ensure_shape(splits, feature.splits.shape),
+        weights=None if weights is None else spread(weights, tf.ones([])),
+    )
+
+
+def _with_length(feature, default_id) -> FeatureBatch:
+    """Gives dense lists of length 0 the length 1; others stay."""
+    rank = tf.rank(feature.ids)
+    # A batch of single ids may have none.
+    is_empty = (rank > 1) & (tf.shape(feature.ids)[-1] == 0)
+    is_empty = tf.cast(is_empty, tf.int32)
+    paddings = tf.scatter_nd([[rank - 1, 1]], [is_empty], [rank, 2])
+
+    def padded(values, default):
+        found = tf.pad(values, paddings, constant_values=default)
+        return tf.ensure_shape(found, values.shape[:-1] + [None])
+
+    weights = feature.weights
+    return dataclasses.replace(
+        feature,
+        ids=padded(feature.ids, default_id),
+        weights=None if weights is None else padded(weights, tf.ones([])),
+    )
 
 
 def _kept(values: tf.Tensor, flat: tf.Tensor | None) -> tf.Tensor:

@@ -96,3 +96,85 @@ def test_a_graph_that_runs_again_draws_another_generation():
                 found.add(int(session.run(status)[0]))
     assert len(found) == 3
     assert min(found) > 0
+
+
+def tables_of_a_model(**optimizers):
+    """Two tables, for instance of another optimizer each."""
+    with mt.TableSet(num_shards=2):
+        return [
+            mt.Table(config(name, optimizer))
+            for name, optimizer in optimizers.items()
+        ]
+
+
+def test_one_table_restores_and_others_stay(saved):
+    movie, user = tables_of_a_model(movie=None, user=None)
+    user.assign([9], [[5.0, 5.0]])
+    mt.restore_tables([movie, user], saved, only=["movie"])
+    assert (movie.size(), user.size()) == (2, 1)
+    mt.restore_tables([movie, user], saved, {"user": "movie"}, only=["user"])
+    assert user.lookup([1, 9]).numpy()[0].tolist() == [1.0, 2.0]
+    assert user.size() == 2
+
+
+def test_weights_alone_go_to_a_table_of_another_optimizer(saved):
+    (table,) = tables_of_a_model(film=mt.optimizers.Adam(0.5))
+    table.assign([9], [[5.0, 5.0]])
+    with mt.event_time(77):
+        mt.restore_tables(table, saved, {"film": "movie"}, slots=False)
+    expected = {1: [1.0, 2.0], 2: [3.0, 4.0]}
+    for ids, times, rows in table.export_whole():
+        for one, time, row in zip(ids, times, rows, strict=True):
+            # Slots of Adam start at zero.
+            assert row.tolist() == [*expected.pop(int(one)), 0, 0, 0, 0]
+            assert time == 77
+    assert not expected
+
+
+def test_slots_and_times_come_with_the_rows(tmp_path):
+    (table,) = tables_of_a_model(movie=None)
+    table.apply_gradients([1, 2, 2], [[1.0, 2.0]] * 3, event_time=5)
+    path = tf.train.Checkpoint(table=table).write(str(tmp_path / "one"))
+    other, alone = tables_of_a_model(movie=None, alone=None)
+    mt.restore_tables([other, alone], path, {"alone": "movie"})
+    mt.restore_tables(alone, path, {"alone": "movie"}, slots=False)
+
+    def step(table):
+        table.apply_gradients([1, 2], [[1.0, 1.0]] * 2, event_time=6)
+        return table.lookup([1, 2]).numpy().tolist()
+
+    expected = step(table)
+    assert step(other) == expected
+    # The accumulator of Adagrad began anew.
+    assert step(alone) != expected
+
+
+@pytest.mark.parametrize("slots", [True, False])
+def test_another_dim_is_refused_and_no_table_changes(saved, slots):
+    with mt.TableSet():
+        fits = mt.Table(config())
+        wide = mt.Table(mt.TableConfig("wide", dim=3))
+    for table in (fits, wide):
+        table.assign([9], [[5.0] * table.dim])
+    with pytest.raises(
+        CheckpointError, match="do(es)? not fit table 'wide'.*has .*2"
+    ):
+        mt.restore_tables([fits, wide], saved, {"wide": "movie"}, slots=slots)
+    assert (fits.size(), wide.size()) == (1, 1)
+
+
+def test_names_of_no_table_are_refused(saved):
+    (table,) = tables_of_a_model(movie=None)
+    for kwargs in ({"names": {"film": "movie"}}, {"only": ["film"]}):
+        with pytest.raises(ValueError, match=r"\['film'\].*no tables of the"):
+            mt.restore_tables(table, saved, **kwargs)
+    with pytest.raises(ValueError, match="a collection of names"):
+        mt.restore_tables(table, saved, only="movie")
+
+
+def test_weights_alone_are_refused_in_a_graph(saved):
+    with tf.Graph().as_default():
+        with mt.TableSet():
+            table = mt.Table(config())
+        with pytest.raises(ValueError, match="not into those of a graph"):
+            mt.restore_tables(table, saved, slots=False)

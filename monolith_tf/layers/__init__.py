@@ -1,6 +1,15 @@
-"""Keras layers that read tables."""
+"""Keras layers that read tables, and layers that make ids."""
 
 from monolith_tf.layers.dynamic_embedding import DynamicEmbedding
 from monolith_tf.layers.embedding_collection import EmbeddingCollection
+from monolith_tf.layers.id_layers import CrossedIds
+from monolith_tf.layers.id_layers import PackedIds
+from monolith_tf.layers.id_layers import StringIds
 
-__all__ = ["DynamicEmbedding", "EmbeddingCollection"]
+__all__ = [
+    "CrossedIds",
+    "DynamicEmbedding",
+    "EmbeddingCollection",
+    "PackedIds",
+    "StringIds",
+]

@@ -6,10 +6,10 @@ import tf_keras
 
 from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
+from monolith_tf.layers.feature_mask import mask_of
 from monolith_tf.layers.table_layer import TableLayer
-from monolith_tf.layers.table_layer import describe_config
+from monolith_tf.layers.table_layer import describe_feature
 from monolith_tf.layers.table_layer import described_config
-from monolith_tf.layers.table_layer import mask_of
 from monolith_tf.table import Table
 
 
@@ -26,6 +26,10 @@ class DynamicEmbedding(TableLayer):
         n: How many ids "first_n" keeps.
         min_count: Occurrences that admit the ids of this layer; default is what
             the table says. See `mt.Feature`.
+        default_id: The id that an example without ids has, or None for zeros;
+            see `mt.Feature`.
+        ttl_seconds: How long rows live after an update through this layer;
+            default is what the table says. See `mt.Feature`.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:
@@ -65,10 +69,21 @@ class DynamicEmbedding(TableLayer):
         padding_id: int | None = None,
         n: int | None = None,
         min_count: int | None = None,
+        default_id: int | None = None,
+        ttl_seconds: int | None = None,
         **kwargs,
     ):
         """Makes the table, or finds it."""
-        feature = Feature("ids", table, combiner, padding_id, n, min_count)
+        feature = Feature(
+            "ids",
+            table,
+            combiner,
+            padding_id,
+            n,
+            min_count,
+            default_id,
+            ttl_seconds,
+        )
         super().__init__([feature], **kwargs)
         self._feature = feature
 
@@ -84,18 +99,16 @@ class DynamicEmbedding(TableLayer):
         return self.read({"ids": inputs}, weights)["ids"]
 
     def compute_mask(self, inputs, mask=None):
-        """Masks padding: bool of the shape of dense ids, or None."""
+        """Masks vectors that stand for no id; see `mt.Feature`."""
         del mask
         return mask_of(self._feature, inputs)
 
     def get_config(self):
         """Returns what `from_config` makes an equal layer of."""
         config = super().get_config()
-        config["table"] = describe_config(self._feature.config)
-        config["combiner"] = self._feature.combiner
-        config["padding_id"] = self._feature.padding_id
-        config["n"] = self._feature.n
-        config["min_count"] = self._feature.min_count
+        config.update(describe_feature(self._feature))
+        # The layer has a name of its own.
+        config["name"] = self.name
         return config
 
     @classmethod

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import tf_keras
 
 from monolith_tf.feature import Feature
+from monolith_tf.layers.feature_mask import mask_of
 from monolith_tf.layers.table_layer import TableLayer
-from monolith_tf.layers.table_layer import describe_config
-from monolith_tf.layers.table_layer import described_config
-from monolith_tf.layers.table_layer import mask_of
+from monolith_tf.layers.table_layer import describe_feature
+from monolith_tf.layers.table_layer import described_feature
 
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
@@ -92,7 +92,7 @@ class EmbeddingCollection(TableLayer):
         return self.read(inputs, weights)
 
     def compute_mask(self, inputs, mask=None):
-        """Masks padding: per feature bool of the ids' shape, or None."""
+        """Masks vectors that stand for no id, per feature; or None."""
         del mask
         self._check_names(inputs)
         return {
@@ -104,15 +104,7 @@ class EmbeddingCollection(TableLayer):
         """Returns what `from_config` makes an equal layer of."""
         config = super().get_config()
         config["features"] = [
-            {
-                "name": feature.name,
-                "table": describe_config(feature.config),
-                "combiner": feature.combiner,
-                "padding_id": feature.padding_id,
-                "n": feature.n,
-                "min_count": feature.min_count,
-            }
-            for feature in self._feature_list
+            describe_feature(feature) for feature in self._feature_list
         ]
         return config
 
@@ -121,15 +113,7 @@ class EmbeddingCollection(TableLayer):
         """Makes the layer that `get_config` described, with new tables."""
         config = dict(config)
         config["features"] = [
-            Feature(
-                name=feature["name"],
-                table=described_config(feature["table"]),
-                combiner=feature["combiner"],
-                padding_id=feature["padding_id"],
-                n=feature.get("n"),
-                min_count=feature.get("min_count"),
-            )
-            for feature in config["features"]
+            described_feature(feature) for feature in config["features"]
         ]
         return cls(**config)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import Feature
+from monolith_tf.layers.shape_build import ids_of
 from monolith_tf.lookup_backend import current_backend
 
 _NO_GRADIENT = (
@@ -62,7 +63,7 @@ class FeatureIds:
         sparse = [v for v in values if isinstance(v, tf.SparseTensor)]
         # By one op for all.
         splits = iter(_sparse_splits(sparse) if sparse else [])
-        found = []
+        batches = []
         for feature, value in zip(features, values, strict=True):
             ids, row_splits = value, None
             if isinstance(value, tf.SparseTensor):
@@ -77,10 +78,16 @@ class FeatureIds:
                 feature.combiner,
                 feature.n or 0,
                 feature.padding_id,
-                feature.own_min_count,
+                feature.own_terms,
+                feature.default_id,
             )
-            found.append(cls(feature, batch, value))
-        return found
+            batches.append(batch)
+        return [
+            cls(feature, _without_gradient(feature, batch), value)
+            for feature, batch, value in zip(
+                features, _fill_missing(batches), values, strict=True
+            )
+        ]
 
     def in_structure(self, vectors: tf.Tensor) -> tf.Tensor | tf.RaggedTensor:
         """Gives vectors the structure of the input.
@@ -115,6 +122,7 @@ def _checked_ids(feature: Feature, value):
     """An input as int64 tensor, ragged or sparse tensor of a fitting rank."""
     if not isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
         value = tf.convert_to_tensor(value)
+    value = ids_of(value)
     if value.dtype not in (tf.int64, tf.int32):
         raise TypeError(
             f"Feature {feature.name!r} needs int64 ids. Received: dtype "
@@ -174,9 +182,17 @@ def _weights(feature: Feature, value, weights) -> tf.Tensor | None:
         flat = _checked(weights.values, weights.indices, value.indices)
     else:
         flat = weights
-    return tf.raw_ops.PreventGradient(
-        input=flat, message=_NO_GRADIENT.format(name=feature.name)
+    return flat
+
+
+def _without_gradient(feature: Feature, batch: ops.FeatureBatch):
+    """Refuses a gradient of weights, if there are some."""
+    if batch.weights is None:
+        return batch
+    weights = tf.raw_ops.PreventGradient(
+        input=batch.weights, message=_NO_GRADIENT.format(name=feature.name)
     )
+    return dataclasses.replace(batch, weights=weights)
 
 
 def _checked_flat(feature: Feature, weights, value) -> tf.Tensor:
@@ -200,6 +216,12 @@ def _checked(weights, places, expected) -> tf.Tensor:
     if current_backend() is None:
         return ops.checked_weights(weights, places, expected)
     return ops.stock_checked_weights(weights, places, expected)
+
+
+def _fill_missing(batches) -> list[ops.FeatureBatch]:
+    if current_backend() is None:
+        return ops.fill_missing(batches)
+    return ops.stock_fill_missing(batches)
 
 
 def _sparse_splits(values) -> list[tf.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -41,6 +42,24 @@ def described_config(description: dict) -> TableConfig:
     return tf_keras.saving.deserialize_keras_object(description)
 
 
+def describe_feature(feature: Feature) -> dict:
+    """Returns what `described_feature` makes an equal feature of."""
+    description = {
+        field.name: getattr(feature, field.name)
+        for field in dataclasses.fields(feature)
+    }
+    return {**description, "table": describe_config(feature.config)}
+
+
+def described_feature(description: dict) -> Feature:
+    """Makes the feature that `describe_feature` described.
+
+    A file of an earlier version lacks what it could not say.
+    """
+    table = described_config(description["table"])
+    return Feature(**{**description, "table": table})
+
+
 class TableLayer(tf_keras.layers.Layer):
     """Reads tables for some features; the base of the public layers."""
 
@@ -57,14 +76,14 @@ class TableLayer(tf_keras.layers.Layer):
         )
         self._anchors = [table.anchor for table in self._table_list]
         # Not in checkpoints: a model that was saved restores into one whose
-        # features have other min_counts.
+        # features have other min_counts or ttls.
         own = {
-            (self._table_of_feature[feature.name], feature.own_min_count): None
+            (self._table_of_feature[feature.name], feature.own_terms): None
             for feature in features
-            if feature.own_min_count
+            if feature.own_terms
         }
         self._own_anchors = NoDependency(
-            [table.anchor_of(min_count) for table, min_count in own]
+            [table.anchor_of(own_terms) for table, own_terms in own]
         )
 
     @property
@@ -238,12 +257,3 @@ def _check_weights(layer: TableLayer, inputs: dict, weights) -> None:
             f"Layer {layer.name!r} got weights for {unknown}, which are not "
             f"among its features: {sorted(inputs)}."
         )
-
-
-def mask_of(feature: Feature, ids):
-    """Masks padding: bool of the shape of dense ids, or None."""
-    if feature.padding_id is None or feature.combiner is not None:
-        return None
-    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
-        return None
-    return tf.not_equal(tf.cast(ids, tf.int64), feature.padding_id)

@@ -1,8 +1,8 @@
 """Puts together what one step has for one table.
 
-A table has a variable for lookups of features without a `min_count`, and one
-for each `min_count` that a feature has of its own. The slices of all of them
-are one step of the table.
+A table has a variable for lookups of features without a `min_count` or ttl, and
+one for each that features have of their own. The slices of all of them are one
+step of the table.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith_tf.anchor import TableVariable
+from monolith_tf.own_terms import completed
 from monolith_tf.table import Table
 
 
@@ -70,24 +71,25 @@ class TableSlices:
             self.gradients[0].dense_shape,
         )
 
-    def min_counts(self) -> tf.Tensor | None:
+    def own_terms(self) -> tf.Tensor | None:
         """What each slice of `together` brings: int64 `[n]`.
 
         Returns:
-            None when no feature has a min_count of its own. Else a feature
-            without one brings that of the table.
+            None when no feature has terms of its own.
         """
-        if not any(variable.min_count for variable in self.variables):
+        words = [variable.own_terms for variable in self.variables]
+        if not any(words):
             return None
-        of_table = self.table.config.admission.min_count
         return tf.concat(
             [
                 tf.fill(
                     tf.shape(part.indices, tf.int64),
-                    tf.constant(variable.min_count or of_table, tf.int64),
+                    tf.constant(word, tf.int64),
                 )
-                for part, variable in zip(
-                    self.gradients, self.variables, strict=True
+                for part, word in zip(
+                    self.gradients,
+                    completed(words, self.table.config),
+                    strict=True,
                 )
             ],
             axis=0,

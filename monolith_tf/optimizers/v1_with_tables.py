@@ -70,12 +70,12 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
                     "tf.IndexedSlices, as compute_gradients gives it. "
                     f"Received: {gradient!r}."
                 )
-        tables, slices, min_counts, dense = [], [], [], []
+        tables, slices, own_terms, dense = [], [], [], []
         for part in TableSlices.group(pairs):
             if isinstance(part, TableSlices):
                 tables.append(part.table)
                 slices.append(part.together())
-                min_counts.append(part.min_counts())
+                own_terms.append(part.own_terms())
             else:
                 dense.append(part)
         count = global_step
@@ -84,7 +84,7 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
         # Read before it is incremented: the rows are stepped first.
         step = tf.identity(tf.convert_to_tensor(count))
         applied = apply_row_gradients(
-            tables, slices, min_counts=min_counts, step=step
+            tables, slices, own_terms=own_terms, step=step
         )
         with tf.control_dependencies(applied):
             if dense:

@@ -155,12 +155,12 @@ class _WithTables:
                 for part in parts
             ]
         )
-        dense, tables, slices, min_counts = [], [], [], []
+        dense, tables, slices, own_terms = [], [], [], []
         for gradient, part in zip(clipped, parts, strict=True):
             if isinstance(part, TableSlices):
                 tables.append(part.table)
                 slices.append(gradient)
-                min_counts.append(part.min_counts())
+                own_terms.append(part.own_terms())
             else:
                 dense.append((gradient, part[1]))
         with tf.init_scope():
@@ -170,7 +170,7 @@ class _WithTables:
         applied = apply_row_gradients(
             tables,
             slices,
-            min_counts=min_counts,
+            own_terms=own_terms,
             step=self.iterations.read_value(),
         )
         with tf.control_dependencies(applied):

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
@@ -97,31 +98,33 @@ TEST(AdmissionTest, OccurrencesOfABatchCountAtOnce) {
 TEST(AdmissionTest, AnIdMayBringAMinCountOfItsOwn) {
   for (const AdmissionConfig& admission : {Count(2), Sketch(2, 1 << 20)}) {
     const auto table = MakeTable(Config(admission));
-    const int64_t own = int64_t{4} << 32;
+    const int64_t own = int64_t{4} << 16;
     ASSERT_TRUE(Apply(table.get(), {{1, 2}, 1, 1, 1, 0, {2, 2 | own}}).ok());
     EXPECT_EQ(Exists(*table, {1, 2}), (std::vector<bool>{true, false}));
     ASSERT_TRUE(Apply(table.get(), {{2}, 1, 1, 1, 0, {2 | own}}).ok());
     EXPECT_EQ(Exists(*table, {2}), std::vector<bool>{true});
     // Also a lower one: 1 admits at once.
     ASSERT_TRUE(
-        Apply(table.get(), {{3}, 1, 1, 1, 0, {1 | int64_t{1} << 32}}).ok());
+        Apply(table.get(), {{3}, 1, 1, 1, 0, {1 | int64_t{1} << 16}}).ok());
     EXPECT_EQ(Exists(*table, {3}), std::vector<bool>{true});
   }
 }
 
 TEST(AdmissionTest, AMinCountThatCannotBeCountedToIsRefused) {
   const auto counts = [](int64_t own) {
-    return std::vector<int64_t>{1 | own << 32};
+    return std::vector<int64_t>{1 | own << 16};
   };
   const auto exact = MakeTable(Config(Count(2)));
-  ExpectError(Apply(exact.get(), {{9}, 1, 1, 1, 0, counts(65536)}),
-              absl::StatusCode::kInvalidArgument,
-              {"min_count must be in [1, 65535]", "Received: 65536 for id 9"});
+  // The largest that fits into its bits.
+  EXPECT_TRUE(
+      Apply(exact.get(), {{9}, 1, 1, 1, 0, counts(kMaxOwnMinCount)}).ok());
+  EXPECT_EQ(exact->size(), 0);
   // Its cells have one byte.
   const auto sketch = MakeTable(Config(Sketch(2, 4096)));
   ExpectError(Apply(sketch.get(), {{9}, 1, 1, 1, 0, counts(256)}),
               absl::StatusCode::kInvalidArgument,
-              {"min_count must be in [1, 255] for admission \"sketch\""});
+              {"min_count must be in [1, 255] for admission \"sketch\"",
+               "Received: 256 for id 9"});
   const auto all = MakeTable(Config({}));
   ExpectError(Apply(all.get(), {{9}, 1, 1, 1, 0, counts(2)}),
               absl::StatusCode::kInvalidArgument,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
@@ -66,6 +67,76 @@ TEST(ExpiryTest, ARowIsKeptForTheTtlAfterItsLastUpdate) {
   EXPECT_EQ(table->Sweep(1201), 1);
   EXPECT_EQ(table->size(), 0);
   EXPECT_EQ(table->stats().num_expired, 1);
+}
+
+TEST(ExpiryTest, AnIdMayBringAShorterTtlOfItsOwn) {
+  const auto table = MakeTable(Config(Ttl(100)));
+  const auto occur = [&](int64_t id, int64_t time, int64_t ttl) {
+    Update update;
+    update.ids = {id};
+    update.event_time = time;
+    update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, ttl))};
+    ASSERT_TRUE(Apply(table.get(), update).ok());
+  };
+  occur(1, 1000, 10);
+  occur(2, 1000, 0);
+  occur(3, 1000, 10);
+  // The last of its ttls holds, whichever came first.
+  occur(3, 1000, 50);
+  occur(3, 1001, 1);
+  EXPECT_EQ(table->Sweep(1010), 0);
+  EXPECT_EQ(table->Sweep(1011), 1);
+  EXPECT_EQ(Ids(*table), (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(table->Sweep(1050), 0);
+  EXPECT_EQ(table->Sweep(1051), 1);
+  EXPECT_EQ(table->Sweep(1101), 1);
+  // For updates it is gone at once; weight 1 and slot 0.25 begin anew.
+  occur(4, 2000, 10);
+  const auto first = Export(*table);
+  occur(4, 2011, 10);
+  EXPECT_EQ(Export(*table).at(4).floats, first.at(4).floats);
+}
+
+TEST(ExpiryTest, ATtlOfItsOwnHoldsAtTheEndsOfTime) {
+  const auto table = MakeTable(Config(Ttl(1000)));
+  Update update;
+  update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, 1))};
+  // Earlier than a time can be said: it lives on, until the table's ttl.
+  update.ids = {1};
+  update.event_time = 5;
+  ASSERT_TRUE(Apply(table.get(), update).ok());
+  EXPECT_EQ(table->Sweep(1000), 0);
+  EXPECT_EQ(table->Sweep(1001), 1);
+  update.event_time = 0xFFFFFFFE;
+  ASSERT_TRUE(Apply(table.get(), update).ok());
+  EXPECT_EQ(table->Sweep(0xFFFFFFFF), 0);
+}
+
+TEST(ExpiryTest, ATtlAboveThatOfTheTableIsRefused) {
+  for (const int64_t ttl : {0, 100}) {
+    const auto table = MakeTable(Config(Ttl(ttl)));
+    Update update;
+    update.ids = {1};
+    update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, ttl + 1))};
+    ExpectError(Apply(table.get(), update), absl::StatusCode::kInvalidArgument,
+                {"ttl must be in [1, ", "the ttl of the table", "for id 1"});
+    EXPECT_EQ(table->size(), 0);
+  }
+}
+
+TEST(CountWordTest, TermsMergeAndOccurrencesEnd) {
+  const int64_t one = PackOwnTerms(3, 0);
+  const int64_t other = PackOwnTerms(5, 60);
+  EXPECT_EQ(MergedOwnTerms(one, other), PackOwnTerms(3, 60));
+  EXPECT_EQ(MergedOwnTerms(other, one), PackOwnTerms(3, 60));
+  EXPECT_EQ(MergedOwnTerms(0, other), other);
+  EXPECT_EQ(MergedOwnTerms(PackOwnTerms(0, 90), other), PackOwnTerms(5, 90));
+  const int64_t word = PackCount(int64_t{1} << 40, kMaxOwnTerms);
+  EXPECT_GT(word, 0);
+  EXPECT_EQ(OccurrencesOf(word), kMaxOccurrences);
+  EXPECT_EQ(OwnMinCountOf(word), kMaxOwnMinCount);
+  EXPECT_EQ(OwnTtlOf(word), kMaxOwnTtl);
+  EXPECT_EQ(OwnTermsOf(word), kMaxOwnTerms);
 }
 
 TEST(ClockTest, AnUpdateMovesItForwardAlsoWhereItHasNoIds) {

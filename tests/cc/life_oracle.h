@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/initializer.h"
 #include "ops/cc/table/occurrence_window.h"
@@ -98,13 +99,15 @@ class LifeOracle {
       row = Insert(id);
       row->floats = InitialFloats(id);
     }
-    row->last_update = std::max(row->last_update, time);
+    const int64_t ttl = OwnTtlOf(count);
+    const int64_t earlier = ttl > 0 ? config_.eviction.ttl_seconds - ttl : 0;
+    row->last_update = std::max(row->last_update, time - earlier);
     if (config_.eviction.has_cap() && config_.eviction.policy == "lfu") {
       const uint64_t bits =
           Mix64(IdKey(key_, id) + static_cast<uint64_t>(global_step) +
                 (static_cast<uint64_t>(time) << 32));
       row->frequency =
-          RaisedFrequency(row->frequency, count & 0xFFFFFFFF, bits);
+          RaisedFrequency(row->frequency, OccurrencesOf(count), bits);
     }
     for (size_t s = 0; s < segments_.size(); ++s) {
       const Segment& segment = segments_[s];
@@ -216,7 +219,7 @@ class LifeOracle {
 
   bool Admits(int64_t id, int64_t count, int64_t global_step) {
     const AdmissionConfig& admission = config_.admission;
-    const int64_t occurrences = count & 0xFFFFFFFF;
+    const int64_t occurrences = OccurrencesOf(count);
     if (admission.kind == "all") return true;
     if (admission.kind == "probability") {
       double refused = 1;
@@ -227,7 +230,7 @@ class LifeOracle {
           Mix64(IdKey(~key_, id) + static_cast<uint64_t>(global_step));
       return static_cast<double>(bits >> 11) * 0x1p-53 < 1.0 - refused;
     }
-    const int64_t own = count >> 32;
+    const int64_t own = OwnMinCountOf(count);
     const OccurrenceWindow window(admission.window_seconds);
     const int64_t counted =
         counts_[id].Add(occurrences, window.BucketOf(clock_));

@@ -307,7 +307,11 @@ class RandomLife {
     std::vector<int64_t> counts(ids.size());
     for (int64_t& count : counts) {
       count = 1 + random_() % 2;
-      if (takes_own && random_() % 4 == 0) count |= int64_t{5} << 32;
+      if (takes_own && random_() % 4 == 0) count |= int64_t{5} << 16;
+      const int64_t ttl = config_.eviction.ttl_seconds;
+      if (ttl > 0 && random_() % 4 == 0) {
+        count |= static_cast<int64_t>(1 + random_() % ttl) << 32;
+      }
     }
     std::vector<float> gradients(ids.size() * table_->dim());
     for (float& gradient : gradients) gradient = RandomFloat();

@@ -214,6 +214,46 @@ def admit_by_feature(strategy, coordinator):
     return admitted
 
 
+def expire_by_feature(strategy, coordinator):
+    """Rows after the ttl of one of two features that share a table."""
+    with strategy.scope():
+        config = mt.TableConfig(
+            "expires", dim=1, eviction=mt.Eviction(ttl_seconds=100)
+        )
+        layer = mt.layers.EmbeddingCollection(
+            [
+                mt.Feature("short", config, ttl_seconds=10),
+                mt.Feature("long", config),
+            ]
+        )
+        optimizer = mt.optimizers.with_tables("sgd")
+        optimizer.build(layer.trainable_variables)
+
+    @tf.function
+    def step():
+        def replica():
+            variables = layer.trainable_variables
+            ids = {"short": tf.range(50), "long": tf.range(40, 60)}
+            with tf.GradientTape() as tape:
+                vectors = layer(ids)
+                loss = tf.add_n([tf.reduce_sum(v) for v in vectors.values()])
+            with mt.event_time(1_700_000_000):
+                optimizer.apply_gradients(
+                    zip(tape.gradient(loss, variables), variables)
+                )
+
+        strategy.run(replica)
+
+    coordinator.schedule(step)
+    coordinator.join()
+    (table,) = layer.tables
+    sizes = [table.size()]
+    for seconds in (10, 11, 101):
+        table.sweep(event_time=1_700_000_000 + seconds)
+        sizes.append(table.size())
+    return sizes
+
+
 def make_again(strategy):
     """A table of a name and config that another one had before it went."""
     with strategy.scope(), mt.TableSet():
@@ -258,6 +298,39 @@ def train_in_order(strategy, directory):
         dump(table, directory / f"restored-from-{shards}.npz")
 
 
+def warm_start(strategy, directory):
+    """Two servers take tables of a model from what three servers wrote."""
+    with strategy.scope():
+        # Not in the set of the other tables: this one is restored.
+        with mt.TableSet():
+            inputs = tf_keras.Input([], dtype="int64")
+            vectors = mt.layers.EmbeddingCollection(
+                [
+                    mt.Feature("whole", warm_config("whole", "Adam")),
+                    mt.Feature("weights", warm_config("weights", "Adagrad")),
+                    mt.Feature("fresh", warm_config("fresh", "SGD")),
+                ],
+                name="tables",
+            )(dict.fromkeys(["whole", "weights", "fresh"], inputs))
+        outputs = tf_keras.layers.Concatenate()(list(vectors.values()))
+        model = tf_keras.Model(inputs, outputs)
+    tables = {t.name: t for t in model.get_layer("tables").tables}
+    tables["fresh"].assign([5], [[1.0, 2.0, 3.0]])
+    path = directory / "shards-3"
+    names = {"whole": "ordered", "weights": "ordered"}
+    mt.restore_tables(model, path, names, only=["whole"])
+    with mt.event_time(77):
+        mt.restore_tables(model, path, names, only=["weights"], slots=False)
+    for name, table in tables.items():
+        dump(table, directory / f"warm-{name}.npz")
+
+
+def warm_config(name, optimizer):
+    return mt.TableConfig(
+        name, dim=3, optimizer=getattr(mt.optimizers, optimizer)()
+    )
+
+
 def main():
     """Runs everything on one cluster."""
     directory = pathlib.Path(sys.argv[1])
@@ -271,7 +344,9 @@ def main():
         report["rates"] = change_learning_rate(strategy, coordinator)
         report["made again"] = make_again(strategy)
         report["by feature"] = admit_by_feature(strategy, coordinator)
+        report["expires"] = expire_by_feature(strategy, coordinator)
         train_in_order(strategy, directory)
+        warm_start(strategy, directory)
         report["fit"] = fit(strategy, directory)
         try:
             with strategy.scope():

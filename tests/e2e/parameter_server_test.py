@@ -80,6 +80,13 @@ def test_features_of_a_table_admit_at_counts_of_their_own(parameter_server_run):
     ]
 
 
+def test_features_of_a_table_keep_rows_for_times_of_their_own(
+    parameter_server_run,
+):
+    # Ids 0 to 49 come through the short one, 40 to 59 through the long one.
+    assert parameter_server_run.report["expires"] == [60, 60, 20, 0]
+
+
 def test_a_table_that_is_made_again_has_no_rows(parameter_server_run):
     assert parameter_server_run.report["made again"] == [0, 1, 0]
 
@@ -127,6 +134,22 @@ def test_two_servers_restore_what_any_number_of_shards_saved(
         parameter_server_run.table(f"restored-from-{num_shards}"),
         parameter_server_run.contents,
     )
+
+
+def test_tables_of_a_model_start_from_what_three_servers_wrote(
+    parameter_server_run,
+):
+    saved = parameter_server_run.contents
+    equal(parameter_server_run.table("warm-whole"), saved)
+    weights = parameter_server_run.table("warm-weights")
+    np.testing.assert_array_equal(weights["ids"], saved["ids"])
+    np.testing.assert_array_equal(weights["rows"][:, :3], saved["rows"][:, :3])
+    # Slots and times are those of rows that were made now.
+    accumulators = weights["rows"][:, 3:]
+    assert accumulators.shape == (500, 3)
+    assert np.unique(accumulators).size == 1
+    assert set(weights["times"]) == {77}
+    assert parameter_server_run.table("warm-fresh")["ids"].tolist() == [5]
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])

@@ -201,6 +201,45 @@ def test_min_counts_of_features_are_no_node_more(kind):
     assert nodes([3, 4, None, 3]) == without
 
 
+@pytest.mark.parametrize(
+    "kind", ["single", "padded mean", "ragged mean", "sparse sum"]
+)
+def test_default_ids_are_one_node_for_all_features(kind):
+    make_ids, _, feature = KINDS[kind]
+
+    def nodes(num_features, **more):
+        with mt.TableSet():
+            config = mt.TableConfig("table", dim=4)
+            layer = mt.layers.EmbeddingCollection(
+                [
+                    mt.Feature(f"{f}", config, **feature, **more)
+                    for f in range(num_features)
+                ]
+            )
+        optimizer = mt.optimizers.with_tables("sgd")
+        variables = layer.trainable_variables
+        ids = {f"{f}": make_ids(f) for f in range(num_features)}
+
+        @tf.function
+        def step(ids):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(tf.concat([*layer(ids).values()], -1))
+            optimizer.apply_gradients(
+                zip(tape.gradient(loss, variables), variables, strict=True)
+            )
+
+        return executed(lambda: step(ids))
+
+    more = {"default_id": 77}
+    if kind == "single":
+        more["padding_id"] = 0
+    for num_features in (2, 26):
+        filled = nodes(num_features, **more)
+        assert filled.count("MonolithFillMissing") == 1
+        assert "MonolithSlices" not in filled
+        assert len(filled) <= len(nodes(num_features)) + 1
+
+
 @pytest.mark.parametrize("num_features", [1, 26])
 def test_a_serving_function_reads_by_one_lookup(num_features):
     make_ids, shape, feature = KINDS["padded mean"]

@@ -56,7 +56,7 @@ def combined_gradients(gradient, tables, dims):
     )
 
 
-def combined_with_min_counts(min_counts):
+def combined_with_own_terms(own_terms):
     return library.monolith_combine_gradients(
         ids(),
         ids(),
@@ -73,21 +73,29 @@ def combined_with_min_counts(min_counts):
         first_columns=[-1],
         tables=[0],
         dims=[4],
-        min_counts=min_counts,
+        own_terms=own_terms,
         combiners=["none"],
         ns=[0],
         ragged=[False],
     )
 
 
-def partitioned(min_counts, counted):
+def filled(feature_ids, splits=None, weights=None, combiner="sum"):
+    """What a feature with a default id becomes."""
+    (found,) = ops.fill_missing(
+        [FeatureBatch(feature_ids, splits, weights, combiner, default_id=7)]
+    )
+    return found
+
+
+def partitioned(own_terms, counted):
     return library.monolith_partition_gradients(
         ids(),
         ids(),
         floats(1),
         [ids(3)],
         [floats(3, 4)],
-        min_counts,
+        own_terms,
         num_shards=1,
         counted_tables=counted,
     )
@@ -146,24 +154,22 @@ WRONG = {
         gradients=[floats(2, 4)],
         num_shards=1,
     ),
-    "min_counts of another number of ids": lambda h: partitioned(
+    "own_terms of another number of ids": lambda h: partitioned(
         [ids(2)], counted=[0]
     ),
-    "min_counts of a table that is not there": lambda h: partitioned(
+    "own_terms of a table that is not there": lambda h: partitioned(
         [ids(3)], counted=[1]
     ),
-    "min_counts of a negative table": lambda h: partitioned(
+    "own_terms of a negative table": lambda h: partitioned(
         [ids(3)], counted=[-1]
     ),
-    "min_counts of a table twice": lambda h: partitioned(
+    "own_terms of a table twice": lambda h: partitioned(
         [ids(3), ids(3)], counted=[0, 0]
     ),
-    "min_counts of tables that are not named": lambda h: partitioned(
+    "own_terms of tables that are not named": lambda h: partitioned(
         [ids(3)], counted=[]
     ),
-    "min_counts of too many features": lambda h: combined_with_min_counts(
-        [2, 2]
-    ),
+    "own_terms of too many features": lambda h: combined_with_own_terms([2, 2]),
     "learning rates that are a matrix": lambda h: ops.partition_gradients(
         global_step=ids(),
         event_time=ids(),
@@ -194,6 +200,16 @@ WRONG = {
         [FeatureBatch(ids(2)), FeatureBatch(ids(2))],
         feature_tables=[0, -1],
         num_shards=1,
+    ),
+    "default ids of scalar ids": lambda h: filled(ids()),
+    "default ids of a matrix with row splits": lambda h: filled(
+        ids(2, 2), ids(3)
+    ),
+    "default ids with a matrix of row splits": lambda h: filled(
+        ids(2), ids(3, 1)
+    ),
+    "default ids with weights of another shape": lambda h: filled(
+        ids(2, 2), None, floats(2, 3)
     ),
     "combine with a matrix of rows": lambda h: combined([floats(2, 4)]),
     "combine with a matrix of packed ids": lambda h: combined(
@@ -337,3 +353,36 @@ def test_lookup_is_stateful():
     with graph_with_handle() as handle:
         rows = ops.lookup(handle, ids(3), tables=["t"], dims=[4])
         assert rows.op.op_def.is_stateful
+
+
+@pytest.mark.parametrize(
+    ("shape", "combiner", "expected"),
+    [
+        ([None], "sum", [None]),
+        ([3, 4], "sum", [3, 4]),
+        ([3, 0], "sum", [3, 1]),
+        ([3, None], "sum", [3, None]),
+        ([3, 0], None, [3, 0]),
+        (None, "sum", None),
+    ],
+)
+def test_shapes_of_filled_ids_are_known_where_they_can_be(
+    shape, combiner, expected
+):
+    with graph_with_handle():
+        weights = tf.compat.v1.placeholder(tf.float32, shape)
+        found = filled(
+            tf.compat.v1.placeholder(tf.int64, shape), None, weights, combiner
+        )
+    for tensor in (found.ids, found.weights):
+        known = tensor.shape.as_list() if tensor.shape.rank else None
+        assert known == expected
+
+
+def test_shapes_of_filled_lists_are_known_but_for_how_many_ids():
+    with graph_with_handle():
+        found = filled(ids(5), ids(3))
+        alone = filled(ids(5), ids(3), combiner=None)
+    assert found.ids.shape.as_list() == [None]
+    assert found.splits.shape.as_list() == [3]
+    assert alone.ids.shape.as_list() == [5]

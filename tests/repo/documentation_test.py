@@ -104,10 +104,13 @@ def test_guarantees_names_tests_that_exist(repository_root):
             assert name in file.read_text(), f"{path}::{name}"
 
 
-def test_the_snippets_of_rows_run_and_print_what_they_say(repository_root):
-    text = (repository_root / "docs/rows.md").read_text()
+@pytest.mark.parametrize("document", ["rows.md", "features.md"])
+def test_the_snippets_of_a_guide_run_and_print_what_they_say(
+    repository_root, document
+):
+    text = (repository_root / "docs" / document).read_text()
     snippets = "\n\n".join(programs(text))
-    test = doctest.DocTestParser().get_doctest(snippets, {}, "rows.md", None, 0)
+    test = doctest.DocTestParser().get_doctest(snippets, {}, document, None, 0)
     assert len(test.examples) > 20
     report = io.StringIO()
     results = doctest.DocTestRunner().run(test, out=report.write)

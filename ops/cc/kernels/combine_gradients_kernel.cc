@@ -10,11 +10,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/feature_lists.h"
-#include "ops/cc/kernels/own_min_count.h"
+#include "ops/cc/kernels/own_terms.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/table/combiner.h"
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/id_router.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -37,15 +38,15 @@ class CombineGradientsOp : public FeaturesOp {
     OP_REQUIRES_OK(context, context->GetAttr("tables", &tables_));
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
     OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
-    OP_REQUIRES_OK(context, context->GetAttr("min_counts", &min_counts_));
+    OP_REQUIRES_OK(context, context->GetAttr("own_terms", &own_terms_));
     OP_REQUIRES(context,
-                min_counts_.empty() ||
-                    static_cast<int64_t>(min_counts_.size()) == num_features(),
+                own_terms_.empty() ||
+                    static_cast<int64_t>(own_terms_.size()) == num_features(),
                 absl::InvalidArgumentError(absl::StrCat(
-                    "`min_counts` needs one entry a feature, ", num_features(),
-                    ", or none; got ", min_counts_.size(), ".")));
-    for (const int64_t min_count : min_counts_) {
-      OP_REQUIRES_OK(context, CheckOwnMinCount(min_count));
+                    "`own_terms` needs one entry a feature, ", num_features(),
+                    ", or none; got ", own_terms_.size(), ".")));
+    for (const int64_t own_terms : own_terms_) {
+      OP_REQUIRES_OK(context, CheckOwnTerms(own_terms));
     }
     OP_REQUIRES(
         context,
@@ -117,7 +118,7 @@ class CombineGradientsOp : public FeaturesOp {
                     "positions of table number ", wrong,
                     " are not those that MonolithPartition gave for ",
                     "`packed_ids`.")));
-    PackMinCounts(batch, sums);
+    PackOwnTerms(batch, inputs, sums);
     for (int64_t s = 0; s < num_shards(); ++s) {
       // Ids that stand in other features only.
       inputs[s].DropUncounted(dims_);
@@ -244,21 +245,25 @@ class CombineGradientsOp : public FeaturesOp {
         ", got ", shape.DebugString(), "."));
   }
 
-  // Puts the smallest min_count that the features bring for an id beside its
-  // count. SumAll checked the places.
-  void PackMinCounts(const Batch& batch,
-                     const std::vector<ShardedSums>& sums) const {
-    for (size_t f = 0; f < min_counts_.size(); ++f) {
-      if (min_counts_[f] == 0) continue;
+  // Puts the own terms that the features bring for an id beside its count.
+  // SumAll checked the places.
+  void PackOwnTerms(const Batch& batch, const std::vector<ApplyInputs>& inputs,
+                    const std::vector<ShardedSums>& sums) const {
+    for (const ApplyInputs& shard : inputs) {
+      for (int64_t i = 0; i < shard.num_ids(); ++i) {
+        shard.counts[i] = PackCount(shard.counts[i], /*own_terms=*/0);
+      }
+    }
+    for (size_t f = 0; f < own_terms_.size(); ++f) {
+      if (own_terms_[f] == 0) continue;
       const ShardedSums& table = sums[number_of_[table_of(f)]];
       for (int64_t i = 0; i < batch.sizes[f]; ++i) {
         const int64_t place = batch.places[f][i];
         if (place < 0) continue;
-        int64_t& packed =
+        int64_t& word =
             table.shards[PlaceShard(place)].counts[PlaceIndex(place)];
-        int64_t least = packed >> 32;
-        BringMinCount(min_counts_[f], &least);
-        packed = PackCount(packed & 0xFFFFFFFF, least);
+        word = PackCount(OccurrencesOf(word),
+                         MergedOwnTerms(OwnTermsOf(word), own_terms_[f]));
       }
     }
   }
@@ -282,7 +287,7 @@ class CombineGradientsOp : public FeaturesOp {
   std::vector<int64_t> dims_;
   std::vector<bool> weighted_;
   // Per feature, or empty.
-  std::vector<int64_t> min_counts_;
+  std::vector<int64_t> own_terms_;
   // Per feature the number of its gradient, and the first column there or -1.
   std::vector<int64_t> gradient_of_;
   std::vector<int64_t> first_columns_;

@@ -9,10 +9,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/feature_lists.h"
-#include "ops/cc/kernels/own_min_count.h"
+#include "ops/cc/kernels/own_terms.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/table/combiner.h"
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/id_router.h"
 #include "ops/cc/table/partition.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -128,7 +129,7 @@ class PartitionGradientsOp : public OpKernel {
     OP_REQUIRES(
         context, static_cast<int64_t>(counted_tables_.size()) == num_counted,
         absl::InvalidArgumentError(absl::StrCat(
-            "`counted_tables` needs one entry for each of `min_counts`; got ",
+            "`counted_tables` needs one entry for each of `own_terms`; got ",
             counted_tables_.size(), " for ", num_counted, ".")));
     for (const int64_t table : counted_tables_) {
       OP_REQUIRES(context, table >= 0 && table < num_tables_,
@@ -149,14 +150,14 @@ class PartitionGradientsOp : public OpKernel {
     OP_REQUIRES_OK(context, context->input_list("ids", &ids));
     OpInputList gradients;
     OP_REQUIRES_OK(context, context->input_list("gradients", &gradients));
-    OpInputList min_counts;
-    OP_REQUIRES_OK(context, context->input_list("min_counts", &min_counts));
+    OpInputList own_terms;
+    OP_REQUIRES_OK(context, context->input_list("own_terms", &own_terms));
     OpOutputList packed;
     OP_REQUIRES_OK(context, context->output_list("packed", &packed));
     OpOutputList values;
     OP_REQUIRES_OK(context, context->output_list("values", &values));
     std::vector<const int64_t*> brought(num_tables_, nullptr);
-    OP_REQUIRES_OK(context, GetMinCounts(ids, min_counts, &brought));
+    OP_REQUIRES_OK(context, GetOwnTerms(ids, own_terms, &brought));
 
     std::vector<int64_t> dims(num_tables_);
     int64_t num_ids = 0;
@@ -210,13 +211,13 @@ class PartitionGradientsOp : public OpKernel {
     std::vector<Unit> units;
     for (int64_t t = 0; t < num_tables_; ++t) {
       const IdRouter& router = routers[t];
-      const std::vector<int64_t> least = LeastMinCounts(router, brought[t]);
+      const std::vector<int64_t> terms = MergedTerms(router, brought[t]);
       for (int64_t i = 0; i < router.num_distinct(); ++i) {
         const int64_t shard = PlaceShard(router.PlaceOf(i));
         const int64_t index = PlaceIndex(router.PlaceOf(i));
         out_ids[shard][index] = router.distinct_ids()[i];
         out_counts[shard][index] =
-            PackCount(router.counts()[i], least.empty() ? 0 : least[i]);
+            PackCount(router.counts()[i], terms.empty() ? 0 : terms[i]);
       }
       const int64_t num_parts = NumThreadsFor(context, ids[t].NumElements());
       for (int64_t part = 0; part < num_parts; ++part) {
@@ -238,35 +239,35 @@ class PartitionGradientsOp : public OpKernel {
 
  private:
   // Per table what its slices bring, null for those that bring nothing.
-  absl::Status GetMinCounts(const OpInputList& ids,
-                            const OpInputList& min_counts,
-                            std::vector<const int64_t*>* brought) const {
-    for (int i = 0; i < min_counts.size(); ++i) {
+  absl::Status GetOwnTerms(const OpInputList& ids, const OpInputList& own_terms,
+                           std::vector<const int64_t*>* brought) const {
+    for (int i = 0; i < own_terms.size(); ++i) {
       const int64_t table = counted_tables_[i];
-      if (min_counts[i].shape() != ids[table].shape()) {
+      if (own_terms[i].shape() != ids[table].shape()) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "min_counts of table number ", table, " must be as many as ids, ",
+            "own_terms of table number ", table, " must be as many as ids, ",
             ids[table].shape().DebugString(), "; got ",
-            min_counts[i].shape().DebugString(), "."));
+            own_terms[i].shape().DebugString(), "."));
       }
-      (*brought)[table] = min_counts[i].flat<int64_t>().data();
-      for (int64_t j = 0; j < min_counts[i].NumElements(); ++j) {
-        TF_RETURN_IF_ERROR(CheckOwnMinCount((*brought)[table][j]));
+      (*brought)[table] = own_terms[i].flat<int64_t>().data();
+      for (int64_t j = 0; j < own_terms[i].NumElements(); ++j) {
+        TF_RETURN_IF_ERROR(CheckOwnTerms((*brought)[table][j]));
       }
     }
     return absl::OkStatus();
   }
 
-  // Per distinct id the min_count that holds; empty when none is brought.
-  static std::vector<int64_t> LeastMinCounts(const IdRouter& router,
-                                             const int64_t* brought) {
+  // Per distinct id the own terms that hold; empty when none are brought.
+  static std::vector<int64_t> MergedTerms(const IdRouter& router,
+                                          const int64_t* brought) {
     if (brought == nullptr) return {};
-    std::vector<int64_t> least(router.num_distinct(), 0);
+    std::vector<int64_t> merged(router.num_distinct(), 0);
     const std::vector<int64_t>& index = router.distinct_index();
     for (size_t i = 0; i < index.size(); ++i) {
-      BringMinCount(brought[i], &least[index[i]]);
+      int64_t& terms = merged[index[i]];
+      terms = MergedOwnTerms(terms, brought[i]);
     }
-    return least;
+    return merged;
   }
 
   // Writes the gradient sums of a part of the distinct ids. Each is summed by

@@ -145,7 +145,7 @@ REGISTER_OP("MonolithAttach")
     .Attr("combiner: string")
     .Attr("n: int")
     .Attr("dim: int >= 1")
-    .Attr("min_count: int >= 0 = 0")
+    .Attr("own_terms: int >= 0 = 0")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle vectors;
       TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(1), 2, &vectors));
@@ -180,7 +180,7 @@ anchor: the variable's value `[0, dim]`, or its handle.
 ids, positions, splits, weights: of the feature, as MonolithPartition and
   MonolithCombine have them.
 dim: row length of the table, which the shape of `vectors` may not tell.
-min_count: that of the feature, 0 for that of its table. Handed to MonolithSlices.
+own_terms: of the feature, 0 for none (count_word.h). Handed to MonolithSlices.
 )doc");
 
 REGISTER_OP("MonolithWeights")

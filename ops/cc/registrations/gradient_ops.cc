@@ -30,13 +30,13 @@ absl::Status StepShapes(InferenceContext* c) {
   return absl::OkStatus();
 }
 
-// `counted_tables` are different numbers of tables, one an input of min_counts.
+// `counted_tables` are different numbers of tables, one an input of own_terms.
 absl::Status CheckCounted(int64_t num_tables, int64_t num_counted,
                           const std::vector<int64_t>& counted) {
   if (static_cast<int64_t>(counted.size()) != num_counted) {
     return absl::InvalidArgumentError(
         absl::StrCat("`counted_tables` needs one entry for each of "
-                     "`min_counts`; got ",
+                     "`own_terms`; got ",
                      counted.size(), " for ", num_counted, "."));
   }
   int64_t least = 0;
@@ -76,7 +76,7 @@ REGISTER_OP("MonolithSlices")
     .Attr("combiner: string")
     .Attr("n: int")
     .Attr("dim: int >= 1")
-    .Attr("min_count: int >= 0 = 0")
+    .Attr("own_terms: int >= 0 = 0")
     .SetShapeFn([](InferenceContext* c) {
       int64_t dim;
       TF_RETURN_IF_ERROR(c->GetAttr("dim", &dim));
@@ -98,8 +98,9 @@ asked for, in the order of the ids: the gradient of MonolithAttach.
 
 values: `[m, dim]`, gradients of rows.
 indices: `[m]`, their ids; duplicates repeated.
-min_count: changes nothing here. It tells whoever puts slices together that ids of
-  this feature are admitted from so many occurrences on; 0: as the table says.
+own_terms: changes nothing here. It tells whoever puts slices together on which
+  terms ids of this feature get a row and keep it: min_count + 65536 * ttl, 0 for
+  what the table says.
 )doc");
 
 REGISTER_OP("MonolithPartitionGradients")
@@ -108,7 +109,7 @@ REGISTER_OP("MonolithPartitionGradients")
     .Input("learning_rates: float32")
     .Input("ids: num_tables * int64")
     .Input("gradients: num_tables * float32")
-    .Input("min_counts: num_counted * int64")
+    .Input("own_terms: num_counted * int64")
     .Output("packed: num_shards * int64")
     .Output("values: num_shards * float32")
     .Attr("num_tables: int >= 1")
@@ -140,9 +141,9 @@ The sum runs in the order of the input, in float32. The outputs are, per shard,
 the inputs of MonolithApply.
 
 learning_rates: copied in front of the gradients as they are.
-min_counts: of those tables that `counted_tables` numbers, one number a slice: the
-  min_count that it brings for its id, or 0 for none. Of an id that comes with
-  several the smallest holds.
+own_terms: of those tables that `counted_tables` numbers, one number a slice, what
+  it brings for its id: min_count + 65536 * ttl, 0 for none of either. Of an id
+  that comes with several the smallest min_count and the longest ttl hold.
 )doc");
 
 REGISTER_OP("MonolithCombineGradients")
@@ -171,7 +172,7 @@ REGISTER_OP("MonolithCombineGradients")
     .Attr("first_columns: list(int)")
     .Attr("tables: list(int) >= 1")
     .Attr("dims: list(int) >= 1")
-    .Attr("min_counts: list(int) = []")
+    .Attr("own_terms: list(int) = []")
     .SetShapeFn([](InferenceContext* c) {
       FeatureShapes features;
       TF_RETURN_IF_ERROR(FeatureShapes::Get(c, &features));
@@ -181,10 +182,10 @@ REGISTER_OP("MonolithCombineGradients")
       TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
       TF_RETURN_IF_ERROR(c->GetAttr("tables", &tables));
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
-      std::vector<int64_t> min_counts;
-      TF_RETURN_IF_ERROR(c->GetAttr("min_counts", &min_counts));
-      if (!min_counts.empty()) {
-        TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "min_counts"));
+      std::vector<int64_t> own_terms;
+      TF_RETURN_IF_ERROR(c->GetAttr("own_terms", &own_terms));
+      if (!own_terms.empty()) {
+        TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "own_terms"));
       }
       if (tables.size() != dims.size()) {
         return absl::InvalidArgumentError(
@@ -252,9 +253,8 @@ first_columns: the first column of the feature in it; -1: it has no other.
 positions, splits, weights: as MonolithCombine takes them.
 tables: numbers of the tables that get a step; dims are theirs.
 learning_rates: copied in front of the gradients as they are.
-min_counts: per feature the min_count that it brings for its ids, 0 for none; or
-  nothing, if no feature brings one. Of an id that comes with several the smallest
-  holds.
+own_terms: per feature what it brings for its ids, as of
+  MonolithPartitionGradients; or nothing, if no feature brings any.
 )doc");
 
 }  // namespace

@@ -185,8 +185,8 @@ packed: `[global_step, event_time, n_0, ..., n_{T-1}, ids of table 0, ...,
   `event_time` is in seconds since the epoch, in the low 32 bits. Bit 62 says that
   bits 32 to 61 are a request id: of several calls with one id the first changes
   the tables and the others nothing, among the last 65,536 ids of a generation.
-  Counts are occurrences in the batch in the low 32 bits and, above them, the id's
-  own min_count or 0.
+  Counts are occurrences in the batch in the low 16 bits (65,535 for more) and,
+  above them, the id's own min_count or 0 in 16 bits and its own ttl or 0 in 31.
 values: `[learning rates of the segments of table 0, ..., gradients of table 0
   [n_0 * dim_0], ...]`.
 )doc");

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/table/count_sketch.h"
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
@@ -164,6 +165,14 @@ int64_t Table::MaxOwnMinCount() const {
   return admission_ == AdmissionKind::kCount ? OccurrenceCounts::kMax : 0;
 }
 
+uint32_t Table::StampedTime(uint32_t time, int64_t word) const {
+  const int64_t ttl = OwnTtlOf(word);
+  if (ttl == 0) return time;
+  // As much earlier as makes the row's time run out when its own ttl is over.
+  const int64_t earlier = config_.eviction.ttl_seconds - ttl;
+  return static_cast<uint32_t>(std::max<int64_t>(0, time - earlier));
+}
+
 absl::Status Table::Check(const ApplyRequest& request) const {
   const int64_t n = request.n;
   absl::Status status = CheckBatch(
@@ -190,17 +199,23 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   if (!status.ok()) return status;
   const int64_t max_min_count = MaxOwnMinCount();
   for (int64_t i = 0; i < n; ++i) {
-    if (request.counts[i] < 0 || (request.counts[i] & 0xFFFFFFFF) == 0) {
+    if (request.counts[i] < 0 || OccurrencesOf(request.counts[i]) == 0) {
       return refuse("counts must be >= 1, the occurrences of an id in the ",
                     "batch. Received: ", request.counts[i], " for id ",
                     request.ids[i], " at position ", i);
     }
-    const int64_t own_min_count = request.counts[i] >> 32;
+    const int64_t own_min_count = OwnMinCountOf(request.counts[i]);
     if (own_min_count > max_min_count) {
       return refuse("min_count must be in [1, ", max_min_count, "] for ",
                     "admission \"", config_.admission.kind,
                     "\". Received: ", own_min_count, " for id ", request.ids[i],
                     " at position ", i);
+    }
+    const int64_t own_ttl = OwnTtlOf(request.counts[i]);
+    if (own_ttl > config_.eviction.ttl_seconds) {
+      return refuse("ttl must be in [1, ", config_.eviction.ttl_seconds,
+                    "], the ttl of the table, in seconds. Received: ", own_ttl,
+                    " for id ", request.ids[i], " at position ", i);
     }
   }
   return absl::OkStatus();
@@ -269,10 +284,11 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
           gradients[i] = request.gradients + position * dim;
           if (!tracks_changes) continue;
           Row* const row = rows[i];
-          row->last_update = std::max(row->last_update, time);
+          row->last_update = std::max(
+              row->last_update, StampedTime(time, request.counts[position]));
           if (!counts_frequency) continue;
           row->frequency = RaisedFrequency(
-              row->frequency, request.counts[position] & 0xFFFFFFFF,
+              row->frequency, OccurrencesOf(request.counts[position]),
               Mix64(IdKey(table_key_, row->id) + request.global_step +
                     (uint64_t{time} << 32)));
         }

@@ -91,9 +91,9 @@ struct StripePart {
 struct ApplyRequest {
   // [n]. Meant to be distinct; a repeated id is stepped again, in order.
   const int64_t* ids = nullptr;
-  // [n] occurrences of each id in the batch, 1 .. 2^32 - 1, in the low half.
-  // The high half, if not 0, is the min_count of this id instead of the
-  // table's: a feature may have one of its own, if admission counts.
+  // [n] occurrences of each id in the batch, 1 .. kMaxOccurrences, and its own
+  // terms instead of the table's (count_word.h): a feature may have a min_count
+  // of its own, if admission counts, and a ttl of at most the table's.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -326,6 +326,9 @@ class Table {
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
   // The largest min_count that an id may bring; 0: none.
   int64_t MaxOwnMinCount() const;
+  // The time to stamp a row with that is updated at `time` on the terms of a
+  // count's word.
+  uint32_t StampedTime(uint32_t time, int64_t word) const;
   absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
 

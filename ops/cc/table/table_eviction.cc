@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/table/count_sketch.h"
+#include "ops/cc/table/count_word.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
@@ -69,8 +70,8 @@ absl::Status Table::SetClock(const Clock& clock) {
 
 bool Table::Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
                    int64_t global_step, uint32_t bucket) const {
-  const int64_t occurrences = count & 0xFFFFFFFF;
-  const int64_t own_min_count = count >> 32;
+  const int64_t occurrences = OccurrencesOf(count);
+  const int64_t own_min_count = OwnMinCountOf(count);
   const int64_t min_count =
       own_min_count > 0 ? own_min_count : config_.admission.min_count;
   switch (admission_) {

@@ -23,7 +23,7 @@ def int64(*values):
 
 def own(count, min_count):
     """An entry of the counts that `apply` takes."""
-    return count + (min_count << 32)
+    return count + (min_count << 16)
 
 
 def test_of_slices_with_min_counts_the_smallest_holds():
@@ -31,7 +31,7 @@ def test_of_slices_with_min_counts_the_smallest_holds():
         **STEP,
         ids=[int64(7), int64(7, 5, 7, 6, 7)],
         gradients=[[[1.0]], np.ones([5, 1], np.float32)],
-        min_counts=[None, int64(3, 0, 2, 4, 9)],
+        own_terms=[None, int64(3, 0, 2, 4, 9)],
         num_shards=1,
     )
     expected = [own(3, 2), 1, own(1, 4)]
@@ -43,10 +43,10 @@ def test_of_slices_with_min_counts_the_smallest_holds():
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_of_features_with_min_counts_the_smallest_holds(num_shards):
     features = [
-        FeatureBatch(int64(7, 5, 8), min_count=3),
-        FeatureBatch(int64(7, 6, 0), min_count=2, padding_id=0),
-        FeatureBatch(int64(5, 9), min_count=0),
-        FeatureBatch(int64(7), min_count=0),
+        FeatureBatch(int64(7, 5, 8), own_terms=3),
+        FeatureBatch(int64(7, 6, 0), own_terms=2, padding_id=0),
+        FeatureBatch(int64(5, 9), own_terms=0),
+        FeatureBatch(int64(7), own_terms=0),
     ]
     tables = [1, 1, 1, 0]
     packed, positions = ops.partition(
@@ -78,22 +78,22 @@ def test_of_features_with_min_counts_the_smallest_holds(num_shards):
     }
 
 
-@pytest.mark.parametrize("min_count", [-1, 1 << 31, 1 << 62, -(1 << 63)])
-def test_min_counts_that_do_not_fit_are_refused(min_count):
+@pytest.mark.parametrize("own_terms", [-1, 1 << 47, 1 << 62, -(1 << 63)])
+def test_terms_that_do_not_fit_are_refused(own_terms):
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="from 1 to 2.31 - 1, or 0"
+        tf.errors.InvalidArgumentError, match="65536 . ttl, min_count to 65535"
     ):
         ops.partition_gradients(
             **STEP,
             ids=[int64(7, 8)],
             gradients=[[[1.0], [1.0]]],
-            min_counts=[int64(2, min_count)],
+            own_terms=[int64(2, own_terms)],
             num_shards=1,
         )
-    features = [FeatureBatch(int64(7), min_count=min_count)]
+    features = [FeatureBatch(int64(7), own_terms=own_terms)]
     packed, positions = ops.partition(features, num_shards=1)
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="from 1 to 2.31 - 1, or 0"
+        tf.errors.InvalidArgumentError, match="65536 . ttl, min_count to 65535"
     ):
         ops.combine_gradients(
             **STEP,
@@ -116,7 +116,7 @@ def test_min_counts_of_another_number_are_refused():
             **STEP,
             ids=[int64(7, 8)],
             gradients=[[[1.0], [1.0]]],
-            min_counts=[int64(2)],
+            own_terms=[int64(2)],
             num_shards=1,
         )
 

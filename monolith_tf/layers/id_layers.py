@@ -1,0 +1,144 @@
+"""What `mt.ids` does, as layers: for functional and sequential models.
+
+A model that calls functions in a `call` of its own, or a dataset, uses `mt.ids`
+as it is.
+"""
+
+from __future__ import annotations
+
+import tf_keras
+
+from monolith_tf import ids
+from monolith_tf.layers.shape_build import ids_of
+
+
+class _IdLayer(tf_keras.layers.Layer):
+    """A function of ids without weights."""
+
+    def __init__(self, **kwargs):
+        # Ids are no floats: the dtype of the layer says nothing.
+        super().__init__(**kwargs)
+        self._autocast = False
+
+
+@tf_keras.saving.register_keras_serializable(package="monolith_tf")
+class StringIds(_IdLayer):
+    """Hashes strings to ids, as `mt.ids.from_strings`.
+
+    Args:
+        **kwargs: As of every Keras layer (`name`).
+
+    Call arguments:
+        inputs: string tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+
+    Output shape:
+        int64, shape and kind of the input.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> import tensorflow as tf
+    >>> mt.layers.StringIds()(tf.constant(["a"])).numpy()
+    array([-5528939962900187677])
+    """
+
+    def call(self, inputs):
+        """Hashes."""
+        known = ids_of(inputs)
+        return known if known is not inputs else ids.from_strings(inputs)
+
+
+@tf_keras.saving.register_keras_serializable(package="monolith_tf")
+class PackedIds(_IdLayer):
+    """Puts a feature's number into its ids, as `mt.ids.pack`.
+
+    Args:
+        feature_number: Integer from 0 to 32,767.
+        **kwargs: As of every Keras layer (`name`).
+
+    Call arguments:
+        inputs: int64 tensor, `tf.RaggedTensor` or `tf.SparseTensor`, ids from 0
+            to 2^48 - 1.
+
+    Output shape:
+        int64, shape and kind of the input.
+
+    Raises:
+        TypeError: The feature number is no integer.
+        ValueError: It does not fit.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> import tensorflow as tf
+    >>> mt.layers.PackedIds(2)(tf.constant([5], tf.int64)).numpy()
+    array([562949953421317])
+    """
+
+    def __init__(self, feature_number: int, **kwargs):
+        """Checks the number."""
+        super().__init__(**kwargs)
+        ids.pack(feature_number, [0])
+        self.feature_number = int(feature_number)
+
+    def call(self, inputs):
+        """Packs."""
+        return ids.pack(self.feature_number, ids_of(inputs))
+
+    def get_config(self):
+        """Returns what `from_config` makes an equal layer of."""
+        return {**super().get_config(), "feature_number": self.feature_number}
+
+
+@tf_keras.saving.register_keras_serializable(package="monolith_tf")
+class CrossedIds(_IdLayer):
+    """Makes one id of each combination of ids, as `mt.ids.cross`.
+
+    Args:
+        salt: Integer from 0 to 2^63 - 1.
+        padding_id: The id that fills up short examples of dense inputs, or
+            None.
+        **kwargs: As of every Keras layer (`name`).
+
+    Call arguments:
+        inputs: List of two or more int64 inputs of the same batch: tensors
+            `[batch]` or `[batch, length]`, `tf.RaggedTensor` or
+            `tf.SparseTensor` `[batch, length]`.
+
+    Output shape:
+        int64: `[batch]` if all inputs are, `[batch, product of lengths]` if all
+        are dense, else ragged.
+
+    Raises:
+        TypeError: salt or padding_id is no integer.
+        ValueError: One of them is out of range.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> import tensorflow as tf
+    >>> user, movie = tf.constant([[7], [5]], tf.int64)
+    >>> crossed = mt.layers.CrossedIds(salt=1)([user, movie])
+    >>> bool(crossed[0] == mt.ids.cross([user, movie], salt=1)[0])
+    True
+    """
+
+    def __init__(self, salt: int = 0, padding_id: int | None = None, **kwargs):
+        """Checks the numbers."""
+        super().__init__(**kwargs)
+        ids.cross([[0], [0]], salt=salt, padding_id=padding_id)
+        self.salt = int(salt)
+        self.padding_id = None if padding_id is None else int(padding_id)
+
+    def call(self, inputs):
+        """Crosses."""
+        return ids.cross(
+            [ids_of(value) for value in inputs],
+            salt=self.salt,
+            padding_id=self.padding_id,
+        )
+
+    def get_config(self):
+        """Returns what `from_config` makes an equal layer of."""
+        return {
+            **super().get_config(),
+            "salt": self.salt,
+            "padding_id": self.padding_id,
+        }

@@ -1,0 +1,168 @@
+// The kernel that puts default ids where examples have none.
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/table/combiner.h"
+#include "ops/cc/table/default_ids.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace monolith_tf {
+namespace {
+
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpInputList;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::OpOutputList;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+class FillMissingOp : public OpKernel {
+ public:
+  explicit FillMissingOp(OpKernelConstruction* context) : OpKernel(context) {
+    std::vector<bool> padded;
+    std::vector<int64_t> padding_ids;
+    std::vector<int64_t> default_ids;
+    OP_REQUIRES_OK(context, context->GetAttr("single", &single_));
+    OP_REQUIRES_OK(context, context->GetAttr("ragged", &ragged_));
+    OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
+    OP_REQUIRES_OK(context, context->GetAttr("padded", &padded));
+    OP_REQUIRES_OK(context, context->GetAttr("padding_ids", &padding_ids));
+    OP_REQUIRES_OK(context, context->GetAttr("default_ids", &default_ids));
+    int64_t num_ragged;
+    int64_t num_weighted;
+    OP_REQUIRES_OK(context, context->GetAttr("num_ragged", &num_ragged));
+    OP_REQUIRES_OK(context, context->GetAttr("num_weighted", &num_weighted));
+    const size_t num_features = single_.size();
+    // Eager calls come without the checks of the shape function.
+    OP_REQUIRES(
+        context,
+        ragged_.size() == num_features && weighted_.size() == num_features &&
+            padded.size() == num_features &&
+            padding_ids.size() == num_features &&
+            default_ids.size() == num_features &&
+            std::count(ragged_.begin(), ragged_.end(), true) == num_ragged &&
+            std::count(weighted_.begin(), weighted_.end(), true) ==
+                num_weighted,
+        absl::InvalidArgumentError(absl::StrCat(
+            "the lists of attributes need one entry a feature, `splits` one a "
+            "ragged and `weights` one a weighted feature; got ",
+            num_features, " features, ", num_ragged, " splits and ",
+            num_weighted, " weights.")));
+    for (size_t f = 0; f < num_features; ++f) {
+      choices_.push_back({padded[f], padding_ids[f], default_ids[f]});
+    }
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OpInputList ids;
+    OP_REQUIRES_OK(context, context->input_list("ids", &ids));
+    OP_REQUIRES(context, ids.size() == static_cast<int>(choices_.size()),
+                absl::InvalidArgumentError(
+                    absl::StrCat("`ids` needs one entry a feature, ",
+                                 choices_.size(), "; got ", ids.size(), ".")));
+    OpInputList splits;
+    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
+    OpInputList weights;
+    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
+    OpOutputList filled_ids;
+    OP_REQUIRES_OK(context, context->output_list("filled_ids", &filled_ids));
+    OpOutputList filled_splits;
+    OP_REQUIRES_OK(context,
+                   context->output_list("filled_splits", &filled_splits));
+    OpOutputList filled_weights;
+    OP_REQUIRES_OK(context,
+                   context->output_list("filled_weights", &filled_weights));
+    int next_splits = 0;
+    int next_weights = 0;
+    for (int f = 0; f < ids.size(); ++f) {
+      const Tensor* of_splits = ragged_[f] ? &splits[next_splits] : nullptr;
+      const Tensor* of_weights =
+          weighted_[f] ? &weights[next_weights] : nullptr;
+      Feature feature;
+      const absl::Status status =
+          Fill(context, f, ids[f], of_splits, of_weights, &feature);
+      OP_REQUIRES(
+          context, status.ok(),
+          absl::Status(status.code(), absl::StrCat("Feature number ", f, ": ",
+                                                   status.message())));
+      filled_ids.set(f, feature.ids);
+      if (ragged_[f]) filled_splits.set(next_splits++, feature.splits);
+      if (weighted_[f]) filled_weights.set(next_weights++, feature.weights);
+    }
+  }
+
+ private:
+  struct Feature {
+    Tensor ids;
+    Tensor splits;
+    Tensor weights;
+  };
+
+  absl::Status Fill(OpKernelContext* context, int f, const Tensor& ids,
+                    const Tensor* splits, const Tensor* weights,
+                    Feature* out) const {
+    Combiner combiner;
+    TF_RETURN_IF_ERROR(
+        Combiner::Make(single_[f] ? "none" : "sum", /*n=*/0, &combiner));
+    FeatureLists lists;
+    TF_RETURN_IF_ERROR(ListsOf(ids.shape(), splits, combiner, &lists));
+    if (weights != nullptr && weights->shape() != ids.shape()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "weights must have the shape of the ids, ", ids.shape().DebugString(),
+          "; got ", weights->shape().DebugString(), "."));
+    }
+    out->ids = ids;
+    if (splits != nullptr) out->splits = *splits;
+    if (weights != nullptr) out->weights = *weights;
+    const int64_t* const from = ids.flat<int64_t>().data();
+    const MissingLists missing = CountMissing(lists, from, choices_[f]);
+    // A dense list of length 0 becomes one of length 1, also if there is none.
+    TensorShape shape = ids.shape();
+    if (splits == nullptr && lists.length == 0) {
+      shape.set_dim(shape.dims() - 1, 1);
+    } else if (missing.num_missing == 0) {
+      return absl::OkStatus();
+    } else if (splits != nullptr && !single_[f]) {
+      shape.set_dim(0, shape.dim_size(0) + missing.num_empty);
+    }
+    TF_RETURN_IF_ERROR(
+        context->allocate_temp(tensorflow::DT_INT64, shape, &out->ids));
+    float* filled_weights = nullptr;
+    if (weights != nullptr) {
+      TF_RETURN_IF_ERROR(
+          context->allocate_temp(tensorflow::DT_FLOAT, shape, &out->weights));
+      filled_weights = out->weights.flat<float>().data();
+    }
+    int64_t* filled_splits = nullptr;
+    if (splits != nullptr && !single_[f]) {
+      TF_RETURN_IF_ERROR(context->allocate_temp(tensorflow::DT_INT64,
+                                                splits->shape(), &out->splits));
+      filled_splits = out->splits.flat<int64_t>().data();
+    }
+    FillMissing(lists, from,
+                weights == nullptr ? nullptr : weights->flat<float>().data(),
+                choices_[f], out->ids.flat<int64_t>().data(), filled_weights,
+                filled_splits);
+    return absl::OkStatus();
+  }
+
+  // Per feature, whether each id is a list of its own.
+  std::vector<bool> single_;
+  std::vector<bool> ragged_;
+  std::vector<bool> weighted_;
+  std::vector<DefaultId> choices_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithFillMissing").Device(DEVICE_CPU),
+                        FillMissingOp);
+
+}  // namespace
+}  // namespace monolith_tf
