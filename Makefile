@@ -127,6 +127,7 @@ bench: build
 
 soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)
+	$(BIN)/python experiments/soak_training.py $(ARGS)
 	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/nobody_watches_test.py \
 		tests/e2e/exact_sum_test.py
 

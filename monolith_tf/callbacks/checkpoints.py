@@ -7,6 +7,8 @@ import os
 import tensorflow as tf
 import tf_keras
 
+from monolith_tf.callbacks.traced_checkpoint import TracedCheckpoint
+
 
 class Checkpoints(tf_keras.callbacks.Callback):
     """Saves the whole model at the ends of epochs, rows included.
@@ -69,7 +71,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         self._of_model = model
         self._every_epochs = every_epochs
         self._num_epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._checkpoint = tf.train.Checkpoint(
+        self._checkpoint = TracedCheckpoint(
             model=model,
             optimizer=model.optimizer,
             num_epochs=self._num_epochs,
