@@ -74,6 +74,26 @@ def test_a_path_without_a_checkpoint_is_refused(tmp_path):
         rows_in(tmp_path, 1)
 
 
+def test_what_was_saved_before_there_were_names_restores_by_its_key(
+    tmp_path, monkeypatch
+):
+    table_checkpoint = mt.table.table_checkpoint
+    with mt.TableSet(num_shards=2):
+        old = mt.Table(config())
+    old.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
+    parts = old._serialize_to_tensors()
+    parts["layout"] = tf.constant(table_checkpoint.layout(old))
+    with monkeypatch.context() as patch:
+        patch.setattr(table_checkpoint, "serialize", lambda *_: parts)
+        path = tf.train.Checkpoint(key=old).write(str(tmp_path / "old"))
+    with mt.TableSet(num_shards=3):
+        table = mt.Table(config())
+    tf.train.Checkpoint(key=table).restore(path)
+    assert table.lookup([1, 2]).numpy().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    with pytest.raises(CheckpointError, match="before tables had names"):
+        mt.restore_tables(table, path)
+
+
 def test_rows_of_another_layout_are_refused_and_nothing_changes(saved):
     with mt.TableSet():
         table = mt.Table(config(optimizer=mt.optimizers.Adam(0.5)))
