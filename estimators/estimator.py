@@ -175,8 +175,12 @@ class Estimator:
                 for summary in graph.get_collection(v1.GraphKeys.SUMMARIES)
             ):
                 v1.summary.scalar("loss", spec.loss)
+            # The chief alone makes initial values, when it has no others.
+            warm = None
+            if config.is_chief and self.latest_checkpoint() is None:
+                warm = self._warm_start
             scaffold = graph_scaffold.complete(
-                spec.scaffold, graph, config, self._warm_start
+                spec.scaffold, graph, config, warm
             )
             hooks += input_hooks
             hooks += [v1.train.NanTensorHook(spec.loss)]
@@ -228,18 +232,19 @@ class Estimator:
             input_fn: As of `train`.
             steps: How many batches; None until the input ends.
             hooks: `SessionRunHook`s.
-            checkpoint_path: The latest one if None.
+            checkpoint_path: The latest one if None; where there is none either,
+                what training would start from is evaluated.
             name: Summaries go to `<model_dir>/eval_<name>`.
 
         Returns:
             The metrics by name, with "loss" and "global_step".
 
         Raises:
-            ValueError: There is no checkpoint, or `steps` is not positive.
+            ValueError: `steps` is not positive.
         """
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, None)
-        path = self._checkpoint(checkpoint_path)
+        path = self._checkpoint_or_none(checkpoint_path)
         with (
             tf.Graph().as_default() as graph,
             graph_servers([_LOCAL]),
@@ -282,7 +287,7 @@ class Estimator:
             input_fn: Returns features, with labels or without.
             predict_keys: Which predictions; all if None.
             hooks: `SessionRunHook`s.
-            checkpoint_path: The latest one if None.
+            checkpoint_path: As of `evaluate`.
             yield_single_examples: Whether batches are taken apart.
 
         Yields:
@@ -290,10 +295,10 @@ class Estimator:
             example or batch.
 
         Raises:
-            ValueError: There is no checkpoint, or no such prediction.
+            ValueError: There is no such prediction.
         """
         hooks = arguments.checked_hooks(hooks)
-        path = self._checkpoint(checkpoint_path)
+        path = self._checkpoint_or_none(checkpoint_path)
         with (
             tf.Graph().as_default() as graph,
             graph_servers([_LOCAL]),
@@ -385,7 +390,10 @@ class Estimator:
 
     def _local_session(self, spec, graph, path, hooks):
         scaffold = graph_scaffold.complete(
-            spec.scaffold, graph, self._config, None
+            spec.scaffold,
+            graph,
+            self._config,
+            self._warm_start if path is None else None,
         )
         # Finalized here: a generator's session is used outside of its graph.
         scaffold.finalize()
@@ -435,6 +443,15 @@ class Estimator:
                 f"Received: {spec!r}."
             )
         return spec
+
+    def _checkpoint_or_none(self, path: str | None) -> str | None:
+        path = path or self.latest_checkpoint()
+        if path is None:
+            v1.logging.info(
+                f"There is no checkpoint in {self._model_dir!r}: values are "
+                "initial ones."
+            )
+        return path
 
     def _checkpoint(self, path: str | None) -> str:
         path = path or self.latest_checkpoint()
