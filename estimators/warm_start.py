@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.ops import resources
 
 from monolith_tf import named_tables
 from monolith_tf.graph_tables import saved_variables
@@ -85,7 +86,10 @@ def warm_start(
     if assignment:
         tf.compat.v1.train.init_from_checkpoint(path, assignment)
     if init_op is None:
-        init_op = tf.compat.v1.global_variables_initializer()
+        init_op = tf.group(
+            tf.compat.v1.global_variables_initializer(),
+            resources.initialize_resources(resources.shared_resources()),
+        )
     with tf.control_dependencies([init_op]):
         return [
             named_tables.restore_op(

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 TABLES = ("monolith_tf", "tables")
 READY = ("monolith_tf", "ready")
 
+# Variables that live as long as the process of their server: a restore starts
+# them where the server is new, and leaves them alone where it is not.
+KEPT = ("monolith_tf", "kept")
+
 # Where the parts of a table stand in a checkpoint of a graph.
 KEY_PREFIX = "monolith_tf/"
 ATTRIBUTES = "/.ATTRIBUTES/"
@@ -119,12 +123,26 @@ class _TableSaveable(saveable_object.SaveableObject):
         del restored_shapes
         with tf.control_dependencies(self._created):
             tensors = [tf.identity(tensor) for tensor in restored_tensors]
-        return table_checkpoint.restore(
+        restored = table_checkpoint.restore(
             self._table,
             self._ready[0],
             dict(zip(self._parts, tensors, strict=True)),
             ready=self._ready[1:],
         )
+        kept = self._table.table_set.graph.get_collection(KEPT)
+        return tf.group(restored, *[_started(variable) for variable in kept])
+
+
+def _started(variable: tf.Variable) -> tf.Operation:
+    """Gives a variable that has no value its initial one."""
+
+    def start():
+        with tf.control_dependencies([variable.assign(0)]):
+            return tf.constant(True)
+
+    with tf.device(variable.device):
+        there = variable.is_initialized()
+        return tf.cond(there, lambda: tf.constant(True), start).op
 
 
 def saved_variables(graph: tf.Graph) -> list:
