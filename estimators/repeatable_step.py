@@ -6,7 +6,6 @@ import secrets
 
 import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
-from tensorflow.python.ops import resources
 
 from monolith_tf import ops
 from monolith_tf.graph_tables import KEPT
@@ -143,6 +142,8 @@ class RepeatableStep(v1.train.SessionRunHook):
 
     def before_run(self, run_context):
         """Offers a number, which is taken when a batch is drawn."""
+        if self._generation is None:
+            return None
         if not self._numbers:
             block = int(run_context.session.run(self._take)) % _NUM_BLOCKS
             self._numbers = [block * _BLOCK + n for n in range(_BLOCK)]
@@ -154,8 +155,9 @@ class RepeatableStep(v1.train.SessionRunHook):
 def _block_counter(server: str) -> tf.Variable:
     """Counts blocks on a server for as long as its process lives.
 
-    No saver keeps it. It starts anywhere: where a chief without a checkpoint
-    makes it anew beside workers that hold blocks, it hardly comes to theirs.
+    No saver keeps it; the tables of the graph start it. It starts anywhere:
+    where a chief without a checkpoint makes it anew beside workers that hold
+    blocks, it hardly comes to theirs.
     """
     with tf.device(server):
         counter = resource_variable_ops.ResourceVariable(
@@ -165,9 +167,6 @@ def _block_counter(server: str) -> tf.Variable:
             trainable=False,
             collections=[],
             name="monolith_tf_request_blocks",
-        )
-        resources.register_resource(
-            counter.handle, counter.initializer, counter.is_initialized()
         )
     v1.get_default_graph().add_to_collection(KEPT, counter)
     return counter

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.ops import resources
 
 from monolith_tf import named_tables
 from monolith_tf.graph_tables import saved_variables
@@ -86,10 +85,7 @@ def warm_start(
     if assignment:
         tf.compat.v1.train.init_from_checkpoint(path, assignment)
     if init_op is None:
-        init_op = tf.group(
-            tf.compat.v1.global_variables_initializer(),
-            resources.initialize_resources(resources.shared_resources()),
-        )
+        init_op = tf.compat.v1.global_variables_initializer()
     with tf.control_dependencies([init_op]):
         return [
             named_tables.restore_op(

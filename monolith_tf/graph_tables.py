@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 TABLES = ("monolith_tf", "tables")
 READY = ("monolith_tf", "ready")
 
-# Variables that live as long as the process of their server: a restore starts
-# them where the server is new, and leaves them alone where it is not.
+# Variables that live as long as the process of their server. Tables that are
+# made after them start them; a restore does so where the server is new, and
+# leaves them alone where it is not.
 KEPT = ("monolith_tf", "kept")
 
 # Where the parts of a table stand in a checkpoint of a graph.
@@ -60,6 +61,7 @@ def ready_variables(
     """
     made = []
     graph = building_graph()
+    kept = [variable.initializer for variable in graph.get_collection(KEPT)]
     table_set = table.table_set
     for shard, (device, handle) in enumerate(
         zip(table_set.devices, table_set.handles, strict=True)
@@ -68,7 +70,7 @@ def ready_variables(
         def start(device=device, handle=handle, create=created[shard]):
             # A server that was not restarted, but whose chief was, has rows.
             with tf.device(device):
-                with tf.control_dependencies([create]):
+                with tf.control_dependencies([create, *kept]):
                     clear = ops.clear(handle, table=table.name)
                 with tf.control_dependencies([clear]):
                     renew = ops.renew(handle, 0)
@@ -121,16 +123,16 @@ class _TableSaveable(saveable_object.SaveableObject):
     def restore(self, restored_tensors, restored_shapes):
         """Makes the table where it is not, and puts the rows in."""
         del restored_shapes
-        with tf.control_dependencies(self._created):
+        kept = self._table.table_set.graph.get_collection(KEPT)
+        before = [*self._created, *map(_started, kept)]
+        with tf.control_dependencies(before):
             tensors = [tf.identity(tensor) for tensor in restored_tensors]
-        restored = table_checkpoint.restore(
+        return table_checkpoint.restore(
             self._table,
             self._ready[0],
             dict(zip(self._parts, tensors, strict=True)),
             ready=self._ready[1:],
         )
-        kept = self._table.table_set.graph.get_collection(KEPT)
-        return tf.group(restored, *[_started(variable) for variable in kept])
 
 
 def _started(variable: tf.Variable) -> tf.Operation:

@@ -79,11 +79,14 @@ class Stop(v1.train.SessionRunHook):
             for worker in range(1, config.num_worker_replicas)
         ]
         self._printed = 0
+        self._pause = threading.Event()
 
     def before_run(self, run_context):
         return v1.train.SessionRunArgs(v1.train.get_global_step())
 
     def after_run(self, run_context, run_values):
+        # Leaves the processors to those that start.
+        self._pause.wait(0.02)
         step = int(run_values.results)
         if self._config.is_chief and abs(step - self._printed) >= PRINT_STEPS:
             self._printed = step
@@ -91,9 +94,8 @@ class Stop(v1.train.SessionRunHook):
         if not self._sign.exists():
             return
         if self._config.is_chief:
-            pause = threading.Event()
             while not all(path.exists() for path in self._done):
-                pause.wait(0.05)
+                self._pause.wait(0.05)
         run_context.request_stop()
 
     def end(self, session):
@@ -107,6 +109,7 @@ def main():
     config = estimators.RunConfig(
         str(directory / "model"),
         save_checkpoints_steps=SAVE_STEPS,
+        checkpoint_save_graph_def=False,
         keep_checkpoint_max=None,  # The test reads them meanwhile.
         log_step_count_steps=None,
     )
@@ -118,7 +121,7 @@ def main():
         directory / "log",
         directory / "versions",
         receiver,
-        interval_seconds=0.02,
+        interval_seconds=0.2,
     )
 
     def input_fn():
@@ -126,9 +129,7 @@ def main():
 
     estimators.train_and_evaluate(
         estimator,
-        estimators.TrainSpec(
-            input_fn, hooks=[push, Stop(directory, config)]
-        ),
+        estimators.TrainSpec(input_fn, hooks=[push, Stop(directory, config)]),
         estimators.EvalSpec(input_fn),
     )
 
