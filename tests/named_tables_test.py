@@ -8,6 +8,7 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf import named_tables
 from monolith_tf.errors import CheckpointError
+from monolith_tf.graph_scope import graph_servers
 
 v1 = tf.compat.v1
 
@@ -116,3 +117,25 @@ def test_a_graph_that_runs_again_draws_another_generation():
                 found.add(int(session.run(status)[0]))
     assert len(found) == 3
     assert min(found) > 0
+
+
+def test_each_server_saves_and_restores_its_own_groups():
+    """A saver of two servers moves a group that both share, and no other."""
+    devices = [f"/job:ps/replica:0/task:{n}/device:CPU:0" for n in range(2)]
+    with tf.Graph().as_default() as graph, graph_servers(devices):
+        table = mt.Table(config())
+        v1.train.Saver(sharded=True)
+    del table
+    readers = {}
+    for operation in graph.get_operations():
+        if operation.type in ("SaveV2", "RestoreV2"):
+            names = tf.make_ndarray(
+                operation.inputs[1].op.get_attr("value")
+            ).tolist()
+            groups = {int(n[-2:]) for n in names if b"rows-" in n}
+            readers.setdefault(operation.type, {})[operation.device] = groups
+    for found in readers.values():
+        assert sorted(found) == devices
+        assert found[devices[0]] == set(range(32))
+        assert found[devices[1]] == set(range(32, 64))
+    assert sorted(readers) == ["RestoreV2", "SaveV2"]
