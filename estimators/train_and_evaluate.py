@@ -9,6 +9,7 @@ import time
 import tensorflow as tf
 
 from monolith_tf.estimators import run_config
+from monolith_tf.estimators.role_metrics import serve_role_metrics
 from monolith_tf.estimators.train_spec import EvalSpec
 from monolith_tf.estimators.train_spec import TrainSpec
 
@@ -68,6 +69,7 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
         config=config.session_config,
         start=True,
     )
+    serve_role_metrics()
     if config.task_type == run_config.PS:
         server.join()
     estimator.train(

@@ -5,6 +5,7 @@ each role is killed; `make soak` asks for 20.
 """
 
 import importlib.util
+import json
 import os
 import pathlib
 import random
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ class Job:
             [
                 *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
                 *("--mode=estimator", "--num_ps=2", "--num_workers=1"),
-                f"--max_restarts={KILLS}",
+                *("--metrics", f"--max_restarts={KILLS}"),
                 f"--log_dir={directory / 'logs'}",
                 *(str(PROGRAM), str(directory), str(port)),
             ],
@@ -101,6 +103,20 @@ def rows_of(program, checkpoint):
     }
 
 
+def applied_on_servers(directory):
+    """How many updates each parameter server says that it has taken."""
+    cluster = json.loads((directory / "logs/cluster.json").read_text())
+    found = []
+    for task in cluster:
+        if task["name"].startswith("ps"):
+            url = f"http://localhost:{task['metrics_port']}/metrics"
+            text = urllib.request.urlopen(url, timeout=10).read().decode()
+            name = "monolith_server_apply_calls_total"
+            found.append(float(re.search(rf"^{name} (\S+)", text, re.M)[1]))
+    assert len(found) == 2
+    return found
+
+
 def step_of(checkpoint):
     return int(checkpoint.rpartition("-")[2])
 
@@ -127,6 +143,7 @@ def test_training_and_deltas_go_on_whoever_is_killed(program, tmp_path):
             job.read_until(f"starting {victim} again")
             while int(job.read_until("step ").split()[-1]) <= step:
                 pass
+        assert all(number > 0 for number in applied_on_servers(tmp_path))
         (tmp_path / "stop").touch()
         job.finish()
         saved = tf.train.latest_checkpoint(tmp_path / "model")
