@@ -129,7 +129,7 @@ soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)
 	$(BIN)/python experiments/soak_training.py $(ARGS)
 	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/nobody_watches_test.py \
-		tests/e2e/exact_sum_test.py
+		tests/e2e/exact_sum_test.py tests/e2e/estimator_kills_test.py
 
 clean:
 	rm -rf .build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

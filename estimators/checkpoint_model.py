@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ from tensorflow.python.trackable.data_structures import NoDependency
 from monolith_tf import named_tables
 from monolith_tf.errors import ExportError
 from monolith_tf.estimators.estimator_spec import DEFAULT_SERVING_SIGNATURE
+from monolith_tf.estimators.export_outputs import signatures_of
 from monolith_tf.graph_tables import saved_variables
 from monolith_tf.graph_tables import tables_in
 from monolith_tf.lookup import lookup_rows
@@ -56,7 +58,7 @@ class CheckpointModel(tf.Module):
         recorder = _RecordedLookups()
         with tf.Graph().as_default() as graph, lookup_backend(recorder):
             receiver, spec = build()
-            outputs = _outputs(spec)
+            signatures = signatures_of(spec)
             variables = [
                 variable
                 for variable in saved_variables(graph)
@@ -78,7 +80,10 @@ class CheckpointModel(tf.Module):
             for key, tensor in receiver.receiver_tensors.items()
         }
         self._lookups = recorder.found
-        self._outputs = {key: value.name for key, value in outputs.items()}
+        self._outputs = {
+            signature: {key: value.name for key, value in outputs.items()}
+            for signature, outputs in signatures.items()
+        }
         self.variable_names = [variable.op.name for variable in variables]
         self._variables = [
             tf.Variable(
@@ -118,8 +123,21 @@ class CheckpointModel(tf.Module):
         """The dense variables."""
         return tuple(self._variables)
 
+    @property
+    def extra_signatures(self) -> dict[str, Callable]:
+        """What answers signatures beside "serving_default", by name."""
+        return {
+            name: functools.partial(self._answer, outputs)
+            for name, outputs in self._outputs.items()
+            if name != DEFAULT_SERVING_SIGNATURE
+        }
+
     def __call__(self, inputs: dict, training: bool = False) -> dict:
         """Computes the outputs; in a `tf.function` only."""
+        outputs = self._outputs[DEFAULT_SERVING_SIGNATURE]
+        return self._answer(outputs, inputs, training)
+
+    def _answer(self, outputs: dict, inputs: dict, training: bool) -> dict:
         del training
         graph = v1.get_default_graph()
         known = {name: inputs[key] for key, name in self._placeholders.items()}
@@ -129,13 +147,8 @@ class CheckpointModel(tf.Module):
         for table, ids, rows in self._lookups:
             (found,) = self._copy([ids], known)
             known[rows] = _read(by_name[table], found)
-        return dict(
-            zip(
-                self._outputs,
-                self._copy(list(self._outputs.values()), known),
-                strict=True,
-            )
-        )
+        answers = self._copy(list(outputs.values()), known)
+        return dict(zip(outputs, answers, strict=True))
 
     def _copy(self, names: list[str], known: dict) -> list[tf.Tensor]:
         """Copies the part of the graph that some tensors are made of."""
@@ -187,24 +200,3 @@ def _without(graph_def, names: list[str]):
         node.attr["dtype"].type = tf.resource.as_datatype_enum
         del node.input[:]
     return graph_def
-
-
-def _outputs(spec) -> dict[str, tf.Tensor]:
-    """The outputs of the one serving signature."""
-    outputs = spec.predictions
-    if spec.export_outputs:
-        by_name = dict(spec.export_outputs)
-        chosen = by_name.get(DEFAULT_SERVING_SIGNATURE)
-        if chosen is None:
-            if len(by_name) > 1:
-                raise ExportError(
-                    "EstimatorSpec has export_outputs "
-                    f"{sorted(by_name)}. Name one of them "
-                    f"{DEFAULT_SERVING_SIGNATURE!r}: an export has one serving "
-                    "signature."
-                )
-            (chosen,) = by_name.values()
-        outputs = getattr(chosen, "outputs", chosen)
-    if not isinstance(outputs, dict):
-        return {"output": outputs}
-    return dict(outputs)

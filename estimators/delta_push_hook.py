@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from monolith_tf import serving
 from monolith_tf.errors import DeliveryError
+from monolith_tf.estimators.failures import is_cluster_failure
 from monolith_tf.estimators.session_tables import SessionTableSet
 from monolith_tf.estimators.session_tables import SessionVariable
 from monolith_tf.serving.export_record import ExportRecord
@@ -28,8 +29,14 @@ class DeltaPushHook(v1.train.SessionRunHook):
     What `mt.callbacks.DeltaPush` is for Keras. When training starts, and after
     a session was recovered, it writes an export of the tables that train, as a
     new version in `export_dir_base`; from there on a pusher sends what changes.
-    The last delta is acknowledged before `Estimator.train` returns. It does
-    nothing in a process that is not the chief.
+    The last delta is acknowledged before the last checkpoint is written: a
+    chief that dies between them trains on from the one before, and pushes
+    again. What other workers train after the chief has ended is in no delta. It
+    does nothing in a process that is not the chief.
+
+    A checkpoint holds no position of deltas, because a restore draws a new
+    generation: what was sent before is of another history, which the server may
+    be ahead of. The export that follows a restore is where deltas go on.
 
     Args:
         estimator: The Estimator that trains.
@@ -117,9 +124,23 @@ class DeltaPushHook(v1.train.SessionRunHook):
         self._pusher.start()
 
     def after_run(self, run_context, run_values):
-        """Raises what stopped the pusher, if anything did."""
-        if self._pusher is not None:
+        """Raises what stopped the pusher, if anything did.
+
+        A parameter server that is gone may stop the pusher before a step: that
+        is said as `tf.errors.AbortedError`, so that the session is recovered.
+        """
+        if self._pusher is None:
+            return
+        try:
             self._pusher.check()
+        except DeliveryError as error:
+            if error.__cause__ is None or not is_cluster_failure(
+                error.__cause__
+            ):
+                raise
+            raise tf.errors.AbortedError(
+                None, None, f"{error} The session is made anew."
+            ) from error
 
     def end(self, session):
         """Pushes the last delta and joins the thread."""

@@ -23,9 +23,12 @@ from monolith_tf.estimators.checkpoint_model import CheckpointModel
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.keras_classes import kept_keras_classes
+from monolith_tf.estimators.repeatable_step import RepeatableStep
 from monolith_tf.estimators.run_config import RunConfig
+from monolith_tf.estimators.training_session import training_session
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.graph_scope import graph_servers
+from monolith_tf.requests import request_id
 from monolith_tf.serving.export_record import ExportRecord
 
 v1 = tf.compat.v1
@@ -169,17 +172,20 @@ class Estimator:
             graph.device(config.training_device_fn()),
             graph_servers(config.ps_devices or [_LOCAL]),
         ):
-            spec, input_hooks = self._build(input_fn, ModeKeys.TRAIN)
+            spec, train_op, input_hooks = self._build_training(input_fn)
             if not any(
                 summary.op.name == "loss"
                 for summary in graph.get_collection(v1.GraphKeys.SUMMARIES)
             ):
                 v1.summary.scalar("loss", spec.loss)
+            # The chief alone makes initial values, when it has no others.
+            warm = None
+            if config.is_chief and self.latest_checkpoint() is None:
+                warm = self._warm_start
             scaffold = graph_scaffold.complete(
-                spec.scaffold, graph, config, self._warm_start
+                spec.scaffold, graph, config, warm
             )
-            hooks += input_hooks
-            hooks += [v1.train.NanTensorHook(spec.loss)]
+            hooks += [*input_hooks, v1.train.NanTensorHook(spec.loss)]
             if config.log_step_count_steps:
                 hooks.append(
                     v1.train.LoggingTensorHook(
@@ -191,25 +197,15 @@ class Estimator:
                     )
                 )
             hooks += spec.training_hooks
-            with v1.train.MonitoredTrainingSession(
-                master=config.master,
-                is_chief=config.is_chief,
-                checkpoint_dir=self._model_dir,
-                scaffold=scaffold,
-                hooks=hooks,
-                chief_only_hooks=graph_scaffold.chief_hooks(
-                    spec, hooks, scaffold, config, saving_listeners
-                ),
-                save_checkpoint_secs=0,
-                save_summaries_steps=config.save_summary_steps,
-                config=config.session_config,
-                max_wait_secs=config.session_creation_timeout_secs,
-                log_step_count_steps=config.log_step_count_steps,
-                save_graph_def=config.checkpoint_save_graph_def,
+            chief_hooks = graph_scaffold.chief_hooks(
+                spec, hooks, scaffold, config, saving_listeners
+            )
+            with training_session(
+                config, scaffold, hooks, chief_hooks
             ) as session:
                 loss = None
                 while not session.should_stop():
-                    _, loss = session.run([spec.train_op, spec.loss])
+                    _, loss = session.run([train_op, spec.loss])
             v1.logging.info("Loss for final step: %s.", loss)
         v1.summary.FileWriterCache.clear()
         return self
@@ -228,18 +224,19 @@ class Estimator:
             input_fn: As of `train`.
             steps: How many batches; None until the input ends.
             hooks: `SessionRunHook`s.
-            checkpoint_path: The latest one if None.
+            checkpoint_path: The latest one if None; where there is none either,
+                what training would start from is evaluated.
             name: Summaries go to `<model_dir>/eval_<name>`.
 
         Returns:
             The metrics by name, with "loss" and "global_step".
 
         Raises:
-            ValueError: There is no checkpoint, or `steps` is not positive.
+            ValueError: `steps` is not positive.
         """
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, None)
-        path = self._checkpoint(checkpoint_path)
+        path = self._checkpoint_or_none(checkpoint_path)
         with (
             tf.Graph().as_default() as graph,
             graph_servers([_LOCAL]),
@@ -282,7 +279,7 @@ class Estimator:
             input_fn: Returns features, with labels or without.
             predict_keys: Which predictions; all if None.
             hooks: `SessionRunHook`s.
-            checkpoint_path: The latest one if None.
+            checkpoint_path: As of `evaluate`.
             yield_single_examples: Whether batches are taken apart.
 
         Yields:
@@ -290,10 +287,10 @@ class Estimator:
             example or batch.
 
         Raises:
-            ValueError: There is no checkpoint, or no such prediction.
+            ValueError: There is no such prediction.
         """
         hooks = arguments.checked_hooks(hooks)
-        path = self._checkpoint(checkpoint_path)
+        path = self._checkpoint_or_none(checkpoint_path)
         with (
             tf.Graph().as_default() as graph,
             graph_servers([_LOCAL]),
@@ -385,7 +382,10 @@ class Estimator:
 
     def _local_session(self, spec, graph, path, hooks):
         scaffold = graph_scaffold.complete(
-            spec.scaffold, graph, self._config, None
+            spec.scaffold,
+            graph,
+            self._config,
+            self._warm_start if path is None else None,
         )
         # Finalized here: a generator's session is used outside of its graph.
         scaffold.finalize()
@@ -393,20 +393,38 @@ class Estimator:
             v1.train.ChiefSessionCreator(
                 scaffold=scaffold,
                 checkpoint_filename_with_path=path,
-                config=_local_config(self._config),
+                config=self._config.local_session_config,
             ),
             hooks=hooks,
         )
 
     def _build(self, input_fn: Callable, mode: str):
         """Builds the model in the current graph."""
-        v1.set_random_seed(self._config.tf_random_seed)
-        v1.train.get_or_create_global_step()
-        found = inputs_lib.call_with_known(
-            input_fn, mode=mode, params=self.params, config=self._config
-        )
+        found = self._call_input_fn(input_fn, mode)
         features, labels, hooks = inputs_lib.features_and_labels(found)
         return self._call_model_fn(features, labels, mode), hooks
+
+    def _build_training(self, input_fn: Callable):
+        """Builds training; on parameter servers as a step that may repeat."""
+        config = self._config
+        found = self._call_input_fn(input_fn, ModeKeys.TRAIN)
+        repeats = config.num_ps_replicas and isinstance(found, tf.data.Dataset)
+        if not repeats:
+            features, labels, hooks = inputs_lib.features_and_labels(found)
+            spec = self._call_model_fn(features, labels, ModeKeys.TRAIN)
+            return spec, spec.train_op, hooks
+        step = RepeatableStep(config.ps_devices[0], config.worker_device, found)
+        features, labels, _ = inputs_lib.features_and_labels(step.batch)
+        with request_id(step.number):
+            spec = self._call_model_fn(features, labels, ModeKeys.TRAIN)
+        return spec, step.done(spec.train_op, spec.loss), [step]
+
+    def _call_input_fn(self, input_fn: Callable, mode: str):
+        v1.set_random_seed(self._config.tf_random_seed)
+        v1.train.get_or_create_global_step()
+        return inputs_lib.call_with_known(
+            input_fn, mode=mode, params=self.params, config=self._config
+        )
 
     def _call_model_fn(self, features, labels, mode) -> EstimatorSpec:
         optional = {
@@ -436,6 +454,15 @@ class Estimator:
             )
         return spec
 
+    def _checkpoint_or_none(self, path: str | None) -> str | None:
+        path = path or self.latest_checkpoint()
+        if path is None:
+            v1.logging.info(
+                f"There is no checkpoint in {self._model_dir!r}: values are "
+                "initial ones."
+            )
+        return path
+
     def _checkpoint(self, path: str | None) -> str:
         path = path or self.latest_checkpoint()
         if path is None:
@@ -460,14 +487,6 @@ class Estimator:
 
 
 _LOCAL = "/device:CPU:0"
-
-
-def _local_config(config: RunConfig):
-    """A session config for this process alone."""
-    session_config = v1.ConfigProto()
-    session_config.CopyFrom(config.session_config)
-    del session_config.device_filters[:]
-    return session_config
 
 
 def _step_of(checkpoint: str) -> int:

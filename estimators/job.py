@@ -52,7 +52,8 @@ class Job:
         command: The program and its arguments; a file that ends with ".py" is
             run by this Python.
         num_ps: Number of parameter servers, at least 1.
-        num_workers: Number of workers, at least 1.
+        num_workers: Number of workers beside the chief, at least 1; in mode
+            "estimator", where the chief trains too, it may be 0.
         mode: "keras" or "estimator".
         evaluator: Whether an evaluator runs too; in mode "estimator" only.
         max_restarts: How often each process may be started again.
@@ -86,7 +87,7 @@ class Job:
         """Checks the arguments; `run` starts the processes."""
         for name, value, least in (
             ("num_ps", num_ps, 1),
-            ("num_workers", num_workers, 1),
+            ("num_workers", num_workers, 0 if mode == ESTIMATOR else 1),
             ("max_restarts", max_restarts, 0),
         ):
             if value < least:

@@ -203,6 +203,21 @@ class RunConfig:
             for task in range(self.num_ps_replicas)
         ]
 
+    @property
+    def local_session_config(self) -> tf.compat.v1.ConfigProto:
+        """That of sessions in this process alone."""
+        config = tf.compat.v1.ConfigProto()
+        config.CopyFrom(self.session_config)
+        del config.device_filters[:]
+        return config
+
+    @property
+    def worker_device(self) -> str:
+        """The device of this task."""
+        return (
+            f"/job:{self.task_type}/replica:0/task:{self.task_id}/device:CPU:0"
+        )
+
     def training_device_fn(self):
         """Says where operations of a training graph lie; None when local."""
         if self.device_fn is not None or not self.num_ps_replicas:

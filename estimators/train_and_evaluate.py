@@ -9,6 +9,7 @@ import time
 import tensorflow as tf
 
 from monolith_tf.estimators import run_config
+from monolith_tf.estimators.role_metrics import serve_role_metrics
 from monolith_tf.estimators.train_spec import EvalSpec
 from monolith_tf.estimators.train_spec import TrainSpec
 
@@ -68,6 +69,7 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
         config=config.session_config,
         start=True,
     )
+    serve_role_metrics()
     if config.task_type == run_config.PS:
         server.join()
     estimator.train(
@@ -82,17 +84,20 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
 class _EvaluateAtCheckpoint(v1.train.CheckpointSaverListener):
     """Evaluates what was saved, between two steps of the training."""
 
-    def __init__(self, evaluate, throttle_secs: float):
+    def __init__(self, evaluate, throttle_secs: float, max_steps: int | None):
         self._evaluate = evaluate
+        self._max_steps = max_steps
         self._throttle_secs = throttle_secs
         self._last = time.monotonic()
         self._is_first = True
 
     def after_save(self, session, global_step_value):
-        del session, global_step_value
+        del session
         if self._is_first:  # The one before the first step.
             self._is_first = False
             return
+        if self._max_steps is not None and global_step_value >= self._max_steps:
+            return  # The final evaluation is of this one.
         if time.monotonic() - self._last >= self._throttle_secs:
             self._evaluate(False)
             self._last = time.monotonic()
@@ -123,7 +128,9 @@ def _train_alone(estimator, train_spec, eval_spec):
         max_steps=train_spec.max_steps,
         saving_listeners=[
             *train_spec.saving_listeners,
-            _EvaluateAtCheckpoint(evaluate, eval_spec.throttle_secs),
+            _EvaluateAtCheckpoint(
+                evaluate, eval_spec.throttle_secs, train_spec.max_steps
+            ),
         ],
     )
     evaluate(True)

@@ -11,7 +11,6 @@ session, `report_uninitialized_variables`, waits for them.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,11 @@ if TYPE_CHECKING:
 # has them.
 TABLES = ("monolith_tf", "tables")
 READY = ("monolith_tf", "ready")
+
+# Variables that live as long as the process of their server. Tables that are
+# made after them start them; a restore does so where the server is new, and
+# leaves them alone where it is not.
+KEPT = ("monolith_tf", "kept")
 
 # Where the parts of a table stand in a checkpoint of a graph.
 KEY_PREFIX = "monolith_tf/"
@@ -56,6 +60,7 @@ def ready_variables(
     """
     made = []
     graph = building_graph()
+    kept = [variable.initializer for variable in graph.get_collection(KEPT)]
     table_set = table.table_set
     for shard, (device, handle) in enumerate(
         zip(table_set.devices, table_set.handles, strict=True)
@@ -64,7 +69,7 @@ def ready_variables(
         def start(device=device, handle=handle, create=created[shard]):
             # A server that was not restarted, but whose chief was, has rows.
             with tf.device(device):
-                with tf.control_dependencies([create]):
+                with tf.control_dependencies([create, *kept]):
                     clear = ops.clear(handle, table=table.name)
                 with tf.control_dependencies([clear]):
                     renew = ops.renew(handle, 0)
@@ -80,51 +85,100 @@ def ready_variables(
         graph.add_to_collection(READY, variable)
         made.append(variable)
     graph.add_to_collection(TABLES, table)
-    graph.add_to_collection(
-        tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS,
-        _TableSaveable(table, made, created),
-    )
+    for saveable in _SavedTable(table, made, created).saveables:
+        graph.add_to_collection(
+            tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS, saveable
+        )
     return made
 
 
-class _TableSaveable(saveable_object.SaveableObject):
-    """A table's part of a `tf.compat.v1.train.Saver`."""
+class _SavedTable:
+    """A table's parts of a `tf.compat.v1.train.Saver`: one a server.
+
+    Each server writes and reads the groups that it has. What is restored is put
+    in when all parts are there: for a saver asks each server for its own.
+    """
 
     def __init__(self, table: Table, ready, created):
         """Builds the ops that read the table."""
         self._table = table
         self._ready = ready
         self._created = created
-        devices = table.table_set.devices
-        # A saver wants all of an object on one server; tables are spread.
-        home = devices[zlib.crc32(table.name.encode()) % len(devices)]
-        name = KEY_PREFIX + table.name
-        tensors = table_checkpoint.serialize(table, ready[0])
-        specs = []
-        with tf.device(home):
+        by_server: dict[str, dict[str, tf.Tensor]] = {}
+        for part, tensor in table_checkpoint.serialize(table, ready[0]).items():
+            by_server.setdefault(tensor.device, {})[part] = tensor
+        self.saveables = [
+            _ServerSaveable(self, number, created[number], device, parts)
+            for number, (device, parts) in enumerate(by_server.items())
+        ]
+        self._restored: dict[str, tf.Tensor] = {}
+        self._asked: set[int] = set()
+
+    @property
+    def name(self) -> str:
+        """Where the parts stand in a checkpoint."""
+        return KEY_PREFIX + self._table.name
+
+    def restore(self, number: int, parts: dict[str, tf.Tensor]) -> tf.Operation:
+        """Puts the rows in with the last of the parts, makes the table first.
+
+        Args:
+            number: Which of the saveables.
+            parts: What its server read.
+        """
+        self._restored.update(parts)
+        self._asked.add(number)
+        if len(self._asked) < len(self.saveables):
+            return tf.no_op()
+        tensors, self._restored, self._asked = self._restored, {}, set()
+        kept = self._table.table_set.graph.get_collection(KEPT)
+        with tf.control_dependencies([*self._created, *map(_started, kept)]):
             for part, tensor in tensors.items():
+                with tf.device(tensor.device):
+                    tensors[part] = tf.identity(tensor)
+        return table_checkpoint.restore(
+            self._table, self._ready[0], tensors, ready=self._ready[1:]
+        )
+
+
+class _ServerSaveable(saveable_object.SaveableObject):
+    """What one server has of a table."""
+
+    def __init__(self, saved: _SavedTable, number, op, device, parts):
+        """Names the tensors as they stand in a checkpoint."""
+        self._saved = saved
+        self._number = number
+        self._parts = list(parts)
+        specs = []
+        with tf.device(device):
+            for part, tensor in parts.items():
+                key = saved.name + ATTRIBUTES + part
                 specs.append(
                     saveable_object.SaveSpec(
-                        tf.identity(tensor),
-                        "",
-                        name + ATTRIBUTES + part,
-                        device=home,
+                        tf.identity(tensor), "", key, device=device
                     )
                 )
-        self._parts = list(tensors)
-        super().__init__(table, specs, name)
+        # The first is named as the table, the others are part of it.
+        name = saved.name + (f"/{number}" if number else "")
+        super().__init__(op, specs, name)
 
     def restore(self, restored_tensors, restored_shapes):
-        """Makes the table where it is not, and puts the rows in."""
+        """Hands on what the server read."""
         del restored_shapes
-        with tf.control_dependencies(self._created):
-            tensors = [tf.identity(tensor) for tensor in restored_tensors]
-        return table_checkpoint.restore(
-            self._table,
-            self._ready[0],
-            dict(zip(self._parts, tensors, strict=True)),
-            ready=self._ready[1:],
-        )
+        parts = dict(zip(self._parts, restored_tensors, strict=True))
+        return self._saved.restore(self._number, parts)
+
+
+def _started(variable: tf.Variable) -> tf.Operation:
+    """Gives a variable that has no value its initial one."""
+
+    def start():
+        with tf.control_dependencies([variable.assign(0)]):
+            return tf.constant(True)
+
+    with tf.device(variable.device):
+        there = variable.is_initialized()
+        return tf.cond(there, lambda: tf.constant(True), start).op
 
 
 def saved_variables(graph: tf.Graph) -> list:

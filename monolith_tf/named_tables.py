@@ -2,7 +2,7 @@
 
 Keras and `tf.train.Checkpoint` key what they save by the way to an object,
 Estimators and other savers of graphs by its name. The parts of a table are the
-same, and one of them is the table's name.
+same, and one of them, the layout, ends with the table's name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from monolith_tf.graph_tables import ATTRIBUTES
 from monolith_tf.graph_tables import READY
 from monolith_tf.table_set import tables_of
 
-_NAME = ATTRIBUTES + "name"
+_LAYOUT = ATTRIBUTES + "layout"
 
 
 def checkpoint_path(path: str | os.PathLike) -> str:
@@ -53,9 +53,11 @@ def tables_in_checkpoint(path: str | os.PathLike) -> dict[str, str]:
     reader = tf.train.load_checkpoint(checkpoint_path(path))
     found = {}
     for key in sorted(reader.get_variable_to_shape_map()):
-        if key.endswith(_NAME):
-            name = reader.get_tensor(key).decode()
-            found.setdefault(name, key[: -len("name")])
+        if not key.endswith(_LAYOUT):
+            continue
+        name = table_checkpoint.name_in(reader.get_tensor(key).decode())
+        if name is not None:
+            found.setdefault(name, key[: -len("layout")])
     return found
 
 
@@ -164,7 +166,9 @@ class _SavedTable:
         if name not in found:
             raise CheckpointError(
                 f"The checkpoint {path!r} has no table {name!r}. It has "
-                f"{sorted(found)}. Map the names where they differ."
+                f"{sorted(found)}. Map the names where they differ; a "
+                "checkpoint of before tables had names in it restores by "
+                "tf.train.Checkpoint(...).restore, as it was saved."
             )
         return cls(path, name, found[name])
 

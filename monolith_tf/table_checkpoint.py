@@ -4,10 +4,10 @@ The keys do not depend on the number of servers, so what N servers saved
 restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
 `[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
 `filter-<group>`, int64, what admission counted; `layout` says what the rows
-are, `filter` what the filters are, `counts`, int64 `[64]`, how many rows each
-group has, `name` the table's name, `clock`, int64 `[2]`, the number of the
-latest update and the latest event time, `step` how often
-`Table.apply_gradients` was called.
+are and of which table, `filter` what the filters are, `counts`, int64 `[64]`,
+how many rows each group has, `clock`, int64 `[2]`, the number of the latest
+update and the latest event time, `step` how often `Table.apply_gradients` was
+called.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from monolith_tf.table import Table
 
 _GROUPS = range(sharding.NUM_GROUPS)
+# What stands before the table's name, at the end of a saved layout.
+_NAME = " name="
 
 
 def layout(table: Table) -> str:
@@ -39,6 +41,12 @@ def layout(table: Table) -> str:
         for segment in table.config.segments
     )
     return f"format=2 {segments} groups={sharding.NUM_GROUPS}"
+
+
+def name_in(saved_layout: str) -> str | None:
+    """Returns the table's name in the `layout` of a checkpoint, or None."""
+    _, found, name = saved_layout.partition(_NAME)
+    return name if found else None
 
 
 def owners(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
@@ -84,8 +92,8 @@ def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
             )
     with tf.device(table_set.devices[0]):
         tensors["counts"] = tf.stack(counts)
-        tensors["layout"] = tf.constant(layout(table))
-        tensors["name"] = tf.constant(table.name)
+        # No part of its own: what was saved before it was has no such part.
+        tensors["layout"] = tf.constant(layout(table) + _NAME + table.name)
         tensors["filter"] = tf.constant(table.config.admission.filter_layout)
         tensors["step"] = step.read_value()
         tensors["clock"] = _clock(table)
@@ -303,14 +311,17 @@ def _check_layout(table: Table, found: tf.Tensor) -> list[tf.Operation]:
         f"{expected!r}. Restore into a table of the config that was saved."
     )
     if hasattr(found, "numpy"):
-        if found.numpy().decode() != expected:
-            raise CheckpointError(
-                f"{message} The checkpoint has {found.numpy().decode()!r}."
-            )
+        text = found.numpy().decode()
+        if text.partition(_NAME)[0] != expected:
+            raise CheckpointError(f"{message} The checkpoint has {text!r}.")
         return []
+    without_name = tf.strings.regex_replace(
+        found, f"(?s){_NAME}.*$", "", replace_global=False
+    )
     return [
         tf.debugging.Assert(
-            tf.equal(found, expected), [message, "The checkpoint has", found]
+            tf.equal(without_name, expected),
+            [message, "The checkpoint has", found],
         )
     ]
 
@@ -336,13 +347,14 @@ def check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
 
 
 def _check_counts(table: Table, tensors) -> list[tf.Operation]:
-    found = tf.stack(
-        [
-            tf.shape(tensors[f"{kind}-{group:02d}"], out_type=tf.int64)[0]
-            for kind in _KINDS
-            for group in _GROUPS
-        ]
-    )
+    lengths = []
+    for kind in _KINDS:
+        for group in _GROUPS:
+            tensor = tensors[f"{kind}-{group:02d}"]
+            # Counted where it lies: no rows travel for that.
+            with tf.compat.v1.colocate_with(tensor):
+                lengths.append(tf.shape(tensor, out_type=tf.int64)[0])
+    found = tf.stack(lengths)
     expected = tf.tile(tensors["counts"], [len(_KINDS)])
     message = (
         f"The checkpoint's groups of table {table.name!r} do not have the rows "

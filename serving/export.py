@@ -203,13 +203,22 @@ class _Export:
             generations=generations,
             mutex_name=f"monolith_{export_id:016x}_mutex",
         )
-        trace = ModelTrace(
-            self.model,
-            self.inputs,
-            ServingBackend(self.tables, serving_tables),
-            dense,
-        )
-        answer, resources = trace.function([*serving_tables, dense])
+        # An Estimator may have more signatures than the default one.
+        calls = {
+            "serving_default": self.model,
+            **getattr(self.model, "extra_signatures", {}),
+        }
+        answers, resources = {}, []
+        for name, call in calls.items():
+            trace = ModelTrace(
+                self.model,
+                self.inputs,
+                ServingBackend(self.tables, serving_tables),
+                dense,
+                call,
+            )
+            answers[name], found = trace.function([*serving_tables, dense])
+            resources += found
         manifest = [
             self._write_rows(table, serving_table, index, work)
             for index, (table, serving_table) in enumerate(
@@ -242,7 +251,7 @@ class _Export:
         root.control = control
         root.resources = resources
         signatures = {
-            "serving_default": answer,
+            **answers,
             "monolith_apply_delta": control.apply_delta_function(),
             "monolith_status": control.status_function(),
         }
@@ -255,6 +264,7 @@ class _Export:
         saved_model_files.finish(
             saved,
             {argument: name for name, argument in trace.argument_names.items()},
+            calls,
         )
         _write_record(saved, record)
         self._publish(saved, record)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf import named_tables
 from monolith_tf.errors import CheckpointError
+from monolith_tf.graph_scope import graph_servers
 
 v1 = tf.compat.v1
 
@@ -72,6 +73,26 @@ def test_a_table_that_is_not_there_is_named(saved):
 def test_a_path_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         rows_in(tmp_path, 1)
+
+
+def test_what_was_saved_before_there_were_names_restores_by_its_key(
+    tmp_path, monkeypatch
+):
+    table_checkpoint = mt.table.table_checkpoint
+    with mt.TableSet(num_shards=2):
+        old = mt.Table(config())
+    old.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
+    parts = old._serialize_to_tensors()
+    parts["layout"] = tf.constant(table_checkpoint.layout(old))
+    with monkeypatch.context() as patch:
+        patch.setattr(table_checkpoint, "serialize", lambda *_: parts)
+        path = tf.train.Checkpoint(key=old).write(str(tmp_path / "old"))
+    with mt.TableSet(num_shards=3):
+        table = mt.Table(config())
+    tf.train.Checkpoint(key=table).restore(path)
+    assert table.lookup([1, 2]).numpy().tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    with pytest.raises(CheckpointError, match="before tables had names"):
+        mt.restore_tables(table, path)
 
 
 def test_rows_of_another_layout_are_refused_and_nothing_changes(saved):
@@ -178,3 +199,25 @@ def test_weights_alone_are_refused_in_a_graph(saved):
             table = mt.Table(config())
         with pytest.raises(ValueError, match="not into those of a graph"):
             mt.restore_tables(table, saved, slots=False)
+
+
+def test_each_server_saves_and_restores_its_own_groups():
+    """A saver of two servers moves a group that both share, and no other."""
+    devices = [f"/job:ps/replica:0/task:{n}/device:CPU:0" for n in range(2)]
+    with tf.Graph().as_default() as graph, graph_servers(devices):
+        table = mt.Table(config())
+        v1.train.Saver(sharded=True)
+    del table
+    readers = {}
+    for operation in graph.get_operations():
+        if operation.type in ("SaveV2", "RestoreV2"):
+            names = tf.make_ndarray(
+                operation.inputs[1].op.get_attr("value")
+            ).tolist()
+            groups = {int(n[-2:]) for n in names if b"rows-" in n}
+            readers.setdefault(operation.type, {})[operation.device] = groups
+    for found in readers.values():
+        assert sorted(found) == devices
+        assert found[devices[0]] == set(range(32))
+        assert found[devices[1]] == set(range(32, 64))
+    assert sorted(readers) == ["RestoreV2", "SaveV2"]

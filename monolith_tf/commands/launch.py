@@ -27,7 +27,8 @@ def add(commands) -> None:
         "--num_workers",
         type=int,
         default=1,
-        help="number of workers (%(default)s)",
+        help="number of workers (%(default)s); with --mode=estimator, where "
+        "the chief trains too, it may be 0",
     )
     parser.add_argument(
         "--mode",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -39,27 +40,36 @@ def dense_variables(model) -> list[tf.Variable]:
 
 
 class ModelTrace:
-    """The signature `serving_default` of a model.
+    """A signature of a model: `serving_default`, if the model itself answers.
 
     Args:
       model: A built tf_keras model.
       inputs: Its inputs.
       backend: What the layers read their rows from.
       dense: Copy of `dense_variables(model)`.
+      call: What answers, called as the model is; None for the model.
 
     Raises:
       ExportError: The model reads what an export can't hold.
     """
 
-    def __init__(self, model, inputs: ModelInputs, backend, dense: DenseCopy):
+    def __init__(
+        self,
+        model,
+        inputs: ModelInputs,
+        backend,
+        dense: DenseCopy,
+        call: Callable | None = None,
+    ):
         """Traces the model."""
         self._model = model
         self._inputs = inputs
+        call = call or model
         specs = list(inputs.request_specs.values())
 
         def answer(*tensors):
             with lookup_backend(backend):
-                outputs = model(inputs.read(tensors), training=False)
+                outputs = call(inputs.read(tensors), training=False)
             return _named_outputs(model, outputs)
 
         self._traced = tf.function(answer, autograph=False)

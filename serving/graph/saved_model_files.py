@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -36,7 +37,9 @@ def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
             )
 
 
-def finish(path: str, signature_inputs: Mapping[str, str]) -> None:
+def finish(
+    path: str, signature_inputs: Mapping[str, str], signatures: Iterable[str]
+) -> None:
     """Checks the ops of a SavedModel and gives inputs their names.
 
     A request may call an input what no Python argument can be called, such as
@@ -44,8 +47,9 @@ def finish(path: str, signature_inputs: Mapping[str, str]) -> None:
 
     Args:
       path: Directory of the SavedModel.
-      signature_inputs: Names of the inputs of `serving_default`, by the name
-        that they were traced with.
+      signature_inputs: Names of the inputs of the model, by the name that they
+        were traced with.
+      signatures: Names of the signatures that take them.
 
     Raises:
       ExportError: An op is one of this library.
@@ -59,18 +63,8 @@ def finish(path: str, signature_inputs: Mapping[str, str]) -> None:
     if all(traced == name for traced, name in signature_inputs.items()):
         return
     for meta_graph in saved_model.meta_graphs:
-        signature = meta_graph.signature_def["serving_default"]
-        inputs = {
-            signature_inputs[traced]: info
-            for traced, info in signature.inputs.items()
-        }
-        copies = {}
-        for name, info in inputs.items():
-            copies[name] = type(info)()
-            copies[name].CopyFrom(info)
-        signature.inputs.clear()
-        for name, info in copies.items():
-            signature.inputs[name].CopyFrom(info)
+        for name in signatures:
+            _rename_inputs(meta_graph.signature_def[name], signature_inputs)
         # What tf.saved_model.load calls the arguments of the signature.
         for function in meta_graph.object_graph_def.nodes:
             _rename_keywords(function, signature_inputs)
@@ -99,6 +93,16 @@ def sync_one(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _rename_inputs(signature, names: Mapping[str, str]) -> None:
+    copies = {}
+    for traced, info in signature.inputs.items():
+        copies[names[traced]] = type(info)()
+        copies[names[traced]].CopyFrom(info)
+    signature.inputs.clear()
+    for name, info in copies.items():
+        signature.inputs[name].CopyFrom(info)
 
 
 def _rename_keywords(node, names: Mapping[str, str]) -> None:

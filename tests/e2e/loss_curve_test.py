@@ -14,10 +14,10 @@ PROGRAM = pathlib.Path(__file__).with_name("loss_curve_program.py")
 DEADLINE_SECONDS = 120
 
 
-def losses(directory, *command):
-    report = directory / "losses.json"
+def report_of(directory, *command, way="fit"):
+    report = directory / "report.json"
     done = subprocess.run(
-        [sys.executable, "-P", *command, str(PROGRAM), str(report)],
+        [sys.executable, "-P", *command, str(PROGRAM), str(report), way],
         cwd=directory,
         capture_output=True,
         text=True,
@@ -29,18 +29,30 @@ def losses(directory, *command):
 
 @pytest.fixture(scope="module")
 def of_one_process(tmp_path_factory):
-    return losses(tmp_path_factory.mktemp("alone"))
+    return report_of(tmp_path_factory.mktemp("alone"))
 
 
 def test_the_model_learns(of_one_process):
-    assert len(of_one_process) == 40
-    assert of_one_process[-1] < 0.7 * of_one_process[0]
+    losses = of_one_process["losses"]
+    assert len(losses) == 40
+    assert losses[-1] < 0.7 * losses[0]
+
+
+WAYS = {
+    "fit": ["--num_workers=1"],
+    # The chief trains, and is the only one.
+    "estimator": ["--mode=estimator", "--num_workers=0"],
+}
 
 
 @pytest.mark.parametrize("num_ps", [1, 2, 3])
+@pytest.mark.parametrize("way", WAYS)
 def test_the_loss_curve_is_that_of_one_process(
-    of_one_process, tmp_path, num_ps
+    of_one_process, tmp_path, num_ps, way
 ):
     launch = ["-m", "monolith_tf.cli", "launch", f"--num_ps={num_ps}"]
-    found = losses(tmp_path, *launch, f"--log_dir={tmp_path}")
-    np.testing.assert_allclose(found, of_one_process, rtol=1e-5)
+    launch += [*WAYS[way], f"--log_dir={tmp_path}"]
+    found = report_of(tmp_path, *launch, way=way)
+    assert len(found["losses"]) == 40
+    for name, expected in of_one_process.items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)

@@ -1,14 +1,20 @@
 """A task of a cluster that trains an Estimator: `TF_CONFIG` says which.
 
+python between_graphs_program.py DIRECTORY STEPS [fail]
+
 Every worker trains on batches of its own that overlap with those of the others.
 With SGD and powers of two as gradients every row is a sum that floats hold, so
-each must equal its sum.
+each must equal its sum. What a worker finished is a line of
+DIRECTORY/steps-<worker>-<process>. With "fail" the workers other than the chief
+lose their session twice, when the servers have taken a step.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +25,7 @@ from monolith_tf import estimators
 v1 = tf.compat.v1
 DIM = 2
 NUM_IDS = 300
+FAILURES = (10, 25)
 
 
 def batches(worker, steps):
@@ -29,13 +36,12 @@ def batches(worker, steps):
         yield ids, 2.0 ** random.integers(-3, 3, length)
 
 
-def sums(workers, steps):
-    """What every row must be, by id."""
+def sums(found):
+    """What rows must be, by id: minus the sums of batches of gradients."""
     total = {}
-    for worker in workers:
-        for ids, values in batches(worker, steps):
-            for id_, value in zip(ids, values):
-                total[int(id_)] = total.get(int(id_), 0.0) - value
+    for ids, values in found:
+        for id_, value in zip(ids.tolist(), values.tolist()):
+            total[id_] = total.get(id_, 0.0) - value
     return total
 
 
@@ -48,29 +54,49 @@ def table_config():
     )
 
 
-def model_fn(features, labels, mode):
+class Fail(v1.train.SessionRunHook):
+    """Loses the session when the servers have a step and its worker not."""
+
+    def __init__(self, train_op):
+        self._train_op = train_op
+        self._left = list(FAILURES)
+        self._count = 0
+
+    def before_run(self, run_context):
+        self._count += 1
+        if self._left and self._count == self._left[0]:
+            self._left.pop(0)
+            run_context.session.run(self._train_op)
+            raise tf.errors.UnavailableError(None, None, "No connection.")
+
+
+def model_fn(features, labels, mode, params):
     rows = mt.layers.DynamicEmbedding(table_config())(features)
     bias = v1.get_variable("bias", [], initializer=v1.zeros_initializer())
     loss = tf.reduce_sum(rows * labels[:, None]) + bias
-    if mode == estimators.ModeKeys.EVAL:
-        return estimators.EstimatorSpec(mode, loss=loss)
     optimizer = mt.optimizers.with_tables(
         v1.train.GradientDescentOptimizer(1.0, use_locking=True)
     )
-    step = v1.train.get_global_step()
+    train_op = optimizer.minimize(loss, v1.train.get_global_step())
     return estimators.EstimatorSpec(
-        mode, loss=loss, train_op=optimizer.minimize(loss, step)
+        mode,
+        loss=loss,
+        train_op=train_op,
+        training_hooks=[Fail(train_op)] if params["fail"] else [],
     )
 
 
-class Wait(v1.train.SessionRunHook):
-    """At the end of its input a worker stays until all have made their steps.
+class Count(v1.train.SessionRunHook):
+    """Writes down each step, and waits at the end of the input.
 
-    The end of the chief's session saves a checkpoint, which must have them.
+    The end of the chief's session saves a checkpoint, which must have the steps
+    of all workers.
     """
 
     def __init__(self, directory, config, steps):
-        self._mine = directory / f"done-{config.global_id_in_cluster}"
+        worker = config.global_id_in_cluster
+        self._log = directory / f"steps-{worker}-{os.getpid()}"
+        self._mine = directory / f"done-{worker}"
         self._all = [
             directory / f"done-{worker}"
             for worker in range(config.num_worker_replicas)
@@ -78,45 +104,40 @@ class Wait(v1.train.SessionRunHook):
         self._left = steps
 
     def after_run(self, run_context, run_values):
+        with open(self._log, "a") as log:
+            log.write("a step\n")
         self._left -= 1
         if self._left:
             return
         self._mine.touch()
-        wait_for(lambda: all(path.exists() for path in self._all))
+        pause = threading.Event()
+        while not all(path.exists() for path in self._all):
+            pause.wait(0.05)
 
 
-def wait_for(condition):
-    import threading
-
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.05)
-
-
-def main(directory, steps, save_steps=20):
-    directory = pathlib.Path(directory)
+def main(directory, steps, fail=""):
+    directory, steps = pathlib.Path(directory), int(steps)
     config = estimators.RunConfig(
         str(directory / "model"),
         save_checkpoints_secs=None,
-        save_checkpoints_steps=int(save_steps),
+        save_checkpoints_steps=50,
         log_step_count_steps=None,
     )
     worker = config.global_id_in_cluster
 
     def input_fn():
         return tf.data.Dataset.from_generator(
-            lambda: batches(worker, int(steps)),
+            lambda: batches(worker, steps),
             output_signature=(
                 tf.TensorSpec([None], tf.int64),
                 tf.TensorSpec([None], tf.float32),
             ),
         )
 
+    fails = bool(fail) and not config.is_chief
     estimators.train_and_evaluate(
-        estimators.Estimator(model_fn, config=config),
-        estimators.TrainSpec(
-            input_fn, hooks=[Wait(directory, config, int(steps))]
-        ),
+        estimators.Estimator(model_fn, config=config, params={"fail": fails}),
+        estimators.TrainSpec(input_fn, hooks=[Count(directory, config, steps)]),
         estimators.EvalSpec(input_fn),
     )
 

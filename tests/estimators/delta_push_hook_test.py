@@ -90,6 +90,33 @@ def test_after_training_the_server_equals_the_estimator(server, tmp_path):
     np.testing.assert_allclose(served, expected, rtol=1e-6)
 
 
+class StoppedPusher:
+    """A pusher that an error stopped."""
+
+    def __init__(self, cause):
+        self._cause = cause
+
+    def check(self):
+        raise DeliveryError("It stopped.") from self._cause
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        # TensorFlow makes a session anew after this one.
+        (tf.errors.UnavailableError(None, None, ""), tf.errors.AbortedError),
+        (ValueError("of the user"), DeliveryError),
+        (None, DeliveryError),
+    ],
+)
+def test_a_server_that_is_gone_recovers_the_session(tmp_path, cause, expected):
+    estimator = estimators.Estimator(model_fn, tmp_path)
+    hook = hook_of(estimator, 1, tmp_path)
+    hook._pusher = StoppedPusher(cause)
+    with pytest.raises(expected, match="It stopped"):
+        hook.after_run(None, None)
+
+
 def test_a_last_delta_that_nobody_takes_is_an_error(tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path / "model")
     (port,) = estimators.pick_free_ports(1)

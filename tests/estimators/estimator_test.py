@@ -207,7 +207,41 @@ def test_steps_that_cannot_be_are_refused(trained, arguments, message):
         trained.train(input_fn, **arguments)
 
 
-def test_evaluation_without_a_checkpoint_says_what_to_do(tmp_path):
+def test_without_a_checkpoint_initial_values_are_evaluated(tmp_path):
+    estimator = estimators.Estimator(model_fn, tmp_path)
+    results = estimator.evaluate(input_fn, steps=1)
+    assert results["global_step"] == 0
+    ids, labels = next(batches())
+    with mt.TableSet():
+        rows = mt.Table(config()).lookup(ids).numpy()
+    logits = rows.sum(axis=1)
+    assert results["loss"] == pytest.approx(
+        np.mean((logits - labels) ** 2), rel=1e-5
+    )
+    found = next(estimator.predict(input_fn, yield_single_examples=False))
+    np.testing.assert_allclose(found["logits"], logits, rtol=1e-5)
+    assert estimator.latest_checkpoint() is None
+
+
+def test_an_export_without_a_checkpoint_says_what_to_do(tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path)
     with pytest.raises(ValueError, match="Call train first"):
-        estimator.evaluate(input_fn)
+        estimator.export_saved_model(tmp_path / "export", None)
+
+
+def test_a_warm_start_is_for_a_model_without_a_checkpoint(trained, tmp_path):
+    def warm(path):
+        return estimators.Estimator(
+            model_fn,
+            tmp_path / "warm",
+            params={"rate": 0.5},
+            warm_start_from=path,
+        )
+
+    first = warm(trained.model_dir)
+    expected = next(trained.predict(input_fn))["logits"]
+    assert next(first.predict(input_fn))["logits"] == pytest.approx(expected)
+    first.train(input_fn, steps=1)
+    # What it started from may be gone when it goes on.
+    again = warm(tmp_path / "gone").train(input_fn, steps=1)
+    assert again.get_variable_value("global_step") == 2

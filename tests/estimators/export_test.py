@@ -104,6 +104,81 @@ def test_a_parsing_receiver_answers_examples(trained, tmp_path):
     )
 
 
+def with_outputs(outputs_of):
+    """A model_fn whose predictions are exported in another way."""
+
+    def other_model_fn(features, labels, mode):
+        spec = model_fn(features, labels, mode)
+        if mode != estimators.ModeKeys.PREDICT:
+            return spec
+        return spec._replace(export_outputs=outputs_of(spec.predictions))
+
+    return other_model_fn
+
+
+def signatures(trained, tmp_path, outputs_of):
+    other = estimators.Estimator(with_outputs(outputs_of), trained.model_dir)
+    # A name that no Python argument can have.
+    record = other.export_saved_model(
+        tmp_path,
+        lambda: estimators.export.ServingInputReceiver(
+            {"ids": (ids := v1.placeholder(tf.int64, [None]))}, {"my:ids": ids}
+        ),
+    )
+    return tf.saved_model.load(record.path).signatures
+
+
+def test_every_export_output_is_a_signature(trained, tmp_path):
+    export = estimators.export
+    found = signatures(
+        trained,
+        tmp_path,
+        lambda predictions: {
+            "serving_default": export.PredictOutput(predictions["score"]),
+            "double": {"twice": 2.0 * predictions["score"]},
+            "regress": export.RegressionOutput(predictions["score"]),
+            "classify": export.ClassificationOutput(
+                scores=predictions["score"][:, None]
+            ),
+        },
+    )
+    score = expected(trained)
+    for name, output, value in (
+        ("serving_default", "output", score),
+        ("double", "twice", 2 * score),
+        ("regress", "outputs", score),
+        ("classify", "scores", score[:, None]),
+    ):
+        answers = found[name](**{"my:ids": tf.constant(IDS, tf.int64)})
+        assert list(answers) == [output]
+        np.testing.assert_allclose(answers[output], value, rtol=1e-6)
+    assert "monolith_apply_delta" in found
+
+
+def test_an_only_export_output_is_the_default_one_too(trained, tmp_path):
+    found = signatures(trained, tmp_path, lambda p: {"mine": p["score"]})
+    assert {"serving_default", "mine"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("one", "two"), "Name one of them 'serving_default'"),
+        (("monolith_status",), "choose another"),
+    ],
+)
+def test_names_of_signatures_that_cannot_be_are_refused(
+    trained, tmp_path, names, message
+):
+    with pytest.raises(mt.errors.ExportError, match=message):
+        signatures(trained, tmp_path, lambda p: dict.fromkeys(names, p))
+
+
+def test_a_classification_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="needs scores or classes"):
+        estimators.export.ClassificationOutput()
+
+
 def test_versions_grow(trained, tmp_path):
     receiver = estimators.export.build_raw_serving_input_receiver_fn(
         {"ids": tf.TensorSpec([None], tf.int64)}

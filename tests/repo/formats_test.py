@@ -205,13 +205,12 @@ def test_layout_and_filter_of_a_checkpoint():
     parts = table._serialize_to_tensors()
     assert parts["layout"].numpy().decode() == (
         "format=2 segment=(dim=1 sgd none) "
-        "segment=(dim=2 adam momentum,velocity) groups=64"
+        "segment=(dim=2 adam momentum,velocity) groups=64 name=movie"
     )
     assert parts["filter"].numpy().decode() == (
         "sketch window=0 bytes=4096 cell=2"
     )
-    assert parts["name"].numpy() == b"movie"
-    assert len(parts) == 6 + 3 * 64
+    assert len(parts) == 5 + 3 * 64
 
 
 def test_floats_on_a_narrow_wire(formats):

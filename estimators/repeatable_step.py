@@ -1,0 +1,172 @@
+"""A training step that may run twice: with the same batch, under one id."""
+
+from __future__ import annotations
+
+import secrets
+
+import tensorflow as tf
+from tensorflow.python.ops import resource_variable_ops
+
+from monolith_tf import ops
+from monolith_tf.graph_tables import KEPT
+from monolith_tf.graph_tables import tables_in
+
+v1 = tf.compat.v1
+
+# Request ids have 30 bits; a worker takes so many at a time.
+_BLOCK = 1 << 10
+_NUM_BLOCKS = 1 << 20
+_NEVER = 1 << 62
+
+
+class RepeatableStep(v1.train.SessionRunHook):
+    """Holds a batch in the worker's process until its step is done.
+
+    A session that lost a parameter server is made anew, and runs its step
+    again. If the servers have still the tables that they had, the step has the
+    batch and the number that it had before, and the input goes on after it: a
+    server that has taken the step already drops it (`mt.request_id`). If the
+    tables were made or restored meanwhile, the input begins from its start.
+
+    Numbers come in blocks from a counter on the first server, so no two steps
+    have one, whichever workers come and go.
+
+    Args:
+        server: Device of the first parameter server.
+        worker: Device of this worker.
+        dataset: The input.
+
+    Attributes:
+        batch: One element of the dataset, the same until the step is done.
+        number: int64 scalar, the request id of the step.
+    """
+
+    def __init__(self, server: str, worker: str, dataset: tf.data.Dataset):
+        """Builds the operations in the current graph."""
+        name = f"monolith_tf_step_{secrets.token_hex(8)}"
+        spec = dataset.element_spec
+        flat = tf.nest.flatten(spec, expand_composites=True)
+        tensors = [part for part in flat if isinstance(part, tf.TensorSpec)]
+        held = {
+            "dtypes": [part.dtype for part in tensors] + [tf.int64],
+            "shared_name": name,
+        }
+        with tf.device(worker):
+            # By name: it outlives a session, as the process does.
+            iterator = v1.data.make_initializable_iterator(dataset, name)
+            # A run without the hook, of tensors of the batch alone.
+            self._next_number = v1.placeholder_with_default(
+                tf.random.uniform(
+                    [], maxval=_BLOCK * _NUM_BLOCKS, dtype=tf.int64
+                ),
+                [],
+            )
+
+            def draw():
+                batch = tf.nest.flatten(
+                    iterator.get_next(), expand_composites=True
+                )
+                batch = [part for part in batch if part is not None]
+                with tf.device(worker):
+                    stage = tf.raw_ops.Stage(
+                        values=[*batch, self._next_number], shared_name=name
+                    )
+                with tf.control_dependencies([stage]):
+                    return tf.constant(True)
+
+            drawn = tf.cond(
+                tf.equal(tf.raw_ops.StageSize(**held), 0),
+                draw,
+                lambda: tf.constant(True),
+            )
+            with tf.control_dependencies([drawn]):
+                *parts, self.number = tf.raw_ops.StagePeek(index=0, **held)
+            self._parts = parts
+            self._unstage = lambda: tf.raw_ops.Unstage(**held)
+            self._begin = tf.group(
+                iterator.initializer, tf.raw_ops.StageClear(**held)
+            )
+        for part, tensor in zip(tensors, parts, strict=True):
+            tensor.set_shape(part.shape)
+        self.number.set_shape([])
+        left = iter(parts)
+        self.batch = tf.nest.pack_sequence_as(
+            spec,
+            [
+                next(left) if isinstance(part, tf.TensorSpec) else None
+                for part in flat
+            ],
+            expand_composites=True,
+        )
+        counter = _block_counter(server)
+        with tf.device(server):
+            self._take = tf.raw_ops.ResourceCountUpTo(
+                resource=counter.handle, limit=_NEVER, T=tf.int64
+            )
+        self._worker = worker
+        self._generation = None
+        self._of_generation: int | None = None
+        self._numbers: list[int] = []
+
+    def done(self, *operations) -> tf.Operation:
+        """Returns the operation that ends the step.
+
+        Args:
+            *operations: What the step consists of.
+        """
+        with (
+            tf.control_dependencies([*operations, *self._parts]),
+            tf.device(self._worker),
+        ):
+            return tf.group(self._unstage())
+
+    def begin(self):
+        """Builds what tells whether the tables are those of before."""
+        tables = tables_in(v1.get_default_graph())
+        if not tables:
+            return
+        table_set = tables[0].table_set
+        with tf.device(table_set.devices[0]):
+            self._generation, _ = ops.table_set_status(table_set.handles[0])
+
+    def after_create_session(self, session, coord):
+        """Starts the input, unless the step before goes on."""
+        del coord
+        if self._generation is not None:
+            generation = int(session.run(self._generation))
+            if generation == self._of_generation:
+                return
+            self._of_generation = generation
+        self._numbers = []
+        session.run(self._begin)
+
+    def before_run(self, run_context):
+        """Offers a number, which is taken when a batch is drawn."""
+        if self._generation is None:
+            return None
+        if not self._numbers:
+            block = int(run_context.session.run(self._take)) % _NUM_BLOCKS
+            self._numbers = [block * _BLOCK + n for n in range(_BLOCK)]
+        return v1.train.SessionRunArgs(
+            None, feed_dict={self._next_number: self._numbers.pop()}
+        )
+
+
+def _block_counter(server: str) -> tf.Variable:
+    """Counts blocks on a server for as long as its process lives.
+
+    No saver keeps it; the tables of the graph start it. It starts anywhere:
+    where a chief without a checkpoint makes it anew beside workers that hold
+    blocks, it hardly comes to theirs.
+    """
+    with tf.device(server):
+        counter = resource_variable_ops.ResourceVariable(
+            lambda: tf.random.uniform(
+                [], maxval=_NUM_BLOCKS, dtype=tf.int64, seed=None
+            ),
+            trainable=False,
+            collections=[],
+            name="monolith_tf_request_blocks",
+        )
+    v1.get_default_graph().add_to_collection(KEPT, counter)
+    return counter

@@ -1,0 +1,179 @@
+"""Processes of an Estimator are killed at random moments, and nobody helps.
+
+Deltas flow to a model server all the while. MONOLITH_TF_KILLS says how often
+each role is killed; `make soak` asks for 20.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import monolith_tf as mt
+from monolith_tf import estimators
+from monolith_tf.serving.client import PredictionClient
+from monolith_tf.serving.export_record import ExportRecord
+from monolith_tf.serving.server import ModelServer
+from monolith_tf.serving.status import read_status
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PROGRAM = pathlib.Path(__file__).with_name("estimator_kills_program.py")
+KILLS = int(os.environ.get("MONOLITH_TF_KILLS", "2"))
+DEADLINE_SECONDS = 120 + 120 * KILLS
+
+
+@pytest.fixture(scope="module")
+def program():
+    spec = importlib.util.spec_from_file_location("estimator_kills", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Job:
+    """`monolith-tf launch`, and what it and its chief said so far."""
+
+    def __init__(self, directory, port):
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+                *("--mode=estimator", "--num_ps=2", "--num_workers=1"),
+                *("--metrics", f"--max_restarts={KILLS}"),
+                f"--log_dir={directory / 'logs'}",
+                *(str(PROGRAM), str(directory), str(port)),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=directory,
+        )
+        self.lines = []
+        self._timer = threading.Timer(DEADLINE_SECONDS, self._process.kill)
+        self._timer.start()
+
+    def read_until(self, text):
+        """Returns the next line that has `text` in it."""
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip())
+            if text in line:
+                return line
+        raise AssertionError(f"no {text!r} after\n" + "\n".join(self.lines))
+
+    def kill(self, name):
+        """Kills the process that runs in the place of `name` now."""
+        found = re.findall(rf"{name} started: process (\d+)", self.text())
+        os.kill(int(found[-1]), signal.SIGKILL)
+
+    def finish(self):
+        """Waits until the job has ended well."""
+        self.lines += self._process.stdout.read().splitlines()
+        assert self._process.wait() == 0, self.text()
+
+    def text(self):
+        return "\n".join(self.lines)
+
+    def close(self):
+        self._timer.cancel()
+        # The launcher ends with its processes.
+        self._process.terminate()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def rows_of(program, checkpoint):
+    with mt.TableSet():
+        table = mt.Table(program.table_config())
+    mt.restore_tables(table, checkpoint)
+    return {
+        id_: row
+        for ids, rows in table.export()
+        for id_, row in zip(ids.tolist(), rows.tolist())
+    }
+
+
+def applied_on_servers(directory):
+    """How many updates each parameter server says that it has taken."""
+    cluster = json.loads((directory / "logs/cluster.json").read_text())
+    found = []
+    for task in cluster:
+        if task["name"].startswith("ps"):
+            url = f"http://localhost:{task['metrics_port']}/metrics"
+            text = urllib.request.urlopen(url, timeout=10).read().decode()
+            name = "monolith_server_apply_calls_total"
+            found.append(float(re.search(rf"^{name} (\S+)", text, re.M)[1]))
+    assert len(found) == 2
+    return found
+
+
+def step_of(checkpoint):
+    return int(checkpoint.rpartition("-")[2])
+
+
+def test_training_and_deltas_go_on_whoever_is_killed(program, tmp_path):
+    moments = random.Random(4)
+    roles = ["ps 0", "ps 1", "chief 0", "worker 0"]
+    victims = ["ps 0", "ps 1", "chief 0", "chief 0", "worker 0", "worker 0"]
+    if KILLS != 2:
+        victims = [role for role in roles for _ in range(KILLS)]
+    moments.shuffle(victims)
+    (port,) = estimators.pick_free_ports(1)
+    job = Job(tmp_path, port)
+    server = None
+    try:
+        job.read_until("step ")
+        server = ModelServer({"ranker": str(tmp_path / "versions")}, port=port)
+        for victim in victims:
+            # At any moment of a step, a checkpoint or a delta.
+            threading.Event().wait(moments.uniform(0.0, 1.0))
+            before = tf.train.latest_checkpoint(tmp_path / "model")
+            kept, step = rows_of(program, before), step_of(before)
+            job.kill(victim)
+            job.read_until(f"starting {victim} again")
+            while int(job.read_until("step ").split()[-1]) <= step:
+                pass
+        assert all(number > 0 for number in applied_on_servers(tmp_path))
+        (tmp_path / "stop").touch()
+        job.finish()
+        saved = tf.train.latest_checkpoint(tmp_path / "model")
+        rows = rows_of(program, saved)
+        # Gradients are positive: what was saved before can only have grown.
+        assert step_of(saved) > step
+        assert all(rows[id_][0] <= row[0] for id_, row in kept.items())
+        records = [
+            ExportRecord.load(path)
+            for path in (tmp_path / "versions").iterdir()
+        ]
+        # A restore is another history: its deltas go to an export of its own.
+        restores = sum(victim[:6] != "worker" for victim in victims)
+        generations = {tuple(record.generations) for record in records}
+        assert len(generations) >= 1 + restores
+        last = max(records, key=lambda record: record.version)
+        ids = np.array(sorted(rows), np.int64)
+        with PredictionClient(f"127.0.0.1:{port}") as client:
+            reply = client.predict("ranker", {"movie": ids})
+            status = read_status(client, "ranker")
+        assert status.version == last.version
+        assert status.generations[:2] == tuple(last.generations)
+        # No id is lost, none is twice, and each row is that of the model.
+        assert status.live_rows == (len(rows),)
+        assert len(rows) == program.NUM_IDS
+        expected = [rows[id_] for id_ in ids.tolist()]
+        np.testing.assert_array_equal(reply.outputs["rows"], expected)
+        bias = tf.train.load_variable(saved, "bias")
+        assert (reply.outputs["bias"] == bias).all()
+    finally:
+        job.close()
+        if server is not None:
+            server.close()

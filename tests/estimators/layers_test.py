@@ -1,0 +1,50 @@
+"""Importing the layers of tf.compat.v1 says at once what they need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run(program, setting):
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env={**os.environ, "TF_USE_LEGACY_KERAS": setting},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_they_are_those_of_tensorflow_with_keras_2():
+    code, output, error = run(
+        "import tensorflow as tf\n"
+        "from monolith_tf.estimators import layers\n"
+        "there = tf.compat.v1.layers\n"
+        "names = [name for name in dir(there) if name[0] != '_']\n"
+        "names.remove('experimental')\n"
+        "assert all(getattr(layers, n) is getattr(there, n) for n in names)\n"
+        "print(len(names))\n",
+        "1",
+    )
+    assert code == 0, error
+    assert int(output) == 36
+
+
+@pytest.mark.slow
+def test_the_import_says_what_to_set_and_nothing_else_needs_it():
+    code, output, error = run(
+        "from monolith_tf import estimators\n"
+        "print('imported', estimators.Estimator.__name__)\n"
+        "from monolith_tf.estimators import layers\n",
+        "0",
+    )
+    assert output == "imported Estimator\n"
+    assert code != 0
+    assert "Set TF_USE_LEGACY_KERAS=1" in error
+    assert "was '0' when TensorFlow loaded Keras" in error
