@@ -119,11 +119,12 @@ bazel: $(BIN)/.requirements gtest
 	$(BAZEL) shutdown
 
 # ARGS go to the ops beside other libraries, FIT_ARGS to Keras fit beside them,
-# CC_ARGS to the core's own benchmark.
+# PS_ARGS to fit on parameter servers, CC_ARGS to the core's own benchmark.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
 	$(BIN)/python benchmarks/table.py $(ARGS)
 	$(BIN)/python benchmarks/keras_fit.py $(FIT_ARGS)
+	$(BIN)/python benchmarks/parameter_server.py $(PS_ARGS)
 
 soak: build
 	$(BIN)/python experiments/soak.py $(ARGS)
