@@ -61,7 +61,9 @@ class TracedCheckpoint(tf.train.Checkpoint):
             kept = (saved, function, found)
             # Not an attribute that is saved.
             self.__dict__["_kept_write"] = kept
-        path = kept[1](tf.constant(os.fspath(file_prefix))).numpy().decode()
+        file_prefix = os.fspath(file_prefix)
+        tf.io.gfile.makedirs(os.path.dirname(file_prefix) or ".")
+        path = kept[1](tf.constant(file_prefix)).numpy().decode()
         for callback in callbacks or ():
             callback(path)
         return path

@@ -20,7 +20,7 @@ def test_every_write_has_the_values_of_its_time(table, tmp_path):
     for value in (1.0, 2.0, 3.0):
         table.assign([int(value), 7], [[value], [value]])
         weight.assign(value)
-        paths.append(checkpoint.write(tmp_path / str(value)))
+        paths.append(checkpoint.write(tmp_path / "a" / "b" / str(value)))
     for value, path in zip((1.0, 2.0, 3.0), paths, strict=True):
         assert isinstance(path, str)
         # An ordinary checkpoint reads it.
