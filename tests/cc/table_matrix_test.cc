@@ -310,7 +310,9 @@ class RandomLife {
       if (takes_own && random_() % 4 == 0) count |= int64_t{5} << 16;
       const int64_t ttl = config_.eviction.ttl_seconds;
       if (ttl > 0 && random_() % 4 == 0) {
-        count |= static_cast<int64_t>(1 + random_() % ttl) << 32;
+        // With the latest events no row is old at once: that would show how
+        // far the sweep has come, and where a batch has an id twice.
+        count |= (ttl - static_cast<int64_t>(random_() % (ttl - 30))) << 32;
       }
     }
     std::vector<float> gradients(ids.size() * table_->dim());
