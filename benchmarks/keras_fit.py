@@ -32,28 +32,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import common  # noqa: E402
 import deepfm  # noqa: E402
+import deepfm_flags  # noqa: E402
 import numpy as np  # noqa: E402
 import op_profile  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from absl import app  # noqa: E402
 from absl import flags  # noqa: E402
 
-_FEATURES = flags.DEFINE_integer(
-    "features", 26, "Ids an example.", lower_bound=1
-)
-_IDS = flags.DEFINE_integer(
-    "ids", 100_000, "Different ids of a feature.", lower_bound=1
-)
-_ZIPF = flags.DEFINE_float(
-    "zipf", 1.05, "Exponent of how often ids come; 0 for all alike."
-)
-_DIM = flags.DEFINE_integer("dim", 16, "Floats of a row.", lower_bound=2)
-_HIDDEN = flags.DEFINE_list("hidden", ["128", "64"], "Units of the deep part.")
-_BATCH = flags.DEFINE_integer("batch", 4096, "Examples a batch.", lower_bound=1)
-_BATCHES = flags.DEFINE_integer(
-    "batches", 50, "Different batches.", lower_bound=1
-)
-_STEPS = flags.DEFINE_integer("steps", 50, "Batches a turn.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns.", lower_bound=1)
 _PEERS = flags.DEFINE_list(
     "peers", ["collection", "monolith", "static", "tfra"], "What to time."
@@ -61,7 +46,6 @@ _PEERS = flags.DEFINE_list(
 _PROFILE = flags.DEFINE_string(
     "profile", "collection", "The peer to profile; empty for none."
 )
-_SEED = flags.DEFINE_integer("seed", 1, "Of ids and labels.")
 
 
 def batches_of(
@@ -97,17 +81,9 @@ def main(argv: Sequence[str]) -> None:
     """Builds the peers, lets them take turns, profiles one."""
     if len(argv) > 1:
         raise app.UsageError(f"Takes flags only. Received: {argv[1:]}")
-    random = np.random.default_rng(_SEED.value)
-    shape = (_BATCHES.value, _BATCH.value, _FEATURES.value)
-    numbers = common.zipf(random, _IDS.value, _ZIPF.value, shape)
-    labels = random.integers(0, 2, (*shape[:2], 1)).astype(np.float32)
     makers = deepfm.PEERS
-    model_shape = deepfm.DeepFM(
-        features=_FEATURES.value,
-        ids=_IDS.value,
-        dim=_DIM.value,
-        hidden=tuple(int(units) for units in _HIDDEN.value),
-    )
+    model_shape = deepfm_flags.model()
+    numbers, labels = deepfm_flags.make_batches()
     fits = {}
     for name in _PEERS.value:
         if name not in makers:
@@ -124,21 +100,30 @@ def main(argv: Sequence[str]) -> None:
         def fit(steps, model=model, dataset=dataset):
             model.fit(dataset, steps_per_epoch=steps, verbose=0)
 
-        fit(_BATCHES.value)
+        fit(deepfm_flags.BATCHES.value)
         fits[name] = fit
 
     seconds = common.take_turns(
-        {name: lambda fit=fit: fit(_STEPS.value) for name, fit in fits.items()},
+        {
+            name: lambda fit=fit: fit(deepfm_flags.STEPS.value)
+            for name, fit in fits.items()
+        },
         _ROUNDS.value,
     )
-    examples = _STEPS.value * _BATCH.value
+    examples = deepfm_flags.STEPS.value * deepfm_flags.BATCH.value
     rates = {
         name: examples / statistics.median(times)
         for name, times in seconds.items()
     }
     rows = [["peer", "examples/s", "ms a step"]]
     for name, rate in rates.items():
-        rows.append([name, f"{rate:,.0f}", f"{1e3 * _BATCH.value / rate:.2f}"])
+        rows.append(
+            [
+                name,
+                f"{rate:,.0f}",
+                f"{1e3 * deepfm_flags.BATCH.value / rate:.2f}",
+            ]
+        )
     common.print_table("Keras fit, medians", rows)
     compared = {
         f"{ours}/{peer}": [
@@ -155,11 +140,11 @@ def main(argv: Sequence[str]) -> None:
     )
     took = {}
     if _PROFILE.value in fits:
-        steps = 20
+        watched = 20
         took = {
-            kind: round(milliseconds / steps, 3)
+            kind: round(milliseconds / watched, 3)
             for kind, milliseconds in op_profile.profile(
-                lambda: fits[_PROFILE.value](steps)
+                lambda: fits[_PROFILE.value](watched)
             ).items()
         }
         common.print_table(
@@ -169,15 +154,8 @@ def main(argv: Sequence[str]) -> None:
         )
     common.print_json(
         {
-            "features": _FEATURES.value,
-            "ids": _IDS.value,
-            "zipf": _ZIPF.value,
-            "dim": _DIM.value,
-            "hidden": [int(units) for units in _HIDDEN.value],
-            "batch": _BATCH.value,
-            "steps": _STEPS.value,
+            **deepfm_flags.record(),
             "rounds": _ROUNDS.value,
-            "seed": _SEED.value,
             "tensorflow": tf.__version__,
             "examples_per_second": {k: round(v) for k, v in rates.items()},
             "ratios": compared,

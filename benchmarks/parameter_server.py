@@ -35,7 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import common  # noqa: E402
 import deepfm  # noqa: E402
-import numpy as np  # noqa: E402
+import deepfm_flags  # noqa: E402
 import parameter_server_fit  # noqa: E402
 import table_worker  # noqa: E402
 import tensorflow as tf  # noqa: E402
@@ -43,22 +43,6 @@ import tqdm  # noqa: E402
 from absl import app  # noqa: E402
 from absl import flags  # noqa: E402
 
-_FEATURES = flags.DEFINE_integer(
-    "features", 26, "Ids an example.", lower_bound=1
-)
-_IDS = flags.DEFINE_integer(
-    "ids", 100_000, "Different ids of a feature.", lower_bound=1
-)
-_ZIPF = flags.DEFINE_float(
-    "zipf", 1.05, "Exponent of how often ids come; 0 for all alike."
-)
-_DIM = flags.DEFINE_integer("dim", 16, "Floats of a row.", lower_bound=2)
-_HIDDEN = flags.DEFINE_list("hidden", ["128", "64"], "Units of the deep part.")
-_BATCH = flags.DEFINE_integer("batch", 4096, "Examples a batch.", lower_bound=1)
-_BATCHES = flags.DEFINE_integer(
-    "batches", 50, "Different batches.", lower_bound=1
-)
-_STEPS = flags.DEFINE_integer("steps", 50, "Steps an epoch.", lower_bound=1)
 _EPOCHS = flags.DEFINE_integer(
     "epochs", 2, "Epochs of a turn that count.", lower_bound=1
 )
@@ -98,7 +82,6 @@ _PROFILE = flags.DEFINE_string(
 _PROFILE_SECONDS = flags.DEFINE_float(
     "profile_seconds", 2.0, "How long each process is watched.", lower_bound=0.1
 )
-_SEED = flags.DEFINE_integer("seed", 1, "Of ids and labels.")
 _KINDS = ("lookup", "apply")
 _JSON = flags.DEFINE_string("json", "", "File for the record too.")
 
@@ -128,28 +111,14 @@ def _start(peer: str, data: str) -> table_worker.Process:
         peer=name,
         num_ps=_NUM_PS.value if workers else 0,
         num_workers=workers,
-        batch=_BATCH.value,
+        batch=deepfm_flags.BATCH.value,
         data=data,
         model={
-            "features": _FEATURES.value,
-            "ids": _IDS.value,
-            "dim": _DIM.value,
-            "hidden": tuple(int(units) for units in _HIDDEN.value),
+            **deepfm_flags.sizes(),
             "steps_per_execution": _EXECUTION.value,
             "wire_dtype": _WIRE.value,
             "staleness": _STALENESS.value if workers else None,
         },
-    )
-
-
-def _write_data(folder: str) -> None:
-    random = np.random.default_rng(_SEED.value)
-    shape = (_BATCHES.value, _BATCH.value, _FEATURES.value)
-    parameter_server_fit.write_batches(
-        folder,
-        deepfm.DeepFM(_FEATURES.value, _IDS.value, _DIM.value, ()),
-        common.zipf(random, _IDS.value, _ZIPF.value, shape),
-        random.integers(0, 2, (*shape[:2], 1)).astype(np.float32),
     )
 
 
@@ -163,7 +132,9 @@ def _take_turns(processes: dict[str, table_worker.Process]) -> dict:
             try:
                 found[name].append(
                     processes[name].call(
-                        "fit", steps=_STEPS.value, epochs=_EPOCHS.value
+                        "fit",
+                        steps=deepfm_flags.STEPS.value,
+                        epochs=_EPOCHS.value,
                     )
                 )
             except RuntimeError as error:
@@ -180,7 +151,7 @@ def _last_line(error: Exception) -> str:
 
 def _cpu_by_role(turns: list[dict]) -> dict[str, float]:
     """Processor milliseconds a step, by role; medians of rounds."""
-    steps = _STEPS.value * _EPOCHS.value
+    steps = deepfm_flags.STEPS.value * _EPOCHS.value
     by_role = collections.defaultdict(lambda: [0.0] * len(turns))
     for number, turn in enumerate(turns):
         for name, seconds in turn["cpu_seconds"].items():
@@ -207,7 +178,9 @@ def _report(turns: dict[str, list[dict]]) -> dict:
         name: [turn["seconds"] for turn in of] for name, of in turns.items()
     }
     rates = {
-        name: _STEPS.value * _BATCH.value / statistics.median(of)
+        name: deepfm_flags.STEPS.value
+        * deepfm_flags.BATCH.value
+        / statistics.median(of)
         for name, of in seconds.items()
     }
     cpu = {name: _cpu_by_role(of) for name, of in turns.items()}
@@ -218,7 +191,7 @@ def _report(turns: dict[str, list[dict]]) -> dict:
             [
                 name,
                 f"{rate:,.0f}",
-                f"{1e3 * _BATCH.value / rate:.2f}",
+                f"{1e3 * deepfm_flags.BATCH.value / rate:.2f}",
                 *(f"{cpu[name].get(role, 0):.1f}" for role in roles),
             ]
         )
@@ -290,7 +263,9 @@ def main(argv: Sequence[str]) -> None:
         _parse(peer)
     with contextlib.ExitStack() as stack:
         data = stack.enter_context(tempfile.TemporaryDirectory())
-        _write_data(data)
+        parameter_server_fit.write_batches(
+            data, deepfm_flags.model(), *deepfm_flags.make_batches()
+        )
         processes = {}
         for peer in tqdm.tqdm(_PEERS.value, desc="starting", leave=False):
             try:
@@ -310,14 +285,12 @@ def main(argv: Sequence[str]) -> None:
             )
             _print_profile(record["profile_ms"])
     record = {
+        **deepfm_flags.record(),
         **{
             flag.name: flag.value
-            for flag in (
-                *(_FEATURES, _IDS, _ZIPF, _DIM, _HIDDEN, _BATCH, _BATCHES),
-                *(_STEPS, _EPOCHS, _EXECUTION, _WIRE, _STALENESS, _ROUNDS),
-                *(_NUM_PS, _SEED),
-            )
+            for flag in (_EPOCHS, _EXECUTION, _WIRE, _STALENESS, _NUM_PS)
         },
+        "rounds": _ROUNDS.value,
         "tensorflow": tf.__version__,
         **record,
     }

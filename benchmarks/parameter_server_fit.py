@@ -61,7 +61,10 @@ class Fit:
             if peer == "tfra":
                 modules.append(_TFRA)
             os.environ["MONOLITH_TF_PROFILER_PORTS"] = str(self._ports)
-            os.environ["PYTHONPATH"] = str(pathlib.Path(__file__).parent)
+            # Where servers find profiled_role.
+            paths = [str(pathlib.Path(__file__).parent)]
+            paths += filter(None, [os.environ.get("PYTHONPATH")])
+            os.environ["PYTHONPATH"] = os.pathsep.join(paths)
             # A lost server of a peer is an error, not to be waited for.
             os.environ["GRPC_FAIL_FAST"] = "use_caller"
             self._cluster = self._stack.enter_context(

@@ -11,6 +11,7 @@ __all__ = [
     "ExportError",
     "FormatError",
     "MonolithError",
+    "ReadAheadError",
 ]
 
 
@@ -36,6 +37,10 @@ class ExportError(MonolithError):
 
 class DeliveryError(MonolithError):
     """A delta could not be delivered to a model server."""
+
+
+class ReadAheadError(MonolithError):
+    """A step reads other rows than were read ahead (`mt.pipelined`)."""
 
 
 class FormatError(MonolithError):

@@ -47,8 +47,8 @@ def pipelined(model, staleness: int = 1):
         ValueError: `staleness` is negative. In `fit`: `steps_per_execution` is
             not larger than `staleness`, or "auto"; the model runs eagerly, or
             is compiled by XLA.
-        ReadAheadError: In `fit`: the step reads other features than the model
-            does when it is called with `training=False`.
+        mt.errors.ReadAheadError: In `fit`: the step reads other features than
+            the model does when it is called with `training=False`.
         tf.errors.InvalidArgumentError: In `fit`: the ids of a step are others
             than those read ahead.
 

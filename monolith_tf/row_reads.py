@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.errors import ReadAheadError
 
 _recording: contextvars.ContextVar[_Recording | None] = contextvars.ContextVar(
     "monolith_tf_recording_reads", default=None
@@ -62,10 +63,6 @@ class RowRead:
             if pair[0] is not pair[1]
         ]
         return [_differ(mine, theirs) for mine, theirs in pairs]
-
-
-class ReadAheadError(Exception):
-    """A step reads other rows than were read ahead."""
 
 
 class _Recording:
@@ -184,9 +181,8 @@ def _form(feature: ops.FeatureBatch) -> tuple:
 
 
 def _differ(mine: tf.Tensor, theirs: tf.Tensor) -> tf.Tensor:
-    same_shape = tf.reduce_all(tf.equal(tf.size(mine), tf.size(theirs)))
     return tf.cond(
-        same_shape,
+        tf.equal(tf.size(mine), tf.size(theirs)),
         lambda: tf.reduce_any(
             tf.not_equal(tf.reshape(mine, [-1]), tf.reshape(theirs, [-1]))
         ),

@@ -8,7 +8,6 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import row_reads
 
 DIM, BATCH = 3, 16
 
@@ -232,7 +231,7 @@ def test_rows_that_the_step_does_not_use_are_refused():
         mt.optimizers.with_tables("sgd"), "mse", steps_per_execution=4
     )
     mt.pipelined(model)
-    with pytest.raises(row_reads.ReadAheadError, match="did not use"):
+    with pytest.raises(mt.errors.ReadAheadError, match="did not use"):
         model.fit(dataset(8), verbose=0)
 
 

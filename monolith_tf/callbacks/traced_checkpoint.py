@@ -12,10 +12,10 @@ class TracedCheckpoint(tf.train.Checkpoint):
     """Is a `tf.train.Checkpoint`, and writes by one function all its life.
 
     With variables on several devices TensorFlow makes a new function for each
-    save, and servers of a cluster keep what they made of it: a mebibyte a save
-    for a table. Here the function is kept as long as the same objects are
-    saved. Objects whose state is Python's are written as ever, because a kept
-    function would write what they were when it was made.
+    save, and servers of a cluster keep what they made of it. Here the function
+    is kept as long as the same objects are saved. Objects whose state is
+    Python's are written as ever, because a kept function would write what they
+    were when it was made.
 
     Example:
     >>> import tempfile

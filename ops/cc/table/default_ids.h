@@ -1,11 +1,10 @@
 // default_ids.h: puts an id of the feature's choice where an example has none.
 //
 //   ids       5 | | 0 0 | 7        four lists; padding id 0, default id 9
-//   filled    5 | 9 | 9 0 | 7      an empty list gets an element, one of
-//   padding
-//                                  alone has its first replaced
+//   filled    5 | 9 | 9 0 | 7
 //
-// A list of a fixed length of 0 gets a length of 1. What comes after, routes,
+// An empty list gets an element, one of padding alone has its first replaced. A
+// list of a fixed length of 0 gets a length of 1. What comes after, routes,
 // combiners and gradients, sees ordinary ids.
 //
 // Thread safety: plain functions that keep nothing.
