@@ -8,6 +8,7 @@ import time
 
 import tensorflow as tf
 
+from monolith_tf.errors import CheckpointError
 from monolith_tf.estimators import run_config
 from monolith_tf.estimators.role_metrics import serve_role_metrics
 from monolith_tf.estimators.train_spec import EvalSpec
@@ -178,9 +179,21 @@ def _evaluate_checkpoints(estimator, train_spec, eval_spec) -> None:
         if checkpoint is None or checkpoint == evaluated:
             time.sleep(_POLL_SECONDS)
             continue
-        step = int(tf.train.load_variable(checkpoint, v1.GraphKeys.GLOBAL_STEP))
-        is_final = step >= train_spec.max_steps
-        _evaluate(estimator, eval_spec, is_final, checkpoint)
+        try:
+            step = tf.train.load_variable(checkpoint, v1.GraphKeys.GLOBAL_STEP)
+            is_final = int(step) >= train_spec.max_steps
+            _evaluate(estimator, eval_spec, is_final, checkpoint)
+        except (ValueError, tf.errors.OpError, CheckpointError):
+            if tf.io.gfile.exists(checkpoint + ".index"):
+                raise
+            # The chief keeps the latest few only, and was faster.
+            v1.logging.warning(
+                f"{checkpoint} was removed before it was evaluated; the "
+                "evaluator goes on with the latest one. A larger "
+                "RunConfig(keep_checkpoint_max=...) keeps them longer."
+            )
+            time.sleep(_POLL_SECONDS)
+            continue
         evaluated = checkpoint
         if is_final:
             return

@@ -129,6 +129,52 @@ def test_an_evaluator_follows_the_checkpoints_to_the_last(
     assert len(versions(tmp_path, "final")) == 1
 
 
+def test_an_evaluator_goes_on_when_a_checkpoint_is_removed_under_it(
+    tmp_path, monkeypatch
+):
+    chief = estimator_in(tmp_path)
+    chief.train(input_fn, max_steps=2)
+    monkeypatch.setenv("TF_CONFIG", '{"task": {"type": "evaluator"}}')
+    evaluator = estimator_in(tmp_path)
+    evaluate = evaluator.evaluate
+    seen = []
+
+    def evaluate_later(*args, checkpoint_path, **kwargs):
+        seen.append(os.path.basename(checkpoint_path))
+        if len(seen) == 1:
+            chief.train(input_fn, max_steps=4)
+            for path in tmp_path.glob(f"{seen[0]}.*"):
+                path.unlink()
+        return evaluate(*args, checkpoint_path=checkpoint_path, **kwargs)
+
+    monkeypatch.setattr(evaluator, "evaluate", evaluate_later)
+    estimators.train_and_evaluate(
+        evaluator,
+        estimators.TrainSpec(input_fn, max_steps=4),
+        estimators.EvalSpec(input_fn, steps=1, start_delay_secs=0),
+    )
+    assert seen == ["model.ckpt-2", "model.ckpt-4"]
+
+
+def test_an_evaluator_says_what_is_wrong_with_a_checkpoint_that_is_there(
+    tmp_path, monkeypatch
+):
+    estimator_in(tmp_path).train(input_fn, max_steps=2)
+    monkeypatch.setenv("TF_CONFIG", '{"task": {"type": "evaluator"}}')
+    evaluator = estimator_in(tmp_path)
+
+    def evaluate(*args, **kwargs):
+        raise ValueError("the model does not fit")
+
+    monkeypatch.setattr(evaluator, "evaluate", evaluate)
+    with pytest.raises(ValueError, match="does not fit"):
+        estimators.train_and_evaluate(
+            evaluator,
+            estimators.TrainSpec(input_fn, max_steps=4),
+            estimators.EvalSpec(input_fn, start_delay_secs=0),
+        )
+
+
 def test_an_evaluator_without_an_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"task": {"type": "evaluator"}}')
     with pytest.raises(ValueError, match="needs TrainSpec"):
