@@ -250,7 +250,7 @@ def main(argv: Sequence[str]) -> None:
                 wrong = differing(model, client)
                 if wrong:
                     found.append(f"{wrong} served predictions differ")
-    print("\n".join(found) if found else "Nothing grew.")
+    print("\n".join(found) if found else "Nothing grew beyond the limits.")
     sys.exit(1 if found else 0)
 
 
