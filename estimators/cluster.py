@@ -116,6 +116,8 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
     if threading.current_thread() is threading.main_thread():
         # join() blocks outside Python, where its handler never runs.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # First: who reaches the server reaches its metrics.
+    role_metrics.serve_role_metrics()
     server = tf.distribute.Server(
         tf.train.ClusterSpec(cluster),
         job_name=role,
@@ -123,5 +125,4 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
         protocol="grpc",
         start=True,
     )
-    role_metrics.serve_role_metrics()
     server.join()

@@ -62,6 +62,8 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
             f"servers: {config.cluster_spec.as_dict()}. Give it a list of "
             '"ps", or leave the cluster out.'
         )
+    # First: who reaches the server reaches its metrics.
+    serve_role_metrics()
     server = tf.distribute.Server(
         config.cluster_spec,
         job_name=config.task_type,
@@ -70,7 +72,6 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
         config=config.session_config,
         start=True,
     )
-    serve_role_metrics()
     if config.task_type == run_config.PS:
         server.join()
     estimator.train(
