@@ -26,6 +26,7 @@ from monolith_tf.estimators.model_to_estimator import KerasEstimator
 from monolith_tf.estimators.model_to_estimator import model_to_estimator
 from monolith_tf.estimators.ports import pick_free_ports
 from monolith_tf.estimators.role_metrics import ServerCollector
+from monolith_tf.estimators.role_metrics import WorkerCollector
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.strategy import parameter_server_strategy
 from monolith_tf.estimators.train_and_evaluate import train_and_evaluate
@@ -55,6 +56,7 @@ __all__ = [
     "ServerCollector",
     "TrainSpec",
     "WarmStartSettings",
+    "WorkerCollector",
     "exit_for_restart",
     "export",
     "is_cluster_failure",

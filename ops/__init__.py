@@ -64,6 +64,7 @@ from monolith_tf.ops.table_ops import table_create
 from monolith_tf.ops.table_ops import table_drop
 from monolith_tf.ops.table_ops import table_set_handle
 from monolith_tf.ops.table_ops import with_request
+from monolith_tf.ops.table_ops import worker_counters
 from monolith_tf.ops.wire_ops import narrow
 from monolith_tf.ops.wire_ops import widen
 
@@ -114,4 +115,5 @@ __all__ = [
     "valid_ids",
     "widen",
     "with_request",
+    "worker_counters",
 ]

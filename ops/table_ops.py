@@ -319,10 +319,20 @@ def server_counters() -> tf.Tensor:
     """Returns what lookups and updates in this process have done.
 
     Returns:
-        int64 `[2, 4]`: of lookup, then of apply, calls, ids, bytes in and out,
-        nanoseconds inside the op.
+        int64 `[2, 5]`: of lookup, then of apply, calls, ids, bytes in and out,
+        nanoseconds inside the op, calls that are inside it now.
     """
     return library.monolith_server_counters()
+
+
+def worker_counters() -> tf.Tensor:
+    """Returns where the time of steps that this process ran has gone.
+
+    Returns:
+        int64 `[4]`: lookups, nanoseconds from ids to vectors, steps that had
+        gradients, nanoseconds from vectors to gradients.
+    """
+    return library.monolith_worker_counters()
 
 
 def export_chunk(

@@ -6,6 +6,7 @@ import time
 
 import tf_keras
 
+from monolith_tf.callbacks.coordinator_metrics import CoordinatorCollector
 from monolith_tf.metrics_port import metrics_port
 from monolith_tf.requests import request_counts
 from monolith_tf.table_set import tables_of
@@ -19,7 +20,9 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
     `_step_seconds` (of the epoch's time on the clock, so of all workers
     together), `_steps` and `_loss`, and of the servers
     `monolith_updates_partial` and `_repeated` (see `mt.request_counts`). The
-    tables' own numbers are asked for when somebody scrapes.
+    tables' own numbers, and how many steps wait for a worker
+    (`monolith_training_steps_queued`), run (`_running`) and how many workers
+    were lost (`monolith_worker_failures`), are asked for when somebody scrapes.
 
     Args:
         examples_per_step: The size of a batch.
@@ -56,6 +59,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
         self._port = port or metrics_port()
         self.registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self.registry)
+        self.registry.register(CoordinatorCollector())
         self._gauges = {
             name: prometheus_client.Gauge(
                 f"monolith_{name}", text, registry=self.registry

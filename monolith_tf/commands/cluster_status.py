@@ -17,7 +17,11 @@ _SHOWN = (
     ("monolith_server_lookup_seconds_total", "s in lookups", 1.0),
     ("monolith_server_apply_calls_total", "updates", 1.0),
     ("monolith_server_apply_seconds_total", "s in updates", 1.0),
+    ("monolith_worker_steps_total", "steps", 1.0),
+    ("monolith_worker_lookup_seconds_total", "s from ids to vectors", 1.0),
+    ("monolith_worker_dense_seconds_total", "s from there to gradients", 1.0),
     ("monolith_training_steps", "steps", 1.0),
+    ("monolith_training_steps_queued", "queued", 1.0),
     ("monolith_training_examples_per_second", "examples/s", 1.0),
     ("monolith_table_num_rows", "rows", 1.0),
 )
@@ -100,5 +104,5 @@ def _metrics(host: str, port: int) -> str:
     return "".join(
         f", {sums[name] * scale:.6g} {unit}"
         for name, unit, scale in _SHOWN
-        if name in sums
+        if sums[name]
     )

@@ -18,6 +18,9 @@ def test_speed_steps_and_rows_are_told(make_row_model, fit):
     speed = get("monolith_training_examples_per_second")
     assert abs(speed * seconds - 10) < 1e-6
     assert get("monolith_training_loss") < 0
+    # No coordinator takes part.
+    assert get("monolith_training_steps_queued") == 0
+    assert get("monolith_worker_failures_total") == 0
 
 
 def test_they_are_served_where_the_environment_says(

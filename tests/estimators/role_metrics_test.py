@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf import estimators
+from monolith_tf import ops
 from monolith_tf.estimators import role_metrics
 from monolith_tf.metrics_port import PORT_VARIABLE
 
@@ -62,6 +63,22 @@ def test_lookups_and_updates_of_the_process_are_counted():
     assert grown["lookup_bytes"] == 8 * (1 + 4) + 4 * 8
     assert grown["apply_bytes"] == 8 * (3 + 20) + 4 * (1 + 20)
     assert 0 < grown["apply_seconds"] < 60
+
+
+def test_no_call_is_running_when_none_is():
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(estimators.ServerCollector())
+    table = mt.Table(mt.TableConfig("movie", dim=2))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        ops.lookup(
+            table.table_set.handles[0],
+            tf.constant([-1], tf.int64),
+            tables=["movie"],
+            dims=[2],
+        )
+    for op in ("lookup", "apply"):
+        name = f"monolith_server_{op}_running"
+        assert registry.get_sample_value(name) == 0
 
 
 @pytest.mark.parametrize("text", ["x", "0", "65536", "-1"])
@@ -118,7 +135,9 @@ def test_a_server_tells_while_it_serves(tmp_path):
         job.stdout.close()
     assert "monolith_server_apply_calls_total 3.0" in told["ps 0"]
     assert "monolith_server_apply_ids_total 30.0" in told["ps 0"]
+    assert "monolith_server_apply_running 0.0" in told["ps 0"]
     assert "monolith_server_apply_calls_total 0.0" in told["worker 0"]
+    assert "monolith_worker_steps_total 0.0" in told["worker 0"]
     assert "process_resident_memory_bytes" in told["worker 0"]
     assert shown.returncode == 0, shown.stdout + shown.stderr
-    assert re.search(r"ps 0 \S+: answers, .* MB, .* 3 updates", shown.stdout)
+    assert re.search(r"ps 0 \S+: answers, .* MB, 3 updates", shown.stdout)

@@ -14,6 +14,7 @@
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
+#include "ops/cc/kernels/worker_counters.h"
 #include "ops/cc/table/combiner.h"
 #include "ops/cc/table/count_word.h"
 #include "ops/cc/table/id_router.h"
@@ -95,6 +96,7 @@ class CombineGradientsOp : public FeaturesOp {
   }
 
   void Compute(OpKernelContext* context) override {
+    WorkerCounters::Get().GradientsLeave(context->step_id());
     StepInputs step;
     OP_REQUIRES_OK(context, StepInputs::Get(context, &step));
     OpInputList packed_ids;

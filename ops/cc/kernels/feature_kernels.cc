@@ -13,6 +13,7 @@
 #include "ops/cc/kernels/feature_lists.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
+#include "ops/cc/kernels/worker_counters.h"
 #include "ops/cc/table/combiner.h"
 #include "ops/cc/table/id_router.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -44,6 +45,7 @@ class PartitionOp : public FeaturesOp {
   }
 
   void Compute(OpKernelContext* context) override {
+    WorkerCounters::Get().RowsAskedFor(context->step_id());
     OpInputList ids;
     OP_REQUIRES_OK(context, context->input_list("ids", &ids));
     OpInputList splits;
@@ -221,6 +223,7 @@ class CombineOp : public FeaturesOp {
         absl::InvalidArgumentError(absl::StrCat(
             "positions of feature number ", wrong.load(),
             " are not those that MonolithPartition gave for `packed`.")));
+    WorkerCounters::Get().RowsHaveCome(context->step_id());
   }
 
  private:

@@ -12,6 +12,7 @@
 #include "ops/cc/kernels/own_terms.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
+#include "ops/cc/kernels/worker_counters.h"
 #include "ops/cc/table/combiner.h"
 #include "ops/cc/table/count_word.h"
 #include "ops/cc/table/id_router.h"
@@ -144,6 +145,7 @@ class PartitionGradientsOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
+    WorkerCounters::Get().GradientsLeave(context->step_id());
     StepInputs step;
     OP_REQUIRES_OK(context, StepInputs::Get(context, &step));
     OpInputList ids;

@@ -15,6 +15,7 @@ struct CallCounters {
   std::atomic<int64_t> ids{0};
   std::atomic<int64_t> bytes{0};  // in and out, without headers of the network
   std::atomic<int64_t> nanoseconds{0};
+  std::atomic<int64_t> running{0};  // calls that have begun and not ended
 };
 
 // One of a process: a parameter server is asked by a thread of its own, which
@@ -33,12 +34,15 @@ struct ServerCounters {
 class CountedCall {
  public:
   explicit CountedCall(CallCounters* counters)
-      : counters_(counters), start_(std::chrono::steady_clock::now()) {}
+      : counters_(counters), start_(std::chrono::steady_clock::now()) {
+    counters_->running.fetch_add(1, std::memory_order_relaxed);
+  }
   CountedCall(const CountedCall&) = delete;
   CountedCall& operator=(const CountedCall&) = delete;
 
   ~CountedCall() {
     const auto spent = std::chrono::steady_clock::now() - start_;
+    counters_->running.fetch_sub(1, std::memory_order_relaxed);
     counters_->calls.fetch_add(1, std::memory_order_relaxed);
     counters_->nanoseconds.fetch_add(
         std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count(),

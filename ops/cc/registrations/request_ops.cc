@@ -1,4 +1,4 @@
-// What a server tells about the calls that it took.
+// What a server tells about the calls that it took, a worker about its steps.
 
 #include "ops/cc/registrations/shape_helpers.h"
 #include "tensorflow/core/framework/op.h"
@@ -30,14 +30,28 @@ REGISTER_OP("MonolithServerCounters")
     .Output("counters: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
-      c->set_output(0, c->Matrix(2, 4));
+      c->set_output(0, c->Matrix(2, 5));
       return absl::OkStatus();
     })
     .Doc(R"doc(
 What this process has done for all table sets in it. Changes nothing.
 
 counters: of MonolithLookup, then of MonolithApply: calls, ids, bytes in and out,
-  nanoseconds inside the op.
+  nanoseconds inside the op, calls that are inside it now.
+)doc");
+
+REGISTER_OP("MonolithWorkerCounters")
+    .Output("counters: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->Vector(4));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+What the steps that this process ran as a worker took. Changes nothing.
+
+counters: lookups, nanoseconds from ids to vectors, steps that had gradients,
+  nanoseconds from vectors to gradients.
 )doc");
 
 }  // namespace
