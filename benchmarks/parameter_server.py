@@ -62,6 +62,13 @@ _STALENESS = flags.DEFINE_integer(
     "--steps_per_execution. Without it nothing is pipelined.",
     lower_bound=0,
 )
+_DELAY = flags.DEFINE_float(
+    "delay_ms",
+    0.0,
+    "How late everything arrives on the way to parameter servers and back: a "
+    "network between machines (see delay_proxy.py).",
+    lower_bound=0.0,
+)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns.", lower_bound=1)
 _NUM_PS = flags.DEFINE_integer("num_ps", 2, "Parameter servers.", lower_bound=1)
 _PEERS = flags.DEFINE_list(
@@ -113,6 +120,7 @@ def _start(peer: str, data: str) -> table_worker.Process:
         num_workers=workers,
         batch=deepfm_flags.BATCH.value,
         data=data,
+        delay_ms=_DELAY.value if workers else 0.0,
         model={
             **deepfm_flags.sizes(),
             "steps_per_execution": _EXECUTION.value,
@@ -288,7 +296,10 @@ def main(argv: Sequence[str]) -> None:
         **deepfm_flags.record(),
         **{
             flag.name: flag.value
-            for flag in (_EPOCHS, _EXECUTION, _WIRE, _STALENESS, _NUM_PS)
+            for flag in (
+                *(_EPOCHS, _EXECUTION, _WIRE, _STALENESS),
+                *(_DELAY, _NUM_PS),
+            )
         },
         "rounds": _ROUNDS.value,
         "tensorflow": tf.__version__,

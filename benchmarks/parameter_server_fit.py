@@ -15,6 +15,7 @@ import threading
 import time
 
 import deepfm
+import delay_proxy
 import numpy as np
 import op_profile
 import tensorflow as tf
@@ -36,6 +37,8 @@ class Fit:
         num_workers: Workers.
         batch: Examples a step.
         data: Folder of `write_batches`.
+        delay_ms: How late everything arrives that goes to a parameter server
+            or comes from one.
         model: Arguments of `deepfm.DeepFM`.
     """
 
@@ -46,6 +49,7 @@ class Fit:
         num_workers: int,
         batch: int,
         data: str,
+        delay_ms: float,
         model: dict,
     ):
         """Starts the cluster, builds the model."""
@@ -73,7 +77,7 @@ class Fit:
                 )
             )
             strategy = tf.distribute.ParameterServerStrategy(
-                self._cluster.cluster_resolver
+                self._resolver(delay_ms)
             )
             devices = [
                 f"/job:ps/replica:0/task:{number}/device:CPU:0"
@@ -173,9 +177,26 @@ class Fit:
         """Ends the cluster."""
         self._stack.close()
 
+    def _resolver(self, delay_ms: float):
+        """The cluster, its parameter servers as far away as asked for."""
+        resolver = self._cluster.cluster_resolver
+        if not delay_ms:
+            return resolver
+        # Workers take addresses from the chief that connects to them.
+        addresses = resolver.cluster_spec().as_dict()
+        addresses["ps"] = self._stack.enter_context(
+            delay_proxy.delayed(addresses["ps"], delay_ms)
+        )
+        return tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(addresses),
+            task_type=resolver.task_type,
+            task_id=resolver.task_id,
+            rpc_layer=resolver.rpc_layer,
+        )
+
     def _read_servers(self) -> np.ndarray:
         """What `ops.server_counters` says, the sum of all servers."""
-        total = np.zeros([2, 4], np.int64)
+        total = np.zeros([2, 5], np.int64)
         for device in self._devices:
             with tf.device(device):
                 total += mt.ops.server_counters().numpy()

@@ -37,6 +37,7 @@ def test_a_cluster_beside_one_process(run, tmp_path):
         "--num_ps=2",
         "--steps_per_execution=4",
         "--staleness=1",
+        "--delay_ms=1",
         "--wire_dtype=bfloat16",
         "--peers=collection:1,monolith:0",
         "--profile=",
