@@ -132,7 +132,7 @@ def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
 # A chief that kills its server and ends before anybody can look: at its first
 # start with a code, then well.
 CHIEF_WITH_ITS_SERVER = """
-import json, os, pathlib, signal, sys
+import json, os, pathlib, signal, sys, time
 
 def tasks():
     for process in pathlib.Path("/proc").glob("[0-9]*"):
@@ -155,6 +155,10 @@ if not state.exists():
     state.touch()
     (server,) = [pid for pid, role in tasks() if role == "ps"]
     os.kill(server, signal.SIGKILL)
+    # Large processes take their time.
+    stat = pathlib.Path("/proc", str(server), "stat")
+    while stat.exists() and ") Z " not in stat.read_text():
+        time.sleep(0.01)
     os._exit(code)
 """
 
