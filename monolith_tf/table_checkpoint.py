@@ -13,6 +13,8 @@ called.
 from __future__ import annotations
 
 import dataclasses
+import logging
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -136,6 +138,7 @@ def set_state(table: Table, state: TableState) -> None:
         CheckpointError: The state is of another admission.
     """
     check_filter(table, tf.constant(state.filter))
+    _warn_of_dropped_counts(table, tf.constant(state.filter))
     ends = np.cumsum(state.words)
     groups = np.split(state.counted, ends[:-1])
     for shard, device in enumerate(table.table_set.devices):
@@ -226,6 +229,7 @@ def restore(
         )
     checks = _check_layout(table, tensors["layout"])
     checks += check_filter(table, tensors["filter"])
+    checks += _warn_of_dropped_counts(table, tensors["filter"])
     checks += _check_counts(table, tensors)
     counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
@@ -294,6 +298,7 @@ def check_fits(table: Table, found_layout: str, found_filter: str) -> None:
 
 
 _KINDS = ("keys", "rows")
+_log = logging.getLogger(__name__)
 
 
 def _after(operations: Sequence[tf.Operation | None]):
@@ -344,6 +349,27 @@ def check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
         return []
     fits = tf.reduce_any(tf.equal(found, ["none", expected]))
     return [tf.debugging.Assert(fits, [message, "The checkpoint has", found])]
+
+
+def _warn_of_dropped_counts(table: Table, found: tf.Tensor) -> list:
+    """A table that counts nothing takes no counts, and says so."""
+    if table.config.admission.filter_layout != "none":
+        return []
+    message = (
+        f"table {table.name!r} admits ids without counting them: what the "
+        "checkpoint has counted of ids that have no rows yet is dropped"
+    )
+    if hasattr(found, "numpy"):
+        if found.numpy().decode() != "none":
+            _log.warning("%s", message)
+        return []
+    return [
+        tf.cond(
+            tf.equal(found, "none"),
+            tf.no_op,
+            lambda: tf.print("WARNING:", message, output_stream=sys.stderr),
+        )
+    ]
 
 
 def _check_counts(table: Table, tensors) -> list[tf.Operation]:

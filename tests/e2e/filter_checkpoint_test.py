@@ -175,11 +175,18 @@ def test_counts_of_another_admission_are_refused(tmp_path, saved, table):
 @pytest.mark.parametrize(
     "admission", [mt.Admission(), mt.Admission(probability=1.0)]
 )
-def test_a_table_that_does_not_count_takes_any_checkpoint(tmp_path, admission):
+def test_a_table_that_does_not_count_takes_any_checkpoint(
+    tmp_path, admission, caplog
+):
     table = counting_table(ADMISSIONS["exact"])
     table.assign([7], [[1.0]])
     other = make_table(admission)
-    restore(other, save(table, tmp_path))
+    saved = save(other, tmp_path / "other")
+    restore(other, saved)
+    assert not caplog.records
+    restore(other, save(table, tmp_path / "counted"))
+    # What is dropped is told.
+    assert "has counted of ids that have no rows yet is dropped" in caplog.text
     assert admitted(other) == [7]
     occur(other, [8])
     assert admitted(other) == [7, 8]

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/parallel.h"
 #include "ops/cc/table/combiner.h"
 #include "ops/cc/table/default_ids.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -80,22 +81,28 @@ class FillMissingOp : public OpKernel {
     OpOutputList filled_weights;
     OP_REQUIRES_OK(context,
                    context->output_list("filled_weights", &filled_weights));
+    std::vector<Feature> features(ids.size());
+    std::vector<absl::Status> statuses(ids.size());
+    int64_t num_ids = 0;
+    for (int f = 0; f < ids.size(); ++f) num_ids += ids[f].NumElements();
+    ForEachUnit(
+        context, ids.size(), NumThreadsFor(context, num_ids), [&](int64_t f) {
+          statuses[f] =
+              Fill(context, f, ids[f],
+                   ragged_[f] ? &splits[NumBefore(ragged_, f)] : nullptr,
+                   weighted_[f] ? &weights[NumBefore(weighted_, f)] : nullptr,
+                   &features[f]);
+        });
     int next_splits = 0;
     int next_weights = 0;
     for (int f = 0; f < ids.size(); ++f) {
-      const Tensor* of_splits = ragged_[f] ? &splits[next_splits] : nullptr;
-      const Tensor* of_weights =
-          weighted_[f] ? &weights[next_weights] : nullptr;
-      Feature feature;
-      const absl::Status status =
-          Fill(context, f, ids[f], of_splits, of_weights, &feature);
-      OP_REQUIRES(
-          context, status.ok(),
-          absl::Status(status.code(), absl::StrCat("Feature number ", f, ": ",
-                                                   status.message())));
-      filled_ids.set(f, feature.ids);
-      if (ragged_[f]) filled_splits.set(next_splits++, feature.splits);
-      if (weighted_[f]) filled_weights.set(next_weights++, feature.weights);
+      OP_REQUIRES(context, statuses[f].ok(),
+                  absl::Status(statuses[f].code(),
+                               absl::StrCat("Feature number ", f, ": ",
+                                            statuses[f].message())));
+      filled_ids.set(f, features[f].ids);
+      if (ragged_[f]) filled_splits.set(next_splits++, features[f].splits);
+      if (weighted_[f]) filled_weights.set(next_weights++, features[f].weights);
     }
   }
 
@@ -106,7 +113,12 @@ class FillMissingOp : public OpKernel {
     Tensor weights;
   };
 
-  absl::Status Fill(OpKernelContext* context, int f, const Tensor& ids,
+  // How many features before number `f` have what `has` says.
+  static int NumBefore(const std::vector<bool>& has, int64_t f) {
+    return std::count(has.begin(), has.begin() + f, true);
+  }
+
+  absl::Status Fill(OpKernelContext* context, int64_t f, const Tensor& ids,
                     const Tensor* splits, const Tensor* weights,
                     Feature* out) const {
     Combiner combiner;
