@@ -60,6 +60,9 @@ class Job:
         log_directory: Folder for one log a process, `chief-0.log` ...; made if
             needed. A new temporary folder when None.
         metrics: Whether each process gets a port for Prometheus metrics.
+        modules: In mode "keras", modules that workers and parameter servers
+            import before they serve, such as ones that load custom ops of
+            yours; found as by Python, see `PYTHONPATH`.
         on_output: Called with what the chief prints; not at all when None.
 
     Raises:
@@ -82,6 +85,7 @@ class Job:
         max_restarts: int = 10,
         log_directory: str | os.PathLike[str] | None = None,
         metrics: bool = False,
+        modules: Sequence[str] = (),
         on_output: Callable[[str], None] | None = None,
     ):
         """Checks the arguments; `run` starts the processes."""
@@ -102,6 +106,12 @@ class Job:
             raise ValueError(
                 f"Job: an evaluator runs in mode {ESTIMATOR!r} only; mode is "
                 f"{mode!r}. In Keras the chief evaluates."
+            )
+        if modules and mode != KERAS:
+            raise ValueError(
+                f"Job: modules are imported in mode {KERAS!r} only; mode is "
+                f"{mode!r}, where every role runs the program: import them "
+                "there."
             )
         if not command:
             raise ValueError("Job: command is empty; expected a program.")
@@ -132,6 +142,7 @@ class Job:
         self._max_restarts = max_restarts
         self._log_directory = log_directory
         self._serves_metrics = metrics
+        self._modules = tuple(modules)
         self._metrics_ports: dict[tuple[str, int], int] = {}
         self._on_output = on_output
         self._read_bytes = 0
@@ -236,6 +247,7 @@ class Job:
         command = self._program
         if self._mode == KERAS and name != cluster.CHIEF:
             command = [sys.executable, "-m", "monolith_tf.estimators"]
+            command += [f"--import_module={module}" for module in self._modules]
         environment = {
             "TF_CONFIG": json.dumps(
                 {

@@ -60,6 +60,14 @@ def add(commands) -> None:
         "(a Keras chief with mt.callbacks.TrainingMetrics); see "
         "`monolith-tf cluster-status LOG_DIR`",
     )
+    parser.add_argument(
+        "--import_module",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="with --mode=keras: a module that workers and parameter servers "
+        "import, such as one that loads custom ops; may be given many times",
+    )
     parser.add_argument("program", help="the program, such as train.py")
     parser.add_argument(
         "flags",
@@ -84,6 +92,7 @@ def _run(arguments) -> int:
         max_restarts=arguments.max_restarts,
         log_directory=arguments.log_dir,
         metrics=arguments.metrics,
+        modules=arguments.import_module,
         on_output=_print,
     ).run()
 

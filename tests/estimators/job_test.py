@@ -231,6 +231,10 @@ def test_a_signal_stops_all_processes(tmp_path, number):
         ({"max_restarts": -1}, "max_restarts is -1; expected at least 0"),
         ({"mode": "jax"}, "mode is 'jax'; expected 'keras' or 'estimator'"),
         ({"evaluator": True}, "an evaluator runs in mode 'estimator' only"),
+        (
+            {"mode": "estimator", "modules": ["ops"]},
+            "every role runs the program: import them there",
+        ),
         ({"command": []}, "command is empty"),
         ({"command": ["none.py"]}, "there is no file 'none.py'"),
     ],
@@ -238,6 +242,38 @@ def test_a_signal_stops_all_processes(tmp_path, number):
 def test_a_wrong_job_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         estimators.Job(**{"command": [PROGRAM], **arguments})
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_workers_and_servers_import_what_the_command_line_names(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "their_ops.py").write_text(
+        "import json, os, pathlib\n"
+        "task = json.loads(os.environ['TF_CONFIG'])['task']\n"
+        f"pathlib.Path({str(tmp_path)!r}, task['type'] + '.here').touch()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = tmp_path / "chief.py"
+    # It runs when all others serve.
+    program.write_text(
+        "import pathlib\n"
+        f"found = pathlib.Path({str(tmp_path)!r}).glob('*.here')\n"
+        "print(sorted(path.stem for path in found))\n"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+            *("--import_module=their_ops", f"--log_dir={tmp_path / 'logs'}"),
+            str(program),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['ps', 'worker']\n"
 
 
 def test_the_command_line_passes_flags_on(tmp_path):
