@@ -8,11 +8,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 # More arguments for the demo, pytest, the benchmarks or the soak.
 ARGS ?=
+# Test files that run at once; 0 for none beside another (for --pdb).
+TEST_JOBS ?= 2
 
 BIN := $(VENV)/bin
 NEWEST_BIN := $(NEWEST_VENV)/bin
 CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h')
 CC_SOURCES = $(shell find ops/cc -name '*.cc' -o -name '*.h')
+PARALLEL = -n $(TEST_JOBS) --dist loadfile
 PACKAGES = $(shell find monolith_tf ops estimators serving -name __init__.py)
 BAZEL ?= bazel
 
@@ -75,7 +78,7 @@ demo: build
 
 # pytest, not `python -m pytest`: that puts the root on sys.path.
 test: build gtest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 # --- Others -----------------------------------------------------------------
 
@@ -83,7 +86,7 @@ test: build gtest
 test-newest: $(NEWEST_BIN)/.requirements gtest
 	$(NEWEST_BIN)/pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --force-reinstall .
-	$(NEWEST_BIN)/pytest $(ARGS)
+	$(NEWEST_BIN)/pytest $(PARALLEL) $(ARGS)
 
 .PHONY: gtest
 gtest:

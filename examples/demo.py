@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -91,9 +92,19 @@ def main(arguments: list[str]) -> int:
             f"unexpected arguments {arguments[1:]}; write --data=PATH. See "
             "--help."
         )
+    interrupted = []
+
+    def interrupt(number, frame):
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         return _run()
-    except KeyboardInterrupt:
+    except BaseException:
+        # An interrupted call of TensorFlow may end with any error.
+        if not interrupted:
+            raise
         return _fail("interrupted; every process has ended", code=130)
 
 

@@ -138,7 +138,7 @@ def test_ctrl_c_leaves_no_process_behind(
     demo.wait_for(phase)
     assert len(demo.descendants()) == num_processes
     demo.process.send_signal(signal.SIGINT)
-    assert demo.wait() == 130
+    assert demo.wait() == 130, demo.stderr.read_text()
     assert "interrupted; every process has ended" in demo.stderr.read_text()
     assert demo.descendants() == {}
 

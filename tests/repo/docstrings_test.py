@@ -25,8 +25,14 @@ def modules():
 
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_of_a_module_run(name):
+    if name == "monolith_tf.estimators.layers":
+        # It refuses to be imported, rightly, unless TF_USE_LEGACY_KERAS was set
+        # before TensorFlow loaded Keras.
+        module = pytest.importorskip(name, exc_type=ImportError)
+    else:
+        module = importlib.import_module(name)
     results = doctest.testmod(
-        importlib.import_module(name),
+        module,
         extraglobs={"mt": monolith_tf},
         optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
     )
