@@ -136,11 +136,7 @@ def request_counts(tables) -> RequestCounts:
                 "model that has one."
             )
         table_set = found[0].table_set
-    counts = []
-    for device, handle in zip(
-        table_set.devices, table_set.handles, strict=True
-    ):
-        with tf.init_scope(), tf.device(device):
-            counts.append(ops.request_counts(handle).numpy().tolist())
+    answers = table_set.ask("request_counts", ops.request_counts)
+    counts = [answer.numpy().tolist() for answer in answers]
     applied, repeated = zip(*counts, strict=True)
     return RequestCounts(applied, repeated)

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextvars
 import dataclasses
+import functools
 import numbers
 import secrets
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +27,7 @@ from monolith_tf import hashing
 from monolith_tf import ops
 from monolith_tf.config import TableConfig
 from monolith_tf.initializers import Pretrained
+from monolith_tf.server_calls import ServerCalls
 from monolith_tf.sharding import NUM_PARTITIONS
 
 if TYPE_CHECKING:
@@ -157,6 +161,7 @@ class TableSet:
         self._tables: weakref.WeakValueDictionary[str, Table] = (
             weakref.WeakValueDictionary()
         )
+        self._calls = ServerCalls()
         # Names of tables that were made, also of those that are gone.
         self._made: set[str] = set()
         self.handles = []
@@ -265,11 +270,7 @@ class TableSet:
 
         Deltas hold what changes after it. Calling it again does no harm.
         """
-        cuts = []
-        for device, handle in zip(self.devices, self.handles, strict=True):
-            with tf.init_scope(), tf.device(device):
-                cuts.append(int(ops.start_deltas(handle)))
-        return cuts
+        return [int(cut) for cut in self.ask("start_deltas", ops.start_deltas)]
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
@@ -283,13 +284,17 @@ class TableSet:
                 `start_deltas` returned.
         """
         tables = self.tables
-        with tf.init_scope(), tf.device(self.devices[shard]):
-            taken = ops.take_delta(
-                self.handles[shard],
-                tf.constant(acked_cut, tf.int64),
-                tables=[table.name for table in tables],
-                dims=[table.dim for table in tables],
-            )
+        names = tuple(table.name for table in tables)
+        dims = tuple(table.dim for table in tables)
+        handle = self.handles[shard]
+        taken = self._calls.call(
+            ("take_delta", shard, names, dims),
+            self.devices[shard],
+            lambda acked: ops.take_delta(
+                handle, acked, tables=names, dims=dims
+            ),
+            acked_cut,
+        )
         return ShardDelta(
             shard=shard,
             num_shards=self.num_shards,
@@ -306,13 +311,30 @@ class TableSet:
             },
         )
 
+    def ask(self, name: str, op: Callable[[tf.Tensor], Any]) -> list:
+        """Asks every server the same, and leaves nothing behind there.
+
+        Args:
+            name: Of `op`; the first op of a name is kept.
+            op: Takes a server's handle and returns tensors, in any structure.
+
+        Returns:
+            What each server answered.
+        """
+        return [
+            self._calls.call(
+                (name, shard), device, functools.partial(op, handle)
+            )
+            for shard, (device, handle) in enumerate(
+                zip(self.devices, self.handles, strict=True)
+            )
+        ]
+
     def _status(self) -> list[tuple[int, int]]:
-        status = []
-        for device, handle in zip(self.devices, self.handles, strict=True):
-            with tf.init_scope(), tf.device(device):
-                generation, cut = ops.table_set_status(handle)
-                status.append((int(generation), int(cut)))
-        return status
+        return [
+            (int(generation), int(cut))
+            for generation, cut in self.ask("status", ops.table_set_status)
+        ]
 
     def __enter__(self) -> TableSet:
         """Makes this the current table set."""

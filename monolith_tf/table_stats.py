@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-import tensorflow as tf
-
 from monolith_tf import ops
 from monolith_tf.table_set import TableSet
 from monolith_tf.table_set import tables_of
@@ -165,11 +163,7 @@ def stats(tables) -> dict[str, TableStats]:
             return {}
         table_set, wanted = found[0].table_set, {t.name for t in found}
     sums: dict[str, list[int]] = {}
-    for device, handle in zip(
-        table_set.devices, table_set.handles, strict=True
-    ):
-        with tf.init_scope(), tf.device(device):
-            names, numbers = ops.stats(handle)
+    for names, numbers in table_set.ask("stats", ops.stats):
         for name, row in zip(names.numpy(), numbers.numpy(), strict=True):
             total = sums.setdefault(name.decode(), [0] * len(ops.STATS))
             for i, number in enumerate(row):

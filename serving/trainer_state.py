@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf.server_calls import ServerCalls
 from monolith_tf.serving import delta as delta_lib
 from monolith_tf.serving.export_record import ExportRecord
 
@@ -26,6 +27,7 @@ class TrainerState:
         """Keeps both; reads nothing yet."""
         self._table_set = table_set
         self._dense_variables = list(dense_variables)
+        self._calls = ServerCalls()
 
     @classmethod
     def of(cls, source) -> TrainerState:
@@ -94,10 +96,7 @@ class TrainerState:
         Raises:
             ValueError: the variables are not those of the export.
         """
-        values = [
-            tf.convert_to_tensor(variable).numpy()
-            for variable in self._dense_variables
-        ]
+        values = self._read_dense()
         expected = [(d["dtype"], tuple(d["shape"])) for d in record.dense]
         found = [(v.dtype.name, v.shape) for v in values]
         if found != expected:
@@ -106,6 +105,17 @@ class TrainerState:
                 f"{found}. Write a new export."
             )
         return b"".join(value.tobytes() for value in values)
+
+    def _read_dense(self) -> list[np.ndarray]:
+        variables = self._dense_variables
+
+        def read():
+            return [tf.convert_to_tensor(variable) for variable in variables]
+
+        # A function would keep the values of anything else.
+        is_kept = all(isinstance(v, tf.Variable) for v in variables)
+        found = self._calls.call("dense", None, read) if is_kept else read()
+        return [value.numpy() for value in found]
 
 
 def split_delta(

@@ -34,6 +34,7 @@ OPEN_TO_SERVING = (
     "monolith_tf.initial_rows",
     "monolith_tf.lookup_backend",
     "monolith_tf.ops",
+    "monolith_tf.server_calls",
     "monolith_tf.sharding",
     "monolith_tf.table_set",
 )
