@@ -9,7 +9,7 @@ from __future__ import annotations
 import tf_keras
 
 from monolith_tf import ids
-from monolith_tf.layers.shape_build import ids_of
+from monolith_tf.reading.shape_build import ids_of
 
 
 class _IdLayer(tf_keras.layers.Layer):

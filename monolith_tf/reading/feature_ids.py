@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import Feature
-from monolith_tf.layers.shape_build import ids_of
 from monolith_tf.lookup_backend import current_backend
+from monolith_tf.reading.shape_build import ids_of
 
 _NO_GRADIENT = (
     "weights of feature {name!r} get no gradient. Pass them through "
