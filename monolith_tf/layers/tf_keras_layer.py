@@ -9,6 +9,7 @@ from tensorflow.python.trackable.data_structures import NoDependency
 
 from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
+from monolith_tf.reading.feature_mask import mask_of
 from monolith_tf.reading.table_reader import TableReader
 
 tf_keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
@@ -30,6 +31,11 @@ class TfKerasLayer(TableReader, tf_keras.layers.Layer):
         # Not in checkpoints: a model that was saved restores into one whose
         # features have other min_counts or ttls.
         self._own_anchors = NoDependency(self._anchors_of_own_terms())
+
+    def compute_mask(self, inputs, mask=None):
+        """Masks vectors that stand for no id; see `mt.Feature`."""
+        del mask
+        return self._masks(inputs, mask_of)
 
     def _refuse_other_keras(self, inputs: dict) -> None:
         state = sys.modules.get("keras.src.backend.common.global_state")

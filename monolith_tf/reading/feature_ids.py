@@ -127,7 +127,8 @@ def _checked_ids(feature: Feature, value):
         raise TypeError(
             f"Feature {feature.name!r} needs int64 ids. Received: dtype "
             f"{value.dtype.name}. Strings become ids by mt.ids.from_strings; "
-            "in a functional model say Input(..., dtype='int64')."
+            "begin a functional or sequential model with "
+            "Input(..., dtype='int64')."
         )
     value = tf.cast(value, tf.int64)
     if value.shape.rank == 0:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from monolith_tf.feature import Feature
 from monolith_tf.reading.descriptions import describe_feature
 from monolith_tf.reading.descriptions import described_feature
-from monolith_tf.reading.feature_mask import mask_of
 
 
 class ManyFeatures:
@@ -48,15 +47,6 @@ class ManyFeatures:
         self._check_names(inputs)
         return self.read(inputs, weights)
 
-    def compute_mask(self, inputs, mask=None):
-        """Masks vectors that stand for no id, per feature; or None."""
-        del mask
-        self._check_names(inputs)
-        return {
-            feature.name: mask_of(feature, inputs[feature.name])
-            for feature in self._feature_list
-        }
-
     def get_config(self):
         """Returns what `from_config` makes an equal layer of."""
         config = super().get_config()
@@ -75,6 +65,13 @@ class ManyFeatures:
             for feature in config["features"]
         ]
         return cls(**config)
+
+    def _masks(self, inputs, mask_of) -> dict:
+        self._check_names(inputs)
+        return {
+            feature.name: mask_of(feature, inputs[feature.name])
+            for feature in self._feature_list
+        }
 
     def _check_names(self, inputs) -> None:
         expected = sorted(feature.name for feature in self._feature_list)

@@ -6,7 +6,6 @@ from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
 from monolith_tf.reading.descriptions import describe_feature
 from monolith_tf.reading.descriptions import described_config
-from monolith_tf.reading.feature_mask import mask_of
 from monolith_tf.table import Table
 
 
@@ -52,11 +51,6 @@ class OneFeature:
             weights = {"ids": weights}
         return self.read({"ids": inputs}, weights)["ids"]
 
-    def compute_mask(self, inputs, mask=None):
-        """Masks vectors that stand for no id; see `mt.Feature`."""
-        del mask
-        return mask_of(self._feature, inputs)
-
     def get_config(self):
         """Returns what `from_config` makes an equal layer of."""
         config = super().get_config()
@@ -71,3 +65,6 @@ class OneFeature:
         config = dict(config)
         config["table"] = described_config(config["table"], cls._saving)
         return cls(**config)
+
+    def _masks(self, inputs, mask_of):
+        return mask_of(self._feature, inputs)

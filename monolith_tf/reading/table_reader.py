@@ -20,7 +20,8 @@ from monolith_tf.table_set import two_configs_message
 class TableReader:
     """Mixed into a `Layer` class of a Keras, before it.
 
-    The layer calls `_make_tables` once, and has `name` and `compute_dtype`.
+    The layer calls `_make_tables` once, and has `name` and `compute_dtype`;
+    its `compute_mask` gives `_masks(inputs, mask_of)`, of one feature or many.
     """
 
     def _make_tables(self, features: Sequence[Feature]) -> None:
