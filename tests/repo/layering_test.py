@@ -36,6 +36,7 @@ OPEN_TO_SERVING = (
     "monolith_tf.ops",
     "monolith_tf.sharding",
     "monolith_tf.table_set",
+    "monolith_tf.which_keras",
 )
 
 
