@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 
 def require(keras):
@@ -22,18 +23,23 @@ def require(keras):
             f"version {version}. Install keras>=3, or build the model with "
             "tf_keras, mt.layers and mt.optimizers.with_tables."
         )
-    backend = keras.config.backend()
+    _check_backend(keras.config.backend())
+    return keras
+
+
+def _check_backend(backend: str) -> None:
     if backend != "tensorflow":
         raise ImportError(
             "mt.keras3 needs the TensorFlow backend of Keras 3: tables are "
             f"read by TensorFlow ops. The backend is {backend!r}. Set "
-            "KERAS_BACKEND=tensorflow in the environment, or in "
+            "KERAS_BACKEND=tensorflow in the environment, or the backend in "
             "~/.keras/keras.json, before keras is imported."
         )
-    return keras
 
 
 def _load():
+    # Before Keras looks for a backend that may not be there either.
+    _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
     try:
         return importlib.import_module("keras")
     except ImportError as error:
