@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 import monolith_tf as mt
 
@@ -136,16 +137,22 @@ def test_a_checkpoint_of_tensorflow_keeps_rows_slots_and_the_optimizer(
 def test_tables_are_restored_by_name_whichever_keras_saved_them(
     tmp_path, contents
 ):
-    import tf_keras
-
     config = make_configs()["movie"]
     with mt.TableSet():
-        saved = tf_keras.Sequential([mt.layers.DynamicEmbedding(config)])
-    saved.layers[0].table.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
-    saved.save_weights(tmp_path / "saved")
-    model = made(sequential)
-    mt.restore_tables(model, tmp_path / "saved")
-    assert contents(model) == contents(saved)
+        twin = tf_keras.Sequential(
+            [
+                tf_keras.Input([2], dtype="int64"),
+                mt.layers.DynamicEmbedding(config, "sum"),
+            ]
+        )
+    model = made(sequential, epochs=2)
+    path = tf.train.Checkpoint(any_name=model).save(tmp_path / "saved")
+    mt.restore_tables(twin, path)
+    assert contents(twin) == contents(model)
+    twin.layers[0].table.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
+    twin.save_weights(tmp_path / "twin")
+    mt.restore_tables(model, tmp_path / "twin")
+    assert contents(twin) == contents(model)
 
 
 def test_layers_that_share_a_table_share_it_after_loading(tmp_path, contents):
