@@ -69,5 +69,5 @@ def _keras_tensor(value):
     if isinstance(value, tf.SparseTensor):
         kinds["sparse"] = True
     elif isinstance(value, tf.RaggedTensor):
-        kinds = {"ragged": True, "ragged_rank": value.ragged_rank}
+        kinds["ragged"] = True
     return keras.KerasTensor(value.shape, value.dtype.name, **kinds)

@@ -1,5 +1,8 @@
 """Models of every kind of Keras 3 train their tables with stock methods."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -238,3 +241,37 @@ def test_the_models_summary_counts_dense_weights_only(make_config):
     lines = []
     model.summary(print_fn=lambda line, **_: lines.append(line))
     assert "dynamic_embedding" in "\n".join(lines)
+
+
+def test_the_rows_of_a_model_that_is_gone_are_freed(make_config):
+    model, table = compiled(functional, make_config())
+    model.fit(IDS, LABELS, verbose=0)
+    alive = weakref.ref(table)
+    del model, table
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_use_in_a_loop_of_the_graph_is_refused_not_lost(make_config):
+    with mt.TableSet():
+        layer = mt.keras3.DynamicEmbedding(make_config())
+    optimizer = mt.keras3.with_tables("sgd")
+    variables = layer.trainable_variables
+    optimizer.build(variables)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.while_loop(
+                lambda i, _: i < 3,
+                lambda i, loss: (
+                    i + 1,
+                    loss + tf.reduce_sum(layer(tf.reshape(i, [1]))),
+                ),
+                (tf.constant(0, tf.int64), tf.constant(0.0)),
+            )[1]
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    with pytest.raises((TypeError, tf.errors.InvalidArgumentError)):
+        step()
+    assert layer.table.size() == 0
