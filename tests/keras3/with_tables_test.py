@@ -25,6 +25,12 @@ def make_model(optimizer=None, **kwargs):
     return model
 
 
+@keras.saving.register_keras_serializable(package="monolith_tf_tests")
+def sum_of_outputs(labels, outputs):
+    del labels
+    return tf.reduce_sum(outputs, -1)
+
+
 def fit(model, steps=3):
     ids = np.arange(steps * 4) % 5
     return model.fit(ids, ids / 4.0, batch_size=4, shuffle=False, verbose=0)
@@ -212,9 +218,7 @@ def test_a_schedule_of_keras_3_is_a_tables_learning_rate(tmp_path):
     with mt.TableSet():
         layer = mt.keras3.DynamicEmbedding(config)
     model = keras.Sequential([keras.Input([], dtype="int64"), layer])
-    model.compile(
-        mt.keras3.with_tables("sgd"), lambda _, y: tf.reduce_sum(y, -1)
-    )
+    model.compile(mt.keras3.with_tables("sgd"), sum_of_outputs)
     model.fit(np.array([7, 7]), np.zeros(2), batch_size=1, verbose=0)
     assert float(layer.table.lookup([7])[0, 0]) == -0.5 - 0.25
     model.save(tmp_path / "model.keras")
