@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from monolith_tf import errors
     from monolith_tf import ids
     from monolith_tf import initializers
+    from monolith_tf import keras3
     from monolith_tf import layers
     from monolith_tf import ops
     from monolith_tf import optimizers
@@ -71,6 +72,7 @@ __all__ = [
     "event_time",
     "ids",
     "initializers",
+    "keras3",
     "layers",
     "ops",
     "optimizers",

@@ -108,7 +108,10 @@ class TableVariable(resource_variable_ops.ResourceVariable):
             "model.compile(mt.optimizers.with_tables(optimizer), ...), or in a "
             "loop of your own optimizer = "
             "mt.optimizers.with_tables(optimizer). It sends the gradients of "
-            "rows to the tables and all others to your optimizer."
+            "rows to the tables and all others to your optimizer. With Keras 3 "
+            "it is mt.keras3.with_tables(optimizer), and under the policy "
+            "mixed_float16 mt.keras3.with_tables("
+            "keras.optimizers.LossScaleOptimizer(optimizer))."
         )
 
     def numpy(self):

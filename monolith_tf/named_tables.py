@@ -77,7 +77,7 @@ def restore_tables(
     fit.
 
     Args:
-        model: A tf_keras model or layer, an `mt.Table`, or a list of these.
+        model: A Keras model or layer, an `mt.Table`, or a list of these.
         path: Prefix of the checkpoint, or its folder.
         names: Name of a table of the model to that in the checkpoint, where
             they differ.

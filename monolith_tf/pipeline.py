@@ -9,6 +9,7 @@ import weakref
 import tensorflow as tf
 
 from monolith_tf import row_reads
+from monolith_tf.which_keras import is_keras_3
 
 
 def pipelined(model, staleness: int = 1):
@@ -68,6 +69,12 @@ def pipelined(model, staleness: int = 1):
     >>> model.layers[0].table.size()
     640
     """
+    if is_keras_3(model):
+        raise TypeError(
+            "pipelined takes a tf_keras model: it reads ahead for parameter "
+            f"servers, and Keras 3 trains in one process. Received: {model!r} "
+            "of Keras 3. Leave pipelined out."
+        )
     if not callable(getattr(model, "make_train_function", None)):
         raise TypeError(
             "pipelined takes a tf_keras model. Received: "

@@ -110,7 +110,7 @@ def request_counts(tables) -> RequestCounts:
     came to the dense weights.
 
     Args:
-        tables: `mt.TableSet`; or a tf_keras model or layer, an `mt.Table`, or a
+        tables: `mt.TableSet`; or a Keras model or layer, an `mt.Table`, or a
             list of these, with at least one table.
 
     Raises:

@@ -400,7 +400,7 @@ def tables_of(model) -> list[Table]:
     """Returns the distinct tables that a model's layers read, by name.
 
     Args:
-        model: A tf_keras model or layer, an `mt.Table`, or a list of these.
+        model: A Keras model or layer, an `mt.Table`, or a list of these.
 
     Raises:
         ValueError: Two tables of the model have one name, or they lie in

@@ -139,7 +139,7 @@ def stats(tables) -> dict[str, TableStats]:
     """Reads the numbers of tables, one call a server.
 
     Args:
-        tables: `mt.TableSet`; or a tf_keras model or layer, an `mt.Table`, or a
+        tables: `mt.TableSet`; or a Keras model or layer, an `mt.Table`, or a
             list of these.
 
     Returns:

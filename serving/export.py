@@ -48,7 +48,7 @@ def export_saved_model(
     ragged: str = "padded",
     string_features: Collection[str] = (),
     expected_rows: int | Mapping[str, int] | None = None,
-    inputs: Mapping[str, tf.TypeSpec] | None = None,
+    inputs: Mapping[str, tf.TypeSpec] | tf.TypeSpec | None = None,
 ) -> ExportRecord:
     """Writes `<directory>/<version>`: the base that deltas apply to.
 
@@ -63,7 +63,7 @@ def export_saved_model(
     directory appears by rename when all its files are durable, or not at all.
 
     Args:
-      model: A built tf_keras model with layers that read tables.
+      model: A built model of tf_keras or Keras 3 with layers that read tables.
       directory: Where the versions lie; made if it is not there.
       version: Positive number; the highest there is plus one if None.
       ragged: How features whose rows vary in length, ragged or sparse, travel:
@@ -76,8 +76,9 @@ def export_saved_model(
         the next export, one number for all or by name of the table; four times
         the present ones if None. A table beyond it grows, and answers nothing
         while it does.
-      inputs: Specs of the inputs by name, for a subclassed model that was not
-        called yet.
+      inputs: Specs of the inputs by name, or the one of a model that takes one
+        tensor, for a subclassed model that was not called yet or is one of
+        Keras 3.
 
     Returns:
       The record of the export; also the path of the version directory.

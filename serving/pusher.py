@@ -70,7 +70,7 @@ class DeltaPusher:
     `start` runs rounds on a thread of its own; without it, call `push`.
 
     Args:
-        source: a tf_keras model, or a pair (table set, dense variables).
+        source: a Keras model, or a pair (table set, dense variables).
         address: "host:port" of the model server's gRPC port.
         model_name: name of the model there.
         log_directory: directory for the delta log, on this machine's disk. One

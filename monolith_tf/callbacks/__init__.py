@@ -1,4 +1,4 @@
-"""Keras callbacks."""
+"""Keras callbacks, for `fit` of tf_keras and of Keras 3."""
 
 from monolith_tf.callbacks.checkpoints import Checkpoints
 from monolith_tf.callbacks.delta_push import DeltaPush

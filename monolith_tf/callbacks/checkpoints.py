@@ -22,7 +22,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
     read by M.
 
     Args:
-        model: A tf_keras model, compiled.
+        model: A Keras model, compiled.
         directory: Folder of the checkpoints.
         max_to_keep: How many are kept, the latest.
         every_epochs: Epochs from one checkpoint to the next.
@@ -48,7 +48,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
     def __init__(
         self,
-        model: tf_keras.Model,
+        model,
         directory: str | os.PathLike[str],
         max_to_keep: int = 3,
         every_epochs: int = 1,

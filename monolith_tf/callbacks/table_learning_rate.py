@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from monolith_tf.table_set import tables_of
+from monolith_tf.which_keras import is_keras_3
 
 
 class TableLearningRate(tf_keras.callbacks.Callback):
@@ -53,13 +54,9 @@ class TableLearningRate(tf_keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Sets the rates."""
-        optimizer = self.model.optimizer
-        # Of a schedule the property has the rate of the step before.
-        rate = getattr(optimizer, "_learning_rate", optimizer.learning_rate)
-        if isinstance(rate, tf_keras.optimizers.schedules.LearningRateSchedule):
-            rate = rate(optimizer.iterations)
+        rate = _rate_of(self.model.optimizer)
         for variable in self._variables():
-            variable.assign(tf.cast(self._factor * float(rate), variable.dtype))
+            variable.assign(tf.cast(self._factor * rate, variable.dtype))
 
     def _variables(self) -> list[tf.Variable]:
         tables = {table.name: table for table in tables_of(self.model)}
@@ -85,6 +82,17 @@ class TableLearningRate(tf_keras.callbacks.Callback):
         if not found:
             raise ValueError(_no_variable("every table of the model"))
         return list(found.values())
+
+
+def _rate_of(optimizer) -> float:
+    """The learning rate of the coming step of a Keras optimizer."""
+    rate = optimizer.learning_rate
+    if not is_keras_3(optimizer):
+        # Of a schedule the property has the rate of the step before.
+        rate = getattr(optimizer, "_learning_rate", rate)
+    if isinstance(rate, tf_keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(optimizer.iterations)
+    return float(rate)
 
 
 def _no_variable(what: str) -> str:

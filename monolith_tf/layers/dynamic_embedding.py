@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import tf_keras
 
-from monolith_tf.config import TableConfig
-from monolith_tf.feature import Feature
-from monolith_tf.layers.feature_mask import mask_of
-from monolith_tf.layers.table_layer import TableLayer
-from monolith_tf.layers.table_layer import describe_feature
-from monolith_tf.layers.table_layer import described_config
-from monolith_tf.table import Table
+from monolith_tf.layers.tf_keras_layer import TfKerasLayer
+from monolith_tf.reading.one_feature import OneFeature
 
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
-class DynamicEmbedding(TableLayer):
+class DynamicEmbedding(OneFeature, TfKerasLayer):
     """Reads one table: like tf.keras.layers.Embedding without `input_dim`.
 
     Args:
@@ -61,59 +56,3 @@ class DynamicEmbedding(TableLayer):
     >>> layer(np.array([[5, -1, 2**40]])).shape
     TensorShape([1, 3, 16])
     """
-
-    def __init__(
-        self,
-        table: TableConfig | Table,
-        combiner: str | None = None,
-        padding_id: int | None = None,
-        n: int | None = None,
-        min_count: int | None = None,
-        default_id: int | None = None,
-        ttl_seconds: int | None = None,
-        **kwargs,
-    ):
-        """Makes the table, or finds it."""
-        feature = Feature(
-            "ids",
-            table,
-            combiner,
-            padding_id,
-            n,
-            min_count,
-            default_id,
-            ttl_seconds,
-        )
-        super().__init__([feature], **kwargs)
-        self._feature = feature
-
-    @property
-    def table(self) -> Table:
-        """The table that the layer reads."""
-        return self._table_list[0]
-
-    def call(self, inputs, weights=None):
-        """Reads and combines."""
-        if weights is not None:
-            weights = {"ids": weights}
-        return self.read({"ids": inputs}, weights)["ids"]
-
-    def compute_mask(self, inputs, mask=None):
-        """Masks vectors that stand for no id; see `mt.Feature`."""
-        del mask
-        return mask_of(self._feature, inputs)
-
-    def get_config(self):
-        """Returns what `from_config` makes an equal layer of."""
-        config = super().get_config()
-        config.update(describe_feature(self._feature))
-        # The layer has a name of its own.
-        config["name"] = self.name
-        return config
-
-    @classmethod
-    def from_config(cls, config):
-        """Makes the layer that `get_config` described, with a new table."""
-        config = dict(config)
-        config["table"] = described_config(config["table"])
-        return cls(**config)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tf_keras
 
-from monolith_tf import ids
-from monolith_tf.layers.shape_build import ids_of
+from monolith_tf.reading.made_ids import MadeByCrossing
+from monolith_tf.reading.made_ids import MadeByPacking
+from monolith_tf.reading.made_ids import MadeOfStrings
 
 
 class _IdLayer(tf_keras.layers.Layer):
@@ -22,7 +23,7 @@ class _IdLayer(tf_keras.layers.Layer):
 
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
-class StringIds(_IdLayer):
+class StringIds(MadeOfStrings, _IdLayer):
     """Hashes strings to ids, as `mt.ids.from_strings`.
 
     Args:
@@ -41,14 +42,9 @@ class StringIds(_IdLayer):
     array([-5528939962900187677])
     """
 
-    def call(self, inputs):
-        """Hashes."""
-        known = ids_of(inputs)
-        return known if known is not inputs else ids.from_strings(inputs)
-
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
-class PackedIds(_IdLayer):
+class PackedIds(MadeByPacking, _IdLayer):
     """Puts a feature's number into its ids, as `mt.ids.pack`.
 
     Args:
@@ -73,23 +69,9 @@ class PackedIds(_IdLayer):
     array([562949953421317])
     """
 
-    def __init__(self, feature_number: int, **kwargs):
-        """Checks the number."""
-        super().__init__(**kwargs)
-        ids.pack(feature_number, [0])
-        self.feature_number = int(feature_number)
-
-    def call(self, inputs):
-        """Packs."""
-        return ids.pack(self.feature_number, ids_of(inputs))
-
-    def get_config(self):
-        """Returns what `from_config` makes an equal layer of."""
-        return {**super().get_config(), "feature_number": self.feature_number}
-
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
-class CrossedIds(_IdLayer):
+class CrossedIds(MadeByCrossing, _IdLayer):
     """Makes one id of each combination of ids, as `mt.ids.cross`.
 
     Args:
@@ -119,26 +101,3 @@ class CrossedIds(_IdLayer):
     >>> bool(crossed[0] == mt.ids.cross([user, movie], salt=1)[0])
     True
     """
-
-    def __init__(self, salt: int = 0, padding_id: int | None = None, **kwargs):
-        """Checks the numbers."""
-        super().__init__(**kwargs)
-        ids.cross([[0], [0]], salt=salt, padding_id=padding_id)
-        self.salt = int(salt)
-        self.padding_id = None if padding_id is None else int(padding_id)
-
-    def call(self, inputs):
-        """Crosses."""
-        return ids.cross(
-            [ids_of(value) for value in inputs],
-            salt=self.salt,
-            padding_id=self.padding_id,
-        )
-
-    def get_config(self):
-        """Returns what `from_config` makes an equal layer of."""
-        return {
-            **super().get_config(),
-            "salt": self.salt,
-            "padding_id": self.padding_id,
-        }

@@ -15,6 +15,7 @@ import tensorflow as tf
 from monolith_tf.anchor import TableVariable
 from monolith_tf.own_terms import completed
 from monolith_tf.table import Table
+from monolith_tf.table_set import two_configs_message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,3 +95,35 @@ class TableSlices:
             ],
             axis=0,
         )
+
+
+def check_slices(gradient, variable: TableVariable) -> None:
+    """Refuses a gradient of a table that is no slices.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(gradient, tf.IndexedSlices):
+        return
+    raise TypeError(
+        f"The gradient of table {variable.table.name!r} must be a "
+        "tf.IndexedSlices, as a tf.GradientTape gives it. Received: "
+        f"{gradient!r}. Made dense it has no rows left. To accumulate "
+        "gradients over batches use mt.optimizers.sum_gradients."
+    )
+
+
+def check_names(tables: Sequence[Table]) -> None:
+    """Refuses two tables of one name in a step.
+
+    `clone_model` makes two of one that two layers share, and each would get a
+    part of the gradients.
+
+    Raises:
+        ValueError: There are two.
+    """
+    by_name = {}
+    for table in tables:
+        other = by_name.setdefault(table.name, table)
+        if other is not table:
+            raise ValueError(two_configs_message(other.config, table.config))

@@ -10,8 +10,10 @@ import tf_keras
 from monolith_tf.anchor import TableVariable
 from monolith_tf.lookup import apply_row_gradients
 from monolith_tf.optimizers.table_slices import TableSlices
+from monolith_tf.optimizers.table_slices import check_names
+from monolith_tf.optimizers.table_slices import check_slices
 from monolith_tf.optimizers.v1_with_tables import V1WithTables
-from monolith_tf.table_set import two_configs_message
+from monolith_tf.which_keras import is_keras_3
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"
@@ -68,12 +70,19 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
             f"those of tf_keras.optimizers.legacy. Received: {optimizer!r}. "
             f"Use tf_keras.optimizers.{type(optimizer).__name__}."
         )
+    if is_keras_3(optimizer):
+        raise TypeError(
+            "mt.optimizers.with_tables takes a tf_keras optimizer. Received "
+            f"one of Keras 3: {optimizer!r}. In a Keras 3 model use "
+            "mt.keras3.with_tables and the layers of mt.keras3; else import "
+            "tf_keras, or set TF_USE_LEGACY_KERAS=1, which makes tf.keras the "
+            "same."
+        )
     if not isinstance(optimizer, tf_keras.optimizers.Optimizer):
         raise TypeError(
             "with_tables takes a tf_keras optimizer or its name. Received: "
             f"{optimizer!r} (of type {type(optimizer).__module__}."
-            f"{type(optimizer).__name__}). With Keras 3 installed as tf.keras, "
-            "import tf_keras, or set TF_USE_LEGACY_KERAS=1."
+            f"{type(optimizer).__name__})."
         )
     return _class_with_tables(type(optimizer)).from_config(
         optimizer.get_config()
@@ -146,9 +155,9 @@ class _WithTables:
                 )
         for gradient, variable in present:
             if isinstance(variable, TableVariable):
-                _check_slices(gradient, variable)
+                check_slices(gradient, variable)
         parts = TableSlices.group(present)
-        _check_names([p.table for p in parts if isinstance(p, TableSlices)])
+        check_names([p.table for p in parts if isinstance(p, TableSlices)])
         clipped = self._clip_once(
             [
                 part.together() if isinstance(part, TableSlices) else part[0]
@@ -198,30 +207,6 @@ class _WithTables:
 
 def _dense(variables) -> list:
     return [v for v in variables if not isinstance(v, TableVariable)]
-
-
-def _check_slices(gradient, variable: TableVariable) -> None:
-    if isinstance(gradient, tf.IndexedSlices):
-        return
-    raise TypeError(
-        f"The gradient of table {variable.table.name!r} must be a "
-        "tf.IndexedSlices, as a tf.GradientTape gives it. Received: "
-        f"{gradient!r}. Made dense it has no rows left. To accumulate "
-        "gradients over batches use mt.optimizers.sum_gradients."
-    )
-
-
-def _check_names(tables) -> None:
-    """Refuses two tables of one name in a step.
-
-    `tf_keras.models.clone_model` makes two of one that two layers share, and
-    each would get a part of the gradients.
-    """
-    by_name = {}
-    for table in tables:
-        other = by_name.setdefault(table.name, table)
-        if other is not table:
-            raise ValueError(two_configs_message(other.config, table.config))
 
 
 def _class_with_tables(base: type) -> type:

@@ -6,6 +6,7 @@ on a dense variable made of just those rows and their slots.
 
 from __future__ import annotations
 
+from monolith_tf.row_optimizers import schedules
 from monolith_tf.row_optimizers.adagrad import Adadelta
 from monolith_tf.row_optimizers.adagrad import Adagrad
 from monolith_tf.row_optimizers.adagrad import RowWiseAdagrad
@@ -71,11 +72,7 @@ def from_config(config: dict) -> RowOptimizer:
     config = dict(config)
     kind = config.pop("kind", None)
     if isinstance(config.get("learning_rate"), dict):
-        import tf_keras
-
-        config["learning_rate"] = tf_keras.optimizers.schedules.deserialize(
-            config["learning_rate"]
-        )
+        config["learning_rate"] = schedules.made(config["learning_rate"])
     for cls in KINDS:
         if cls.kind == kind:
             return cls(**config)

@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from monolith_tf.row_optimizers import schedules
+
 LearningRate = float | Callable[[Any], Any] | tf.Variable
 
 # In the order of the core.
@@ -82,11 +84,7 @@ class RowOptimizer:
         if isinstance(rate, tf.Variable):
             config["learning_rate"] = float(rate.numpy())
         elif hasattr(rate, "get_config"):
-            import tf_keras
-
-            config["learning_rate"] = tf_keras.optimizers.schedules.serialize(
-                rate
-            )
+            config["learning_rate"] = schedules.described(rate)
         elif callable(rate):
             raise ValueError(
                 f"The learning rate of {type(self).__name__} is a function, "

@@ -13,12 +13,12 @@ from monolith_tf.serving.graph.feature_input import FeatureInput
 
 
 class ModelInputs:
-    """The inputs of a tf_keras model, each as a request brings it.
+    """The inputs of a Keras model, each as a request brings it.
 
     Args:
-      model: A built tf_keras model.
-      inputs: Specs of the inputs by name, for a model that does not know them;
-        None to ask the model.
+      model: A built model of tf_keras or Keras 3.
+      inputs: Specs of the inputs by name, or the one that a model of one input
+        has, for a model that does not know them; None to ask the model.
       ragged: "padded" or "row_splits".
       string_features: Names of the inputs that travel as strings.
 
@@ -31,7 +31,7 @@ class ModelInputs:
         self,
         model,
         *,
-        inputs: Mapping[str, tf.TypeSpec] | None = None,
+        inputs: Mapping[str, tf.TypeSpec] | tf.TypeSpec | None = None,
         ragged: str = PADDED,
         string_features: Collection[str] = (),
     ):
@@ -86,19 +86,23 @@ class ModelInputs:
 def _structure_and_names(model, inputs):
     """Nested specs of the inputs, and their names in flat order."""
     if inputs is not None:
-        structure = dict(inputs)
+        structure = dict(inputs) if isinstance(inputs, Mapping) else inputs
     elif getattr(model, "inputs", None):
-        tensors = model.input
-        structure = tf.nest.map_structure(lambda t: t.type_spec, tensors)
+        # A sequential model of Keras 3 has only the list of its one input.
+        tensors = getattr(model, "input", model.inputs[0])
+        structure = tf.nest.map_structure(_spec_of, tensors)
         if not isinstance(tensors, dict):
             return structure, [t.name for t in tf.nest.flatten(tensors)]
     else:
-        known = model.save_spec()
+        # Keras 3 keeps shapes of what a model was called with, but no dtypes.
+        known = model.save_spec() if hasattr(model, "save_spec") else None
         if known is None:
             raise ValueError(
                 f"Model {model.name!r} does not know its inputs: it was not "
-                "called yet. Call it on a batch, or pass "
-                'inputs={"name": tf.TensorSpec([None], tf.int64), ...}.'
+                "called yet, or it is a subclassed model of Keras 3, which "
+                "keeps no dtypes. Call a model of tf_keras on a batch, or pass "
+                'inputs={"name": tf.TensorSpec([None], tf.int64), ...}, or one '
+                "tf.TensorSpec with a name for a model of one input."
             )
         structure = known[0][0]
     if not isinstance(structure, dict):
@@ -118,10 +122,22 @@ def _structure_and_names(model, inputs):
     return dict(structure), sorted(structure)
 
 
+def _spec_of(tensor) -> tf.TypeSpec:
+    """The spec of a symbolic tensor of either Keras."""
+    if hasattr(tensor, "type_spec"):
+        return tensor.type_spec
+    shape, dtype = tensor.shape, tf.as_dtype(tensor.dtype)
+    if tensor.sparse:
+        return tf.SparseTensorSpec(shape, dtype)
+    if getattr(tensor, "ragged", False):
+        return tf.RaggedTensorSpec(shape, dtype)
+    return tf.TensorSpec(shape, dtype)
+
+
 def _padding_ids(model) -> dict[str, int]:
     """The padding_id of each input of the model that has one."""
     found = {}
-    for layer in model.submodules:
+    for layer in _layers(model):
         for name, padding_id in _paddings_of(layer):
             known = found.setdefault(name, padding_id)
             if known != padding_id:
@@ -133,6 +149,14 @@ def _padding_ids(model) -> dict[str, int]:
     return found
 
 
+def _layers(model) -> list:
+    """All layers of a model, nested ones too."""
+    if hasattr(model, "submodules"):
+        return list(model.submodules)
+    # Of Keras 3, whose models are no modules of TensorFlow.
+    return list(model._flatten_layers())
+
+
 def _paddings_of(layer) -> list[tuple[str, int]]:
     """Names of inputs and their padding_id, of a layer that reads tables."""
     if not getattr(layer, "tables", None):
@@ -141,11 +165,24 @@ def _paddings_of(layer) -> list[tuple[str, int]]:
     if features is None:
         # A layer of one feature has no name for it: its inputs have.
         padding_id = layer.get_config().get("padding_id")
-        named = [
-            (tensor.name, padding_id)
+        named = [(name, padding_id) for name in _names_of_inputs(layer)]
+    else:
+        named = [(feature.name, feature.padding_id) for feature in features]
+    return [(name, id_) for name, id_ in named if id_ is not None]
+
+
+def _names_of_inputs(layer) -> list[str]:
+    """Names of the symbolic tensors that a layer was called with."""
+    if hasattr(layer, "inbound_nodes"):
+        tensors = [
+            tensor
             for node in layer.inbound_nodes
             for tensor in node.keras_inputs
         ]
     else:
-        named = [(feature.name, feature.padding_id) for feature in features]
-    return [(name, id_) for name, id_ in named if id_ is not None]
+        tensors = [
+            tensor
+            for node in layer._inbound_nodes
+            for tensor in node.input_tensors
+        ]
+    return [tensor.name for tensor in tensors]

@@ -14,6 +14,7 @@ from monolith_tf.serving.graph.dense_copy import DenseCopy
 from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.rebind import rebind
 from monolith_tf.serving.graph.saved_model_files import check_stock_ops
+from monolith_tf.which_keras import is_keras_3
 
 
 def dense_variables(model) -> list[tf.Variable]:
@@ -22,7 +23,7 @@ def dense_variables(model) -> list[tf.Variable]:
     Their bytes, in this order, are what a delta of dense variables carries.
 
     Args:
-      model: A built tf_keras model.
+      model: A built Keras model.
 
     Returns:
       Variables of any shape and numeric dtype.
@@ -36,14 +37,18 @@ def dense_variables(model) -> list[tf.Variable]:
     >>> [variable.shape.as_list() for variable in dense_variables(model)]
     [[4, 1], [1]]
     """
-    return [v for v in model.variables if not isinstance(v, TableVariable)]
+    variables = model.variables
+    if is_keras_3(model):
+        # Without the states of random numbers; each has TensorFlow's in it.
+        variables = [weight.value for weight in model.weights]
+    return [v for v in variables if not isinstance(v, TableVariable)]
 
 
 class ModelTrace:
     """A signature of a model: `serving_default`, if the model itself answers.
 
     Args:
-      model: A built tf_keras model.
+      model: A built Keras model.
       inputs: Its inputs.
       backend: What the layers read their rows from.
       dense: Copy of `dense_variables(model)`.

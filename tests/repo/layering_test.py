@@ -37,6 +37,7 @@ OPEN_TO_SERVING = (
     "monolith_tf.server_calls",
     "monolith_tf.sharding",
     "monolith_tf.table_set",
+    "monolith_tf.which_keras",
 )
 
 

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import Feature
-from monolith_tf.layers.shape_build import ids_of
 from monolith_tf.lookup_backend import current_backend
+from monolith_tf.reading.shape_build import ids_of
 
 _NO_GRADIENT = (
     "weights of feature {name!r} get no gradient. Pass them through "
@@ -127,7 +127,8 @@ def _checked_ids(feature: Feature, value):
         raise TypeError(
             f"Feature {feature.name!r} needs int64 ids. Received: dtype "
             f"{value.dtype.name}. Strings become ids by mt.ids.from_strings; "
-            "in a functional model say Input(..., dtype='int64')."
+            "begin a functional or sequential model with "
+            "Input(..., dtype='int64')."
         )
     value = tf.cast(value, tf.int64)
     if value.shape.rank == 0:

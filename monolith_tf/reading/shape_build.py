@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+# How tf_keras and Keras 3 name the graph of the build.
+_GRAPHS = ("build_graph", "scratch_graph")
+
 
 def ids_of(value):
     """Returns an input of a layer, float placeholders of such a build as ids.
@@ -17,7 +20,7 @@ def ids_of(value):
     """
     if not tf.is_tensor(value) or not value.dtype.is_floating:
         return value
-    # The name that tf_keras gives the graph of the build.
-    if getattr(tf.compat.v1.get_default_graph(), "name", "") != "build_graph":
+    name = getattr(tf.compat.v1.get_default_graph(), "name", "")
+    if not name.startswith(_GRAPHS):
         return value
     return tf.cast(value, tf.int64)

@@ -1,0 +1,58 @@
+"""What `mt.ids` does, as layers of Keras 3."""
+
+from __future__ import annotations
+
+from monolith_tf.keras3.installed import keras
+from monolith_tf.keras3.keras3_layer import SymbolicCall
+from monolith_tf.reading.made_ids import MadeByCrossing
+from monolith_tf.reading.made_ids import MadeByPacking
+from monolith_tf.reading.made_ids import MadeOfStrings
+
+
+class _IdLayer(SymbolicCall, keras.layers.Layer):
+    """A function of ids without weights."""
+
+    def __init__(self, **kwargs):
+        # Ids are no floats: the dtype of the layer says nothing.
+        super().__init__(**kwargs)
+        self.autocast = False
+        self.built = True
+
+
+@keras.saving.register_keras_serializable(package="monolith_tf")
+class StringIds(MadeOfStrings, _IdLayer):
+    """Hashes strings to ids: `mt.layers.StringIds` for Keras 3.
+
+    Example:
+    >>> import keras
+    >>> import monolith_tf as mt
+    >>> ids = mt.keras3.StringIds()(keras.Input([], dtype="string"))
+    >>> ids.shape, ids.dtype
+    ((None,), 'int64')
+    """
+
+
+@keras.saving.register_keras_serializable(package="monolith_tf")
+class PackedIds(MadeByPacking, _IdLayer):
+    """Puts a number into ids: `mt.layers.PackedIds` for Keras 3.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> import tensorflow as tf
+    >>> mt.keras3.PackedIds(2)(tf.constant([5], tf.int64)).numpy()
+    array([562949953421317])
+    """
+
+
+@keras.saving.register_keras_serializable(package="monolith_tf")
+class CrossedIds(MadeByCrossing, _IdLayer):
+    """Makes ids of combinations: `mt.layers.CrossedIds` for Keras 3.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> import tensorflow as tf
+    >>> user, movie = tf.constant([[7], [5]], tf.int64)
+    >>> crossed = mt.keras3.CrossedIds(salt=1)([user, movie])
+    >>> bool(crossed[0] == mt.ids.cross([user, movie], salt=1)[0])
+    True
+    """

@@ -1,0 +1,1 @@
+"""How layers read tables, whichever Keras they are layers of."""
