@@ -22,8 +22,7 @@ class ServerCalls:
 
     def __init__(self):
         """Makes no function yet."""
-        self._functions: dict[Hashable, tf.types.experimental.GenericFunction]
-        self._functions = {}
+        self._functions: dict[Hashable, Callable] = {}
         self._lock = threading.Lock()
 
     def call(
@@ -69,4 +68,8 @@ def _function_on(device, function, num_numbers: int):
             return tf.nest.map_structure(tf.identity, results)
 
     spec = [tf.TensorSpec([num_numbers], tf.int64)] if num_numbers else []
-    return tf.function(run, input_signature=spec, autograph=False)
+    # Traced here: TensorFlow would take many functions of one text for one that
+    # is traced again and again, and warn.
+    return tf.function(
+        run, input_signature=spec, autograph=False
+    ).get_concrete_function()
