@@ -10,6 +10,9 @@ from monolith_tf.estimators.child_process import ChildProcess
 from monolith_tf.estimators.child_process import ProcessError
 
 _LOOK_SECONDS = 0.2
+# An interrupt may be lost: Python drops one that comes in a callback of the
+# garbage collector. So it is repeated, but leaves the block time to end.
+_REPEAT_SECONDS = 10.0
 
 
 class DeathWatch:
@@ -22,6 +25,8 @@ class DeathWatch:
 
     Args:
       children: Processes that are to live as long as the block.
+      repeat_seconds: How long the block may go on after an interrupt until the
+        next one comes.
 
     Raises:
       RuntimeError: On entering outside the main thread.
@@ -34,8 +39,13 @@ class DeathWatch:
     ```
     """
 
-    def __init__(self, children: Iterable[ChildProcess]):
+    def __init__(
+        self,
+        children: Iterable[ChildProcess],
+        repeat_seconds: float = _REPEAT_SECONDS,
+    ):
         """Remembers the children; entering the block starts the thread."""
+        self._repeat_seconds = repeat_seconds
         self._children = tuple(children)
         self._stop = threading.Event()
         self._failure: ProcessError | None = None
@@ -73,7 +83,10 @@ class DeathWatch:
                     child.check()
             except ProcessError as failure:
                 self._failure = failure
-                signal.pthread_kill(
-                    threading.main_thread().ident, signal.SIGINT
-                )
+                break
+        else:
+            return
+        while True:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            if self._stop.wait(self._repeat_seconds):
                 return

@@ -24,6 +24,21 @@ def test_a_death_ends_a_wait_and_is_reported(tmp_path):
                 raise AssertionError("the wait was not interrupted")
 
 
+def test_an_interrupt_that_was_lost_comes_again(tmp_path):
+    lost = 0
+    with estimators.ChildProcess("worker 3", FOREVER, tmp_path / "log") as it:
+        with pytest.raises(estimators.ProcessError, match="worker 3"):
+            with estimators.DeathWatch([it], repeat_seconds=0.1):
+                os.kill(it.pid, signal.SIGKILL)
+                try:
+                    threading.Event().wait(DEADLINE_SECONDS)
+                except KeyboardInterrupt:
+                    lost += 1
+                threading.Event().wait(DEADLINE_SECONDS)
+                raise AssertionError("the wait was not interrupted again")
+    assert lost == 1
+
+
 def test_a_block_whose_children_live_ends_as_ever(tmp_path):
     with estimators.ChildProcess("ps 0", FOREVER, tmp_path / "log") as child:
         with estimators.DeathWatch([child]):
