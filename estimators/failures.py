@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from monolith_tf.errors import in_one_line
+
 # sysexits.h: a temporary failure, try again.
 EXIT_RESTART = 75
 
@@ -85,11 +87,9 @@ def exit_for_restart() -> Iterator[None]:
     except Exception as error:
         if not is_cluster_failure(error):
             raise
-        (line, *_) = str(error).splitlines() or [""]
         print(
             "monolith-tf: the cluster failed, so the chief ends with exit code "
-            f"{EXIT_RESTART} to be started again: {type(error).__name__}: "
-            f"{line}",
+            f"{EXIT_RESTART} to be started again: {in_one_line(error)}",
             file=sys.stderr,
             flush=True,
         )

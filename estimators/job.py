@@ -149,7 +149,8 @@ class Job:
         self._addresses: dict[str, list[str]] = {}
         self._children: dict[tuple[str, int], ChildProcess] = {}
         self._restarts: collections.Counter = collections.Counter()
-        self._server_died = False
+        # Run the program since before a server died, so may fail for it.
+        self._may_fail: set[tuple[str, int]] = set()
         self._interrupted = 0
 
     @property
@@ -268,6 +269,7 @@ class Job:
             f"{name} {index}", command, self._log_of(role), environment
         )
         self._children[role] = child
+        self._may_fail.discard(role)
         _log.info("%s started: process %d", child.name, child.pid)
 
     def _look(self) -> int | None:
@@ -307,9 +309,13 @@ class Job:
             _log.warning("%s", error)
         runs_program = self._mode == ESTIMATOR or name == cluster.CHIEF
         if name == cluster.PARAMETER_SERVER:
-            self._server_died = True
+            self._may_fail = {
+                other
+                for other in self._children
+                if other[0] != cluster.PARAMETER_SERVER
+            }
         elif runs_program and code > 0 and code != EXIT_RESTART:
-            if not self._server_died:
+            if role not in self._may_fail:
                 _log.error(
                     "%s failed by itself with exit code %d; stopping",
                     child.name,
@@ -374,7 +380,6 @@ class Job:
             self._max_restarts,
         )
         self._start_all()
-        self._server_died = False
         return None
 
     def _finish(self) -> None:

@@ -5,6 +5,8 @@ can only be seen while a program runs raises a child of `MonolithError`, which
 says what was found, what was expected and how to go on.
 """
 
+import re
+
 __all__ = [
     "CheckpointError",
     "DeliveryError",
@@ -12,7 +14,16 @@ __all__ = [
     "FormatError",
     "MonolithError",
     "ReadAheadError",
+    "in_one_line",
 ]
+
+# What TensorFlow writes before the message when a function failed.
+_PREAMBLE = re.compile(
+    r"$|Graph execution error:|Detected at node|<stack traces"
+    r"|\d+ root error\(s\) found"
+)
+_NUMBER_OF_ROOT = re.compile(r"\(\d+\) [A-Z_]+:\s*")
+_PROCESS = re.compile(r"/job:(\w+)/replica:\d+/task:(\d+)")
 
 
 class MonolithError(Exception):
@@ -45,3 +56,34 @@ class ReadAheadError(MonolithError):
 
 class FormatError(MonolithError):
     """A file is not what it should be; the message names file and offset."""
+
+
+def in_one_line(error: BaseException) -> str:
+    r"""Says in a line what an error is, for logs.
+
+    TensorFlow's errors have many lines; that which says what happened need not
+    be the first, and which process it happened to is in another.
+
+    Args:
+        error: Any error.
+
+    Returns:
+        Its type, the first line that says something, and the process of the
+        cluster that the rest names, if any.
+
+    Example:
+    >>> in_one_line(
+    ...     RuntimeError("Graph execution error:\n\nNot there\nFrom remote "
+    ...                  "target /job:ps/replica:0/task:1/device:CPU:0")
+    ... )
+    'RuntimeError: Not there (ps 1)'
+    """
+    text = str(error)
+    lines = (line.strip() for line in text.splitlines())
+    line = next((x for x in lines if not _PREAMBLE.match(x)), "")
+    line = _NUMBER_OF_ROOT.sub("", line, count=1)
+    said = f"{type(error).__name__}: {line}" if line else type(error).__name__
+    process = _PROCESS.search(text)
+    if process and process[0] not in line:
+        said += f" ({process[1]} {process[2]})"
+    return said

@@ -19,6 +19,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from monolith_tf.errors import DeliveryError
+from monolith_tf.errors import MonolithError
+from monolith_tf.errors import in_one_line
 from monolith_tf.serving import delta as delta_lib
 from monolith_tf.serving import trainer_state
 from monolith_tf.serving.client import PredictionClient
@@ -219,7 +221,7 @@ class DeltaPusher:
         if self._error is not None:
             raise DeliveryError(
                 f"Pushing deltas to {self._model_name!r} at "
-                f"{self._client.address} stopped: {self._error}"
+                f"{self._client.address} stopped: {in_one_line(self._error)}"
             ) from self._error
 
     def close(self, flush: bool = True) -> None:
@@ -274,8 +276,19 @@ class DeltaPusher:
             if self._flush_at_end:
                 self.flush()
         except BaseException as error:
-            _logger.exception("The delta pusher stopped")
             self._error = error
+            # What stops it as a rule, such as a parameter server that went, is
+            # said in the message; of anything else the traceback is needed.
+            is_known = isinstance(error, (tf.errors.OpError, MonolithError))
+            _logger.error(
+                "Pushing deltas to %r at %s stopped: %s",
+                self._model_name,
+                self._client.address,
+                in_one_line(error),
+                exc_info=not is_known,
+            )
+            if is_known:
+                _logger.debug("Where it stopped:", exc_info=True)
 
     def _push(self, verify: bool) -> PushStats:
         with self._lock:

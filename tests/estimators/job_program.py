@@ -4,8 +4,9 @@ python job_program.py STATE_DIRECTORY [ROLE:ACTION ...]
 
 ROLE is such as worker-0; it takes its n-th action at its n-th start, and its
 last ones from then on: `end`, `exit=CODE`, `kill` (itself), `serve` (until it
-is ended) or `after=ROLE*N` (ends when that role had N starts). A role that is
-not named ends, a parameter server serves.
+is ended), `after=ROLE*N` (ends when that role had N starts) or
+`fail_after=ROLE*N` (ends with code 1 then). A role that is not named ends, a
+parameter server serves.
 """
 
 import json
@@ -30,8 +31,9 @@ def main():
     print(f"start {start} of {name}: {action}", flush=True)
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if action.startswith("after="):
-        role, _, count = action[6:].partition("*")
+    kind, _, argument = action.partition("=")
+    if kind in ("after", "fail_after"):
+        role, _, count = argument.partition("*")
         awaited = pathlib.Path(directory, role)
         while not awaited.exists() or (
             len(awaited.read_text().splitlines()) < int(count)
@@ -39,8 +41,10 @@ def main():
             time.sleep(0.01)
     if action == "serve":
         signal.pause()
-    if action.startswith("exit="):
-        sys.exit(int(action[5:]))
+    if kind == "fail_after":
+        sys.exit(1)
+    if kind == "exit":
+        sys.exit(int(argument))
 
 
 if __name__ == "__main__":

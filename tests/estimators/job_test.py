@@ -82,6 +82,20 @@ def test_a_program_that_fails_by_itself_ends_the_job_with_its_code(
     assert len(starts(tmp_path, "chief-0")) == 1
 
 
+def test_a_program_may_fail_for_a_dead_server_but_not_again_by_itself(
+    tmp_path, log
+):
+    code, _ = run(
+        tmp_path,
+        *("ps-0:kill", "ps-0:serve", "worker-0:serve"),
+        *("chief-0:fail_after=ps-0*2", "chief-0:exit=3"),
+    )
+    assert code == 3
+    assert "starting chief 0 again: restart 1 of at most 10" in log.text
+    assert "chief 0 failed by itself with exit code 3; stopping" in log.text
+    assert len(starts(tmp_path, "chief-0")) == 2
+
+
 def test_restarts_end_at_the_limit(tmp_path, log):
     code, said = run(
         tmp_path, "chief-0:exit=75", "worker-0:serve", max_restarts=2

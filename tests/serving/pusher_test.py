@@ -1,6 +1,7 @@
 """Delivery: whatever is killed, lost or damaged, the server ends up equal."""
 
 import os
+import re
 import threading
 
 import numpy as np
@@ -392,6 +393,53 @@ def test_the_thread_pushes_while_four_threads_train(
     assert_equal(make_client(server), trainer)
     assert threading.current_thread() in threading.enumerate()
     assert not any(t.name == "delta pusher" for t in threading.enumerate())
+
+
+SERVER_GONE = """Graph execution error:
+
+failed to connect to all addresses
+Additional GRPC error information from remote target \
+/job:ps/replica:0/task:1/device:CPU:0 while calling RunComponentFunction:
+:{"description":"Failed to pick subchannel"}"""
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_parameter_server_that_went_is_one_line_of_the_log(
+    trainer, base_path, make_pusher, monkeypatch, caplog, level
+):
+    caplog.set_level(level, "monolith_tf.serving.pusher")
+    pusher = make_pusher("127.0.0.1:9", trainer.export(base_path))
+
+    def take_delta(*_):
+        raise tf.errors.UnavailableError(None, None, SERVER_GONE)
+
+    monkeypatch.setattr(pusher._trainer, "take_delta", take_delta)
+    pusher.start()
+    gone = "UnavailableError: failed to connect to all addresses \\(ps 1\\)$"
+    with pytest.raises(DeliveryError, match=gone):
+        pusher.close()
+    error, *others = caplog.records
+    assert error.levelname == "ERROR"
+    assert re.search(gone, error.getMessage())
+    assert error.getMessage().startswith(
+        "Pushing deltas to 'ranker' at 127.0.0.1:9 stopped: "
+    )
+    assert not error.exc_info
+    assert [bool(other.exc_info) for other in others] == (
+        [True] if level == "DEBUG" else []
+    )
+
+
+def test_what_nobody_foresaw_is_logged_with_its_traceback(
+    trainer, base_path, make_pusher, monkeypatch, caplog
+):
+    pusher = make_pusher("127.0.0.1:9", trainer.export(base_path))
+    monkeypatch.setattr(pusher._trainer, "take_delta", lambda *_: 1 / 0)
+    pusher.start()
+    with pytest.raises(DeliveryError, match="ZeroDivisionError: division by"):
+        pusher.close()
+    (error,) = caplog.records
+    assert error.exc_info[0] is ZeroDivisionError
 
 
 def test_close_says_when_the_last_delta_was_not_taken(
