@@ -136,7 +136,7 @@ def request_counts(tables) -> RequestCounts:
                 "model that has one."
             )
         table_set = found[0].table_set
-    answers = table_set.ask("request_counts", ops.request_counts)
+    answers = table_set.ask(ops.request_counts)
     counts = [answer.numpy().tolist() for answer in answers]
     applied, repeated = zip(*counts, strict=True)
     return RequestCounts(applied, repeated)

@@ -270,7 +270,7 @@ class TableSet:
 
         Deltas hold what changes after it. Calling it again does no harm.
         """
-        return [int(cut) for cut in self.ask("start_deltas", ops.start_deltas)]
+        return [int(cut) for cut in self.ask(ops.start_deltas)]
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
@@ -311,20 +311,18 @@ class TableSet:
             },
         )
 
-    def ask(self, name: str, op: Callable[[tf.Tensor], Any]) -> list:
+    def ask(self, op: Callable[[tf.Tensor], Any]) -> list:
         """Asks every server the same, and leaves nothing behind there.
 
         Args:
-            name: Of `op`; the first op of a name is kept.
-            op: Takes a server's handle and returns tensors, in any structure.
+            op: A function of `monolith_tf.ops` that takes a server's handle and
+                returns tensors, in any structure.
 
         Returns:
             What each server answered.
         """
         return [
-            self._calls.call(
-                (name, shard), device, functools.partial(op, handle)
-            )
+            self._calls.call((op, shard), device, functools.partial(op, handle))
             for shard, (device, handle) in enumerate(
                 zip(self.devices, self.handles, strict=True)
             )
@@ -333,7 +331,7 @@ class TableSet:
     def _status(self) -> list[tuple[int, int]]:
         return [
             (int(generation), int(cut))
-            for generation, cut in self.ask("status", ops.table_set_status)
+            for generation, cut in self.ask(ops.table_set_status)
         ]
 
     def __enter__(self) -> TableSet:

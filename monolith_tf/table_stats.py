@@ -163,7 +163,7 @@ def stats(tables) -> dict[str, TableStats]:
             return {}
         table_set, wanted = found[0].table_set, {t.name for t in found}
     sums: dict[str, list[int]] = {}
-    for names, numbers in table_set.ask("stats", ops.stats):
+    for names, numbers in table_set.ask(ops.stats):
         for name, row in zip(names.numpy(), numbers.numpy(), strict=True):
             total = sums.setdefault(name.decode(), [0] * len(ops.STATS))
             for i, number in enumerate(row):
