@@ -17,7 +17,8 @@ def require(keras):
             TensorFlow.
     """
     version = str(getattr(keras, "__version__", "unknown"))
-    if not version.partition(".")[0].isdigit() or int(version[0]) < 3:
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) < 3:
         raise ImportError(
             "mt.keras3 needs Keras 3. The package keras that is installed has "
             f"version {version}. Install keras>=3, or build the model with "

@@ -26,6 +26,11 @@ def test_keras_3_on_tensorflow_is_what_is_required():
     assert installed.require(keras) is keras
 
 
+def test_a_keras_of_two_digits_is_new_enough():
+    newer = types.SimpleNamespace(__version__="10.0", config=keras.config)
+    assert installed.require(newer) is newer
+
+
 @pytest.mark.parametrize("version", ["2.15.0", "unknown"])
 def test_an_older_keras_is_refused(version):
     old = types.SimpleNamespace(__version__=version)
