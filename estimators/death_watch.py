@@ -10,8 +10,8 @@ from monolith_tf.estimators.child_process import ChildProcess
 from monolith_tf.estimators.child_process import ProcessError
 
 _LOOK_SECONDS = 0.2
-# An interrupt may be lost: Python drops one that comes in a callback of the
-# garbage collector. So it is repeated, but leaves the block time to end.
+# An interrupt that comes while TensorFlow's C++ calls Python may be lost. So it
+# is repeated, but leaves the block time to end.
 _REPEAT_SECONDS = 10.0
 
 

@@ -154,10 +154,17 @@ def test_a_worker_that_dies_ends_the_demo_with_its_name(tmp_path):
     os.kill(worker, signal.SIGKILL)
     assert demo.wait() == 1
     message = demo.stderr.read_text()
-    name = f"demo: worker 1 (process {worker}) was killed by SIGKILL"
-    assert name in message
-    # Before it may stand what TensorFlow prints of an interrupt that it lost.
-    assert "Traceback" not in message.partition(name)[2]
+    assert f"demo: worker 1 (process {worker}) was killed by SIGKILL" in message
+    # TensorFlow prints an interrupt that comes while its C++ calls Python.
+    interrupted = r"returned a result with an exception set\n"
+    message = re.sub(
+        f"Traceback.*?SystemError: [^\n]* {interrupted}",
+        "",
+        message,
+        count=1,
+        flags=re.DOTALL,
+    )
+    assert "Traceback" not in message
     assert demo.descendants() == {}
 
 
