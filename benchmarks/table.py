@@ -123,6 +123,7 @@ class Benchmark:
                             optimizer=optimizer,
                             peers=peers,
                             seed=table_sizes.SEED.value,
+                            capacity=int(num_rows * table_sizes.CAPACITY.value),
                         )
                     )
                     for number in group

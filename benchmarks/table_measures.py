@@ -71,6 +71,7 @@ class Throughput:
         optimizer: str,
         peers: list[str],
         seed: int,
+        capacity: int,
     ):
         """Makes and fills the tables.
 
@@ -80,18 +81,20 @@ class Throughput:
             optimizer: Kind of it.
             peers: Of table, tfra, dense, keras; raw comes with table.
             seed: Of the ids.
+            capacity: Rows that table and tfra are made ready for; 0 for what
+                they make themselves ready for as they grow, and for num_rows.
         """
         self._num_rows, self._dim, self._seed = num_rows, dim, seed
         self._next_row = num_rows
         self._peers: dict[str, table_peers.Peer] = {}
         self._table = None
         if "table" in peers:
-            self._table = table_peers.Table(dim, optimizer)
+            self._table = table_peers.Table(dim, optimizer, capacity=capacity)
             self._peers["raw"] = table_peers.Raw(self._table)
             self._peers["table"] = self._table
             _fill(self._peers["raw"], "update", num_rows, dim)
         if "tfra" in peers:
-            tfra = table_peers.Tfra(dim, optimizer, num_rows)
+            tfra = table_peers.Tfra(dim, optimizer, capacity or num_rows)
             self._peers["tfra"] = tfra
             # The step makes the slots.
             _fill(tfra, "step", num_rows, dim)

@@ -100,8 +100,14 @@ class Peer:
 class Table(Peer):
     """`mt.Table` as a user calls it."""
 
-    def __init__(self, dim: int, optimizer: str, tracks_changes: bool = True):
-        """Makes an empty table; it grows by itself."""
+    def __init__(
+        self,
+        dim: int,
+        optimizer: str,
+        tracks_changes: bool = True,
+        capacity: int = 0,
+    ):
+        """Makes an empty table with room for `capacity` rows; it grows."""
         self.table_set = mt.TableSet()
         with self.table_set:
             self.table = mt.Table(
@@ -110,6 +116,7 @@ class Table(Peer):
                     dim=dim,
                     optimizer=row_optimizer(optimizer),
                     tracks_changes=tracks_changes,
+                    initial_capacity=capacity,
                 )
             )
 

@@ -71,6 +71,14 @@ flags.DEFINE_integer("rounds", None, "Turns of every peer.", lower_bound=2)
 GROWTH_BATCH = flags.DEFINE_integer(
     "growth_batch", 16_384, "New ids a batch.", lower_bound=1
 )
+CAPACITY = flags.DEFINE_float(
+    "capacity",
+    1.25,
+    "Of throughput: rows that memory is ready for (initial_capacity of tables, "
+    "init_size of TFRA), as a multiple of those that there are; 0: tables have "
+    "what they grew to, and TFRA has room for the rows.",
+    lower_bound=0,
+)
 WARM_MEMORY = flags.DEFINE_bool(
     "warm_memory",
     True,
@@ -172,6 +180,8 @@ def needed_bytes(peer: str, num_rows: int, dim: int, optimizer: str) -> int:
     """Estimates the memory of a peer; on the safe side."""
     slots = SLOTS[optimizer]
     row = 4 * dim
+    if peer in ("table", "untracked", "tfra"):
+        num_rows = int(num_rows * max(1.0, CAPACITY.value))
     if peer in ("table", "untracked"):
         each = (row * (1 + slots) + 28) * 1.02
     elif peer == "tfra":

@@ -134,6 +134,11 @@ class TableConfig:
         tracks_changes: Whether rows know their time and their cut. False saves
             8 bytes a row, and gives up deltas, expiry, and caps other than by
             norm.
+        initial_capacity: Rows of the table, over all servers, that memory is
+            made ready for when it is created, and kept: up to there inserts
+            ask the system for nothing and the index does not grow. A server
+            that has too little free memory refuses. 0 for as it comes; the
+            table grows beyond in any case. Equal tables may differ in it.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -162,6 +167,7 @@ class TableConfig:
     admission: Admission = Admission()
     eviction: Eviction = Eviction()
     tracks_changes: bool = True
+    initial_capacity: int = 0
 
     def __post_init__(self):
         """Checks every argument."""
@@ -190,6 +196,13 @@ class TableConfig:
             raise ValueError(
                 f"seed of table {self.name!r} must be from 0 to 2^64 - 1. "
                 f"Received: seed={self.seed}."
+            )
+        capacity = _integer(self, "initial_capacity")
+        object.__setattr__(self, "initial_capacity", capacity)
+        if not 0 <= capacity <= 1 << 36:
+            raise ValueError(
+                f"initial_capacity of table {self.name!r} must be from 0 to "
+                f"2^36 rows. Received: initial_capacity={capacity}."
             )
         for field, kind in (
             ("admission", Admission),
@@ -254,6 +267,10 @@ class TableConfig:
         """
         return [s.optimizer.learning_rate_at(step) for s in self.segments]
 
+    def capacity_share(self, num_shards: int) -> int:
+        """Returns the rows that one of `num_shards` servers makes ready for."""
+        return -(-self.initial_capacity // num_shards)
+
     def same_as(self, other: TableConfig) -> bool:
         """Tells whether two configs describe equal tables."""
         return self is other or all(
@@ -277,6 +294,7 @@ class TableConfig:
             "admission": self.admission.get_config(),
             "eviction": self.eviction.get_config(),
             "tracks_changes": self.tracks_changes,
+            "initial_capacity": self.initial_capacity,
         }
 
     @classmethod
@@ -296,6 +314,7 @@ class TableConfig:
             admission=Admission(**config["admission"]),
             eviction=Eviction(**config["eviction"]),
             tracks_changes=config["tracks_changes"],
+            initial_capacity=config.get("initial_capacity", 0),
             **rows,
         )
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import operator
 
+from monolith_tf import own_terms
 from monolith_tf.config import TableConfig
-from monolith_tf.own_terms import MAX_TTL
-from monolith_tf.own_terms import OwnTerms
 from monolith_tf.table import Table
 
 COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
@@ -91,8 +90,7 @@ class Feature:
                 f"combiner={self.combiner!r}."
             )
         self._check_n()
-        self._check_min_count()
-        self._check_ttl()
+        self._check_own_terms()
         self._check_id("padding_id")
         self._check_id("default_id")
         if self.default_id is None:
@@ -149,71 +147,21 @@ class Feature:
             )
         object.__setattr__(self, "n", n)
 
-    def _check_min_count(self) -> None:
-        if self.min_count is None:
-            return
-        if isinstance(self.min_count, bool) or not hasattr(
-            self.min_count, "__index__"
-        ):
-            raise TypeError(
-                f"min_count of feature {self.name!r} must be an integer or "
-                f"None. Received: min_count={self.min_count!r}."
-            )
-        min_count = operator.index(self.min_count)
-        limit = self.config.admission.max_own_min_count
-        if not limit:
-            raise ValueError(
-                f"min_count of feature {self.name!r} needs a table that counts "
-                "occurrences: mt.Admission(min_count=n) with n of 2 or more, "
-                "which holds for features without one. Received: "
-                f"min_count={min_count} for table {self.config.name!r} with "
-                f"{self.config.admission}."
-            )
-        if not 1 <= min_count <= limit:
-            raise ValueError(
-                f"min_count of feature {self.name!r} must be from 1 to {limit} "
-                f"for table {self.config.name!r} with {self.config.admission}. "
-                f"Received: min_count={min_count}."
-                + (
-                    " A table of a min_count above 255 has a sketch of wider "
-                    "counts."
-                    if limit < min_count < 1 << 16
-                    else ""
-                )
-            )
+    def _check_own_terms(self) -> None:
+        owner = f"feature {self.name!r}"
+        min_count = own_terms.checked_min_count(
+            owner, self.min_count, self.config
+        )
         object.__setattr__(self, "min_count", min_count)
-
-    def _check_ttl(self) -> None:
-        if self.ttl_seconds is None:
-            return
-        if isinstance(self.ttl_seconds, bool) or not hasattr(
-            self.ttl_seconds, "__index__"
-        ):
-            raise TypeError(
-                f"ttl_seconds of feature {self.name!r} must be an integer or "
-                f"None. Received: ttl_seconds={self.ttl_seconds!r}."
-            )
-        ttl_seconds = operator.index(self.ttl_seconds)
-        longest = self.config.eviction.ttl_seconds
-        if not 1 <= ttl_seconds <= longest <= MAX_TTL:
-            raise ValueError(
-                f"ttl_seconds of feature {self.name!r} must be from 1 to that "
-                f"of its table, which must be at most {MAX_TTL}. Received: "
-                f"ttl_seconds={ttl_seconds} for table {self.config.name!r} "
-                f"with {self.config.eviction}. Give the table's mt.Eviction "
-                "the longest ttl_seconds that one of its features needs."
-            )
+        ttl_seconds = own_terms.checked_ttl(
+            owner, self.ttl_seconds, self.config
+        )
         object.__setattr__(self, "ttl_seconds", ttl_seconds)
 
     @property
     def own_terms(self) -> int:
         """The `OwnTerms.word` of what the feature has not of the table."""
-        min_count, ttl_seconds = self.min_count, self.ttl_seconds
-        if min_count == self.config.admission.min_count:
-            min_count = None
-        if ttl_seconds == self.config.eviction.ttl_seconds:
-            ttl_seconds = None
-        return OwnTerms(min_count or 0, ttl_seconds or 0).word
+        return own_terms.word_of(self.min_count, self.ttl_seconds, self.config)
 
     @property
     def config(self) -> TableConfig:

@@ -11,6 +11,7 @@ from tensorflow.python.trackable import base as trackable
 from monolith_tf import graph_tables
 from monolith_tf import lookup as lookup_lib
 from monolith_tf import ops
+from monolith_tf import own_terms
 from monolith_tf import table_checkpoint
 from monolith_tf.anchor import TableVariable
 from monolith_tf.clock import current_event_time
@@ -179,7 +180,15 @@ class Table(trackable.Trackable):
         return rows, exists
 
     def apply_gradients(
-        self, ids, gradients, *, step=None, event_time=None, learning_rate=None
+        self,
+        ids,
+        gradients,
+        *,
+        step=None,
+        event_time=None,
+        learning_rate=None,
+        min_count=None,
+        ttl_seconds=None,
     ) -> None:
         """Makes one optimizer step for every distinct id.
 
@@ -193,11 +202,25 @@ class Table(trackable.Trackable):
                 Default: that of `mt.event_time`, or the clock.
             learning_rate: float32 scalar for this call, for all segments.
                 Default: what their optimizers say.
+            min_count: Occurrences that admit the ids of this call, an int, as
+                that of `mt.Feature`. Default: what the table's `mt.Admission`
+                says.
+            ttl_seconds: How long the rows of this call live after it, an int,
+                as that of `mt.Feature`. Default: what the table's
+                `mt.Eviction` says.
 
         Raises:
-            TypeError: The ids are not integers or the gradients not floats.
-            ValueError: The shapes do not fit.
+            TypeError: The ids are not integers or the gradients not floats, or
+                min_count or ttl_seconds not ints.
+            ValueError: The shapes do not fit, or the table can't keep
+                min_count or ttl_seconds.
         """
+        owner = f"apply_gradients of table {self.name!r}"
+        terms = own_terms.word_of(
+            own_terms.checked_min_count(owner, min_count, self.config),
+            own_terms.checked_ttl(owner, ttl_seconds, self.config),
+            self.config,
+        )
         ids = self._vector(ids)
         gradients = self._rows("gradients", gradients, ids)
         own_count = step is None
@@ -211,6 +234,11 @@ class Table(trackable.Trackable):
             [self],
             [tf.IndexedSlices(gradients, ids)],
             step=step,
+            own_terms=(
+                [tf.fill(tf.shape(ids), tf.constant(terms, tf.int64))]
+                if terms
+                else None
+            ),
             event_time=(
                 None if event_time is None else tf.cast(event_time, tf.int64)
             ),

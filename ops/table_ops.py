@@ -126,6 +126,7 @@ def table_create(
         max_bytes=eviction.share(shard, num_shards, "max_bytes"),
         policy=eviction.policy,
         tracks_changes=config.tracks_changes,
+        initial_capacity=config.capacity_share(num_shards),
         shard=shard,
         num_shards=num_shards,
         generation=generation,

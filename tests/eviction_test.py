@@ -64,6 +64,16 @@ def test_updates_sweep_a_little_each(shards):
     assert table.size() == 60 * 200
 
 
+def test_rows_go_also_where_updates_have_no_ids(shards):
+    table = make(mt.Eviction(ttl_seconds=100))
+    update(table, range(500), event_time=1000)
+    # Of each server one of its 64 parts at an update, each in its turn.
+    for step in range(2 * 64):
+        update(table, [-1], event_time=2000 + step)
+    assert table.stats().num_expired == 500
+    assert ids_of(table) == [-1]
+
+
 def test_time_does_not_go_back(shards):
     table = make(mt.Eviction(ttl_seconds=100))
     update(table, [1], event_time=1000)

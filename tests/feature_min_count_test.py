@@ -386,6 +386,41 @@ def test_a_bad_min_count_says_what_is_wrong(
         mt.Feature("a", config, min_count=min_count)
     with pytest.raises(error, match=message):
         mt.layers.DynamicEmbedding(config, min_count=min_count)
+    with mt.TableSet():
+        table = mt.Table(config)
+    with pytest.raises(error, match=message):
+        table.apply_gradients([7], [[1.0]], min_count=min_count)
+    assert table.size() == 0
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("in_function", [False, True])
+def test_a_call_of_apply_gradients_may_have_its_own(
+    kind, num_shards, in_function
+):
+    with mt.TableSet(num_shards=num_shards):
+        table = mt.Table(make_config(min_count=4, **KINDS[kind]))
+
+    def update(ids, min_count=None):
+        def call():
+            table.apply_gradients(
+                ids, tf.ones([len(ids), 1]), min_count=min_count
+            )
+
+        (tf.function(call) if in_function else call)()
+
+    update([7, 8, 9, 9])
+    assert table.size() == 0
+    update([7, 9], min_count=3)
+    assert rows_of(table) == {9: -1}
+    update([8], min_count=2)
+    assert rows_of(table) == {9: -1, 8: -1}
+    # That of the table holds again.
+    update([7])
+    assert rows_of(table) == {9: -1, 8: -1}
+    update([7, 8], min_count=4)
+    assert rows_of(table) == {9: -1, 8: -2, 7: -1}
 
 
 @pytest.mark.parametrize("kind", KINDS)

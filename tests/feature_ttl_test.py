@@ -287,7 +287,7 @@ def test_the_ttl_of_the_table_is_no_other():
     ("of_table", "ttl_seconds", "error", "message"),
     [
         (0, 10, ValueError, "from 1 to that of its table.*ttl_seconds=0"),
-        (5, 10, ValueError, "the longest ttl_seconds that one of its"),
+        (5, 10, ValueError, "the longest ttl_seconds that is needed"),
         (5, 0, ValueError, "ttl_seconds=0 for table 'item'"),
         (1 << 31, 10, ValueError, "must be at most 2147483647"),
         (5, 2.0, TypeError, r"an integer or None.*=2\.0"),
@@ -300,3 +300,23 @@ def test_a_bad_ttl_says_what_is_wrong(of_table, ttl_seconds, error, message):
         mt.Feature("a", config, ttl_seconds=ttl_seconds)
     with pytest.raises(error, match=message):
         mt.layers.DynamicEmbedding(config, ttl_seconds=ttl_seconds)
+    with mt.TableSet():
+        table = mt.Table(config)
+    with pytest.raises(error, match=message):
+        table.apply_gradients([7], [[1.0]], ttl_seconds=ttl_seconds)
+    assert table.size() == 0
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_a_call_of_apply_gradients_may_have_its_own(num_shards):
+    with mt.TableSet(num_shards=num_shards):
+        table = mt.Table(make_config())
+    ones = tf.ones([2, 1])
+    table.apply_gradients([1, 2], ones, event_time=START, ttl_seconds=10)
+    table.apply_gradients([2, 3], ones, event_time=START)
+    table.sweep(event_time=START + 10)
+    assert set(rows_of(table)) == {1, 2, 3}
+    table.sweep(event_time=START + 11)
+    assert rows_of(table) == {2: -2, 3: -1}
+    table.sweep(event_time=START + TTL + 1)
+    assert rows_of(table) == {}

@@ -281,6 +281,44 @@ TEST(CuckooIndexTest, ClearGivesTheMemoryOfTheStashBack) {
   EXPECT_EQ(index.memory_bytes(), 0);
 }
 
+TEST(CuckooIndexTest, AReservedIndexNeitherSplitsNorShrinksBelow) {
+  const Entries entries = MakeEntries(30000);
+  for (const uint32_t n : {1u, 7u, 100u, 5000u, 20000u}) {
+    MemoryPool pool;
+    CuckooIndex index(&pool);
+    ASSERT_TRUE(index.Reserve(n));
+    const int64_t num_buckets = index.num_buckets();
+    // No more than an index has that grew to there.
+    CuckooIndex grown(&pool);
+    for (uint32_t i = 0; i <= n; ++i) {
+      ASSERT_TRUE(grown.Insert(entries(i), i, entries));
+    }
+    EXPECT_LE(num_buckets, grown.num_buckets()) << n;
+    for (uint32_t i = 0; i < n; ++i) {
+      ASSERT_TRUE(index.Insert(entries(i), i, entries));
+    }
+    EXPECT_EQ(index.num_buckets(), num_buckets) << n;
+    for (uint32_t i = n; i < 30000; ++i) {
+      ASSERT_TRUE(index.Insert(entries(i), i, entries));
+    }
+    EXPECT_GT(index.num_buckets(), num_buckets);
+    for (uint32_t i = 0; i < 30000; ++i) {
+      ASSERT_TRUE(entries.IsFound(index, i));
+    }
+    for (uint32_t i = 0; i < 30000; ++i) {
+      index.Erase(entries(i), i, entries);
+      ASSERT_GE(index.num_buckets(), num_buckets);
+    }
+    EXPECT_EQ(index.size(), 0);
+    ASSERT_TRUE(index.Insert(entries(3), 3, entries));
+    EXPECT_TRUE(entries.IsFound(index, 3));
+    index.Clear();
+    EXPECT_EQ(index.num_buckets(), 0);
+    // Directories stay.
+    EXPECT_LE(index.memory_bytes(), 1024);
+  }
+}
+
 TEST(CuckooIndexTest, RandomOperationsAgreeWithAStandardMap) {
   std::mt19937_64 random(3);
   for (int stripe = 0; stripe < 6; ++stripe) {

@@ -127,6 +127,39 @@ TEST(MemoryPoolTest, FreePagesReturnToTheSystem) {
   EXPECT_TRUE(pool.ranges().empty());
 }
 
+TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
+  MemoryPool pool;
+  const MemoryPool::Segment first = pool.Allocate(kPage / 4);
+  std::memset(first.data(), 1, kPage / 4);
+  // Beyond what is in use; more than an extent.
+  ASSERT_TRUE(pool.Reserve(20 * kPage));
+  const int64_t reserved = 20 * kPage;
+  EXPECT_EQ(pool.resident_bytes(), reserved);
+  EXPECT_GE(ResidentBytesOf(pool), reserved);
+  EXPECT_EQ(pool.surplus_bytes(), 0);
+  MaintainAll(&pool);
+  EXPECT_EQ(pool.resident_bytes(), reserved);
+  // Nothing more becomes resident while the reserved pages are cut.
+  std::vector<MemoryPool::Segment> segments;
+  for (int i = 0; i < 4 * 20 - 8; ++i) {
+    segments.push_back(pool.Allocate(kPage / 4));
+    MaintainAll(&pool);
+  }
+  EXPECT_EQ(pool.resident_bytes(), reserved);
+  for (int i = 0; i < 4 * 20; ++i) {
+    segments.push_back(pool.Allocate(kPage / 4));
+    MaintainAll(&pool);
+  }
+  EXPECT_GT(pool.resident_bytes(), reserved);
+  segments.clear();
+  MaintainAll(&pool);
+  EXPECT_EQ(pool.resident_bytes(), reserved);
+  EXPECT_GE(ResidentBytesOf(pool), reserved);
+  // Less than there is changes nothing.
+  ASSERT_TRUE(pool.Reserve(kPage));
+  EXPECT_EQ(pool.resident_bytes(), reserved);
+}
+
 TEST(MemoryPoolTest, ThreadsGetSegmentsOfTheirOwn) {
   MemoryPool pool;
   std::vector<std::thread> threads;

@@ -5,7 +5,7 @@
 #
 # PYTHON is the interpreter whose TensorFlow lends its Abseil (default:
 # python3), CXX the compiler, BUILD_DIR where objects go, JOBS how many
-# compilers run at once (default: 2).
+# compilers, then tests, run at once (default: 2).
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -41,7 +41,10 @@ if [ $# -eq 0 ]; then
 fi
 make -s -j"${JOBS:-2}" -f tests/cc/build.mk CXX="${CXX:-g++}" OUT="$out" \
   FLAGS="$(echo $flags)" LIBRARIES="$(echo $libraries)" GOALS="$*"
-for test in "$@"; do
-  echo "== $test ($sanitizer)"
-  TF_CPP_MIN_LOG_LEVEL=2 "$out/$test" --gtest_brief=1
-done
+# As many at once as compilers; what one prints stays together.
+printf '%s\n' "$@" | out=$out sanitizer=$sanitizer TF_CPP_MIN_LOG_LEVEL=2 \
+  xargs -P "${JOBS:-2}" -I TEST sh -c '
+    code=0
+    "$out/TEST" --gtest_brief=1 >"$out/TEST.log" 2>&1 || code=$?
+    { echo "== TEST ($sanitizer)"; cat "$out/TEST.log"; } || code=1
+    exit $code'

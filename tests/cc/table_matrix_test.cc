@@ -76,10 +76,11 @@ enum Factor {
   kPolicy,
   kTracksChanges,
   kInParts,
+  kHasCapacity,
   kNumFactors
 };
 constexpr std::array<int, kNumFactors> kNumValues = {17, 5, 5, 3, 2, 4,
-                                                     2,  2, 2, 4, 2, 2};
+                                                     2,  2, 2, 4, 2, 2, 2};
 using Case = std::array<int, kNumFactors>;
 // Two factors, the first the smaller, and their values.
 using Pair = std::tuple<int, int, int, int>;
@@ -203,6 +204,8 @@ TableConfig ConfigOf(const Case& factors) {
     config.eviction.policy = kPolicies[factors[kPolicy]];
   }
   config.tracks_changes = factors[kTracksChanges] == 1;
+  // Fewer than there come to be.
+  if (factors[kHasCapacity] == 1) config.initial_capacity = 50;
   return config;
 }
 

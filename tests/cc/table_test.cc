@@ -143,6 +143,49 @@ TEST(TableTest, ClearEmptiesTheTableAndGivesMemoryBack) {
   EXPECT_EQ(table->size(), 1);
 }
 
+TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
+  constexpr int64_t kRows = 100000;
+  TableConfig config = AdagradConfig(16);
+  config.initial_capacity = kRows;
+  const auto table = MakeTable(config);
+  const auto other = MakeTable(AdagradConfig(16));
+  const int64_t bytes = table->memory_bytes();
+  const int64_t num_slots = table->stats().index_slots;
+  EXPECT_GE(bytes, kRows * (144 + 7));
+  EXPECT_LE(bytes, kRows * (144 + 11) * 5 / 4);
+  std::vector<int64_t> ids(kRows);
+  for (int64_t i = 0; i < kRows; ++i) ids[i] = i * 31;
+  const std::vector<float> gradients(kRows, 1.0f);
+  ASSERT_TRUE(Step(table.get(), ids, gradients, 1.0f).ok());
+  ASSERT_TRUE(Step(other.get(), ids, gradients, 1.0f).ok());
+  EXPECT_EQ(Rows(*table, ids), Rows(*other, ids));
+  EXPECT_EQ(table->stats().index_slots, num_slots);
+  // The bits that say which records are used are made on the way.
+  EXPECT_LE(table->memory_bytes(), bytes + bytes / 16);
+  EXPECT_EQ(table->Remove(ids.data(), kRows), kRows);
+  table->Sweep(0);
+  EXPECT_GE(table->memory_bytes(), kRows * (144 + 7));
+  table->Clear();
+  EXPECT_GE(table->memory_bytes(), kRows * (144 + 7));
+  EXPECT_EQ(table->stats().index_slots, num_slots);
+  ASSERT_TRUE(Step(table.get(), ids, gradients, 1.0f).ok());
+  EXPECT_EQ(Rows(*table, ids), Rows(*other, ids));
+}
+
+TEST(TableTest, AnInitialCapacityThatNoMemoryIsThereForIsRefused) {
+  TableConfig config = AdagradConfig(1024);
+  config.initial_capacity = int64_t{1} << 36;
+  EXPECT_EQ(Table::Create(config).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  for (const int64_t capacity : {int64_t{-1}, (int64_t{1} << 36) + 1}) {
+    config.initial_capacity = capacity;
+    EXPECT_EQ(Table::Create(config).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+  config.initial_capacity = 1;
+  EXPECT_EQ(MakeTable(config)->size(), 0);
+}
+
 TEST(TableTest, AnIterationReturnsEachRowOnceWithSlotsAndTime) {
   auto table = MakeTable(AdagradConfig(2));
   std::vector<int64_t> ids(1000);

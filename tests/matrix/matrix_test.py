@@ -76,6 +76,8 @@ FACTORS = {
     # From 8,192 ids on, an op works on several threads.
     "num_ids": [40, 10_000],
     "tracks_changes": [True, False],
+    # Rows come to be more, on all servers.
+    "initial_capacity": [0, 200],
 }
 
 
@@ -133,6 +135,7 @@ def make_config(case):
         admission=ADMISSIONS[case["admission"]],
         eviction=EVICTIONS[case["eviction"]],
         tracks_changes=case["tracks_changes"],
+        initial_capacity=case["initial_capacity"],
         **rows,
     )
 

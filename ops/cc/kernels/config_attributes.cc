@@ -116,6 +116,8 @@ absl::Status ReadTableConfig(OpKernelConstruction* context,
   TF_RETURN_IF_ERROR(context->GetAttr("policy", &eviction.policy));
   TF_RETURN_IF_ERROR(
       context->GetAttr("tracks_changes", &config->tracks_changes));
+  TF_RETURN_IF_ERROR(
+      context->GetAttr("initial_capacity", &config->initial_capacity));
   return config->Validate();
 }
 

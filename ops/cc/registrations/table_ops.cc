@@ -60,6 +60,7 @@ REGISTER_OP("MonolithTableCreate")
     .Attr("max_bytes: int = 0")
     .Attr("policy: string = 'lru'")
     .Attr("tracks_changes: bool = true")
+    .Attr("initial_capacity: int = 0")
     .Attr("shard: int")
     .Attr("num_shards: int")
     .Attr("generation: int")
@@ -73,9 +74,11 @@ refused and both are printed. `dims`, `optimizers`, `initializers` and
 `precisions` have one entry a segment of the row; the numbers of all segments
 stand one after the other in `hyperparameters` (and so on), with their counts in
 `num_hyperparameters`. `regularizations` has five a segment: weight decay, l2,
-clip value, clip norm, max norm. `max_rows` and `max_bytes` are of this shard,
-`sketch_bytes` of all shards; 0 turns them, the window and the ttl off. `seed` is the bit pattern of an unsigned 64-bit
-seed. `generation` is used only when the table set is made by this call; 0 is drawn at random.
+clip value, clip norm, max norm. `max_rows`, `max_bytes` and `initial_capacity` are of this
+shard, `sketch_bytes` of all shards; 0 turns them, the window and the ttl off.
+Configs that differ in `initial_capacity` alone are equal. `seed` is the bit
+pattern of an unsigned 64-bit seed. `generation` is used only when the table set
+is made by this call; 0 is drawn at random.
 )doc");
 
 REGISTER_OP("MonolithTableDrop")

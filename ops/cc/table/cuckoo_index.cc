@@ -68,9 +68,10 @@ void CuckooIndex::EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows) {
       break;
     }
   }
-  if (--size_ == 0) {
+  --size_;
+  if (size_ == 0 && min_buckets_ == 0) {
     Clear();
-  } else if (size_ < min_size_) {
+  } else if (size_ < min_size_ && shape().n > min_buckets_) {
     Join(rows);
   }
 }
@@ -295,6 +296,28 @@ void CuckooIndex::Join(const Rows& rows) {
   }
 }
 
+bool CuckooIndex::Reserve(int64_t num_entries) {
+  if (num_entries <= 0) return true;
+  // Of a level that holds them, no more than are needed.
+  uint32_t level_size = 1;
+  while (MaxSizeOf(2 * level_size) < num_entries) level_size *= 2;
+  const int64_t missing = num_entries - MaxSizeOf(level_size);
+  uint32_t n = level_size;
+  if (missing > 0) {
+    n += static_cast<uint32_t>(std::min<int64_t>(
+        level_size, (missing + kInsertsPerSplit - 1) / kInsertsPerSplit));
+  }
+  while (capacity_ < n) {
+    if (!AddChunk()) return false;
+  }
+  for (uint32_t bucket = 0; bucket < n; ++bucket) {
+    std::memset(&At(bucket), 0, sizeof(Bucket));
+  }
+  SetNumBuckets(n);
+  min_buckets_ = n;
+  return true;
+}
+
 bool CuckooIndex::AddChunk() {
   if (capacity_ < kChunkBuckets) {
     return SetFirstChunk(std::max(kMinBuckets, 2 * capacity_));
@@ -385,6 +408,7 @@ std::vector<MemoryPool::Segment> CuckooIndex::Clear() {
   SetNumBuckets(0);
   size_ = 0;
   capacity_ = 0;
+  min_buckets_ = 0;
   // Not `= {}`: that is an empty initializer list, which keeps the capacity.
   stash_ = std::vector<std::pair<uint64_t, uint32_t>>();
   return std::exchange(chunks_, {});

@@ -171,6 +171,10 @@ class CuckooIndex {
   bool MoveChunk();
   int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
 
+  // Makes as many buckets as `num_entries` <= 2^31 fill without a split, and
+  // keeps them until Clear. The index is empty. False when memory ends.
+  bool Reserve(int64_t num_entries);
+
   // Empties the index. Returns its memory, to be destroyed where nobody waits.
   std::vector<MemoryPool::Segment> Clear();
 
@@ -352,6 +356,8 @@ class CuckooIndex {
   // The size at which a bucket is added, below which one is taken away.
   int64_t max_size_ = 0;
   int64_t min_size_ = 0;
+  // Joins leave so many.
+  uint32_t min_buckets_ = 0;
   // Buckets that there is memory for.
   uint32_t capacity_ = 0;
   std::vector<MemoryPool::Segment> chunks_;

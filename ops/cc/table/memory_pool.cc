@@ -191,7 +191,8 @@ bool MemoryPool::WantsPage() const {
 }
 
 bool MemoryPool::HasSparePage() const {
-  return num_free_ > (used_bytes_ == 0 ? 0 : kMaxFreePages);
+  return num_free_ > (used_bytes_ == 0 ? 0 : kMaxFreePages) &&
+         num_resident_ > num_reserved_;
 }
 
 void MemoryPool::SetHasWork() {
@@ -257,6 +258,34 @@ void MemoryPool::MarkReturned(uint64_t page) {
   }
 }
 
+bool MemoryPool::Reserve(size_t bytes) {
+  {
+    SpinLockHolder holder(&lock_);
+    num_reserved_ = std::max(
+        num_reserved_, (used_bytes_ + static_cast<int64_t>(bytes)) /
+                           static_cast<int64_t>(kPageBytes));
+  }
+  for (;;) {
+    uint64_t page;
+    char* data;
+    {
+      SpinLockHolder holder(&lock_);
+      if (num_resident_ >= num_reserved_) break;
+      page = FirstUntouchedPage();
+      if (page == kNoPosition) return false;
+      // Taken, so that nobody else cuts it meanwhile.
+      Take(page, kPageBytes);
+      data = At(page);
+    }
+    Touch(data);
+    SpinLockHolder holder(&lock_);
+    Give(page, kPageBytes);
+  }
+  SpinLockHolder holder(&lock_);
+  SetHasWork();
+  return true;
+}
+
 bool MemoryPool::MaintainOnce() {
   // Destroyed after the lock is released.
   std::unique_ptr<Extent> garbage;
@@ -304,6 +333,13 @@ int64_t MemoryPool::resident_bytes() const {
 int64_t MemoryPool::idle_bytes() const {
   SpinLockHolder holder(&lock_);
   return num_resident_ * static_cast<int64_t>(kPageBytes) - used_bytes_;
+}
+
+int64_t MemoryPool::surplus_bytes() const {
+  SpinLockHolder holder(&lock_);
+  const int64_t used_or_reserved =
+      std::max(used_bytes_, num_reserved_ * static_cast<int64_t>(kPageBytes));
+  return num_resident_ * static_cast<int64_t>(kPageBytes) - used_or_reserved;
 }
 
 std::vector<MemoryRange> MemoryPool::ranges() const {

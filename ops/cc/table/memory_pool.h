@@ -92,6 +92,11 @@ class MemoryPool {
   // resident, or an empty one.
   Segment AllocateBefore(const Segment& segment);
 
+  // Makes pages for `bytes` more than are in use resident, and keeps as many
+  // from then on. Makes system calls. False when memory ends: then there are
+  // fewer.
+  bool Reserve(size_t bytes);
+
   // Does at most one of: touch the page that is going to be cut next; give a
   // free page to the system; give an extent to the system. Returns whether
   // there may be more to do. Costs a load when there is nothing. Call it with
@@ -104,6 +109,8 @@ class MemoryPool {
   int64_t resident_bytes() const;
   // Those of them that no segment uses.
   int64_t idle_bytes() const;
+  // Those of the idle bytes that are not reserved.
+  int64_t surplus_bytes() const;
   // The address ranges of the extents, for HugePageShare.
   std::vector<MemoryRange> ranges() const;
 
@@ -167,6 +174,8 @@ class MemoryPool {
   std::map<uint64_t, size_t> free_ ABSL_GUARDED_BY(lock_);
   int64_t used_bytes_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t num_resident_ ABSL_GUARDED_BY(lock_) = 0;
+  // Pages that are not given back.
+  int64_t num_reserved_ ABSL_GUARDED_BY(lock_) = 0;
   // Pages that are free and resident; extents that are free and not.
   int64_t num_free_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t num_empty_extents_ ABSL_GUARDED_BY(lock_) = 0;

@@ -75,6 +75,12 @@ uint32_t RowArena::BeginOf(size_t segment) const {
   return static_cast<uint32_t>(std::min<int64_t>(begin, kMaxRecords));
 }
 
+int64_t RowArena::BytesFor(int64_t num_records) const {
+  size_t segment = 0;
+  while (BeginOf(segment) < num_records) ++segment;
+  return BeginOf(segment) * stride_;
+}
+
 uint32_t RowArena::FindFree() {
   for (;;) {
     while (open_[first_open_] == 0) ++first_open_;

@@ -121,6 +121,9 @@ class RowArena {
   bool MoveSegment();
   int64_t num_segments() const { return static_cast<int64_t>(owners_.size()); }
 
+  // Bytes of the segments that `num_records` <= kMaxRecords lie in.
+  int64_t BytesFor(int64_t num_records) const;
+
   // Every handle in use is below.
   uint32_t end() const { return end_; }
   int64_t size() const { return size_; }

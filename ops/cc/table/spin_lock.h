@@ -1,9 +1,12 @@
 // spin_lock.h
 //
-// A one-byte lock for critical sections of a microsecond. It spins, then
-// yields the processor, so that a holder that lost its time slice gets it
-// back. Plain atomics: the thread sanitizer understands it, also where the
-// rest of the process is not instrumented.
+// A small lock for critical sections of a microsecond. It spins, then yields
+// the processor, so that a holder that lost its time slice gets it back. Who
+// comes lets those that wait already go first, or a thread that takes the lock
+// again and again, as a sweep does, would keep all others out: they see it free
+// too late. It does so for a few microseconds only, because one that waits may
+// have lost its time slice. Plain atomics: the thread sanitizer understands it,
+// also where the rest of the process is not instrumented.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_SPIN_LOCK_H_
 #define MONOLITH_TF_OPS_CC_TABLE_SPIN_LOCK_H_
@@ -11,6 +14,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <cstdint>
 
 #include "absl/base/thread_annotations.h"
 
@@ -23,28 +27,49 @@ namespace monolith_tf {
 class ABSL_LOCKABLE SpinLock {
  public:
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
-    while (held_.exchange(true, std::memory_order_acquire)) WaitUntilFree();
+    if (num_waiting_.load(std::memory_order_relaxed) > 0) LetOthersGo();
+    if (held_.exchange(true, std::memory_order_acquire)) LockSlowly();
   }
   void Unlock() ABSL_UNLOCK_FUNCTION() {
     held_.store(false, std::memory_order_release);
   }
 
  private:
-  void WaitUntilFree() const {
-    // About the length of one critical section.
-    constexpr int kNumSpins = 200;
-    for (int spin = 0; held_.load(std::memory_order_relaxed); ++spin) {
-      if (spin < kNumSpins) {
-#if defined(__SSE2__)
-        _mm_pause();
-#endif
-      } else {
-        sched_yield();
-      }
+  // About the length of one critical section.
+  static constexpr int kNumSpins = 200;
+  // Turns that those who wait get of one who comes.
+  static constexpr int kMaxTurns = kNumSpins + 8;
+
+  void LetOthersGo() const {
+    for (int turn = 0; turn < kMaxTurns; ++turn) {
+      if (num_waiting_.load(std::memory_order_relaxed) == 0) return;
+      Pause(turn);
     }
   }
 
+  void LockSlowly() {
+    num_waiting_.fetch_add(1, std::memory_order_relaxed);
+    do {
+      for (int turn = 0; held_.load(std::memory_order_relaxed);) {
+        Pause(turn);
+        turn += turn < kNumSpins;
+      }
+    } while (held_.exchange(true, std::memory_order_acquire));
+    num_waiting_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  static void Pause(int turn) {
+    if (turn >= kNumSpins) {
+      sched_yield();
+      return;
+    }
+#if defined(__SSE2__)
+    _mm_pause();
+#endif
+  }
+
   std::atomic<bool> held_{false};
+  std::atomic<int32_t> num_waiting_{0};
 };
 
 class ABSL_SCOPED_LOCKABLE SpinLockHolder {

@@ -190,6 +190,11 @@ int Stripe::Compact(int max_moves, bool to_the_last) {
   return done;
 }
 
+bool Stripe::Reserve(int64_t num_rows) {
+  reserved_rows_ = num_rows;
+  return index_.Reserve(num_rows);
+}
+
 void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
                    RowArena* counters) {
   *index = index_.Clear();
@@ -197,6 +202,8 @@ void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
   *counters = std::exchange(counters_, RowArena(sizeof(Counter), pool_));
   row_hand_ = 0;
   counter_hand_ = 0;
+  // Without memory for it the index grows as it can.
+  (void)index_.Reserve(reserved_rows_);
 }
 
 bool Stripe::MoveSegments() {

@@ -149,7 +149,11 @@ class alignas(64) Stripe {
   void Pin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { ++num_pins_; }
   void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }
 
-  // Empties the stripe; index and rows go to the outputs.
+  // Keeps an index for `num_rows` ready, of a stripe that is empty. False when
+  // memory ends.
+  bool Reserve(int64_t num_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Empties the stripe, but for what is reserved; index and rows go to the
+  // outputs.
   void Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
              RowArena* counters) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
@@ -238,6 +242,7 @@ class alignas(64) Stripe {
   // 0 while changes are not tracked.
   uint32_t cut_ ABSL_GUARDED_BY(lock_) = 0;
   int num_pins_ ABSL_GUARDED_BY(lock_) = 0;
+  int64_t reserved_rows_ ABSL_GUARDED_BY(lock_) = 0;
   CuckooIndex index_;
   RowArena rows_ ABSL_GUARDED_BY(lock_);
   RowArena counters_ ABSL_GUARDED_BY(lock_);

@@ -16,6 +16,7 @@
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/count_word.h"
 #include "ops/cc/table/hash.h"
+#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/optimizer.h"
@@ -70,7 +71,38 @@ absl::StatusOr<std::unique_ptr<Table>> Table::Create(
     const TableConfig& config) {
   absl::Status status = config.Validate();
   if (!status.ok()) return status;
-  return std::unique_ptr<Table>(new Table(config));
+  auto table = std::unique_ptr<Table>(new Table(config));
+  status = table->Reserve();
+  if (!status.ok()) return status;
+  return table;
+}
+
+absl::Status Table::Reserve() {
+  if (config_.initial_capacity == 0) return absl::OkStatus();
+  // Stripes get about as many rows each: so many, four times in a deviation.
+  const double share =
+      static_cast<double>(config_.initial_capacity) / kNumStripes;
+  const auto num_rows =
+      static_cast<int64_t>(std::ceil(share + 4 * std::sqrt(share)));
+  const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr);
+  const int64_t wanted =
+      kNumStripes * num_rows * (arena.stride() + kIndexBytesPerRow);
+  // Pages that are touched are not refused: the process would be killed.
+  const int64_t available = MemoryBlock::AvailableBytes();
+  bool has_memory = num_rows <= RowArena::kMaxRecords &&
+                    (available < 0 || wanted <= available);
+  const int64_t row_bytes =
+      has_memory ? kNumStripes * arena.BytesFor(num_rows) : 0;
+  for (const auto& stripe : stripes_) {
+    SpinLockHolder holder(stripe->lock());
+    has_memory = has_memory && stripe->Reserve(num_rows);
+  }
+  if (has_memory && pool_->Reserve(row_bytes)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "table \"", config_.name, "\": no memory for an initial_capacity of ",
+      config_.initial_capacity, " rows on this server: ", wanted,
+      " bytes, of ", available, " that are available. Pass a smaller one, or ",
+      "use more servers."));
 }
 
 Table::Table(const TableConfig& config)
@@ -235,6 +267,7 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   // Time passes for a shard that the batch has no ids for, too.
   SeeTime(time);
   SeeStep(request.global_step);
+  if (part.index == 0) SweepNextStripe();
   if (request.n == 0) return absl::OkStatus();
   const int64_t dim = this->dim();
   RowLayout::Step step =

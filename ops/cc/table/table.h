@@ -44,7 +44,8 @@
 //   * growth, removal, sweeps, export and cuts stop nobody for longer than
 //     that: under one hold a group moves at most kBucketsPerInsert buckets of
 //     the index an insert, sweeps at most kSweptPerId rows an id, and moves at
-//     most kMovesPerGroup rows of the arena.
+//     most kMovesPerGroup rows of the arena; beside its groups an update sweeps
+//     kSweptPerUpdate rows of one stripe more.
 // Rows move only to close gaps that removal left; then memory goes back to the
 // system, a 2 MiB page at a time. So that whole pages get free, a group may
 // also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
@@ -133,8 +134,11 @@ class Table {
   // More than one: of an update whose ids are all new, the sweep would else see
   // just the rows that the update made, and never come around.
   static constexpr int kSweptPerId = 2;
+  // Of another stripe, each in its turn.
+  static constexpr int kSweptPerUpdate = 64;
 
-  // An empty table, or the InvalidArgument of config.Validate().
+  // An empty table, or the InvalidArgument of config.Validate(), or
+  // ResourceExhausted when there is no memory for its initial capacity.
   static absl::StatusOr<std::unique_ptr<Table>> Create(
       const TableConfig& config);
 
@@ -273,6 +277,8 @@ class Table {
   enum class AdmissionKind { kAll, kCount, kSketch, kProbability };
 
   explicit Table(const TableConfig& config);
+  // Makes memory for the initial capacity ready.
+  absl::Status Reserve();
 
   // What Lookup and its kin share. Calls found(position, row) under the lock
   // of the row's stripe for the ids that have a row, and missing(position)
@@ -302,6 +308,12 @@ class Table {
   // Move the clock on.
   void SeeTime(uint32_t time);
   void SeeStep(int64_t global_step);
+  bool sweeps_counters() const;
+  // Removes what ran out among the next `num_handles` rows and counters.
+  void SweepStripe(Stripe* stripe, int num_handles);
+  // Sweeps a little of the stripe whose turn it is, of a table whose rows or
+  // counters run out: stripes that updates have no ids of would else keep them.
+  void SweepNextStripe();
   // What a group does beside its own work, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles, float* scratch);
   // Brings the segments of rows together, so that pages become free.
@@ -357,6 +369,7 @@ class Table {
   std::atomic<int64_t> num_removed_{0};
   std::atomic<int64_t> num_rejected_{0};
   std::atomic<int64_t> num_bad_gradients_{0};
+  std::atomic<uint32_t> next_swept_{0};
   std::mutex small_cap_mutex_;
   // Outlives the stripes.
   const std::unique_ptr<MemoryPool> pool_;

@@ -103,6 +103,16 @@ absl::Status CheckEviction(const TableConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckCapacity(const TableConfig& config) {
+  constexpr int64_t kMaxCapacity = int64_t{1} << 36;
+  const int64_t capacity = config.initial_capacity;
+  if (capacity < 0 || capacity > kMaxCapacity) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "initial_capacity must be in [0, 2^36]. Received: ", capacity));
+  }
+  return absl::OkStatus();
+}
+
 auto Fields(const RegularizationConfig& r) {
   return std::tie(r.weight_decay, r.l2, r.clip_value, r.clip_norm, r.max_norm);
 }
@@ -156,6 +166,7 @@ absl::Status TableConfig::Validate() const {
   absl::Status status = CheckSegments(*this);
   status.Update(CheckAdmission(admission));
   status.Update(CheckEviction(*this));
+  status.Update(CheckCapacity(*this));
   if (!status.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("table \"", name, "\": ", status.message()));
@@ -179,7 +190,7 @@ std::string TableConfig::DebugString() const {
       "}, eviction: {ttl_seconds: ", eviction.ttl_seconds,
       ", max_rows: ", eviction.max_rows, ", max_bytes: ", eviction.max_bytes,
       ", policy: ", eviction.policy, "}, tracks_changes: ", tracks_changes,
-      "}");
+      ", initial_capacity: ", initial_capacity, "}");
 }
 
 bool operator==(const RegularizationConfig& a, const RegularizationConfig& b) {

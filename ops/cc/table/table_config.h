@@ -134,6 +134,9 @@ struct TableConfig {
   // Whether rows know their time, cut and frequency, for 8 bytes a row. A
   // table without has no deltas, no expiry and no cap but by norm.
   bool tracks_changes = true;
+  // Rows of this shard that memory is kept ready for, from the start. It says
+  // nothing of the rows: configs that differ in it alone are equal.
+  int64_t initial_capacity = 0;
 
   // A table of float32 rows of one segment.
   static TableConfig OfOneSegment(std::string name, int64_t dim,

@@ -98,17 +98,40 @@ bool Table::Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
   return static_cast<double>(bits >> 11) * 0x1p-53 < 1.0 - refused;
 }
 
-void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
+bool Table::sweeps_counters() const {
+  return admission_ == AdmissionKind::kCount && window_.is_limited();
+}
+
+void Table::SweepStripe(Stripe* stripe, int num_handles) {
   const int64_t ttl = config_.eviction.ttl_seconds;
   const uint32_t clock = clock_.load(std::memory_order_relaxed);
-  const int64_t num_before = stripe->num_rows();
-  const int num_swept = kSweptPerId * num_handles;
   if (ttl > 0) {
-    stripe->SweepExpired(clock, static_cast<uint32_t>(ttl), num_swept);
+    stripe->SweepExpired(clock, static_cast<uint32_t>(ttl), num_handles);
   }
-  if (admission_ == AdmissionKind::kCount && window_.is_limited()) {
-    stripe->SweepCounters(window_.BucketOf(clock), num_swept);
+  if (sweeps_counters()) {
+    stripe->SweepCounters(window_.BucketOf(clock), num_handles);
   }
+}
+
+void Table::SweepNextStripe() {
+  if (config_.eviction.ttl_seconds == 0 && !sweeps_counters()) return;
+  const uint32_t number =
+      next_swept_.fetch_add(1, std::memory_order_relaxed) % kNumStripes;
+  Stripe* const stripe = stripes_[number].get();
+  pool_->Maintain();
+  SpinLockHolder holder(stripe->lock());
+  const int64_t num_before = stripe->num_rows();
+  SweepStripe(stripe, kSweptPerUpdate);
+  if (cap_ > 0) {
+    num_rows_.fetch_sub(num_before - stripe->num_rows(),
+                        std::memory_order_relaxed);
+  }
+  stripe->Compact(kMovesPerGroup);
+}
+
+void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
+  const int64_t num_before = stripe->num_rows();
+  SweepStripe(stripe, kSweptPerId * num_handles);
   if (!has_small_cap() && cap_ > 0) {
     int64_t left = std::min<int64_t>(
         excess() - (num_before - stripe->num_rows()), num_handles);
@@ -167,7 +190,7 @@ void Table::GatherSegments() {
   // What the pool keeps free is no reason.
   constexpr int64_t kMinIdleBytes = 2 * MemoryPool::kPageBytes;
   bool has_moved = true;
-  while (has_moved && pool_->idle_bytes() > kMinIdleBytes) {
+  while (has_moved && pool_->surplus_bytes() > kMinIdleBytes) {
     has_moved = false;
     for (const auto& stripe : stripes_) {
       int64_t num_left;

@@ -1,0 +1,115 @@
+"""Memory that is ready for rows to come."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import monolith_tf as mt
+
+ROWS = 60_000
+ROW_BYTES = 16 + 2 * 16 * 4
+
+
+def make_config(initial_capacity, name="item", **arguments):
+    return mt.TableConfig(
+        name,
+        dim=16,
+        optimizer=mt.optimizers.Adagrad(0.1),
+        initial_capacity=initial_capacity,
+        **arguments,
+    )
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_memory_and_index_are_there_before_the_rows(num_shards):
+    with mt.TableSet(num_shards=num_shards):
+        table = mt.Table(make_config(ROWS))
+        plain = mt.Table(make_config(0, name="plain"))
+    before = table.stats()
+    assert before.num_rows == 0
+    assert before.memory_bytes >= ROWS * ROW_BYTES
+    assert plain.stats().memory_bytes < ROWS
+    ids = np.arange(ROWS) * 7
+    table.apply_gradients(ids, tf.ones([ROWS, 16]))
+    after = table.stats()
+    assert after.num_rows == ROWS
+    assert after.memory_bytes <= before.memory_bytes * 17 / 16
+    # Nothing was split on the way.
+    assert after.num_rows / after.load_factor == pytest.approx(
+        before.index_slots, rel=1e-6
+    )
+
+
+def test_rows_are_the_same_with_and_without():
+    ids = np.arange(5000)
+    rows = []
+    for capacity in (0, 100, 50_000):
+        with mt.TableSet(num_shards=2):
+            table = mt.Table(make_config(capacity))
+        table.apply_gradients(ids, tf.ones([5000, 16]))
+        table.remove(ids[::3])
+        rows.append(table.lookup(ids).numpy())
+    np.testing.assert_array_equal(rows[1], rows[0])
+    np.testing.assert_array_equal(rows[2], rows[0])
+
+
+def test_it_says_nothing_of_the_rows(tmp_path):
+    ids = np.arange(1000)
+    with mt.TableSet():
+        table = mt.Table(make_config(ROWS))
+    table.apply_gradients(ids, tf.ones([1000, 16]))
+    path = tf.train.Checkpoint(table=table).save(tmp_path / "checkpoint")
+    assert make_config(ROWS).same_as(make_config(0))
+    # Restored where none is ready, and where memory for others is.
+    for capacity in (0, 2 * ROWS):
+        with mt.TableSet(num_shards=2):
+            other = mt.Table(make_config(capacity))
+        tf.train.Checkpoint(table=other).restore(path).assert_consumed()
+        np.testing.assert_array_equal(other.lookup(ids), table.lookup(ids))
+        if capacity:
+            assert other.stats().memory_bytes >= capacity * ROW_BYTES
+
+
+def test_the_config_round_trips():
+    config = make_config(np.int64(123))
+    described = config.get_config()
+    assert described["initial_capacity"] == 123
+    assert mt.TableConfig.from_config(described).initial_capacity == 123
+    # As saved before there was one.
+    del described["initial_capacity"]
+    assert mt.TableConfig.from_config(described).initial_capacity == 0
+
+
+def test_servers_share_it():
+    config = make_config(10)
+    assert config.capacity_share(1) == 10
+    assert config.capacity_share(4) == 3
+    assert make_config(0).capacity_share(4) == 0
+
+
+@pytest.mark.parametrize(
+    ("capacity", "error", "message"),
+    [
+        (-1, ValueError, "from 0 to 2.36 rows.*=-1"),
+        ((1 << 36) + 1, ValueError, "from 0 to 2.36 rows"),
+        (1e6, TypeError, "must be an integer"),
+        (True, TypeError, "must be an integer"),
+        (None, TypeError, "must be an integer"),
+    ],
+)
+def test_a_bad_capacity_says_what_is_wrong(capacity, error, message):
+    with pytest.raises(error, match=f"initial_capacity.*{message}"):
+        make_config(capacity)
+
+
+def test_a_server_without_the_memory_refuses():
+    with (
+        mt.TableSet(),
+        pytest.raises(
+            tf.errors.ResourceExhaustedError,
+            match="initial_capacity of 68719476736 rows.*use more servers",
+        ),
+    ):
+        mt.Table(make_config(1 << 36))
