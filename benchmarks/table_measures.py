@@ -342,8 +342,11 @@ class Eviction:
         self._survivors = np.sort(order[: num_rows // _SURVIVORS])
         self._expired = np.sort(order[num_rows // _SURVIVORS :])
         self._make(range(0, min(8 * _FILL_BATCH, num_rows)))
-        self._table = None
+        self._forget()
         self._before = _clean_resident_bytes()
+
+    def _forget(self) -> None:
+        self._table = self._set = self._lookup = None
 
     def run(self) -> dict:
         """Evicts while another thread reads; compares with a fresh table."""
@@ -351,6 +354,8 @@ class Eviction:
         self._make(range(self._num_rows), self._survivors)
         full = _clean_resident_bytes() - self._before
         stop = threading.Event()
+        # Traces the function.
+        self._look_up(np.random.default_rng(5), _Clock())
         lookups = _Clock()
         reader = threading.Thread(target=self._read, args=(stop, lookups))
         reader.start()
@@ -363,7 +368,7 @@ class Eviction:
         reader.join()
         left = _clean_resident_bytes() - self._before
         size = self._table.table.size()
-        self._table = None
+        self._forget()
         before = _clean_resident_bytes()
         self._make(self._survivors, self._survivors)
         fresh = _clean_resident_bytes() - before
@@ -421,8 +426,11 @@ class Eviction:
 
     def _read(self, stop: threading.Event, clock: _Clock) -> None:
         random = np.random.default_rng(4)
-        rows = tf.zeros([0, self._dim])
         while not stop.is_set():
-            numbers = random.choice(self._survivors, 16_384)
-            ids = tf.constant(common.spread(numbers))
-            clock.time(lambda ids=ids: self._lookup(ids, rows))
+            self._look_up(random, clock)
+
+    def _look_up(self, random: np.random.Generator, clock: _Clock) -> None:
+        numbers = random.choice(self._survivors, 16_384)
+        ids = tf.constant(common.spread(numbers))
+        rows = tf.zeros([0, self._dim])
+        clock.time(lambda: self._lookup(ids, rows))

@@ -133,7 +133,7 @@ TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
   std::memset(first.data(), 1, kPage / 4);
   // Beyond what is in use; more than an extent.
   ASSERT_TRUE(pool.Reserve(20 * kPage));
-  const int64_t reserved = 20 * kPage;
+  const int64_t reserved = 22 * kPage;
   EXPECT_EQ(pool.resident_bytes(), reserved);
   EXPECT_GE(ResidentBytesOf(pool), reserved);
   EXPECT_EQ(pool.surplus_bytes(), 0);
@@ -141,7 +141,7 @@ TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
   EXPECT_EQ(pool.resident_bytes(), reserved);
   // Nothing more becomes resident while the reserved pages are cut.
   std::vector<MemoryPool::Segment> segments;
-  for (int i = 0; i < 4 * 20 - 8; ++i) {
+  for (int i = 0; i < 4 * 20; ++i) {
     segments.push_back(pool.Allocate(kPage / 4));
     MaintainAll(&pool);
   }
@@ -158,6 +158,10 @@ TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
   // Less than there is changes nothing.
   ASSERT_TRUE(pool.Reserve(kPage));
   EXPECT_EQ(pool.resident_bytes(), reserved);
+  // Of little no page is touched.
+  MemoryPool small;
+  ASSERT_TRUE(small.Reserve(kPage / 2));
+  EXPECT_EQ(small.resident_bytes(), 0);
 }
 
 TEST(MemoryPoolTest, ThreadsGetSegmentsOfTheirOwn) {

@@ -79,8 +79,8 @@ enum Factor {
   kHasCapacity,
   kNumFactors
 };
-constexpr std::array<int, kNumFactors> kNumValues = {17, 5, 5, 3, 2, 4,
-                                                     2,  2, 2, 4, 2, 2, 2};
+constexpr std::array<int, kNumFactors> kNumValues = {17, 5, 5, 3, 2, 4, 2,
+                                                     2,  2, 4, 2, 2, 2};
 using Case = std::array<int, kNumFactors>;
 // Two factors, the first the smaller, and their values.
 using Pair = std::tuple<int, int, int, int>;

@@ -57,6 +57,7 @@ def create(
             admission=mt.Admission(),
             eviction=mt.Eviction(),
             tracks_changes=True,
+            capacity_share=lambda num_shards: 0,
         ),
         shard=shard,
         num_shards=num_shards,

@@ -260,10 +260,13 @@ void MemoryPool::MarkReturned(uint64_t page) {
 
 bool MemoryPool::Reserve(size_t bytes) {
   {
+    constexpr auto kPage = static_cast<int64_t>(kPageBytes);
     SpinLockHolder holder(&lock_);
-    num_reserved_ = std::max(
-        num_reserved_, (used_bytes_ + static_cast<int64_t>(bytes)) /
-                           static_cast<int64_t>(kPageBytes));
+    const int64_t wanted = used_bytes_ + static_cast<int64_t>(bytes);
+    // And the page that is touched ahead of need; none for a small table.
+    if (wanted >= kPage) {
+      num_reserved_ = std::max(num_reserved_, (wanted + kPage - 1) / kPage + 1);
+    }
   }
   for (;;) {
     uint64_t page;

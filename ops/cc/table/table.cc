@@ -100,8 +100,8 @@ absl::Status Table::Reserve() {
   if (has_memory && pool_->Reserve(row_bytes)) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
       "table \"", config_.name, "\": no memory for an initial_capacity of ",
-      config_.initial_capacity, " rows on this server: ", wanted,
-      " bytes, of ", available, " that are available. Pass a smaller one, or ",
+      config_.initial_capacity, " rows on this server: ", wanted, " bytes, of ",
+      available, " that are available. Pass a smaller one, or ",
       "use more servers."));
 }
 
