@@ -125,6 +125,7 @@ bazel: $(BIN)/.requirements gtest
 # PS_ARGS to fit on parameter servers, CC_ARGS to the core's own benchmark.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
+	PYTHON=$(BIN)/python PROGRAM=pause_benchmark benchmarks/cc/run.sh
 	$(BIN)/python benchmarks/table.py $(ARGS)
 	$(BIN)/python benchmarks/keras_fit.py $(FIT_ARGS)
 	$(BIN)/python benchmarks/parameter_server.py $(PS_ARGS)

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Builds and runs the benchmark of the table core; arguments go to it.
+# Builds and runs a benchmark of the table core; arguments go to it.
 #
-# PYTHON is the interpreter whose TensorFlow lends its Abseil (default:
-# python3), CXX the compiler, BUILD_DIR where objects go.
+# PROGRAM is which: table_benchmark (default) or pause_benchmark. PYTHON is the
+# interpreter whose TensorFlow lends its Abseil (default: python3), CXX the
+# compiler, BUILD_DIR where objects go.
 set -eu
 
 cd "$(dirname "$0")/../.."
+program=${PROGRAM:-table_benchmark}
 tensorflow=$("${PYTHON:-python3}" -c '
 import importlib.util
 spec = importlib.util.find_spec("tensorflow")
@@ -20,5 +22,5 @@ make -s -j"${JOBS:-2}" -f tests/cc/build.mk CXX="${CXX:-g++}" OUT="$out" \
 -fno-math-errno -O3 -I. -isystem $tensorflow/include" \
   LIBRARIES="-L$tensorflow -l:libtensorflow_framework.so.2 \
 -Wl,-rpath,$tensorflow -lpthread" \
-  GOALS=table_benchmark
-TF_CPP_MIN_LOG_LEVEL=2 exec "$out/table_benchmark" "$@"
+  GOALS="$program"
+TF_CPP_MIN_LOG_LEVEL=2 exec "$out/$program" "$@"
