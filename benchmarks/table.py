@@ -16,9 +16,10 @@ Measures:
 Peers: raw (the ops, given what a server is sent), table (mt.Table as a user
 calls it), tfra (TFRA's CuckooHashTable), dense (a variable: tf.gather, a dense
 step, scatter), sparse_apply (ResourceSparseApplyAdagradV2 on the same
-variable), keras (tf.keras Embedding and optimizer); growth has also untracked
-(a table with tracks_changes=False). All are tf.functions with the same threads
-and take turns at every batch; ratios are medians of turns.
+variable), keras (tf.keras Embedding and optimizer); growth has also ready (a
+table with initial_capacity) and untracked (one with tracks_changes=False). All
+are tf.functions with the same threads and take turns at every batch; ratios are
+medians of turns.
 
 Processes of one and of two threads take turns too, when the memory holds both.
 On a machine that others use, --clock=cpu counts processor seconds: rates are
@@ -103,7 +104,11 @@ class Benchmark:
 
     def throughput(self, num_rows: int, dim: int, optimizer: str) -> None:
         """Runs all works on full tables."""
-        wanted = [peer for peer in self.sizes.peers if peer != "untracked"]
+        wanted = [
+            peer
+            for peer in self.sizes.peers
+            if peer not in table_sizes.GROWTH_ONLY
+        ]
         peers = self._that_fit(wanted, num_rows, dim, optimizer)
         if not peers:
             return
@@ -142,7 +147,7 @@ class Benchmark:
         wanted = [
             peer
             for peer in self.sizes.peers
-            if peer in ("table", "untracked", "tfra")
+            if peer in ("table", *table_sizes.GROWTH_ONLY, "tfra")
         ]
         batch = table_sizes.GROWTH_BATCH.value
         total = -(-num_rows // batch) * batch
@@ -158,6 +163,7 @@ class Benchmark:
                 dim=dim,
                 optimizer=optimizer,
                 batch=batch,
+                capacity=total if peer == "ready" else 0,
             ) as child:
                 memory = []
                 for begin in range(0, total, 32 * batch):

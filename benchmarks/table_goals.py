@@ -96,7 +96,7 @@ def _life(record: Mapping, clock: str) -> Iterator[tuple]:
             yield (
                 f"{name}bytes an id above its floats",
                 "<=",
-                24.0 if row["peer"] == "table" else 16.0,
+                16.0 if row["peer"] == "untracked" else 24.0,
                 memory["bytes_per_id"],
             )
     for row in record["eviction"]:

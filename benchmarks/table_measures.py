@@ -207,26 +207,32 @@ class Throughput:
 class Growth:
     """One table that grows from nothing; its memory."""
 
-    def __init__(self, *, peer: str, dim: int, optimizer: str, batch: int):
+    def __init__(
+        self, *, peer: str, dim: int, optimizer: str, batch: int, capacity: int
+    ):
         """Makes an empty table.
 
         Args:
-            peer: table, untracked (a table without tracks_changes) or tfra.
+            peer: table, ready (for `capacity` rows), untracked (a table without
+                tracks_changes) or tfra.
             dim: Floats of a row.
             optimizer: Kind of it.
             batch: New ids a batch.
+            capacity: Rows that a table is made ready for.
         """
         self._dim, self._batch = dim, batch
         self._rows = _gradients(batch, dim)
         self._floats = dim * (1 + table_peers.SLOTS[optimizer])
         self._work = "update"
 
-        def make(name):
+        def make(name, capacity=0):
             if peer == "tfra":
                 # Rows that are written have no slots.
                 self._floats, self._work = dim, "insert"
                 return table_peers.Tfra(dim, optimizer, None, name)
-            table = table_peers.Table(dim, optimizer, peer == "table")
+            table = table_peers.Table(
+                dim, optimizer, peer != "untracked", capacity
+            )
             self._table = table
             return table_peers.Raw(table)
 
@@ -235,7 +241,7 @@ class Growth:
             self._insert(begin)
         self._peer = self._table = None
         self._before = _clean_resident_bytes()
-        self._peer = make("second")
+        self._peer = make("second", capacity)
 
     def grow(self, *, begin: int, end: int) -> dict:
         """Inserts rows begin to end; returns seconds of batches."""

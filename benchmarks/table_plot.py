@@ -8,6 +8,7 @@ import table_report
 _COLORS = {
     "raw": "#0b5394",
     "table": "#3d85c6",
+    "ready": "#741b47",
     "untracked": "#9fc5e8",
     "tfra": "#e69138",
     "dense": "#38761d",

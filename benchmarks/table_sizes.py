@@ -9,7 +9,9 @@ from absl import app
 from absl import flags
 
 _MEASURES = ("throughput", "growth", "checkpoint", "eviction")
-_PEERS = ("table", "untracked", "dense", "tfra", "keras")
+_PEERS = ("table", "ready", "untracked", "dense", "tfra", "keras")
+# Tables that growth alone is measured of, beside table.
+GROWTH_ONLY = ("ready", "untracked")
 WORKS = ("lookup", "update", "step", "insert")
 SLOTS = {"sgd": 0, "adagrad": 1, "adam": 2}
 
@@ -136,7 +138,7 @@ def sizes_of_flags() -> Sizes:
             _PRESETS[preset][field.name] if value is None else value
         )
     default_peers = (
-        ["table", "untracked"] if preset == "large" else list(_PEERS)
+        ["table", *GROWTH_ONLY] if preset == "large" else list(_PEERS)
     )
     values["peers"] = _PEER_FLAG.value or default_peers
     for name, allowed in (
@@ -180,9 +182,9 @@ def needed_bytes(peer: str, num_rows: int, dim: int, optimizer: str) -> int:
     """Estimates the memory of a peer; on the safe side."""
     slots = SLOTS[optimizer]
     row = 4 * dim
-    if peer in ("table", "untracked", "tfra"):
+    if peer in ("table", *GROWTH_ONLY, "tfra"):
         num_rows = int(num_rows * max(1.0, CAPACITY.value))
-    if peer in ("table", "untracked"):
+    if peer in ("table", *GROWTH_ONLY):
         each = (row * (1 + slots) + 28) * 1.02
     elif peer == "tfra":
         # Slots by powers of two, four a bucket; a table for every slot.

@@ -3,6 +3,9 @@
 //
 //   benchmarks/cc/run.sh [--ids=N] [--dim=N] [--batch=N] [--batches=N]
 //                        [--growth_batch=N] [--cpu_clock=1] [--threads=N]
+//                        [--capacity=N]
+//
+// --capacity=N makes the memory of N rows ready before the first is timed.
 //
 // On a machine that others use too, --cpu_clock=1 counts the processor time
 // of the thread instead of the time of the clock.
@@ -38,6 +41,7 @@ struct Sizes {
   int64_t growth_batch = 16384;
   int64_t cpu_clock = 0;
   int64_t threads = 2;
+  int64_t capacity = 0;
 };
 
 bool ParseFlag(const char* argument, const char* name, int64_t* value) {
@@ -191,11 +195,12 @@ int main(int argc, char** argv) {
         !monolith_tf::ParseFlag(argv[i], "batches", &sizes.batches) &&
         !monolith_tf::ParseFlag(argv[i], "growth_batch", &sizes.growth_batch) &&
         !monolith_tf::ParseFlag(argv[i], "threads", &sizes.threads) &&
+        !monolith_tf::ParseFlag(argv[i], "capacity", &sizes.capacity) &&
         !monolith_tf::ParseFlag(argv[i], "cpu_clock", &sizes.cpu_clock)) {
       std::fprintf(stderr,
                    "%s: expected --ids=N, --dim=N, --batch=N, --batches=N, "
-                   "--growth_batch=N, --threads=N or --cpu_clock=N with "
-                   "N > 0\n",
+                   "--growth_batch=N, --threads=N, --capacity=N or "
+                   "--cpu_clock=N with N > 0\n",
                    argv[i]);
       return 1;
     }
@@ -207,8 +212,9 @@ int main(int argc, char** argv) {
                 optimizer.kind.c_str(), static_cast<long long>(sizes.ids),
                 static_cast<long long>(sizes.dim),
                 static_cast<long long>(sizes.batch));
-    const auto config = monolith_tf::TableConfig::OfOneSegment(
+    auto config = monolith_tf::TableConfig::OfOneSegment(
         "movie", sizes.dim, optimizer, {"uniform", {-0.05f, 0.05f}}, 7);
+    config.initial_capacity = sizes.capacity;
     monolith_tf::Benchmark(sizes, config).GrowAtOnce();
     monolith_tf::Benchmark benchmark(sizes, config);
     benchmark.Grow();

@@ -88,4 +88,4 @@ def test_a_wrong_flag_is_named_with_what_there_is(run):
     done = run("--peers=table,redis")
     assert done.returncode != 0
     assert "redis" in done.stderr + done.stdout
-    assert "table, untracked, dense, tfra, keras" in done.stderr + done.stdout
+    assert "table, ready, untracked, dense, tfra, keras" in done.stderr + done.stdout
