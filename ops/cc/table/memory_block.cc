@@ -3,10 +3,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cinttypes>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
@@ -83,18 +81,6 @@ void MemoryBlock::Forget(size_t used) {
   if (!is_mapped_) return;
   const size_t resident = ResidentBytes(used);
   if (resident < bytes_) ReturnPages(data_ + resident, bytes_ - resident);
-}
-
-int64_t MemoryBlock::AvailableBytes() {
-  std::FILE* const file = std::fopen("/proc/meminfo", "r");
-  if (file == nullptr) return -1;
-  char line[256];
-  int64_t kb = -1;
-  while (kb < 0 && std::fgets(line, sizeof(line), file) != nullptr) {
-    if (std::sscanf(line, "MemAvailable: %" SCNd64, &kb) != 1) kb = -1;
-  }
-  std::fclose(file);
-  return kb < 0 ? -1 : kb * 1024;
 }
 
 void MemoryBlock::ReturnPages(char* begin, size_t bytes) {

@@ -9,7 +9,6 @@
 #define MONOLITH_TF_OPS_CC_TABLE_MEMORY_BLOCK_H_
 
 #include <cstddef>
-#include <cstdint>
 
 namespace monolith_tf {
 
@@ -34,10 +33,6 @@ class MemoryBlock {
   // Gives the pages behind the first `used` bytes to the system: they are not
   // read again before they are written.
   void Forget(size_t used);
-
-  // Bytes that the machine could give without swapping, or -1 where it does not
-  // say.
-  static int64_t AvailableBytes();
 
   // Gives whole pages of a block to the system, contents and all.
   static void ReturnPages(char* begin, size_t bytes);

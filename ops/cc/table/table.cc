@@ -13,10 +13,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/available_memory.h"
 #include "ops/cc/table/count_sketch.h"
 #include "ops/cc/table/count_word.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_block.h"
 #include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/optimizer.h"
@@ -88,7 +88,7 @@ absl::Status Table::Reserve() {
   const int64_t wanted =
       kNumStripes * num_rows * (arena.stride() + kIndexBytesPerRow);
   // Pages that are touched are not refused: the process would be killed.
-  const int64_t available = MemoryBlock::AvailableBytes();
+  const int64_t available = AvailableMemory();
   bool has_memory = num_rows <= RowArena::kMaxRecords &&
                     (available < 0 || wanted <= available);
   const int64_t row_bytes =
