@@ -135,10 +135,11 @@ class TableConfig:
             8 bytes a row, and gives up deltas, expiry, and caps other than by
             norm.
         initial_capacity: Rows of the table, over all servers, that memory is
-            made ready for when it is created, and kept: up to there inserts
-            ask the system for nothing and the index does not grow. A server
-            that has too little free memory refuses. 0 for as it comes; the
-            table grows beyond in any case. Equal tables may differ in it.
+            made ready for when it is created, and kept: up to there rows
+            ask the system for no page and the index does not grow. Counters
+            of ids that wait for admission come on top. A server that has too
+            little free memory refuses. 0 for as it comes; the table grows
+            beyond in any case. Equal tables may differ in it.
 
     Raises:
         TypeError: An argument has the wrong type.

@@ -221,7 +221,9 @@ class Table(trackable.Trackable):
             own_terms.checked_ttl(owner, ttl_seconds, self.config),
             self.config,
         )
-        ids = self._vector(ids)
+        # A copy: gradients of a lookup are known by their ids, and would bring
+        # the terms of its features.
+        ids = tf.identity(self._vector(ids))
         gradients = self._rows("gradients", gradients, ids)
         own_count = step is None
         if own_count:

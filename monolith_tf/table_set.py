@@ -199,6 +199,16 @@ class TableSet:
         Returns:
             In a graph, one operation a server, which makes it there.
         """
+        try:
+            return self._create(table)
+        except tf.errors.ResourceExhaustedError:
+            # Those that have the memory would keep what another refused. On
+            # servers of a strategy the next table of the name sees to it.
+            if self.strategy is None:
+                _drop(self.devices, self.handles, table.config.name)
+            raise
+
+    def _create(self, table: Table) -> list:
         config = table.config
         if self.strategy is not None and config.name in self._made:
             # Servers keep a table that went here, and a new one would go on

@@ -423,6 +423,32 @@ def test_a_call_of_apply_gradients_may_have_its_own(
     assert rows_of(table) == {9: -1, 8: -2, 7: -1}
 
 
+@pytest.mark.parametrize("in_function", [False, True])
+def test_a_call_with_gradients_of_a_lookup_may_have_its_own(in_function):
+    config = make_config(min_count=4)
+    with mt.TableSet():
+        layer = mt.layers.EmbeddingCollection(
+            [mt.Feature("a", config, "sum", min_count=3)]
+        )
+
+    def update(min_count):
+        def step(ids):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(layer({"a": ids})["a"])
+            gradients = tape.gradient(loss, layer.trainable_variables)
+            (slices,) = [slices for slices in gradients if slices is not None]
+            layer.tables[0].apply_gradients(
+                slices.indices, slices.values, min_count=min_count
+            )
+
+        (tf.function(step) if in_function else step)(ragged(1, 2))
+
+    # Without one, that of the table and not of the feature.
+    for size, min_count in ((0, None), (0, 3), (0, None), (2, 4)):
+        update(min_count)
+        assert layer.tables[0].size() == size
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_core_takes_the_largest_that_a_feature_may_have(kind):
     for min_count in (255, 256):

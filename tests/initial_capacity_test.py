@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf import ops
 
 ROWS = 60_000
 ROW_BYTES = 16 + 2 * 16 * 4
@@ -102,6 +103,22 @@ def test_servers_share_it():
 def test_a_bad_capacity_says_what_is_wrong(capacity, error, message):
     with pytest.raises(error, match=f"initial_capacity.*{message}"):
         make_config(capacity)
+
+
+def test_what_one_server_refuses_the_others_do_not_keep(monkeypatch):
+    make = ops.table_create
+
+    def make_on_the_second(handle, *, config, shard, **arguments):
+        if shard == 1 and config.initial_capacity:
+            config = make_config(1 << 36)
+        return make(handle, config=config, shard=shard, **arguments)
+
+    monkeypatch.setattr(ops, "table_create", make_on_the_second)
+    with mt.TableSet(num_shards=2):
+        with pytest.raises(tf.errors.ResourceExhaustedError):
+            mt.Table(make_config(ROWS))
+        table = mt.Table(make_config(0))
+    assert table.stats().pool_bytes < 1 << 20
 
 
 def test_a_server_without_the_memory_refuses():

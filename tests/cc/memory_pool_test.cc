@@ -164,6 +164,23 @@ TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
   EXPECT_EQ(small.resident_bytes(), 0);
 }
 
+TEST(MemoryPoolTest, ReservedPagesStayWhateverThreadsGiveBack) {
+  for (int round = 0; round < 50; ++round) {
+    MemoryPool pool;
+    ASSERT_TRUE(pool.Reserve(4 * kPage));
+    const int64_t reserved = pool.resident_bytes();
+    std::vector<MemoryPool::Segment> segments;
+    for (int i = 0; i < 48; ++i) segments.push_back(pool.Allocate(kPage / 4));
+    segments.clear();
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&pool] { MaintainAll(&pool); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    ASSERT_EQ(pool.resident_bytes(), reserved);
+  }
+}
+
 TEST(MemoryPoolTest, ThreadsGetSegmentsOfTheirOwn) {
   MemoryPool pool;
   std::vector<std::thread> threads;

@@ -83,5 +83,36 @@ TEST(SweepTest, CountersOfQuietStripesGoWithTheirWindow) {
   EXPECT_EQ(table->stats().num_counted, 0);
 }
 
+TEST(SweepTest, PartsInAnyOrderLeaveWhatOneApplyLeaves) {
+  const auto whole = MakeTable(Config(100));
+  const auto parts = MakeTable(Config(100));
+  Update update;
+  update.ids = Range(0, 20000);
+  update.event_time = 1000;
+  for (Table* const table : {whole.get(), parts.get()}) {
+    ASSERT_TRUE(Apply(table, update).ok());
+  }
+  for (int i = 1; i <= 100; ++i) {
+    update.ids = Range(1000000 + 1000 * i, 640);
+    update.event_time = 1100 + i;
+    ASSERT_TRUE(Apply(whole.get(), update).ok());
+    const std::vector<int64_t> counts(update.ids.size(), 1);
+    const std::vector<float> gradients(2 * update.ids.size(), 1.0f);
+    const float rate = 1.0f;
+    const ApplyRequest request = {update.ids.data(),
+                                  counts.data(),
+                                  gradients.data(),
+                                  static_cast<int64_t>(update.ids.size()),
+                                  1,
+                                  update.event_time,
+                                  &rate};
+    parts->BeginParts(request);
+    for (const int part : {1, 2, 0}) {
+      ASSERT_TRUE(parts->ApplyPart(request, {part, 3}).ok());
+    }
+    ASSERT_EQ(parts->size(), whole->size());
+  }
+}
+
 }  // namespace
 }  // namespace monolith_tf

@@ -340,6 +340,7 @@ class RandomLife {
     request.event_time = time;
     request.learning_rates = rates.data();
     ASSERT_TRUE(table_->Check(request).ok()) << table_->Check(request);
+    table_->BeginParts(request);
     InParts([&](StripePart part) { return table_->ApplyPart(request, part); });
     // Also an update of no ids moves the clock.
     oracle_.SeeTime(time);

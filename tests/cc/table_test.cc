@@ -75,6 +75,7 @@ TEST(TableTest, PartsAtOnceLeaveWhatOneApplyLeaves) {
   const float rate = 0.5f;
   request.learning_rates = &rate;
   ASSERT_TRUE(whole->Apply(request).ok());
+  parts->BeginParts(request);
   std::vector<std::thread> threads;
   for (int part = 0; part < kNumParts; ++part) {
     threads.emplace_back([&, part] {

@@ -86,7 +86,9 @@ inline absl::Status Apply(Table* table, const Update& update,
       update.global_step, update.event_time,
       rates.data()};
   absl::Status status = table->Check(request);
-  return status.ok() ? table->ApplyPart(request, part) : status;
+  if (!status.ok()) return status;
+  if (part.index == 0) table->BeginParts(request);
+  return table->ApplyPart(request, part);
 }
 
 // first, first + 1 ... first + n - 1.

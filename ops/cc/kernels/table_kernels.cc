@@ -301,6 +301,7 @@ class ApplyOp : public ManyTablesOp {
     };
     std::vector<Unit> units;
     for (int64_t t = 0; t < num_tables(); ++t) {
+      tables[t]->BeginParts(requests[t]);
       const auto count =
           static_cast<int>(NumThreadsFor(context, packed.sizes[t]));
       for (int part = 0; part < count; ++part) {

@@ -192,7 +192,7 @@ bool MemoryPool::WantsPage() const {
 
 bool MemoryPool::HasSparePage() const {
   return num_free_ > (used_bytes_ == 0 ? 0 : kMaxFreePages) &&
-         num_resident_ > num_reserved_;
+         num_resident_ - num_returning_ > num_reserved_;
 }
 
 void MemoryPool::SetHasWork() {
@@ -309,6 +309,7 @@ bool MemoryPool::MaintainOnce() {
     // Taken, so that nobody else cuts it meanwhile.
     Take(page, kPageBytes);
     is_touching_ = is_touching_ || is_touch;
+    num_returning_ += !is_touch;
     SetHasWork();
     data = At(page);
   }
@@ -323,6 +324,7 @@ bool MemoryPool::MaintainOnce() {
     is_touching_ = false;
   } else {
     MarkReturned(page);
+    --num_returning_;
   }
   SetHasWork();
   return has_work_.load(std::memory_order_relaxed);

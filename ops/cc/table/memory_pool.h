@@ -176,6 +176,8 @@ class MemoryPool {
   int64_t num_resident_ ABSL_GUARDED_BY(lock_) = 0;
   // Pages that are not given back.
   int64_t num_reserved_ ABSL_GUARDED_BY(lock_) = 0;
+  // Resident pages that are being given back.
+  int64_t num_returning_ ABSL_GUARDED_BY(lock_) = 0;
   // Pages that are free and resident; extents that are free and not.
   int64_t num_free_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t num_empty_extents_ ABSL_GUARDED_BY(lock_) = 0;

@@ -76,6 +76,13 @@ uint32_t RowArena::BeginOf(size_t segment) const {
 }
 
 int64_t RowArena::BytesFor(int64_t num_records) const {
+  const int num_short = max_bits_ - first_bits_;
+  const int64_t in_short = ((int64_t{1} << num_short) - 1) << first_bits_;
+  if (num_records > in_short) {
+    return (in_short +
+            RoundUp(num_records - in_short, int64_t{1} << max_bits_)) *
+           stride_;
+  }
   size_t segment = 0;
   while (BeginOf(segment) < num_records) ++segment;
   return BeginOf(segment) * stride_;

@@ -4,9 +4,9 @@
 // the processor, so that a holder that lost its time slice gets it back. Who
 // comes lets those that wait already go first, or a thread that takes the lock
 // again and again, as a sweep does, would keep all others out: they see it free
-// too late. It does so for a few microseconds only, because one that waits may
-// have lost its time slice. Plain atomics: the thread sanitizer understands it,
-// also where the rest of the process is not instrumented.
+// too late. It does so for some ten microseconds only, because one that waits
+// may have lost its time slice. Plain atomics: the thread sanitizer understands
+// it, also where the rest of the process is not instrumented.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_SPIN_LOCK_H_
 #define MONOLITH_TF_OPS_CC_TABLE_SPIN_LOCK_H_

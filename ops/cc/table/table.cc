@@ -85,8 +85,11 @@ absl::Status Table::Reserve() {
   const auto num_rows =
       static_cast<int64_t>(std::ceil(share + 4 * std::sqrt(share)));
   const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr);
-  const int64_t wanted =
-      kNumStripes * num_rows * (arena.stride() + kIndexBytesPerRow);
+  // Of an index that was just split, and with the pages of a pool.
+  constexpr int64_t kMostIndexBytesPerRow = 11;
+  const int64_t wanted = kNumStripes * (arena.BytesFor(num_rows) +
+                                        num_rows * kMostIndexBytesPerRow) +
+                         2 * static_cast<int64_t>(MemoryPool::kPageBytes);
   // Pages that are touched are not refused: the process would be killed.
   const int64_t available = AvailableMemory();
   bool has_memory = num_rows <= RowArena::kMaxRecords &&
@@ -259,15 +262,19 @@ absl::Status Table::Apply(const ApplyRequest& request) {
   ApplyRequest checked = request;
   checked.gradients_are_good =
       request.n == 0 || FiniteAndBounded(request.gradients, request.n * dim());
+  BeginParts(checked);
   return ApplyPart(checked, StripePart());
+}
+
+void Table::BeginParts(const ApplyRequest& request) {
+  // Time passes for a shard that the batch has no ids for, too.
+  SeeTime(static_cast<uint32_t>(request.event_time));
+  SeeStep(request.global_step);
+  SweepNextStripe();
 }
 
 absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   const auto time = static_cast<uint32_t>(request.event_time);
-  // Time passes for a shard that the batch has no ids for, too.
-  SeeTime(time);
-  SeeStep(request.global_step);
-  if (part.index == 0) SweepNextStripe();
   if (request.n == 0) return absl::OkStatus();
   const int64_t dim = this->dim();
   RowLayout::Step step =

@@ -173,7 +173,10 @@ class Table {
   // memory ends, after which a part of the batch is applied.
   absl::Status Apply(const ApplyRequest& request);
 
-  // Does what Apply does, after Check said yes, for one part of the ids:
+  // What an update does once, after Check said yes and before its parts, also
+  // without ids: time passes for rows, and a stripe is swept a little.
+  void BeginParts(const ApplyRequest& request);
+  // Does the rest of what Apply does for one part of the ids:
   // `part.index` of 0 .. part.count - 1, part.count in [1, kNumStripes]. All
   // parts together, in any order or at once, leave exactly what Apply leaves:
   // equal ids are of one part. (With a cap, which rows go depends on the

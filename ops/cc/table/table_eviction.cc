@@ -127,6 +127,7 @@ void Table::SweepNextStripe() {
                         std::memory_order_relaxed);
   }
   stripe->Compact(kMovesPerGroup);
+  if (pool_->is_scattered()) stripe->MoveSegments();
 }
 
 void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {

@@ -73,18 +73,28 @@ int64_t TableSet::cut() const {
 }
 
 absl::Status TableSet::CreateTable(const TableConfig& config) {
-  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
-  const auto found = tables_.find(config.name);
-  if (found != tables_.end()) {
-    const TableConfig& present = found->second.table->config();
-    if (present == config) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "table set \"", name_, "\" has a table \"", config.name,
-        "\" of another config. There: ", present.DebugString(), ". Received: ",
-        config.DebugString(), ". Give one of the two another name."));
+  std::lock_guard<std::mutex> create_lock(create_mutex_);
+  {
+    std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+    const auto found = tables_.find(config.name);
+    if (found != tables_.end()) {
+      const TableConfig& present = found->second.table->config();
+      if (present == config) return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          absl::StrCat("table set \"", name_, "\" has a table \"", config.name,
+                       "\" of another config. There: ", present.DebugString(),
+                       ". Received: ", config.DebugString(),
+                       ". Give one of the two another name."));
+    }
+    if (tracking_) {
+      absl::Status status = CheckTracks(config);
+      if (!status.ok()) return status;
+    }
   }
+  // Without the lock of deltas: memory that is made ready takes a while.
   absl::StatusOr<std::unique_ptr<Table>> table = Table::Create(config);
   if (!table.ok()) return table.status();
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   if (tracking_) {
     absl::Status status = CheckTracks(config);
     if (!status.ok()) return status;

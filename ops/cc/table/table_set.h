@@ -117,6 +117,8 @@ class TableSet {
   const int shard_;
   const int num_shards_;
 
+  // Taken before delta_mutex_ by who makes a table: that may take long.
+  std::mutex create_mutex_;
   // Taken before tables_mutex_ by everything that changes the set or takes
   // deltas; guards pending, tracking_ and oldest_cut_.
   mutable std::mutex delta_mutex_;
