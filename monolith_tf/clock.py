@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 from collections.abc import Iterator
 
 import tensorflow as tf
 
-_times: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar(
-    "monolith_tf_event_time", default=None
-)
+from monolith_tf.block_value import BlockValue
+
+_times = BlockValue("mt.event_time")
 
 
 @contextlib.contextmanager
@@ -20,7 +19,10 @@ def event_time(seconds) -> Iterator[None]:
     Rows note the time of their last update; expiry, windows of admission and
     least-recently-used caps go by it. Without this it is the clock. Wrap the
     call of `apply_gradients` in a loop of your own, or in the `train_step` of a
-    model that `fit` trains.
+    model that `fit` trains. In whatever TensorFlow traces, `tf.function`s and
+    `train_step`s, give it a tensor, for instance of the batch: a number would
+    stay what it was at the first step. A block around such a function, once
+    traced, warns that nobody read its time.
 
     Args:
         seconds: Scalar number or tensor, seconds since the epoch from 0 to
@@ -49,14 +51,18 @@ def event_time(seconds) -> Iterator[None]:
             "event_time takes one time for the whole step, a scalar. Received: "
             f"shape {tuple(time.shape)}. Use for instance tf.reduce_max(times)."
         )
-    token = _times.set(time)
-    try:
+    with _times.hold(time):
         yield
-    finally:
-        _times.reset(token)
 
 
-def current_event_time() -> tf.Tensor:
-    """Returns the time of the context, or the clock: int64 scalar."""
+def current_event_time(given=None) -> tf.Tensor:
+    """Returns the time of an update: int64 scalar.
+
+    Args:
+        given: Scalar that goes before that of the context; None for that, or
+            the clock.
+    """
     time = _times.get()
+    if given is not None:
+        return tf.cast(given, tf.int64)
     return tf.cast(tf.timestamp(), tf.int64) if time is None else time

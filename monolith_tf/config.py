@@ -112,8 +112,11 @@ class TableConfig:
 
     A config *object* stands for one table: features, layers and `mt.Table`s
     that are given the same object share the table and its rows. Two objects are
-    two tables, even when they are alike (`same_as` compares the contents); a
-    model holds at most one table of a name.
+    two tables, even when they are alike (`same_as` compares the contents), but
+    for those of one `EmbeddingCollection`, which takes equal ones of a name
+    for one; a model holds at most one table of a name. In each `with
+    mt.TableSet():` block a config has a table of its own; threads begin outside
+    of such blocks.
 
     Args:
         name: Non-empty text. Initial rows, checkpoints, exports and deltas go

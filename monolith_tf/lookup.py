@@ -104,8 +104,7 @@ def apply_row_gradients(
     Returns:
         The apply operations (empty when executing eagerly).
     """
-    if event_time is None:
-        event_time = current_event_time()
+    event_time = current_event_time(event_time)
     request = current_request_id()
     if request is not None:
         event_time = ops.with_request(event_time, request)

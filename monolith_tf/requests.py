@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import dataclasses
 from collections.abc import Iterator
 
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.block_value import BlockValue
 from monolith_tf.table_set import TableSet
 from monolith_tf.table_set import tables_of
 
 _LIMIT = 1 << 30
-_ids: contextvars.ContextVar[tf.Tensor | None] = contextvars.ContextVar(
-    "monolith_tf_request_id", default=None
-)
+_ids = BlockValue("mt.request_id")
 
 
 @contextlib.contextmanager
@@ -26,8 +24,9 @@ def request_id(number) -> Iterator[None]:
     A `ClusterCoordinator` runs a step again when its worker is lost, though
     some servers may have applied it already. A server that has taken an update
     with the same id drops the second one, so every row is stepped once. Give
-    each call of `schedule` a number of its own and pass it as a tensor; the
-    step that is run again has the same.
+    each call of `schedule` a number of its own and pass it as a tensor: in a
+    function that TensorFlow traces a number would stay what it was at the first
+    call, and a block around it warns. The step that is run again has the same.
 
     `fit` needs none: it makes a lost step again with another batch, which is
     another step. Dense weights don't know request ids. A restore forgets the
@@ -66,11 +65,8 @@ def request_id(number) -> Iterator[None]:
             f"{static}. Count the calls of `schedule`."
         )
     # A tensor that is too large would reach into other bits.
-    token = _ids.set(tf.math.floormod(request, _LIMIT))
-    try:
+    with _ids.hold(tf.math.floormod(request, _LIMIT)):
         yield
-    finally:
-        _ids.reset(token)
 
 
 def current_request_id() -> tf.Tensor | None:

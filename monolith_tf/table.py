@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,10 +18,14 @@ from monolith_tf.anchor import TableVariable
 from monolith_tf.clock import current_event_time
 from monolith_tf.config import TableConfig
 from monolith_tf.errors import MonolithError
+from monolith_tf.table_inputs import rows_for
+from monolith_tf.table_inputs import vector_of_ids
 from monolith_tf.table_set import TableSet
 from monolith_tf.table_set import table_set_for
 from monolith_tf.table_stats import TableStats
 from monolith_tf.table_stats import stats as stats_of
+
+_making = threading.RLock()
 
 
 class Table(trackable.Trackable):
@@ -60,13 +65,15 @@ class Table(trackable.Trackable):
                 "mt.Table needs an mt.TableConfig. Received: "
                 f"{config!r} (of type {type(config).__name__})."
             )
-        table_set = table_set_for(config)
-        found = table_set.find(config.name)
-        if found is not None:
-            return found
-        table = super().__new__(cls)
-        table._make(config, table_set)
-        return table
+        # Threads that come at once get one table, whole.
+        with _making:
+            table_set = table_set_for(config)
+            found = table_set.find(config.name)
+            if found is not None:
+                return found
+            table = super().__new__(cls)
+            table._make(config, table_set)
+            return table
 
     def __init__(self, config: TableConfig):
         """All is done in `__new__`, which may return a live table."""
@@ -150,7 +157,8 @@ class Table(trackable.Trackable):
             tf.errors.FailedPreconditionError: A server came back without the
                 table; the message names both.
         """
-        return lookup_lib.lookup_rows([self], [self._vector(ids)])[0]
+        ids = vector_of_ids(self.name, ids)
+        return lookup_lib.lookup_rows([self], [ids])[0]
 
     def lookup_with_exists(self, ids) -> tuple[tf.Tensor, tf.Tensor]:
         """Reads rows and tells which ids have one.
@@ -161,7 +169,7 @@ class Table(trackable.Trackable):
         Returns:
             rows float32 `[n, dim]` and exists bool `[n]`.
         """
-        ids = self._vector(ids)
+        ids = vector_of_ids(self.name, ids)
         owners = self._owners(ids)
         rows = tf.zeros([tf.shape(ids)[0], self.dim])
         exists = tf.zeros(tf.shape(ids), tf.bool)
@@ -223,8 +231,8 @@ class Table(trackable.Trackable):
         )
         # A copy: gradients of a lookup are known by their ids, and would bring
         # the terms of its features.
-        ids = tf.identity(self._vector(ids))
-        gradients = self._rows("gradients", gradients, ids)
+        ids = tf.identity(vector_of_ids(self.name, ids))
+        gradients = rows_for(self, "gradients", gradients, ids)
         own_count = step is None
         if own_count:
             step = self._step.read_value()
@@ -241,9 +249,7 @@ class Table(trackable.Trackable):
                 if terms
                 else None
             ),
-            event_time=(
-                None if event_time is None else tf.cast(event_time, tf.int64)
-            ),
+            event_time=event_time,
             learning_rates=rates,
         )
         if own_count:
@@ -264,14 +270,14 @@ class Table(trackable.Trackable):
             TypeError: The ids are not integers or the rows not floats.
             ValueError: The shapes do not fit.
         """
-        ids = self._vector(ids)
-        rows = self._rows("rows", rows, ids)
+        ids = vector_of_ids(self.name, ids)
+        rows = rows_for(self, "rows", rows, ids)
         for shard, mine, where in self._split(ids):
             ops.assign(
                 self._table_set.handles[shard],
                 mine,
                 tf.gather_nd(rows, where),
-                _time_or_now(event_time),
+                current_event_time(event_time),
                 table=self.name,
             )
 
@@ -285,7 +291,7 @@ class Table(trackable.Trackable):
             int64 scalar, how many rows there were.
         """
         removed = tf.constant(0, tf.int64)
-        for shard, mine, _ in self._split(self._vector(ids)):
+        for shard, mine, _ in self._split(vector_of_ids(self.name, ids)):
             removed += ops.remove(
                 self._table_set.handles[shard], mine, table=self.name
             )
@@ -315,7 +321,7 @@ class Table(trackable.Trackable):
         Returns:
             How many rows went (int64 in a function).
         """
-        event_time = _time_or_now(event_time)
+        event_time = current_event_time(event_time)
         return self._total(
             lambda handle, table: ops.sweep(handle, event_time, table=table)
         )
@@ -443,45 +449,6 @@ class Table(trackable.Trackable):
             mine = tf.gather_nd(ids, where)
             with tf.device(device):
                 yield shard, mine, where
-
-    def _vector(self, ids) -> tf.Tensor:
-        ids = tf.convert_to_tensor(ids)
-        if ids.shape.rank == 1 and ids.shape[0] == 0:
-            ids = tf.zeros([0], tf.int64)
-        if ids.dtype not in (tf.int64, tf.int32):
-            raise TypeError(
-                f"Table {self.name!r} needs int64 ids. Received: dtype "
-                f"{ids.dtype.name}. Strings become ids by mt.ids.from_strings."
-            )
-        if ids.shape.rank is not None and ids.shape.rank != 1:
-            raise ValueError(
-                f"Table {self.name!r} needs a vector of ids, [n]. Received: "
-                f"shape {tuple(ids.shape)}. Flatten them with "
-                "tf.reshape(ids, [-1])."
-            )
-        return tf.cast(ids, tf.int64)
-
-    def _rows(self, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
-        rows = tf.convert_to_tensor(rows)
-        if rows.dtype != tf.float32:
-            raise TypeError(
-                f"Table {self.name!r} needs float32 {what}. Received: dtype "
-                f"{rows.dtype.name}."
-            )
-        expected = tf.TensorShape([ids.shape[0], self.dim])
-        if not rows.shape.is_compatible_with(expected):
-            raise ValueError(
-                f"Table {self.name!r} needs {what} of shape [n, {self.dim}] "
-                f"for ids [n]. Received: {what} of shape {tuple(rows.shape)} "
-                f"for ids of shape {tuple(ids.shape)}."
-            )
-        return rows
-
-
-def _time_or_now(event_time) -> tf.Tensor:
-    if event_time is None:
-        return current_event_time()
-    return tf.cast(event_time, tf.int64)
 
 
 def _open_strategy():

@@ -380,6 +380,13 @@ def table_set_for(config: TableConfig) -> TableSet:
         return sets[0]
     strategy = _current_strategy()
     with _lock:
+        # A config object stands for one table, whatever other models began.
+        home = _homes.get(config, lambda: None)()
+        is_here = home is not None and home.strategy is strategy
+        if is_here and (home._strategy is None) == (strategy is None):
+            table = home.find(config.name)
+            if table is not None and table.config is config:
+                return home
         if strategy is None:
             found = _process_sets
             key = "process"
@@ -390,8 +397,10 @@ def table_set_for(config: TableConfig) -> TableSet:
         if table_set is not None and table_set.tables:
             table = table_set.find(config.name)
             if table is None or table.config is config:
+                _homes[config] = weakref.ref(table_set)
                 return table_set
         found[key] = TableSet()
+        _homes[config] = weakref.ref(found[key])
         return found[key]
 
 
@@ -445,6 +454,8 @@ def new_generation() -> int:
     return secrets.randbits(63) or 1
 
 
+# Where the table of a config object was made last.
+_homes: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _process_sets: dict[str, TableSet] = {}
 _strategy_sets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
