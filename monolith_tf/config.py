@@ -102,7 +102,11 @@ class Segment:
             dim=config["dim"],
             optimizer=row_optimizers.from_config(config["optimizer"]),
             initializer=initializers.from_config(config["initializer"]),
-            precision=precisions.from_config(config["precision"]),
+            precision=(
+                precisions.from_config(config["precision"])
+                if "precision" in config
+                else None
+            ),
         )
 
 
@@ -238,20 +242,33 @@ class TableConfig:
                 object.__setattr__(self, name, getattr(segment, name))
             object.__setattr__(self, "segments", (segment,))
             return
-        given = [name for name in whole if getattr(self, name) is not None]
-        if given:
-            raise ValueError(
-                f"a table with segments takes no {' and no '.join(given)} of "
-                "its own; each segment has one."
-            )
-        segments = tuple(self.segments)
+        try:
+            segments = tuple(self.segments)
+        except TypeError:
+            segments = ()
         if not segments or not all(isinstance(s, Segment) for s in segments):
             raise TypeError(
                 "segments must be a list of at least one mt.Segment. Received: "
                 f"segments={self.segments!r}."
             )
+        dim = sum(s.dim for s in segments)
+        given = {
+            name: getattr(self, name)
+            for name in whole
+            if getattr(self, name) is not None
+        }
+        # What was filled in here comes back by `dataclasses.replace`.
+        of_first = {name: getattr(segments[0], name) for name in whole}
+        is_filled_in = given == {"dim": dim} or (
+            len(segments) == 1 and given == of_first
+        )
+        if given and not is_filled_in:
+            raise ValueError(
+                f"a table with segments takes no {' and no '.join(given)} of "
+                "its own; each segment has one."
+            )
         object.__setattr__(self, "segments", segments)
-        object.__setattr__(self, "dim", sum(s.dim for s in segments))
+        object.__setattr__(self, "dim", dim)
         if self.dim > 65536:
             raise ValueError(
                 "the dims of the segments must sum to at most 65536. Received: "
@@ -314,10 +331,10 @@ class TableConfig:
             }
         return cls(
             name=config["name"],
-            seed=config["seed"],
-            admission=Admission(**config["admission"]),
-            eviction=Eviction(**config["eviction"]),
-            tracks_changes=config["tracks_changes"],
+            seed=config.get("seed", 0),
+            admission=Admission(**config.get("admission", {})),
+            eviction=Eviction(**config.get("eviction", {})),
+            tracks_changes=config.get("tracks_changes", True),
             initial_capacity=config.get("initial_capacity", 0),
             **rows,
         )

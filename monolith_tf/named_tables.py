@@ -91,8 +91,8 @@ def restore_tables(
 
     Raises:
         CheckpointError: The checkpoint lacks a table, or its rows do not fit.
-        ValueError: `names` or `only` name a table that the model has not, or
-            slots=False is asked for in a graph.
+        ValueError: The model has no table, `names` or `only` name one that it
+            has not, or slots=False is asked for in a graph.
 
     Example:
     >>> import tempfile
@@ -111,6 +111,11 @@ def restore_tables(
     """
     names = names or {}
     tables: Sequence = tables_of(model)
+    if not tables:
+        raise ValueError(
+            f"restore_tables: there is no table in {model!r}; pass a model "
+            "that has one."
+        )
     _check_names(tables, "names", names)
     if only is not None:
         _check_names(tables, "only", only)

@@ -221,3 +221,8 @@ def test_each_server_saves_and_restores_its_own_groups():
         assert found[devices[0]] == set(range(32))
         assert found[devices[1]] == set(range(32, 64))
     assert sorted(readers) == ["RestoreV2", "SaveV2"]
+
+
+def test_a_model_without_tables_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no table in 5"):
+        mt.restore_tables(5, tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -225,7 +227,7 @@ def test_a_keras_file_keeps_segments(tmp_path):
         ({"segments": [3]}, TypeError, "at least one mt.Segment"),
         ({}, TypeError, "needs dim, the length of its rows, or segments"),
         (
-            {"dim": 3, "segments": [mt.Segment(3)]},
+            {"dim": 4, "segments": [mt.Segment(3)]},
             ValueError,
             "'x': a table with segments takes no dim of its own",
         ),
@@ -250,6 +252,32 @@ def test_a_keras_file_keeps_segments(tmp_path):
 def test_bad_segments_say_what_is_wrong(arguments, error, message):
     with pytest.raises(error, match=message):
         mt.TableConfig("x", **arguments)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"dim": 3, "optimizer": mt.optimizers.SGD(0.5)},
+        {"segments": [mt.Segment(1), mt.Segment(2)]},
+    ],
+)
+def test_a_config_with_another_field_is_like_it(rows):
+    config = mt.TableConfig("x", seed=3, **rows)
+    other = dataclasses.replace(config, initial_capacity=10)
+    assert other.initial_capacity == 10
+    assert other.same_as(config)
+    assert other.dim == config.dim == 3
+    with pytest.raises(ValueError, match="takes no dim"):
+        dataclasses.replace(config, dim=4)
+
+
+def test_a_config_that_was_saved_without_a_field_has_its_default():
+    config = mt.TableConfig("x", dim=3)
+    described = config.get_config()
+    for field in ("seed", "admission", "eviction", "tracks_changes"):
+        del described[field]
+    del described["segments"][0]["precision"]
+    assert mt.TableConfig.from_config(described).same_as(config)
 
 
 @pytest.mark.parametrize(
