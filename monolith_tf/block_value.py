@@ -37,7 +37,8 @@ class BlockValue:
         self._block: contextvars.ContextVar[_Block | None] = (
             contextvars.ContextVar(name, default=None)
         )
-        # What functions were traced with; None is no block.
+        # Numbers that functions were traced with; None is no block. A tensor
+        # of the function itself is none of them.
         self._traced: set[int | None] = set()
 
     @contextlib.contextmanager
@@ -76,6 +77,7 @@ class BlockValue:
         block = self._block.get()
         if block is not None:
             block.was_read = True
-        if tf.inside_function():
-            self._traced.add(None if block is None else block.number)
+        number = None if block is None else block.number
+        if tf.inside_function() and (block is None or number is not None):
+            self._traced.add(number)
         return None if block is None else block.value

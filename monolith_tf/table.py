@@ -229,9 +229,11 @@ class Table(trackable.Trackable):
             own_terms.checked_ttl(owner, ttl_seconds, self.config),
             self.config,
         )
-        # A copy: gradients of a lookup are known by their ids, and would bring
-        # the terms of its features.
-        ids = tf.identity(vector_of_ids(self.name, ids))
+        ids = vector_of_ids(self.name, ids)
+        if terms or len(self._anchors) > 1:
+            # A copy: gradients of a lookup are known by their ids, and would
+            # bring the terms of its features.
+            ids = tf.identity(ids)
         gradients = rows_for(self, "gradients", gradients, ids)
         own_count = step is None
         if own_count:

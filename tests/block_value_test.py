@@ -112,6 +112,9 @@ def test_a_tensor_that_the_function_is_given_holds_each_time():
     for time in (1000, 2000, 3000):
         step(ONE, tf.constant(time, tf.int64), tf.constant(time))
         assert stamps(table) == {7: time}
+    # Such a function keeps no number, so an idle block says nothing.
+    with mt.event_time(4000), mt.request_id(4000):
+        pass
     assert table.lookup(ONE).numpy().tolist() == [[-3.0]]
 
 

@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "benchmarks/cc/benchmark_support.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
@@ -42,21 +42,10 @@ constexpr int64_t kWriteBatch = 131072;
 constexpr int64_t kTime = 1000;
 constexpr int64_t kTtl = 100;
 
-bool ParseFlag(const char* argument, const char* name, int64_t* value) {
-  const std::string prefix = std::string("--") + name + "=";
-  if (std::strncmp(argument, prefix.c_str(), prefix.size()) != 0) return false;
-  char* end = nullptr;
-  *value = std::strtoll(argument + prefix.size(), &end, 10);
-  return *end == '\0' && *value > 0;
-}
-
 double Now() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(now).count();
 }
-
-// The i-th id: spread over all int64.
-int64_t IdOf(uint64_t i) { return static_cast<int64_t>(Mix64(i + 1)); }
 
 void Check(const absl::Status& status) {
   if (status.ok()) return;

@@ -19,13 +19,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "benchmarks/cc/benchmark_support.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_config.h"
@@ -44,22 +44,11 @@ struct Sizes {
   int64_t capacity = 0;
 };
 
-bool ParseFlag(const char* argument, const char* name, int64_t* value) {
-  const std::string prefix = std::string("--") + name + "=";
-  if (std::strncmp(argument, prefix.c_str(), prefix.size()) != 0) return false;
-  char* end = nullptr;
-  *value = std::strtoll(argument + prefix.size(), &end, 10);
-  return *end == '\0' && *value > 0;
-}
-
 double Now(bool is_cpu_clock) {
   timespec now;
   clock_gettime(is_cpu_clock ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
   return static_cast<double>(now.tv_sec) + 1e-9 * now.tv_nsec;
 }
-
-// The i-th id that exists: spread over all int64.
-int64_t IdOf(uint64_t i) { return static_cast<int64_t>(Mix64(i + 1)); }
 
 class Benchmark {
  public:
