@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from monolith_tf import ops
@@ -176,6 +177,7 @@ def _send_read(table_set, tables, features, feature_tables):
         features,
         feature_tables=feature_tables,
         num_shards=table_set.num_shards,
+        distinct=not _only_reads(table_set),
     )
     wire = Wire(table_set.wire_dtype)
     shard_rows = []
@@ -197,6 +199,21 @@ def _send_read(table_set, tables, features, feature_tables):
         packed,
         positions,
         shard_rows,
+    )
+
+
+def _only_reads(table_set) -> bool:
+    """Whether rows are read eagerly, near by, and surely without a gradient.
+
+    Then a search for duplicates takes longer than it saves. In functions
+    ops/cc/kernels/duplicates_pass.cc tells.
+    """
+    return (
+        tf.executing_eagerly()
+        and not record.could_possibly_record()
+        and not row_reads.is_recording()
+        and table_set.num_shards == 1
+        and "/job:localhost/" in table_set.devices[0]
     )
 
 

@@ -107,6 +107,16 @@ class RoutedGradients:
         return features
 
 
+def is_gradient_of_lookup(values: tf.Tensor, indices: tf.Tensor) -> bool:
+    """Whether that is, as TensorFlow made it, the gradient of a lookup.
+
+    Args:
+        values: float32 `[n, dim]`.
+        indices: int64 `[n]`.
+    """
+    return bool(_leaves(values, indices))
+
+
 def _leaves(values: tf.Tensor, indices: tf.Tensor) -> list[tf.Operation]:
     """The operations that slices were concatenated of; none if not known."""
     if not (tf.is_symbolic_tensor(values) and tf.is_symbolic_tensor(indices)):

@@ -125,6 +125,11 @@ def ready(reads: list[RowRead]) -> Iterator[None]:
         )
 
 
+def is_recording() -> bool:
+    """Whether reads are sent for a step that comes later."""
+    return _recording.get() is not None
+
+
 def note(read: RowRead) -> None:
     """Called with every read that is sent."""
     recording = _recording.get()

@@ -91,6 +91,7 @@ def partition(
     *,
     feature_tables: Sequence[int] | None = None,
     num_shards: int,
+    distinct: bool = True,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Makes the ids of each table distinct and splits them by shard.
 
@@ -99,6 +100,8 @@ def partition(
         feature_tables: Which table each feature reads, counted from 0; default
             is one of its own for each.
         num_shards: Number of servers.
+        distinct: False leaves duplicates, for a lookup without a gradient. In a
+            function the op finds out by itself.
 
     Returns:
         Per shard the packed int64 input of `lookup`; per feature positions,
@@ -113,6 +116,7 @@ def partition(
         feature_tables=feature_tables,
         padded=[feature.padding_id is not None for feature in features],
         padding_ids=[feature.padding_id or 0 for feature in features],
+        distinct=distinct,
         **list_attributes(features),
     )
 

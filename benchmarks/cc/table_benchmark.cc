@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "benchmarks/cc/benchmark_support.h"
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_config.h"
@@ -57,7 +58,7 @@ class Benchmark {
         table_(std::move(Table::Create(config)).value()),
         ids_(std::max(sizes.batch, sizes.growth_batch)),
         counts_(ids_.size(), 1),
-        rows_(ids_.size() * sizes.dim, 0.01f) {}
+        rows_(ids_.size() * sizes.dim + kLine, 0.01f) {}
 
   double Seconds(const std::function<void()>& work) const {
     const double begin = Now(sizes_.cpu_clock != 0);
@@ -117,27 +118,43 @@ class Benchmark {
   }
 
   void LookUpAll() {
-    Repeat("lookup", [&] {
-      table_->Lookup(ids_.data(), sizes_.batch, rows_.data(), nullptr);
-    });
+    Repeat("lookup", [&] { Lookup(); });
   }
 
   void StepAll() {
     Repeat("step", [&] { Apply(sizes_.batch); });
     Repeat("lookup and step", [&] {
-      table_->Lookup(ids_.data(), sizes_.batch, rows_.data(), nullptr);
+      Lookup();
       Apply(sizes_.batch);
     });
   }
 
  private:
+  // Floats of a cache line.
+  static constexpr int64_t kLine = 16;
+
+  // From where a line starts on, as TensorFlow's tensors lie.
+  float* rows() {
+    void* begin = rows_.data();
+    size_t bytes = rows_.size() * sizeof(float);
+    return static_cast<float*>(
+        std::align(kLine * sizeof(float), sizeof(float), begin, bytes));
+  }
+
+  void Lookup() {
+    const int64_t bytes =
+        sizes_.batch * sizes_.dim * static_cast<int64_t>(sizeof(float));
+    table_->Lookup(ids_.data(), sizes_.batch, rows(), nullptr,
+                   bytes >= monolith_tf::kMinStreamedBytes);
+  }
+
   void Apply(int64_t n) { Apply(ids_.data(), n, ++step_); }
 
   void Apply(const int64_t* ids, int64_t n, int64_t step) {
     ApplyRequest request;
     request.ids = ids;
     request.counts = counts_.data();
-    request.gradients = rows_.data();
+    request.gradients = rows();
     request.n = n;
     request.global_step = step;
     const float learning_rate = 0.01f;

@@ -80,5 +80,29 @@ TEST(IdRouterTest, PlacesAgreeWithAMapOnAnyNumberOfShards) {
   }
 }
 
+TEST(IdRouterTest, WithoutTheSearchAllIdsStandInOrder) {
+  const std::vector<int64_t> ids = {5, -1, 5, 0, 5, -1};
+  std::vector<int64_t> places(ids.size());
+  IdRouter one(1, /*distinct=*/false);
+  // Twice: Start forgets.
+  for (int round = 0; round < 2; ++round) {
+    one.Start(ids.size());
+    one.Add(ids.data(), 2, places.data());
+    one.Add(ids.data() + 2, 4, places.data() + 2);
+    EXPECT_EQ(one.distinct_ids(), ids);
+    EXPECT_EQ(places, std::vector<int64_t>({0, 1, 2, 3, 4, 5}));
+    EXPECT_EQ(one.shard_sizes(), std::vector<int64_t>({6}));
+  }
+  IdRouter several(7, /*distinct=*/false);
+  several.Route(ids.data(), ids.size(), places.data());
+  std::vector<int64_t> sizes(7, 0);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int shard = OwnerOf(PartitionOf(ids[i]), 7);
+    EXPECT_EQ(places[i], MakePlace(shard, sizes[shard]++));
+    EXPECT_EQ(several.PlaceOf(i), places[i]);
+  }
+  EXPECT_EQ(several.shard_sizes(), sizes);
+}
+
 }  // namespace
 }  // namespace monolith_tf

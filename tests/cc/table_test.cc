@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <set>
 #include <thread>
 #include <vector>
@@ -275,6 +277,35 @@ TEST(TableTest, ExportedGroupsAreImportedExactly) {
         Step(each, ids, std::vector<float>(3000, -1.0f), 0.1f, 4, 20).ok());
   }
   EXPECT_EQ(Rows(*copy, ids), Rows(*table, ids));
+}
+
+TEST(TableTest, RowsThatAreWrittenPastTheCachesAreTheSame) {
+  // Of whole lines or not, from where a line starts on or not.
+  for (const int64_t dim : {3, 16, 24, 48}) {
+    const auto table = MakeTable(AdagradConfig(dim));
+    std::vector<int64_t> ids(1000);
+    std::iota(ids.begin(), ids.end(), -500);
+    ASSERT_TRUE(Step(table.get(), {ids.begin(), ids.begin() + 700},
+                     std::vector<float>(700, 1.0f), 0.1f)
+                    .ok());
+    std::vector<float> expected(ids.size() * dim);
+    table->Lookup(ids.data(), ids.size(), expected.data(), nullptr);
+    for (const int64_t offset : {0, 1, 4}) {
+      constexpr int64_t kLine = 16;
+      std::vector<float> buffer(ids.size() * dim + 2 * kLine, -1.0f);
+      void* begin = buffer.data();
+      size_t bytes = buffer.size() * sizeof(float);
+      float* const rows =
+          static_cast<float*>(std::align(64, 4, begin, bytes)) + offset;
+      const auto exists = std::make_unique<bool[]>(ids.size());
+      table->Lookup(ids.data(), ids.size(), rows, exists.get(),
+                    /*is_large=*/true);
+      EXPECT_EQ(std::vector<float>(rows, rows + expected.size()), expected)
+          << "dim " << dim << ", offset " << offset;
+      EXPECT_EQ(rows[expected.size()], -1.0f);
+      EXPECT_EQ(std::count(exists.get(), exists.get() + ids.size(), true), 700);
+    }
+  }
 }
 
 TEST(TableTest, ABatchOfNothingIsFine) {

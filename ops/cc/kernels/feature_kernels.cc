@@ -35,6 +35,7 @@ class PartitionOp : public FeaturesOp {
   explicit PartitionOp(OpKernelConstruction* context) : FeaturesOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("padded", &padded_));
     OP_REQUIRES_OK(context, context->GetAttr("padding_ids", &padding_ids_));
+    OP_REQUIRES_OK(context, context->GetAttr("distinct", &distinct_));
     OP_REQUIRES(context,
                 padded_.size() == padding_ids_.size() &&
                     static_cast<int64_t>(padded_.size()) == num_features(),
@@ -63,8 +64,8 @@ class PartitionOp : public FeaturesOp {
                      positions.allocate(f, ids[f].shape(), &places[f]));
       num_ids += ids[f].NumElements();
     }
-    std::vector<IdRouter> routers(num_tables(),
-                                  IdRouter(static_cast<int>(num_shards())));
+    std::vector<IdRouter> routers(
+        num_tables(), IdRouter(static_cast<int>(num_shards()), distinct_));
     const auto route_tables = [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         RouteTable(t, ids, lists, places, &routers[t]);
@@ -147,6 +148,7 @@ class PartitionOp : public FeaturesOp {
 
   std::vector<bool> padded_;
   std::vector<int64_t> padding_ids_;
+  bool distinct_;
 };
 
 class CombineOp : public FeaturesOp {
@@ -182,6 +184,18 @@ class CombineOp : public FeaturesOp {
     std::vector<const float*> of_ids;
     OP_REQUIRES_OK(context, GetWeights(positions, weights, weighted_, &of_ids));
 
+    if (AreVectors(positions[0], rows)) {
+      Tensor vectors;
+      OP_REQUIRES(
+          context,
+          vectors.CopyFrom(shard_rows[0],
+                           OutputShape(positions[0].shape(), combiner(0),
+                                       lists[0], dims_[0])),
+          absl::InternalError("rows and positions do not fit."));
+      context->set_output(0, vectors);
+      WorkerCounters::Get().RowsHaveCome(context->step_id());
+      return;
+    }
     std::vector<float*> vectors(num_features());
     // Lists of all features stand behind each other for the threads.
     std::vector<int64_t> first_list(num_features() + 1, 0);
@@ -227,6 +241,24 @@ class CombineOp : public FeaturesOp {
   }
 
  private:
+  // Whether the rows of the only shard are the vectors of the only feature as
+  // they stand, so that nothing is to be copied: of ids that are distinct, or
+  // were not made so.
+  bool AreVectors(const Tensor& positions,
+                  const std::vector<ShardedRows>& rows) const {
+    const int64_t n = positions.NumElements();
+    if (num_shards() != 1 || num_features() != 1 || num_tables() != 1 ||
+        combiner(0).kind() != Combiner::Kind::kNone || weighted_[0] ||
+        rows[0].sizes[0] != n) {
+      return false;
+    }
+    const int64_t* const places = positions.flat<int64_t>().data();
+    for (int64_t i = 0; i < n; ++i) {
+      if (places[i] != MakePlace(0, i)) return false;
+    }
+    return true;
+  }
+
   absl::Status GetRows(const OpInputList& packed, const OpInputList& shard_rows,
                        std::vector<ShardedRows>* rows) const {
     rows->resize(num_tables());

@@ -18,6 +18,7 @@
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/server_counters.h"
 #include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/table/copy_floats.h"
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/pretrained_rows.h"
@@ -202,6 +203,8 @@ class LookupOp : public ManyTablesOp {
     for (int64_t t = 0; t < num_tables(); ++t) {
       out.push_back(out[t] + packed.sizes[t] * dims()[t]);
     }
+    const bool is_large =
+        static_cast<int64_t>(rows->TotalBytes()) >= kMinStreamedBytes;
     // Ids of all tables stand behind each other: a range may be of several.
     ForEachRange(context, packed.total, [&](int64_t begin, int64_t end) {
       for (int64_t t = packed.TableOf(begin); begin < end; ++t) {
@@ -209,7 +212,7 @@ class LookupOp : public ManyTablesOp {
         const int64_t n = std::min(end, first + packed.sizes[t]) - begin;
         tables[t]->Lookup(packed.columns + begin, n,
                           out[t] + (begin - first) * dims()[t],
-                          /*exists=*/nullptr);
+                          /*exists=*/nullptr, is_large);
         begin += n;
       }
     });

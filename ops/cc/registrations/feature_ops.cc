@@ -31,6 +31,7 @@ REGISTER_OP("MonolithPartition")
     .Attr("ragged: list(bool)")
     .Attr("padded: list(bool)")
     .Attr("padding_ids: list(int)")
+    .Attr("distinct: bool = true")
     .SetShapeFn([](InferenceContext* c) {
       FeatureShapes features;
       TF_RETURN_IF_ERROR(FeatureShapes::Get(c, &features));
@@ -68,6 +69,8 @@ feature_tables: which table each feature reads, 0 to num_tables - 1.
 combiners: "none", "sum", "mean", "sqrtn" or "first_n" of each feature.
 ns: n of first_n features, 0 of others.
 padded: whether the feature has a padding id, which is in padding_ids.
+distinct: whether equal ids are asked for once. Without it `packed` has all ids as
+  they stand: rows are the same, and there must be no gradient.
 )doc");
 
 REGISTER_OP("MonolithCombine")

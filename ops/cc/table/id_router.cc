@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "ops/cc/table/hash.h"
@@ -24,7 +25,8 @@ int64_t IndexOf(Slot slot, int64_t size) {
 
 }  // namespace
 
-IdRouter::IdRouter(int num_shards) : num_shards_(num_shards) {}
+IdRouter::IdRouter(int num_shards, bool distinct)
+    : num_shards_(num_shards), distinct_(distinct) {}
 
 void IdRouter::Start(int64_t n) {
   ids_.clear();
@@ -34,10 +36,11 @@ void IdRouter::Start(int64_t n) {
   counts_.clear();
   index_.clear();
   shard_sizes_.assign(num_shards_, 0);
-  int64_t num_slots = 16;
-  while (num_slots < 2 * n) num_slots *= 2;
   slots_.clear();
   wide_slots_.clear();
+  if (!distinct_) return;
+  int64_t num_slots = 16;
+  while (num_slots < 2 * n) num_slots *= 2;
   if (n < int64_t{0xFFFFFFFF}) {
     slots_.resize(num_slots);
   } else {
@@ -46,9 +49,24 @@ void IdRouter::Start(int64_t n) {
 }
 
 void IdRouter::Add(const int64_t* ids, int64_t n, int64_t* places) {
+  if (!distinct_) return AddAll(ids, n, places);
   ForEachId(ids, n, [this, places](int64_t i, int64_t distinct) {
     places[i] = PlaceOf(distinct);
   });
+}
+
+void IdRouter::AddAll(const int64_t* ids, int64_t n, int64_t* places) {
+  ids_.insert(ids_.end(), ids, ids + n);
+  if (num_shards_ == 1) {
+    std::iota(places, places + n, MakePlace(0, shard_sizes_[0]));
+    shard_sizes_[0] += n;
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const int shard = OwnerOf(PartitionOf(ids[i]), num_shards_);
+    places[i] = MakePlace(shard, shard_sizes_[shard]++);
+    places_.push_back(places[i]);
+  }
 }
 
 void IdRouter::Route(const int64_t* ids, int64_t n, int64_t* places) {

@@ -3,7 +3,7 @@
 // IdRouter makes ids distinct and gives each distinct id a place: the shard
 // that owns it and its index among that shard's distinct ids. Places are
 // numbered in the order in which the ids first stand, so results do not depend
-// on hashing.
+// on hashing. One that is not `distinct` takes every id for a new one.
 //
 // Thread safety: one thread at a time. Memory: 4 bytes a hash slot (two to four
 // slots an id of the batch; 8 bytes from 2^32 ids on), 8 to 24 bytes a distinct
@@ -30,7 +30,7 @@ inline int64_t PlaceIndex(int64_t place) {
 
 class IdRouter {
  public:
-  explicit IdRouter(int num_shards);
+  explicit IdRouter(int num_shards, bool distinct = true);
 
   // Forgets all ids and makes room for `n` of them, to be added in parts.
   void Start(int64_t n);
@@ -40,7 +40,8 @@ class IdRouter {
   void Add(const int64_t* ids, int64_t n, int64_t* places);
   // Start and Add of the only part.
   void Route(const int64_t* ids, int64_t n, int64_t* places);
-  // Routes `ids[n]` for an update: fills counts() and distinct_index(). O(n).
+  // Routes `ids[n]` for an update, which needs distinct ones: fills counts()
+  // and distinct_index(). O(n).
   void RouteAndCount(const int64_t* ids, int64_t n);
 
   int num_shards() const { return num_shards_; }
@@ -66,7 +67,11 @@ class IdRouter {
   void ForEachIdWithSlots(std::vector<Slot>* slots, const int64_t* ids,
                           int64_t n, const Visit& visit);
 
+  // Add without a search.
+  void AddAll(const int64_t* ids, int64_t n, int64_t* places);
+
   int num_shards_;
+  bool distinct_;
   // Index of the distinct id plus one; 0 is an empty slot. The ids are not in
   // here: small slots stay in the cache, and a new id, as most are, needs none
   // but its own. Only one of the two is in use.

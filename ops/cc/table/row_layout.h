@@ -84,6 +84,14 @@ class RowLayout {
       ReadEncoded(row, step, values);
     }
   }
+  // Whether Stream may write rows from `values` on.
+  bool CanStream(const float* values) const {
+    return is_plain_ && CanStreamFloats(values, dim_);
+  }
+  // Read past the caches; see StreamFloats.
+  void Stream(const Row* row, float* values) const {
+    StreamFloats(plain(row), dim_, values);
+  }
   void ReadAll(const Row* row, float* floats) const;
   // What Read would return of a row of which ReadAll returned `floats`.
   void ValuesOf(const float* floats, int64_t step, float* values) const;

@@ -171,11 +171,31 @@ absl::Status Table::SetPretrained(int segment,
   return absl::OkStatus();
 }
 
-void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
-                   bool* exists) const {
+void Table::Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
+                   bool is_large) const {
   const int64_t dim = this->dim();
   const int64_t step = last_step_.load(std::memory_order_relaxed);
   const bool reads_zeros = config_.admission.reads_zeros;
+  const auto read_missing = [=](int64_t position) {
+    float* const row = rows + position * dim;
+    if (reads_zeros) {
+      std::fill_n(row, dim, 0.0f);
+    } else {
+      layout_.ReadInitial(ids[position], step, row);
+    }
+    if (exists != nullptr) exists[position] = false;
+  };
+  if (is_large && layout_.CanStream(rows)) {
+    ForEachRow(
+        ids, n, layout_.read_bytes(), [](int64_t) {},
+        [=](int64_t position, const Row* row) {
+          layout_.Stream(row, rows + position * dim);
+          if (exists != nullptr) exists[position] = true;
+        },
+        read_missing);
+    FenceStreams();
+    return;
+  }
   ForEachRow(
       ids, n, layout_.read_bytes(),
       // A store to a line that is not there would wait for it.
@@ -184,15 +204,7 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows,
         layout_.Read(row, step, rows + position * dim);
         if (exists != nullptr) exists[position] = true;
       },
-      [=](int64_t position) {
-        float* const row = rows + position * dim;
-        if (reads_zeros) {
-          std::fill_n(row, dim, 0.0f);
-        } else {
-          layout_.ReadInitial(ids[position], step, row);
-        }
-        if (exists != nullptr) exists[position] = false;
-      });
+      read_missing);
 }
 
 int64_t Table::MaxOwnMinCount() const {

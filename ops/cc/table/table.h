@@ -160,8 +160,10 @@ class Table {
 
   // Copies the values of `ids` [n] to `rows` [n, dim], in order; an id
   // without a row stays without one. `exists` [n] says which were there; it
-  // may be null.
-  void Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists) const;
+  // may be null. `is_large` says that what `rows` is part of is, as of
+  // kMinStreamedBytes.
+  void Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
+              bool is_large = false) const;
 
   // The InvalidArgument that Apply would answer with; changes nothing. For a
   // caller that updates several tables and wants all of them checked first.
