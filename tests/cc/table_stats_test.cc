@@ -193,7 +193,8 @@ TEST(BadGradientTest, TheBoundIsLowerByTheSteepestSlopeOfTheStep) {
     float largest;
   };
   // Beta is 1 at the first reading, 2 at the second; then none.
-  for (const Case& at : {Case{1, 0x1p48f}, Case{2, 0x1p47f}, Case{3, 0x1p48f}}) {
+  for (const Case& at :
+       {Case{1, 0x1p48f}, Case{2, 0x1p47f}, Case{3, 0x1p48f}}) {
     const auto table = MakeTable(config);
     const float above = std::nextafter(at.largest, 0x1p60f);
     ASSERT_TRUE(Step(table.get(), {7, 8, 9}, {at.largest, above, -above}, 1e-9f,

@@ -33,8 +33,8 @@
 //
 // Gradients that are not finite, or beyond 2^48, would poison a row for good:
 // such an id is left as it is in that step, not even counted, and noted in
-// stats().num_bad_gradients. The rest of the batch is applied. Where a precision
-// makes gradients larger, the bound is lower by as much as it may
+// stats().num_bad_gradients. The rest of the batch is applied. Where a
+// precision makes gradients larger, the bound is lower by as much as it may
 // (Precision::Steepness).
 //
 // Concurrency. Every method may be called from any number of threads at once.
@@ -212,9 +212,9 @@ class Table {
 
   // Rows now.
   int64_t size() const;
-  // Resident bytes of rows, index, counters, sketch and logs, counted in touched
-  // pages, with the pages of the pool that hold nothing (stats().idle_bytes),
-  // bytes of pretrained rows, and of the table itself.
+  // Resident bytes of rows, index, counters, sketch and logs, counted in
+  // touched pages, with the pages of the pool that hold nothing
+  // (stats().idle_bytes), bytes of pretrained rows, and of the table itself.
   int64_t memory_bytes() const;
   TableStats stats() const;
 
