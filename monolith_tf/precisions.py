@@ -130,10 +130,10 @@ class OneBit(Precision):
     come late still learn.
 
     The step of a lookup is the number of updates made before it. The update
-    that comes next, s + 1, takes its gradients for those of step s; where
-    several workers train at once, also those of a worker that read earlier. As
-    a gradient may grow by beta, one beyond `2^48 / beta` is dropped and counted
-    as a bad one.
+    that comes next, s + 1, takes its gradients for those of step s, also those
+    of a worker that read earlier, as workers beside others and `mt.pipelined`
+    do. As a gradient may grow by beta, one beyond `2^48 / beta` is dropped and
+    counted as a bad one.
 
     Reference: Cao, Long, Wang, Yu: HashNet: Deep learning to hash by
     continuation, ICCV 2017, equation 5. Its beta grows in stages.
