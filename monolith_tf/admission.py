@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import operator
+
+from monolith_tf.numbers_given import as_integer
+from monolith_tf.numbers_given import checked_number
 
 _MAX_COUNT = 65535
 
@@ -66,12 +67,13 @@ class Admission:
         """Checks every argument."""
         for field in ("min_count", "window_seconds", "sketch_bytes"):
             value = getattr(self, field)
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
+            number = as_integer(value)
+            if number is None:
                 raise TypeError(
                     f"Admission needs an integer for {field}. Received: "
                     f"{field}={value!r} (of type {type(value).__name__})."
                 )
-            object.__setattr__(self, field, operator.index(value))
+            object.__setattr__(self, field, number)
         if not 1 <= self.min_count <= _MAX_COUNT:
             raise ValueError(
                 f"Admission needs a min_count from 1 to {_MAX_COUNT}. "
@@ -94,19 +96,14 @@ class Admission:
             )
         if self.probability is None:
             return
-        if isinstance(self.probability, bool) or not isinstance(
-            self.probability, (int, float)
-        ):
-            raise TypeError(
-                "Admission needs a number for probability. Received: "
-                f"probability={self.probability!r} (of type "
-                f"{type(self.probability).__name__})."
-            )
-        if not (math.isfinite(self.probability) and 0 < self.probability <= 1):
-            raise ValueError(
-                "Admission needs 0 < probability <= 1. Received: "
-                f"probability={self.probability}."
-            )
+        probability = checked_number(
+            "Admission",
+            "probability",
+            self.probability,
+            "0 < probability <= 1",
+            lambda value: 0 < value <= 1,
+        )
+        object.__setattr__(self, "probability", probability)
         if self.min_count != 1 or self.window_seconds or self.sketch_bytes:
             raise ValueError(
                 "Admission by probability counts nothing: leave min_count, "

@@ -25,11 +25,11 @@ def event_time(seconds) -> Iterator[None]:
     traced, warns that nobody read its time.
 
     Args:
-        seconds: Scalar number or tensor, seconds since the epoch from 0 to
-            2^32 - 1; of a batch, for instance the latest time in it. A fraction
-            is cut off.
+        seconds: int64 scalar, an int or a tensor, seconds since the epoch from
+            0 to 2^32 - 1; of a batch, for instance the latest time in it.
 
     Raises:
+        TypeError: `seconds` is not an integer.
         ValueError: `seconds` is not a scalar.
 
     Example:
@@ -45,13 +45,7 @@ def event_time(seconds) -> Iterator[None]:
     >>> table.stats().num_expired, table.size()
     (1, 1)
     """
-    time = tf.cast(seconds, tf.int64)
-    if time.shape.rank not in (None, 0):
-        raise ValueError(
-            "event_time takes one time for the whole step, a scalar. Received: "
-            f"shape {tuple(time.shape)}. Use for instance tf.reduce_max(times)."
-        )
-    with _times.hold(time):
+    with _times.hold(_time_of(seconds)):
         yield
 
 
@@ -61,8 +55,29 @@ def current_event_time(given=None) -> tf.Tensor:
     Args:
         given: Scalar that goes before that of the context; None for that, or
             the clock.
+
+    Raises:
+        TypeError: `given` is not an integer.
+        ValueError: `given` is not a scalar.
     """
     time = _times.get()
     if given is not None:
-        return tf.cast(given, tf.int64)
+        return _time_of(given)
     return tf.cast(tf.timestamp(), tf.int64) if time is None else time
+
+
+def _time_of(seconds) -> tf.Tensor:
+    """Returns what was passed for a time as int64 scalar."""
+    time = tf.convert_to_tensor(seconds)
+    if not time.dtype.is_integer:
+        raise TypeError(
+            "event_time takes int64 seconds since the epoch. Received: "
+            f"{seconds!r} (of dtype {time.dtype.name}). Say what becomes of "
+            "fractions: int(seconds), or tf.cast(seconds, tf.int64)."
+        )
+    if time.shape.rank not in (None, 0):
+        raise ValueError(
+            "event_time takes one time for the whole step, a scalar. Received: "
+            f"shape {tuple(time.shape)}. Use for instance tf.reduce_max(times)."
+        )
+    return tf.cast(time, tf.int64)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Sequence
+
+import numpy as np
 
 from monolith_tf import initializers
 from monolith_tf import precisions
 from monolith_tf import row_optimizers
 from monolith_tf.admission import Admission
 from monolith_tf.eviction import Eviction
+from monolith_tf.numbers_given import as_integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +220,9 @@ class TableConfig:
             ("tracks_changes", bool),
         ):
             value = getattr(self, field)
+            if isinstance(value, np.bool_):
+                value = bool(value)
+                object.__setattr__(self, field, value)
             if not isinstance(value, kind):
                 raise TypeError(
                     f"{field} of table {self.name!r} must be of type "
@@ -342,12 +347,10 @@ class TableConfig:
 
 def _integer(config: TableConfig | Segment, field: str) -> int:
     value = getattr(config, field)
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
+    number = as_integer(value)
+    if number is None:
         raise TypeError(
             f"{field} must be an integer. Received: {field}={value!r} (of type "
             f"{type(value).__name__})."
-        ) from None
+        )
+    return number

@@ -7,6 +7,7 @@ import operator
 
 from monolith_tf import own_terms
 from monolith_tf.config import TableConfig
+from monolith_tf.numbers_given import as_integer
 from monolith_tf.table import Table
 
 COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
@@ -134,12 +135,12 @@ class Feature:
                     f"Received: n={self.n!r}, combiner={self.combiner!r}."
                 )
             return
-        if isinstance(self.n, bool) or not hasattr(self.n, "__index__"):
+        n = as_integer(self.n)
+        if n is None:
             raise TypeError(
                 f"Feature {self.name!r} needs an integer n for "
                 f"combiner='first_n'. Received: n={self.n!r}."
             )
-        n = operator.index(self.n)
         if not 1 <= n < 1 << 31:
             raise ValueError(
                 f"n of feature {self.name!r} must be from 1 to 2^31 - 1. "

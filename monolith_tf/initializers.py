@@ -11,6 +11,8 @@ import math
 from typing import ClassVar
 
 from monolith_tf import pretrained_rows
+from monolith_tf.numbers_given import checked_number
+from monolith_tf.numbers_given import in_float32
 
 __all__ = [
     "Constant",
@@ -93,7 +95,7 @@ class Constant(Initializer):
 
     def __post_init__(self):
         """Checks the value."""
-        _check_finite("Constant", value=self.value)
+        _check_finite(self, "value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +117,16 @@ class RandomUniform(Initializer):
 
     def __post_init__(self):
         """Checks both ends."""
-        _check_finite("RandomUniform", minval=self.minval, maxval=self.maxval)
+        _check_finite(self, "minval", "maxval")
         if not self.minval < self.maxval:
             raise ValueError(
                 "RandomUniform needs minval < maxval. Received: "
                 f"minval={self.minval}, maxval={self.maxval}."
+            )
+        if math.isinf(in_float32(self.maxval - self.minval)):
+            raise ValueError(
+                "RandomUniform needs maxval - minval to be finite in float32. "
+                f"Received: minval={self.minval}, maxval={self.maxval}."
             )
 
 
@@ -146,7 +153,7 @@ class RandomNormal(Initializer):
 
     def __post_init__(self):
         """Checks both numbers."""
-        _check_normal("RandomNormal", self.mean, self.stddev)
+        _check_normal(self, reach=9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +179,7 @@ class TruncatedNormal(Initializer):
 
     def __post_init__(self):
         """Checks both numbers."""
-        _check_normal("TruncatedNormal", self.mean, self.stddev)
+        _check_normal(self, reach=2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,12 +217,7 @@ class VarianceScaling(Initializer):
 
     def __post_init__(self):
         """Checks every argument."""
-        _check_finite("VarianceScaling", scale=self.scale)
-        if not self.scale > 0:
-            raise ValueError(
-                f"VarianceScaling needs scale > 0. Received: scale={self.scale}"
-                "."
-            )
+        _check_positive(self, "scale")
         _check_one_of(
             "VarianceScaling",
             ("fan_in", "fan_out", "fan_avg"),
@@ -383,23 +385,36 @@ _SIMPLE = (
 )
 
 
-def _check_finite(name: str, **numbers: float) -> None:
-    for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(
-                f"{name} needs a number for {key}. Received: {value!r} (of "
-                f"type {type(value).__name__})."
-            )
-        if not math.isfinite(value):
-            raise ValueError(
-                f"{name} needs a finite {key}. Received: {key}={value}."
-            )
+def _check_finite(initializer: Initializer, *fields: str) -> None:
+    name = type(initializer).__name__
+    for field in fields:
+        number = checked_number(name, field, getattr(initializer, field))
+        object.__setattr__(initializer, field, number)
 
 
-def _check_normal(name: str, mean: float, stddev: float) -> None:
-    _check_finite(name, mean=mean, stddev=stddev)
-    if not stddev > 0:
-        raise ValueError(f"{name} needs stddev > 0. Received: stddev={stddev}.")
+def _check_positive(initializer: Initializer, field: str) -> None:
+    number = checked_number(
+        type(initializer).__name__,
+        field,
+        getattr(initializer, field),
+        f"{field} > 0",
+        lambda value: value > 0,
+    )
+    object.__setattr__(initializer, field, number)
+
+
+def _check_normal(
+    initializer: RandomNormal | TruncatedNormal, reach: int
+) -> None:
+    """Checks both numbers; no element is further than `reach` deviations."""
+    _check_finite(initializer, "mean")
+    _check_positive(initializer, "stddev")
+    mean, stddev = initializer.mean, initializer.stddev
+    if math.isinf(in_float32(abs(mean) + reach * stddev)):
+        raise ValueError(
+            f"{type(initializer).__name__} needs a mean + {reach} stddev that "
+            f"is finite in float32. Received: mean={mean}, stddev={stddev}."
+        )
 
 
 def _check_one_of(name: str, choices: tuple[str, ...], **texts: str) -> None:

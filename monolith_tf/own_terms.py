@@ -6,11 +6,11 @@ They travel with the gradients in one integer (ops/cc/table/count_word.h).
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from monolith_tf.config import TableConfig
+from monolith_tf.numbers_given import as_integer
 
 MAX_TTL = (1 << 31) - 1
 
@@ -120,12 +120,13 @@ def word_of(
 
 
 def _index(field: str, owner: str, value) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    number = as_integer(value)
+    if number is None:
         raise TypeError(
             f"{field} of {owner} must be an integer or None. Received: "
             f"{field}={value!r}."
         )
-    return operator.index(value)
+    return number
 
 
 def completed(words: Iterable[int], config: TableConfig) -> list[int]:

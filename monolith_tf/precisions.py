@@ -9,8 +9,10 @@ add up. It is deterministic all the same: a function of id and step.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar
+
+from monolith_tf.numbers_given import as_integer
+from monolith_tf.numbers_given import as_number
 
 __all__ = [
     "BFloat16",
@@ -112,7 +114,7 @@ class Int8(Precision):
 
     def __post_init__(self):
         """Checks the range."""
-        _check_extent("Int8", range=self.range)
+        _check_extent(self, "range")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +128,12 @@ class OneBit(Precision):
     a weight below zero, so that an export can keep one bit a weight. Gradients
     then pass straight through up to weights of that size, so that ids which
     come late still learn.
+
+    The step of a lookup is the number of updates made before it. The update
+    that comes next, s + 1, takes its gradients for those of step s, also those
+    of a worker that read earlier, as workers beside others and `mt.pipelined`
+    do. As a gradient may grow by beta, one beyond `2^48 / beta` is dropped and
+    counted as a bad one.
 
     Reference: Cao, Long, Wang, Yu: HashNet: Deep learning to hash by
     continuation, ICCV 2017, equation 5. Its beta grows in stages.
@@ -147,13 +155,15 @@ class OneBit(Precision):
 
     def __post_init__(self):
         """Checks both numbers."""
-        _check_extent("OneBit", amplitude=self.amplitude)
-        steps = self.anneal_steps
-        if isinstance(steps, bool) or not isinstance(steps, int):
+        _check_extent(self, "amplitude")
+        given = self.anneal_steps
+        steps = as_integer(given)
+        if steps is None:
             raise TypeError(
                 "OneBit needs an int for anneal_steps. Received: "
-                f"{steps!r} (of type {type(steps).__name__})."
+                f"{given!r} (of type {type(given).__name__})."
             )
+        object.__setattr__(self, "anneal_steps", steps)
         if not 1 <= steps <= 10**15:
             raise ValueError(
                 "OneBit needs anneal_steps from 1 to 1e15. Received: "
@@ -185,15 +195,19 @@ def from_config(config: dict) -> Precision:
 _ALL = (Float32, BFloat16, Float16, Int8, OneBit)
 
 
-def _check_extent(name: str, **numbers: float) -> None:
-    for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(
-                f"{name} needs a number for {key}. Received: {value!r} (of "
-                f"type {type(value).__name__})."
-            )
-        if not (math.isfinite(value) and 1e-30 <= value <= 1e30):
-            raise ValueError(
-                f"{name} needs {key} from 1e-30 to 1e30. Received: "
-                f"{key}={value}."
-            )
+def _check_extent(precision: Precision, field: str) -> None:
+    name = type(precision).__name__
+    value = getattr(precision, field)
+    number = as_number(value)
+    if number is None:
+        raise TypeError(
+            f"{name} needs a number for {field}. Received: {value!r} (of "
+            f"type {type(value).__name__})."
+        )
+    # In float32 both ends are what the core has for them.
+    if not 1e-30 <= number <= 1e30:
+        raise ValueError(
+            f"{name} needs {field} from 1e-30 to 1e30. Received: "
+            f"{field}={value}."
+        )
+    object.__setattr__(precision, field, number)

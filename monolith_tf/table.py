@@ -18,6 +18,7 @@ from monolith_tf.anchor import TableVariable
 from monolith_tf.clock import current_event_time
 from monolith_tf.config import TableConfig
 from monolith_tf.errors import MonolithError
+from monolith_tf.table_inputs import rate_for
 from monolith_tf.table_inputs import rows_for
 from monolith_tf.table_inputs import vector_of_ids
 from monolith_tf.table_set import TableSet
@@ -202,7 +203,7 @@ class Table(trackable.Trackable):
 
         Args:
             ids: int64 `[n]`; gradients of equal ids are summed.
-            gradients: float32 `[n, dim]`.
+            gradients: float32 `[n, dim]`; other floats are cast.
             step: int64 scalar, the steps made before this one (Adam's bias
                 correction, schedules). Default: the table's own count of these
                 calls.
@@ -219,7 +220,7 @@ class Table(trackable.Trackable):
 
         Raises:
             TypeError: The ids are not integers or the gradients not floats, or
-                min_count or ttl_seconds not ints.
+                event_time, min_count or ttl_seconds not ints.
             ValueError: The shapes do not fit, or the table can't keep
                 min_count or ttl_seconds.
         """
@@ -240,7 +241,7 @@ class Table(trackable.Trackable):
             step = self._step.read_value()
         rates = None
         if learning_rate is not None:
-            rate = tf.cast(learning_rate, tf.float32)
+            rate = rate_for(self.name, learning_rate)
             rates = [[rate] * len(self.config.segments)]
         lookup_lib.apply_row_gradients(
             [self],
@@ -264,12 +265,13 @@ class Table(trackable.Trackable):
 
         Args:
             ids: int64 `[n]`; of a repeated id the last row stays.
-            rows: float32 `[n, dim]`.
+            rows: float32 `[n, dim]`; other floats are cast.
             event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
                 Default: that of `mt.event_time`, or the clock.
 
         Raises:
-            TypeError: The ids are not integers or the rows not floats.
+            TypeError: The ids or the time are not integers, or the rows not
+                floats.
             ValueError: The shapes do not fit.
         """
         ids = vector_of_ids(self.name, ids)
@@ -333,7 +335,7 @@ class Table(trackable.Trackable):
         return stats_of(self._table_set)[self.name]
 
     def memory_bytes(self) -> int:
-        """Returns the bytes of index, rows, filters and logs on all servers."""
+        """Returns `TableStats.memory_bytes`, over all servers."""
         return self.stats().memory_bytes
 
     def export(
@@ -394,15 +396,13 @@ class Table(trackable.Trackable):
 
         Args:
             ids: int64 `[n]`.
-            stamps: int64 `[n]`.
+            stamps: int64 `[n]`. Where a time is 0, as of rows of a table with
+                `tracks_changes=False`, the row gets the latest time that the
+                table has seen; before the first, that of `mt.event_time`, or
+                the clock.
             rows: float32 `[n, row_width]`.
         """
-        keys = tf.stack(
-            [tf.cast(ids, tf.int64), tf.cast(stamps, tf.int64)], axis=1
-        )
-        for device, handle in self._servers():
-            with tf.device(device):
-                ops.import_rows(handle, keys, rows, table=self.name)
+        table_checkpoint.import_whole(self, ids, stamps, rows)
 
     def __repr__(self) -> str:
         """Names the table and its shards."""

@@ -24,6 +24,7 @@ import tensorflow as tf
 from monolith_tf import hashing
 from monolith_tf import ops
 from monolith_tf import sharding
+from monolith_tf.clock import current_event_time
 from monolith_tf.errors import CheckpointError
 from monolith_tf.table_set import new_generation
 
@@ -241,12 +242,16 @@ def restore(
             with tf.device(device):
                 cleared.append(ops.clear(handle, table=table.name))
     with _after(cleared):
-        imported = []
-        for shard, (device, handle) in enumerate(servers):
+        clocks = []
+        for device, handle in servers:
             with tf.device(device):
-                imported.append(
+                clocks.append(
                     ops.set_clock(handle, tensors["clock"], table=table.name)
                 )
+    # Rows that were saved without times are stamped with the clock.
+    with _after(clocks):
+        imported = []
+        for shard, (device, handle) in enumerate(servers):
             for group in sharding.groups_of_shard(shard, table_set.num_shards):
                 with tf.device(device):
                     imported.append(
@@ -283,6 +288,24 @@ def restore(
         ]
     with _after(renewed + assigned), tf.device(table_set.devices[0]):
         return step.assign(tensors["step"])
+
+
+def import_whole(table: Table, ids, stamps, rows) -> None:
+    """Sets rows with times and slots: `Table.import_whole`."""
+    ids = tf.cast(ids, tf.int64)
+    stamps = tf.cast(stamps, tf.int64)
+    table_set = table.table_set
+    for device, handle in zip(
+        table_set.devices, table_set.handles, strict=True
+    ):
+        with tf.device(device):
+            times = stamps
+            if table.config.eviction.needs_times:
+                clock = ops.read_clock(handle, table=table.name)
+                has_none = tf.equal(stamps % (1 << 32), 0) & (clock[1] < 1)
+                times += tf.where(has_none, current_event_time(), 0)
+            keys = tf.stack([ids, times], axis=1)
+            ops.import_rows(handle, keys, rows, table=table.name)
 
 
 def check_fits(table: Table, found_layout: str, found_filter: str) -> None:

@@ -24,7 +24,18 @@ def vector_of_ids(name: str, ids) -> tf.Tensor:
         ValueError: They are no vector (`tf.errors.InvalidArgumentError` when a
             function finds out as it runs).
     """
-    ids = tf.convert_to_tensor(ids)
+    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
+        flat = "flat_values" if isinstance(ids, tf.RaggedTensor) else "values"
+        raise TypeError(
+            f"Table {name!r} needs a vector of ids, [n]. Received: a "
+            f"{type(ids).__name__} of shape {tuple(ids.shape)}. Pass "
+            f"ids.{flat}, or read it by a feature of "
+            "mt.layers.EmbeddingCollection, which combines the rows of each "
+            "example."
+        )
+    ids = _tensor(
+        f"Table {name!r} needs a vector of ids, [n]", ids, "one flat list"
+    )
     if ids.shape.rank == 1 and ids.shape[0] == 0:
         ids = tf.zeros([0], tf.int64)
     if ids.dtype not in (tf.int64, tf.int32):
@@ -51,6 +62,8 @@ def vector_of_ids(name: str, ids) -> tf.Tensor:
 def rows_for(table: Table, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
     """Returns rows as float32 `[n, dim]`, one for each of ids `[n]`.
 
+    Floats of another size are cast, as those of a NumPy array usually are.
+
     Args:
         table: The table.
         what: What they are, for messages.
@@ -58,17 +71,21 @@ def rows_for(table: Table, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
         ids: int64 `[n]`.
 
     Raises:
-        TypeError: They are not float32.
+        TypeError: They are not floats.
         ValueError: They have another shape (`tf.errors.InvalidArgumentError`
             when a function finds out as it runs).
     """
-    rows = tf.convert_to_tensor(rows)
-    if rows.dtype != tf.float32:
-        raise TypeError(
-            f"Table {table.name!r} needs float32 {what}. Received: dtype "
-            f"{rows.dtype.name}."
-        )
     message = f"Table {table.name!r} needs {what} of shape [n, {table.dim}] "
+    rows = _tensor(
+        f"{message}for ids [n]", rows, "lists of equal length or an array"
+    )
+    if not rows.dtype.is_floating:
+        raise TypeError(
+            f"Table {table.name!r} needs float32 {what}, or other floats, "
+            f"which are cast. Received: dtype {rows.dtype.name}. Cast them "
+            "with tf.cast(values, tf.float32)."
+        )
+    rows = tf.cast(rows, tf.float32)
     expected = tf.TensorShape([ids.shape[0], table.dim])
     if not rows.shape.is_compatible_with(expected):
         raise ValueError(
@@ -93,6 +110,46 @@ def rows_for(table: Table, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
     )
     rows.set_shape([None, table.dim])
     return rows
+
+
+def rate_for(name: str, learning_rate) -> tf.Tensor:
+    """Returns the learning rate of a call as float32 scalar.
+
+    Args:
+        name: Of the table, for messages.
+        learning_rate: What was passed.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not one number.
+    """
+    expected = f"Table {name!r} needs one number for learning_rate"
+    rate = _tensor(expected, learning_rate, "a scalar")
+    if not (rate.dtype.is_floating or rate.dtype.is_integer):
+        raise TypeError(
+            f"{expected}, or a scalar tensor. Received: {learning_rate!r} (of "
+            f"dtype {rate.dtype.name})."
+        )
+    if rate.shape.rank not in (None, 0):
+        raise ValueError(
+            f"{expected}, for all segments. Received: {learning_rate!r} (of "
+            f"shape {tuple(rate.shape)}). Pass a scalar; for rates that "
+            "differ, leave it out and give each mt.Segment an optimizer with "
+            "its own."
+        )
+    return tf.cast(rate, tf.float32)
+
+
+def _tensor(expected: str, given, instead: str) -> tf.Tensor:
+    """Makes a tensor of what was passed, or says what can't be one."""
+    try:
+        return tf.convert_to_tensor(given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(
+            f"{expected}. Received: {given!r} (of type "
+            f"{type(given).__name__}), of which TensorFlow makes no tensor: "
+            f"{error} Pass {instead}."
+        ) from error
 
 
 def _checked(tensor, condition, *message) -> tf.Tensor:

@@ -20,8 +20,9 @@ _GAUGES = {
     "sketch_bytes": "Bytes of the sketch of ids that are not admitted.",
     "log_bytes": "Bytes of the logs of changed ids.",
     "pretrained_bytes": "Bytes of pretrained rows that ids start from.",
-    "pool_bytes": "Resident bytes that rows and index are cut from.",
-    "huge_page_bytes": "Of these, bytes in huge pages.",
+    "pool_bytes": "Bytes of pages that rows, index, counters are cut from.",
+    "idle_bytes": "Of pool_bytes, those that hold nothing.",
+    "huge_page_bytes": "Of pool_bytes, those in huge pages.",
     "index_entries": "Entries of the index.",
     "index_slots": "Slots of the index.",
     "index_stash": "Entries that found no slot.",
@@ -55,7 +56,8 @@ class TableStats:
         num_removed: Rows that were removed by a call.
         num_rejected: Updates dropped because the id was not admitted.
         num_bad_gradients: Updates dropped because an element of the gradient
-            was not finite, or larger than 2^48.
+            was not finite, or larger than 2^48 (than 2^48 / beta for a
+            precision `OneBit`, by whose beta it may grow).
         row_bytes: Bytes of the rows, with slots and headers.
         arena_bytes: Bytes of memory for rows, free places included.
         index_bytes: Bytes of the index.
@@ -64,8 +66,13 @@ class TableStats:
         log_bytes: Bytes of the logs of changed ids.
         pretrained_bytes: Bytes of the rows of `mt.initializers.Pretrained`
             that ids start from, with their index.
-        pool_bytes: Resident bytes that rows and index are cut from.
-        huge_page_bytes: Of these, bytes in huge pages; 0 if not known.
+        pool_bytes: Resident bytes of the pool: the 2 MiB pages that rows, index
+            and counters are cut from. Not of small pieces (below 16 KiB, as
+            long as a table is small) nor of those of 2 MiB and more, which have
+            memory of their own.
+        idle_bytes: Of `pool_bytes`, those that hold nothing now: kept for the
+            rows of `initial_capacity`, or not yet given back.
+        huge_page_bytes: Of `pool_bytes`, those in huge pages; 0 if not known.
         index_entries: Entries of the index.
         index_slots: Slots of the index.
         index_stash: Entries that found no slot.
@@ -98,6 +105,7 @@ class TableStats:
     log_bytes: int
     pretrained_bytes: int
     pool_bytes: int
+    idle_bytes: int
     huge_page_bytes: int
     index_entries: int
     index_slots: int
@@ -107,7 +115,12 @@ class TableStats:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of rows, index, filters, logs and pretrained rows."""
+        """Resident bytes of all that the table has.
+
+        Rows with free places, index, counters, sketch, logs, pretrained rows,
+        and `idle_bytes`; so it is no less than `pool_bytes`, and counts the
+        pages that `initial_capacity` keeps ready.
+        """
         return (
             self.arena_bytes
             + self.index_bytes
@@ -115,6 +128,7 @@ class TableStats:
             + self.sketch_bytes
             + self.log_bytes
             + self.pretrained_bytes
+            + self.idle_bytes
         )
 
     @property

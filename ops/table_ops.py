@@ -28,6 +28,7 @@ STATS = (
     "log_bytes",
     "pretrained_bytes",
     "pool_bytes",
+    "idle_bytes",
     "huge_page_bytes",
     "index_entries",
     "index_slots",

@@ -27,9 +27,11 @@ def test_updates_and_assignments_take_the_time_of_the_context():
     with mt.event_time(1000):
         table.apply_gradients([1], [[1.0]])
         table.assign([2], [[1.0]])
-    with mt.event_time(tf.constant(2000.7)):
+    with mt.event_time(tf.constant(2000)):
         table.apply_gradients([3], [[1.0]])
-    assert times_of(table) == {1: 1000, 2: 1000, 3: 2000}
+    with mt.event_time(np.int32(3000)):
+        table.apply_gradients([4], [[1.0]])
+    assert times_of(table) == {1: 1000, 2: 1000, 3: 2000, 4: 3000}
 
 
 def test_an_argument_goes_before_the_context():
@@ -84,3 +86,22 @@ def test_a_vector_of_times_is_refused_with_what_to_do():
     with pytest.raises(ValueError, match=r"scalar.*\(2,\).*reduce_max"):
         with mt.event_time([1, 2]):
             pass
+
+
+@pytest.mark.parametrize(
+    "time", [1.5, np.float64(2000.0), tf.constant(2000.7), True, "now"]
+)
+def test_a_time_that_is_no_integer_is_refused(time):
+    table = mt.Table(config())
+    message = "event_time takes int64 seconds since the epoch. Received: "
+    for use in (
+        lambda: table.apply_gradients([1], [[1.0]], event_time=time),
+        lambda: table.assign([1], [[1.0]], event_time=time),
+        lambda: table.sweep(event_time=time),
+        lambda: mt.event_time(time).__enter__(),
+    ):
+        with pytest.raises(TypeError, match=message):
+            use()
+    assert table.size() == 0
+    table.apply_gradients([1], [[1.0]], event_time=1)
+    assert times_of(table) == {1: 1}

@@ -31,6 +31,8 @@ def test_memory_and_index_are_there_before_the_rows(num_shards):
     before = table.stats()
     assert before.num_rows == 0
     assert before.pool_bytes >= ROWS * ROW_BYTES
+    assert before.memory_bytes >= before.pool_bytes >= before.idle_bytes
+    assert table.memory_bytes() >= ROWS * ROW_BYTES
     assert plain.stats().pool_bytes < ROWS
     ids = np.arange(ROWS) * 7
     table.apply_gradients(ids, tf.ones([ROWS, 16]))

@@ -230,7 +230,58 @@ def test_updates_below_the_distance_of_two_numbers_add_up(precision):
     assert 0.975 < mean < 0.985
 
 
-# The gradient of onebit is that of its annealed value: precision_test.cc.
+def test_the_gradient_of_onebit_is_that_of_the_value_that_was_read():
+    table = make(
+        mt.precisions.OneBit(0.5, anneal_steps=2),
+        dim=1,
+        # Its momentum is minus the gradient that it was stepped by.
+        optimizer=mt.optimizers.SGD(1.0, momentum=0.5),
+        initializer=mt.initializers.Constant(0.25),
+    )
+    # w / amplitude is 1 / 2. At step 0 it reads 0.5 tanh(0.5 beta), beta = 1,
+    # with the derivative beta (1 - tanh^2) = 1 - 0.4621172^2; at step 1, beta
+    # is 2: 2 (1 - 0.7615942^2). From step 2 on it reads 0.5, and the gradient
+    # passes through.
+    for step, value, slope in [
+        (0, 0.5 * 0.4621172, 0.7864477),
+        (1, 0.5 * 0.7615942, 0.8399487),
+        (2, 0.5, 1.0),
+        (3, 0.5, 1.0),
+    ]:
+        np.testing.assert_allclose(table.lookup([step]), [[value]], rtol=1e-6)
+        table.apply_gradients([step], [[-1.0]])
+        whole = {
+            int(i): row
+            for ids, _, rows in table.export_whole()
+            for i, row in zip(ids, rows, strict=True)
+        }
+        np.testing.assert_allclose(whole[step][1], slope, rtol=1e-6)
+
+
+def test_a_gradient_that_the_slope_of_onebit_makes_too_large_is_a_bad_one():
+    table = make(
+        mt.precisions.OneBit(0.5, anneal_steps=10**6),
+        dim=2,
+        optimizer=mt.optimizers.Adam(0.1),
+        initializer=mt.initializers.Zeros(),
+    )
+    # At step 999,998 beta is 500,000: 2^47 becomes 2^66, whose square is inf.
+    for _ in range(3):
+        table.apply_gradients(
+            [7, 8], [[2.0**47, 0.0], [1.0, 0.0]], step=10**6 - 2
+        )
+    stats = table.stats()
+    assert (stats.num_bad_gradients, stats.num_rows) == (3, 1)
+    ((ids, _, rows),) = table.export_whole()
+    assert ids.tolist() == [8]
+    assert np.isfinite(rows).all()
+    # 2^20 becomes 2^39, which is taken.
+    table.apply_gradients([7], [[2.0**20, 0.0]], step=10**6 - 2)
+    assert table.stats().num_bad_gradients == 3
+    assert all(np.isfinite(rows).all() for _, _, rows in table.export_whole())
+
+
+# The gradient of onebit is that of its annealed value: see above.
 @pytest.mark.parametrize(
     "precision",
     [p for p in PRECISIONS if p.kind != "onebit"],

@@ -155,7 +155,8 @@ def test_large_tables_are_cut_from_a_pool():
     table = make(dim=16)
     update(table, range(300_000))
     stats = table.stats()
-    assert 0 < stats.pool_bytes <= 2 * stats.memory_bytes
+    assert 0 < stats.pool_bytes <= stats.memory_bytes
+    assert 0 <= stats.idle_bytes < stats.pool_bytes
     assert 0 <= stats.huge_page_bytes <= stats.pool_bytes
     assert 0.0 <= stats.huge_page_share <= 1.0
 
@@ -209,7 +210,7 @@ def test_the_collector_gives_every_number_to_prometheus(shards):
             f"monolith_table_{name}_total", labels
         )
         found = counter if gauge is None else gauge
-        if name in ("pool_bytes", "huge_page_bytes"):
+        if name in ("pool_bytes", "idle_bytes", "huge_page_bytes"):
             assert found is not None
         else:
             assert found == getattr(expected, name), name

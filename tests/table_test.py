@@ -238,9 +238,92 @@ def test_wrong_shape_of_gradients_says_both():
         make().apply_gradients([1], [[1.0, 2.0, 3.0]])
 
 
-def test_wrong_dtype_of_rows_is_refused():
-    with pytest.raises(TypeError, match="float32 rows.*float64"):
-        make().assign([1], np.zeros([1, 2]))
+@pytest.mark.parametrize(
+    "ids",
+    [
+        tf.ragged.constant([[1], [2, 3]], dtype=tf.int64),
+        tf.sparse.from_dense(tf.constant([[1, 0], [2, 3]], tf.int64)),
+        [[1], [2, 3]],
+    ],
+    ids=["ragged", "sparse", "lists"],
+)
+def test_ids_that_are_no_tensor_are_refused_with_what_to_pass(ids):
+    table = make()
+    for use in (
+        lambda: table.lookup(ids),
+        lambda: table.lookup_with_exists(ids),
+        lambda: table.assign(ids, [[1.0, 2.0]]),
+        lambda: table.remove(ids),
+    ):
+        message = r"(?s)Table 'table' needs a vector of ids, \[n\].*Pass "
+        with pytest.raises(TypeError, match=message):
+            use()
+
+
+@pytest.mark.parametrize(
+    "cast",
+    [
+        np.float16,
+        np.float64,
+        np.ndarray.tolist,
+        lambda rows: [list(row) for row in rows],
+        lambda rows: tf.constant(rows, tf.float64),
+        lambda rows: tf.constant(rows, tf.bfloat16),
+    ],
+    ids=["float16", "float64", "list", "numbers", "tensor", "bfloat16"],
+)
+def test_floats_of_every_size_are_rows_and_gradients(cast):
+    table = make()
+    table.assign([7], cast(np.array([[0.25, -2.0]])))
+    table.apply_gradients([7], cast(np.array([[1.0, 0.5]])))
+    np.testing.assert_array_equal(table.lookup([7]), [[-0.25, -2.25]])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[[1, 2]], np.ones([1, 2], np.int64), np.ones([1, 2], bool), [["1", "2"]]],
+    ids=["ints", "int64", "bool", "text"],
+)
+def test_rows_that_are_no_floats_are_refused(rows):
+    table = make()
+    message = "needs float32 {}, or other floats, which are cast. Received"
+    with pytest.raises(TypeError, match=message.format("rows")):
+        table.assign([1], rows)
+    with pytest.raises(TypeError, match=message.format("gradients")):
+        table.apply_gradients([1], rows)
+
+
+def test_gradients_of_unequal_lengths_are_refused_with_the_shape():
+    with pytest.raises(TypeError, match=r"gradients of shape \[n, 2\] for ids"):
+        make().apply_gradients([1, 2], [[1.0, 2.0], [1.0]])
+
+
+@pytest.mark.parametrize("rate", [0.5, np.float64(0.5), tf.constant(0.5), 1])
+def test_one_number_is_a_learning_rate(rate):
+    table = make()
+    table.apply_gradients([7], [[1.0, 2.0]], learning_rate=rate)
+    expected = [[1 - float(rate), 1 - 2 * float(rate)]]
+    np.testing.assert_array_equal(table.lookup([7]), expected)
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "message"),
+    [
+        ([0.1], ValueError, r"for all segments.*\[0.1\].*\(1,\).*mt.Segment"),
+        ([0.1, 0.2], ValueError, r"\(2,\)"),
+        ([[0.1], [0.1, 0.2]], TypeError, "Pass a scalar"),
+        ("fast", TypeError, "'fast' .of dtype string"),
+        (True, TypeError, "True .of dtype bool"),
+    ],
+)
+def test_a_learning_rate_that_is_not_one_number_is_refused(
+    rate, error, message
+):
+    table = make()
+    what = f"(?s)Table 'table' needs one number for learning_rate.*{message}"
+    with pytest.raises(error, match=what):
+        table.apply_gradients([7], [[1.0, 2.0]], learning_rate=rate)
+    assert table.size() == 0
 
 
 def test_table_needs_a_config():

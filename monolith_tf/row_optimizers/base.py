@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 from typing import ClassVar
 
 import tensorflow as tf
 
+from monolith_tf.numbers_given import as_flag
+from monolith_tf.numbers_given import checked_number
 from monolith_tf.row_optimizers import schedules
 
 LearningRate = float | Callable[[Any], Any] | tf.Variable
@@ -22,8 +23,8 @@ REGULARIZATION = ("weight_decay", "l2", "clipvalue", "clipnorm", "max_norm")
 class RowOptimizer:
     """Base of the row optimizers; make one of the children.
 
-    Numbers reach the C++ core as float32, so of a hyper-parameter about 7
-    digits count.
+    Numbers, Python's or NumPy's, reach the C++ core as float32: about 7 digits
+    count, and one that is no longer in its range there is refused.
 
     Example:
     >>> import monolith_tf as mt
@@ -101,20 +102,7 @@ class RowOptimizer:
 
     def check_number(self, field: str) -> None:
         """Checks that a field is a finite number; children call it."""
-        value = getattr(self, field)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            expected = "a number"
-            if field == "learning_rate":
-                expected += ", a schedule or a tf.Variable"
-            raise TypeError(
-                f"{type(self).__name__} needs {expected} for {field}. "
-                f"Received: {value!r} (of type {type(value).__name__})."
-            )
-        if not math.isfinite(value):
-            raise ValueError(
-                f"{type(self).__name__} needs a finite {field}. Received: "
-                f"{field}={value}."
-            )
+        self._check(field)
 
     def check_at_least_0(self, *fields: str) -> None:
         """Checks that fields are numbers >= 0; children call it."""
@@ -142,11 +130,13 @@ class RowOptimizer:
         """Checks that fields are bools; children call it."""
         for field in fields:
             value = getattr(self, field)
-            if not isinstance(value, bool):
+            flag = as_flag(value)
+            if flag is None:
                 raise TypeError(
                     f"{type(self).__name__} needs True or False for {field}. "
                     f"Received: {value!r} (of type {type(value).__name__})."
                 )
+            object.__setattr__(self, field, flag)
 
     def check_accumulator(self) -> None:
         """Checks what Adagrad divides by; children call it."""
@@ -159,15 +149,24 @@ class RowOptimizer:
             )
 
     def _check(
-        self, field: str, expected: str, is_right: Callable[[float], bool]
+        self,
+        field: str,
+        condition: str | None = None,
+        is_right: Callable[[float], bool] = lambda value: True,
     ) -> None:
-        self.check_number(field)
-        value = getattr(self, field)
-        if not is_right(value):
-            raise ValueError(
-                f"{type(self).__name__} needs {expected.format(field=field)}. "
-                f"Received: {field}={value}."
-            )
+        kinds = "a number"
+        if field == "learning_rate":
+            kinds += ", a schedule or a tf.Variable"
+        number = checked_number(
+            type(self).__name__,
+            field,
+            getattr(self, field),
+            condition.format(field=field) if condition else None,
+            is_right,
+            kinds,
+        )
+        # NumPy's numbers are not JSON.
+        object.__setattr__(self, field, number)
 
 
 @dataclasses.dataclass(frozen=True)

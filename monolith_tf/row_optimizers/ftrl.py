@@ -23,7 +23,8 @@ class Ftrl(SteppedRowOptimizer):
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
         learning_rate_power: Float in [-1, 0]; the default, -0.5, is the fast
-            one.
+            one. tf.keras takes lower ones too, whose powers overflow float32
+            at gradients that are large but allowed.
         initial_accumulator_value: Float >= 0, the accumulator of a new row.
         l1_regularization_strength: Float >= 0; it makes weights exactly 0.
         l2_regularization_strength: Float >= 0.
@@ -52,7 +53,11 @@ class Ftrl(SteppedRowOptimizer):
         self.check_number("learning_rate_power")
         if not -1 <= self.learning_rate_power <= 0:
             raise ValueError(
-                "Ftrl needs -1 <= learning_rate_power <= 0. Received: "
+                "Ftrl needs -1 <= learning_rate_power <= 0. Below -1 the power "
+                "of the accumulator overflows float32 at gradients that rows "
+                "have to survive (up to 2^48; tf.keras makes NaN of them), and "
+                "steps shrink so fast that rows stop short of their optimum. "
+                "Received: "
                 f"learning_rate_power={self.learning_rate_power}."
             )
         self.check_at_least_0(

@@ -115,7 +115,8 @@ class LifeOracle {
       float* slots = row->floats.data() + segment.slots;
       std::vector<float> part(gradient + segment.values,
                               gradient + segment.values + segment.dim);
-      segment.precision->Backward(weights, segment.dim, global_step,
+      // Of what was read after the updates before this one.
+      segment.precision->Backward(weights, segment.dim, global_step - 1,
                                   part.data());
       const float* const passed = part.data();
       segment.optimizer->Apply(
@@ -148,7 +149,8 @@ class LifeOracle {
     for (const Segment& segment : segments_) {
       Round(segment, RoundingKey(id, 0), row->floats.data() + segment.values);
     }
-    row->last_update = stamp & 0xFFFFFFFF;
+    const int64_t time = stamp & 0xFFFFFFFF;
+    row->last_update = time == 0 ? clock_ : time;
     row->frequency = static_cast<int>(stamp >> 32);
   }
 

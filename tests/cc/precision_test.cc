@@ -373,6 +373,20 @@ TEST(PrecisionTest, OnebitHasTheDerivativeOfItsValues) {
   }
 }
 
+TEST(PrecisionTest, OnebitIsAsSteepAsItsBetaUntilTheStep) {
+  const auto precision = Make({"onebit", {0.5f, 100.0f}});
+  EXPECT_EQ(precision->Steepness(0), 1.0);
+  EXPECT_EQ(precision->Steepness(50), 2.0);
+  EXPECT_EQ(precision->Steepness(99), 100.0);
+  EXPECT_EQ(precision->Steepness(100), 1.0);
+  const float weight = 0.0f;
+  float gradient = 3.0f;
+  precision->Backward(&weight, 1, 50, &gradient);
+  EXPECT_EQ(gradient, 6.0f);
+  EXPECT_EQ(Make({"int8", {1.0f}})->Steepness(99), 1.0);
+  EXPECT_EQ(Make({"bfloat16", {}})->Steepness(99), 1.0);
+}
+
 TEST(PrecisionTest, OnebitLearnsOnAfterTheStep) {
   const auto precision = Make({"onebit", {1.0f, 10.0f}});
   const std::vector<float> weights = {0.2f, -0.2f, 1.0f, 1.0f};

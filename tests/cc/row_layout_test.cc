@@ -195,6 +195,25 @@ TEST(RowLayoutTest, TheValueOfAOnebitSegmentChangesWithTheStep) {
   EXPECT_EQ(FloatsOf(layout, record.row())[0], 0.5f);
 }
 
+TEST(RowLayoutTest, TheGradientOfAOnebitSegmentIsThatOfTheValueThatWasRead) {
+  // Its momentum is the gradient that it was stepped by.
+  SegmentConfig segment = {
+      1, {"sgd", {0.5f, 0}, {}}, {"constant", {0.25f}}, {"onebit", {0.5f, 2}}};
+  const RowLayout layout(ConfigOf({segment}));
+  // The model reads at the number of the update before. w / amplitude is 1 / 2:
+  // at 0, beta is 1, and 1 - tanh(1/2)^2 = 1 - 0.462117^2; at 1, beta is 2, and
+  // 2 (1 - tanh(1)^2) = 2 (1 - 0.761594^2); from 2 on it passes through.
+  const double expected[] = {0.786448, 0.839949, 1.0, 1.0};
+  for (int64_t global_step = 1; global_step <= 4; ++global_step) {
+    Record record(layout);
+    layout.Initialize(record.row());
+    Apply(layout, record.row(), {1.0f}, {-1.0f}, global_step);
+    EXPECT_NEAR(FloatsOf(layout, record.row())[1], expected[global_step - 1],
+                1e-6)
+        << global_step;
+  }
+}
+
 TEST(RowLayoutTest, WholeRowsTellWhatALookupReturns) {
   SegmentConfig annealed = kVector;
   annealed.precision = {"onebit", {0.25f, 100}};

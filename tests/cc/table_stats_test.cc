@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -145,6 +146,64 @@ TEST(TableStatsTest, BytesAreThoseThatAreThere) {
                        stats.log_bytes);
   EXPECT_LT(bytes, stats.arena_bytes + stats.index_bytes + stats.counter_bytes +
                        stats.log_bytes + 6000000);
+}
+
+TEST(TableStatsTest, MemoryIsAllThatIsCountedAndThePagesThatHoldNothing) {
+  TableConfig config = AdagradConfig(16);
+  const auto empty_bytes = MakeTable(config)->memory_bytes();
+  config.initial_capacity = 100000;
+  const auto table = MakeTable(config);
+  for (const int64_t num_rows : {0, 50000, 100000}) {
+    ASSERT_TRUE(Apply(table.get(), {Range(0, num_rows)}).ok());
+    const TableStats stats = table->stats();
+    EXPECT_GE(stats.pool_bytes, 100000 * (16 + 2 * 16 * 4));
+    EXPECT_GE(stats.idle_bytes, 0);
+    EXPECT_LT(stats.idle_bytes, stats.pool_bytes);
+    const int64_t counted = stats.arena_bytes + stats.index_bytes +
+                            stats.counter_bytes + stats.log_bytes +
+                            stats.idle_bytes;
+    EXPECT_GE(counted, stats.pool_bytes);
+    const int64_t own_bytes = table->memory_bytes() - counted;
+    EXPECT_GT(own_bytes, 0);
+    EXPECT_LE(own_bytes, empty_bytes);
+  }
+}
+
+TEST(BadGradientTest, ThePrecisionsSlopeIsPartOfTheGradient) {
+  TableConfig config = AdamConfig(2);
+  config.segments[0].initializer = {"zeros", {}};
+  config.segments[0].precision = {"onebit", {0.5f, 1e6f}};
+  const auto table = MakeTable(config);
+  // The model reads at 999,998, where beta is 500,000.
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(Step(table.get(), {7, 8}, {0x1p47f, 1.0f}, 0.1f, 999999).ok());
+  }
+  EXPECT_EQ(table->stats().num_bad_gradients, 3);
+  EXPECT_EQ(table->size(), 1);
+  for (const auto& [id, saved] : Export(*table)) {
+    for (const float number : saved.floats) EXPECT_TRUE(std::isfinite(number));
+  }
+}
+
+TEST(BadGradientTest, TheBoundIsLowerByTheSteepestSlopeOfTheStep) {
+  TableConfig config = SgdConfig(1);
+  config.segments[0].precision = {"onebit", {0.5f, 2}};
+  struct Case {
+    int64_t global_step;
+    float largest;
+  };
+  // Beta is 1 at the first reading, 2 at the second; then none.
+  for (const Case& at :
+       {Case{1, 0x1p48f}, Case{2, 0x1p47f}, Case{3, 0x1p48f}}) {
+    const auto table = MakeTable(config);
+    const float above = std::nextafter(at.largest, 0x1p60f);
+    ASSERT_TRUE(Step(table.get(), {7, 8, 9}, {at.largest, above, -above}, 1e-9f,
+                     at.global_step)
+                    .ok());
+    EXPECT_EQ(table->stats().num_bad_gradients, 2) << at.global_step;
+    EXPECT_EQ(Export(*table).count(7), 1u) << at.global_step;
+    EXPECT_EQ(table->size(), 1) << at.global_step;
+  }
 }
 
 TEST(BadGradientTest, AnIdWithABadGradientIsLeftAsItIs) {

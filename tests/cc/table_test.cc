@@ -236,6 +236,27 @@ TEST(TableTest, ALaterTimeStaysWhenAnEarlierEventArrives) {
   EXPECT_EQ(times, std::vector<int64_t>{500});
 }
 
+TEST(TableTest, RowsThatWereSavedWithoutTimesAreStampedWithTheClock) {
+  TableConfig config = SgdConfig(1);
+  config.tracks_changes = false;
+  const auto saved = MakeTable(config);
+  ASSERT_TRUE(Apply(saved.get(), {Range(0, 50), 1, 1, 1, 5000}).ok());
+  config.tracks_changes = true;
+  config.eviction.ttl_seconds = 100;
+  const auto table = MakeTable(config);
+  ASSERT_TRUE(table->SetClock(saved->clock()).ok());
+  for (const auto& [id, row] : Export(*saved)) {
+    EXPECT_EQ(row.stamp, 0);
+    ASSERT_TRUE(table->Import(&id, &row.stamp, row.floats.data(), 1).ok());
+  }
+  table->Sweep(5000);
+  EXPECT_EQ(table->size(), 50);
+  EXPECT_EQ(Export(*table)[7].stamp, 5000);
+  // Their ttl runs from there.
+  EXPECT_EQ(table->Sweep(5100), 0);
+  EXPECT_EQ(table->Sweep(5101), 50);
+}
+
 TEST(TableTest, ExportedGroupsAreImportedExactly) {
   auto table = MakeTable(AdamConfig(3));
   std::vector<int64_t> ids(3000);

@@ -156,15 +156,21 @@ def stepped(optimizer, weights, slots, gradients, step):
 
 
 def gradient_of_weights(precision, weights, gradients, step):
-    """What a precision makes of the gradient of what a lookup returned."""
+    """What a precision makes of the gradient of what a lookup returned.
+
+    The lookup came before update number `step`, after `step - 1` of them.
+    """
+    num_done = step - 1
     if precision.kind == "int8":
         limit = precision.range * (1 - 1e-6)
-    elif precision.kind == "onebit" and step >= precision.anneal_steps:
+    elif precision.kind == "onebit" and num_done >= precision.anneal_steps:
         limit = precision.amplitude
     elif precision.kind == "onebit":
-        beta = precision.anneal_steps / (precision.anneal_steps - step)
-        tanh = np.tanh(beta * weights / precision.amplitude)
-        return gradients * beta * (1 - tanh**2)
+        # It returned a tanh(x), x = beta w / a, whose derivative by w is
+        # beta / cosh(x)^2, cosh(x) = (exp(x) + exp(-x)) / 2.
+        beta = precision.anneal_steps / (precision.anneal_steps - num_done)
+        x = beta * weights / precision.amplitude
+        return gradients * beta * 4 / (np.exp(x) + np.exp(-x)) ** 2
     else:
         return gradients
     is_outward = (np.abs(weights) >= limit) & (weights * gradients < 0)

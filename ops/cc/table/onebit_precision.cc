@@ -45,6 +45,10 @@ class Onebit : public Precision {
     }
   }
 
+  double Steepness(int64_t step) const override {
+    return IsAnnealed(step) ? 1 : Beta(step);
+  }
+
   bool has_forward() const override { return true; }
 
  private:
@@ -52,11 +56,11 @@ class Onebit : public Precision {
     return static_cast<double>(step) >= anneal_steps_;
   }
 
-  // beta / amplitude.
-  double Slope(int64_t step) const {
+  double Beta(int64_t step) const {
     const double done = static_cast<double>(std::max<int64_t>(step, 0));
-    return anneal_steps_ / (anneal_steps_ - done) / amplitude_;
+    return anneal_steps_ / (anneal_steps_ - done);
   }
+  double Slope(int64_t step) const { return Beta(step) / amplitude_; }
 
   const float amplitude_;
   const double anneal_steps_;

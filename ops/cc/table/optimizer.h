@@ -54,6 +54,9 @@ class Optimizer {
 absl::StatusOr<std::unique_ptr<const Optimizer>> MakeOptimizer(
     const OptimizerConfig& config);
 
+// The largest size of a gradient that a row is stepped by.
+inline constexpr float kMaxGradient = 0x1p48f;
+
 // Tells whether each of n floats is finite and at most 2^48 in size. The square
 // of such a gradient, and the sum of the squares of a row, are finite too.
 bool FiniteAndBounded(const float* gradient, int64_t n);

@@ -36,6 +36,8 @@ void Precision::Forward(const float* weights, int64_t dim, int64_t,
 
 void Precision::Backward(const float*, int64_t, int64_t, float*) const {}
 
+double Precision::Steepness(int64_t) const { return 1; }
+
 absl::StatusOr<std::unique_ptr<const Precision>> MakePrecision(
     const PrecisionConfig& config) {
   const std::vector<float>& parameters = config.parameters;

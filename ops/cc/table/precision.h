@@ -70,9 +70,14 @@ class Precision {
   virtual void Forward(const float* weights, int64_t dim, int64_t step,
                        float* values) const;
 
-  // Turns the gradient [dim] of the values into that of the weights, in place.
+  // Turns the gradient [dim] of the values that Forward returned at `step` into
+  // that of the weights, in place.
   virtual void Backward(const float* weights, int64_t dim, int64_t step,
                         float* gradient) const;
+
+  // The largest derivative that Forward has at `step`: Backward makes no
+  // gradient larger than so many times what it was.
+  virtual double Steepness(int64_t step) const;
 
   // Whether `stored` is the weights themselves.
   virtual bool is_float32() const { return false; }

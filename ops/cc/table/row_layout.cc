@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -231,12 +232,28 @@ RowLayout::Step RowLayout::Prepare(const float* learning_rates,
     step.segments.push_back(
         segments_[s].optimizer->Prepare(learning_rates[s], global_step));
     longest = std::max(longest, segments_[s].dim);
+    if (segments_[s].precision->Steepness(ForwardStep(step)) > 1) {
+      step.is_steep = true;
+    }
   }
   if (!is_plain_) {
     step.weights.resize(longest);
     step.gradient.resize(longest);
   }
   return step;
+}
+
+bool RowLayout::StaysBounded(const Step& step, const float* gradient) const {
+  if (!step.is_steep) return true;
+  for (const Segment& segment : segments_) {
+    const double steepness = segment.precision->Steepness(ForwardStep(step));
+    if (!(steepness > 1)) continue;
+    const float* const part = gradient + segment.values_offset;
+    for (int64_t j = 0; j < segment.dim; ++j) {
+      if (!(std::abs(part[j]) * steepness <= kMaxGradient)) return false;
+    }
+  }
+  return true;
 }
 
 void RowLayout::Apply(Step* step, int n, Row* const* rows,
@@ -272,7 +289,7 @@ void RowLayout::ApplyEncoded(const Segment& segment,
   segment.precision->Decode(stored, segment.dim, weights);
   if (segment.precision->has_forward()) {
     std::copy_n(gradient, segment.dim, step->gradient.data());
-    segment.precision->Backward(weights, segment.dim, step->global_step,
+    segment.precision->Backward(weights, segment.dim, ForwardStep(*step),
                                 step->gradient.data());
     gradient = step->gradient.data();
   }

@@ -44,6 +44,8 @@ class RowLayout {
   // One update of a batch, computed once for all of its rows.
   struct Step {
     int64_t global_step;
+    // Whether a precision makes gradients larger in this step.
+    bool is_steep = false;
     // One a segment.
     std::vector<Optimizer::Step> segments;
     // Room for the weights and the gradient of one row, of layouts that are
@@ -101,14 +103,25 @@ class RowLayout {
   // The square of the norm of the decoded weights; `scratch` is [dim].
   float SquaredNorm(const Row* row, float* scratch) const;
 
-  // `learning_rates` has one a segment, `global_step` is >= 1.
+  // `learning_rates` has one a segment, `global_step` is >= 1. The gradients of
+  // the step are those of the values at the step before, which the model read
+  // (ForwardStep).
   Step Prepare(const float* learning_rates, int64_t global_step) const;
+  // Whether a gradient [dim] for which FiniteAndBounded (optimizer.h) holds is
+  // within that bound also when precisions have made it larger, whatever the
+  // weights are.
+  bool StaysBounded(const Step& step, const float* gradient) const;
   // Steps rows [n] with gradients [n] of values, each [dim]; n <= 64. In order,
   // so a row may come more than once.
   void Apply(Step* step, int n, Row* const* rows,
              const float* const* gradients) const;
 
  private:
+  // Which step the model was at when it read what a step has the gradients of:
+  // the clock of lookups is the number of the latest update. (A worker that is
+  // late has read an older value, and an older row.)
+  static int64_t ForwardStep(const Step& step) { return step.global_step - 1; }
+
   struct Segment {
     int64_t dim = 0;
     int64_t slot_floats = 0;

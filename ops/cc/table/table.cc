@@ -304,10 +304,13 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
       request.ids, request.n, part,
       [&](const StripedGroup& group) {
         bad = 0;
-        if (request.gradients_are_good) return;
+        if (request.gradients_are_good && !step.is_steep) return;
         for (int k = 0; k < group.size; ++k) {
           const float* gradient = request.gradients + group.position(k) * dim;
-          if (!FiniteAndBounded(gradient, dim)) bad |= uint64_t{1} << k;
+          if (!FiniteAndBounded(gradient, dim) ||
+              !layout_.StaysBounded(step, gradient)) {
+            bad |= uint64_t{1} << k;
+          }
         }
         num_bad += __builtin_popcountll(bad);
       },
@@ -404,6 +407,8 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
     latest = std::max(latest, static_cast<uint32_t>(stamps[i]));
   }
   SeeTime(latest);
+  // What was saved without times must not run out before it is updated.
+  const uint32_t now = clock_.load(std::memory_order_relaxed);
   const int64_t width = row_width();
   int64_t num_written = 0;
   status = ChangeRows(
@@ -420,7 +425,8 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
           const int64_t position = group.position(picks[i]);
           layout_.WriteAll(targets[i], rows + position * width);
           if (!layout_.tracks_changes()) continue;
-          targets[i]->last_update = static_cast<uint32_t>(stamps[position]);
+          const auto time = static_cast<uint32_t>(stamps[position]);
+          targets[i]->last_update = time == 0 ? now : time;
           targets[i]->frequency = static_cast<uint32_t>(stamps[position] >> 32);
         }
       });

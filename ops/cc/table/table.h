@@ -33,7 +33,9 @@
 //
 // Gradients that are not finite, or beyond 2^48, would poison a row for good:
 // such an id is left as it is in that step, not even counted, and noted in
-// stats().num_bad_gradients. The rest of the batch is applied.
+// stats().num_bad_gradients. The rest of the batch is applied. Where a
+// precision makes gradients larger, the bound is lower by as much as it may
+// (Precision::Steepness).
 //
 // Concurrency. Every method may be called from any number of threads at once.
 // A stripe's lock is held for the copy or the update of a few neighbouring
@@ -212,8 +214,9 @@ class Table {
 
   // Rows now.
   int64_t size() const;
-  // Resident bytes of index, rows and logs, counted in touched pages, with
-  // those that are kept for rows to come, and bytes of pretrained rows.
+  // Resident bytes of rows, index, counters, sketch and logs, counted in
+  // touched pages, with the pages of the pool that hold nothing
+  // (stats().idle_bytes), bytes of pretrained rows, and of the table itself.
   int64_t memory_bytes() const;
   TableStats stats() const;
 
@@ -242,7 +245,8 @@ class Table {
                     std::vector<float>* rows) const;
 
   // Writes whole rows [n, row_width] with their slots and stamps, over what
-  // may be there.
+  // may be there. Rows whose time is 0, as those of a table without times, get
+  // the latest time that the table has seen: set the clock first.
   absl::Status Import(const int64_t* ids, const int64_t* stamps,
                       const float* rows, int64_t n, StripePart part = {});
 

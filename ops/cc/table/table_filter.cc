@@ -146,6 +146,7 @@ TableStats Table::stats() const {
   if (sketch_ != nullptr) stats.sketch_bytes = sketch_->memory_bytes();
   stats.pretrained_bytes = layout_.pretrained_bytes();
   stats.pool_bytes = pool_->resident_bytes();
+  stats.idle_bytes = pool_->idle_bytes();
   stats.huge_page_bytes = static_cast<int64_t>(
       HugePageShare(pool_->ranges()) * static_cast<double>(stats.pool_bytes));
   return stats;

@@ -27,8 +27,9 @@ namespace monolith_tf {
   FIELD(num_rejected)                                                         \
   FIELD(num_bad_gradients)                                                    \
   /* Bytes: records of rows in use, all memory for rows, of the index, of */  \
-  /* counters, of the sketch, of logs, of pretrained rows; of the pool */     \
-  /* that segments are cut from, and of huge pages in it. */                  \
+  /* counters, of the sketch, of logs, of pretrained rows; of the pages of */ \
+  /* the pool that rows, index and counters are cut from, of those that */    \
+  /* hold nothing (reserved, or not yet given back), and of huge ones. */     \
   FIELD(row_bytes)                                                            \
   FIELD(arena_bytes)                                                          \
   FIELD(index_bytes)                                                          \
@@ -37,6 +38,7 @@ namespace monolith_tf {
   FIELD(log_bytes)                                                            \
   FIELD(pretrained_bytes)                                                     \
   FIELD(pool_bytes)                                                           \
+  FIELD(idle_bytes)                                                           \
   FIELD(huge_page_bytes)                                                      \
   /* The index: entries, slots, entries in the stash; of a sample of the */   \
   /* entries, how many there were and how many lie in their first bucket. */  \
