@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace monolith_tf {
@@ -81,7 +82,11 @@ class FeatureShapes {
   static absl::Status Get(tensorflow::shape_inference::InferenceContext* c,
                           FeatureShapes* out) {
     int64_t num_tables;
+    int64_t num_shards;
     TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
+    TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
+    TF_RETURN_IF_ERROR(CheckNumShards(num_shards));
+    TF_RETURN_IF_ERROR(CheckNumTables(num_tables, num_shards));
     TF_RETURN_IF_ERROR(c->GetAttr("num_ragged", &out->num_ragged_));
     TF_RETURN_IF_ERROR(CheckEntries(c, "feature_tables", &out->tables_));
     TF_RETURN_IF_ERROR(CheckEntries(c, "combiners", &out->combiners_));
