@@ -119,7 +119,11 @@ REGISTER_OP("MonolithPartitionGradients")
     .Attr("counted_tables: list(int) = []")
     .SetShapeFn([](InferenceContext* c) {
       int64_t num_tables;
+      int64_t num_shards;
       TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
+      TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
+      TF_RETURN_IF_ERROR(CheckNumShards(num_shards));
+      TF_RETURN_IF_ERROR(CheckNumTables(num_tables, num_shards));
       for (int64_t t = 0; t < num_tables; ++t) {
         TF_RETURN_IF_ERROR(IdsAgreeWithRows(c, 3 + t, 3 + num_tables + t));
       }

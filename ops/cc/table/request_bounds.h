@@ -1,11 +1,10 @@
-// Bounds of the numbers that ops have as attributes. Eager calls come without
-// the checks of shape functions, and without those of an op's signature.
+// Bounds of the numbers that ops have as attributes. Shape functions and kernels
+// both check them: eager calls come without those of the first.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
 #define MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
