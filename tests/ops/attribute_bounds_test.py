@@ -39,12 +39,12 @@ def partitioned(ids=(1, 2), splits=(), **changes):
     return library.monolith_partition([ids], list(splits), **attributes)
 
 
-def combined(positions=(0, 1), dims=(4,), weights=(), **changes):
+def combined(dims=(4,), weights=(), num_floats=8, **changes):
     attributes = {"weighted": [False], "dims": list(dims)}
     return library.monolith_combine(
         [int64([2, 1, 2])],
-        [tf.ones([8])],
-        [int64(positions)],
+        [tf.ones([num_floats])],
+        [int64([0, 1])],
         [],
         list(weights),
         **(attributes | shared() | changes),
@@ -102,8 +102,10 @@ def of_tables(op, **request):
 
 
 REFUSED = {
-    "vectors of 2^31 a list": (
-        lambda: combined(combiners=["first_n"], ns=[HUGE], dims=[65536]),
+    "vectors of 2^60 a list": (
+        lambda: combined(
+            combiners=["first_n"], ns=[HUGE], dims=[65536], num_floats=131072
+        ),
         r"must fit into a tensor; got \[2,1152921504606846976,65536\]",
     ),
     "a rank above that of tensors": (

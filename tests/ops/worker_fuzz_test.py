@@ -14,7 +14,7 @@ import sys
 import pytest
 
 PROGRAM = pathlib.Path(__file__).with_name("worker_fuzz_program.py")
-NUM_REQUESTS = int(os.environ.get("MONOLITH_TF_FUZZ_REQUESTS", "200"))
+NUM_REQUESTS = int(os.environ.get("MONOLITH_TF_FUZZ_REQUESTS", "120"))
 SEED = int(os.environ.get("MONOLITH_TF_FUZZ_SEED", "1"))
 
 
