@@ -6,13 +6,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <random>
 #include <set>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +18,7 @@
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"
+#include "tests/cc/workers.h"
 
 namespace monolith_tf {
 namespace {
@@ -31,28 +30,6 @@ constexpr int64_t kTtl = 1000;
 // The clock of the test goes on from here for less than a ttl.
 constexpr int64_t kStart = 10000;
 constexpr int kNumRounds = 100;
-
-// A thread that does a share of work, or goes on while others do theirs.
-struct Worker {
-  std::function<void(std::mt19937_64*)> work;
-  bool goes_on;
-};
-
-void RunTogether(const std::vector<Worker>& workers) {
-  std::atomic<int> num_busy{0};
-  for (const Worker& worker : workers) num_busy += !worker.goes_on;
-  std::vector<std::thread> threads;
-  for (size_t i = 0; i < workers.size(); ++i) {
-    threads.emplace_back([&num_busy, &worker = workers[i], i] {
-      std::mt19937_64 random(i);
-      do {
-        worker.work(&random);
-      } while (worker.goes_on && num_busy > 0);
-      num_busy -= !worker.goes_on;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
 
 class LifeStressTest : public ::testing::TestWithParam<std::string> {
  protected:

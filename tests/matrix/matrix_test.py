@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf import ops
 from monolith_tf import stored_weights
 from monolith_tf.initial_rows import initial_rows
 
+# Distinct ids from which on a server works on several threads (parallel.h).
+MANY_IDS = 8192
 RATE = 0.05
 BIAS_RATE = 0.25
 NUM_STEPS = 4
@@ -54,7 +58,7 @@ ADMISSIONS = {
     "all": mt.Admission(),
     "count": mt.Admission(min_count=2),
     "window": mt.Admission(min_count=3, window_seconds=20),
-    "sketch": mt.Admission(min_count=2, sketch_bytes=1 << 20),
+    "sketch": mt.Admission(min_count=2, sketch_bytes=1 << 24),
     "probability": mt.Admission(probability=0.5),
     "zeros": mt.Admission(min_count=2, unadmitted="zeros"),
 }
@@ -73,8 +77,8 @@ FACTORS = {
     "admission": list(ADMISSIONS),
     "eviction": list(EVICTIONS),
     "num_shards": [1, 2, 3],
-    # From 8,192 ids on, an op works on several threads.
-    "num_ids": [40, 10_000],
+    # Those of a server that work on an update at once.
+    "threads": [1, 2],
     "tracks_changes": [True, False],
     # Rows come to be more, on all servers.
     "initial_capacity": [0, 200],
@@ -140,6 +144,36 @@ def make_config(case):
     )
 
 
+def ids_of_steps(case, chance):
+    """All ids of a case, and what comes in each of its steps."""
+    is_many = case["threads"] > 1
+    num_ids = case["num_shards"] * 11_000 if is_many else 40
+    all_ids = chance.integers(-(2**63), 2**63 - 1, num_ids)
+    all_ids[:4] = [0, -1, -(2**63), 2**63 - 1]
+    share = 0.8 if is_many else 0.95
+    steps = []
+    for _ in range(NUM_STEPS):
+        # Most ids come often, the first ones in each step, some of them twice.
+        some = chance.choice(
+            all_ids[8:], int(share * num_ids), replace=not is_many
+        )
+        steps.append(np.r_[all_ids[:8], some, some[: num_ids // 10]])
+    return all_ids, steps
+
+
+def check_threads(case, ids):
+    """A server works on one thread, or on several, as the case says."""
+    packed, _ = ops.partition(
+        [ops.FeatureBatch(tf.constant(ids))], num_shards=case["num_shards"]
+    )
+    for shard in packed:
+        assert (shard[0] >= MANY_IDS) == (case["threads"] > 1)
+
+
+def has_cap(case):
+    return case["eviction"] not in ("none", "ttl")
+
+
 def is_refused(case):
     """Time is kept in rows that track changes, only."""
     return not case["tracks_changes"] and case["eviction"] not in (
@@ -177,7 +211,7 @@ def check_rows(oracle, found, margins):
 
 def check_lookup(oracle, table, found, ids, step):
     """Ids with a row read its values, the others what is configured."""
-    read = table.lookup(ids).numpy()
+    read = table.lookup(tf.constant(ids)).numpy()
     expected = initial_rows(oracle.config, tf.constant(ids), step).numpy()
     there = [k for k, id in enumerate(ids) if int(id) in found]
     if there:
@@ -189,7 +223,20 @@ def check_lookup(oracle, table, found, ids, step):
             expected[there, place] = stored_weights.values(
                 segment.precision, tf.constant(weights[:, place]), step
             )
-    assert read.tobytes() == expected.tobytes()
+    np.testing.assert_array_equal(read, expected)
+    assert read[:40].tobytes() == expected[:40].tobytes()
+
+
+def check_cap(oracle, found, ids):
+    """What holds of a cap where threads share the work of an update.
+
+    Rows go when a part of the ids is done, so those whose turn comes later may
+    begin anew: which do is not the same in every run.
+    """
+    eviction = oracle.config.eviction
+    assert found.keys() <= oracle.rows.keys() | set(ids.tolist())
+    assert not eviction.max_rows or len(found) <= eviction.max_rows
+    assert all(np.isfinite(row).all() for _, row in found.values())
 
 
 def check_members(oracle, found):
@@ -211,6 +258,16 @@ def check_members(oracle, found):
 
 
 CASES = pairwise(FACTORS, seed=3)
+
+
+def test_servers_begin_to_share_work_where_the_cases_say(repository_root):
+    kernels = repository_root / "ops" / "cc" / "kernels"
+    (least,) = re.findall(
+        r"kMinIdsPerThread = (\d+);", (kernels / "parallel.h").read_text()
+    )
+    assert MANY_IDS == 2 * int(least)
+    # As many threads as there are CPUs, where nobody says otherwise.
+    assert tf.config.threading.get_intra_op_parallelism_threads() in (0, 2)
 
 
 def test_every_two_values_meet():
@@ -239,13 +296,10 @@ def test_a_table_does_what_the_oracle_does(case, make_oracle):
         table = mt.Table(config)
     oracle = make_oracle(config, case["num_shards"])
     chance = np.random.default_rng(7)
-    all_ids = chance.integers(-(2**63), 2**63 - 1, case["num_ids"])
-    all_ids[:4] = [0, -1, -(2**63), 2**63 - 1]
-    size = case["num_ids"] * 95 // 100
-    for step in range(1, NUM_STEPS + 1):
+    all_ids, steps = ids_of_steps(case, chance)
+    for step, ids in enumerate(steps, 1):
         time = 1000 + 10 * step
-        # Most ids come often, the first ones in each step.
-        ids = np.r_[all_ids[:8], chance.choice(all_ids[8:], size, replace=True)]
+        check_threads(case, ids)
         values = chance.normal(size=[len(ids), config.dim]).astype(np.float32)
         table.apply_gradients(ids, values, step=step - 1, event_time=time)
         distinct, inverse, counts = np.unique(
@@ -261,9 +315,12 @@ def test_a_table_does_what_the_oracle_does(case, make_oracle):
             time,
         )
         found = whole_rows(table)
-        check_members(oracle, found)
-        check_rows(oracle, found, margins)
-        check_lookup(oracle, table, found, np.r_[all_ids[:40], 12345], step)
+        if has_cap(case) and case["threads"] > 1:
+            check_cap(oracle, found, ids)
+        else:
+            check_members(oracle, found)
+            check_rows(oracle, found, margins)
+        check_lookup(oracle, table, found, np.r_[all_ids, 12345], step)
         # Goes on from what was stored, so that roundings do not add up.
         oracle.rows = dict(found)
     assert table.size() == len(found) > 0

@@ -18,6 +18,7 @@
 #include "ops/cc/table/combiner.h"
 #include "ops/cc/table/count_word.h"
 #include "ops/cc/table/id_router.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -49,15 +50,10 @@ class CombineGradientsOp : public FeaturesOp {
     for (const int64_t own_terms : own_terms_) {
       OP_REQUIRES_OK(context, CheckOwnTerms(own_terms));
     }
-    OP_REQUIRES(
-        context,
-        tables_.size() == dims_.size() &&
-            static_cast<int64_t>(weighted_.size()) == num_features(),
-        absl::InvalidArgumentError(absl::StrCat(
-            "`dims` needs one entry for each of `tables` and `weighted` one a "
-            "feature; got ",
-            dims_.size(), " for ", tables_.size(), " tables and ",
-            weighted_.size(), " for ", num_features(), " features.")));
+    int64_t num_weighted;
+    OP_REQUIRES_OK(context, context->GetAttr("num_weighted", &num_weighted));
+    OP_REQUIRES_OK(context, CheckDims(dims_, tables_.size()));
+    OP_REQUIRES_OK(context, CheckWeighted(weighted_, num_weighted));
     OP_REQUIRES_OK(context, context->GetAttr("gradient_of", &gradient_of_));
     OP_REQUIRES_OK(context, context->GetAttr("first_columns", &first_columns_));
     int64_t num_gradients;
@@ -76,6 +72,9 @@ class CombineGradientsOp : public FeaturesOp {
                   absl::InvalidArgumentError(absl::StrCat(
                       "`gradient_of` must be from 0 to ", num_gradients - 1,
                       "; got ", gradient, ".")));
+    }
+    for (const int64_t first : first_columns_) {
+      OP_REQUIRES_OK(context, CheckFirstColumn(first));
     }
     number_of_.assign(num_tables(), -1);
     for (size_t i = 0; i < tables_.size(); ++i) {
@@ -214,8 +213,9 @@ class CombineGradientsOp : public FeaturesOp {
     for (int64_t f = 0; f < num_features(); ++f) {
       const Tensor& gradient = gradients[gradient_of_[f]];
       const int64_t dim = dims_[number_of_[table_of(f)]];
-      const TensorShape expected =
-          OutputShape(positions[f].shape(), combiner(f), batch->lists[f], dim);
+      TensorShape expected;
+      TF_RETURN_IF_ERROR(OutputShape(positions[f].shape(), combiner(f),
+                                     batch->lists[f], dim, &expected));
       TF_RETURN_IF_ERROR(CheckGradient(f, gradient.shape(), expected));
       batch->gradients.push_back({gradient.flat<float>().data() +
                                       std::max<int64_t>(first_columns_[f], 0),
@@ -228,23 +228,29 @@ class CombineGradientsOp : public FeaturesOp {
   }
 
   // The gradient of a feature is of the shape `expected`, or has its columns.
-  absl::Status CheckGradient(int64_t f, TensorShape shape,
+  absl::Status CheckGradient(int64_t f, const TensorShape& shape,
                              const TensorShape& expected) const {
-    TensorShape own = shape;
     const int64_t first = first_columns_[f];
-    if (first >= 0 && shape.dims() > 0) {
-      const int last = expected.dims() - 1;
-      if (shape.dim_size(shape.dims() - 1) - expected.dim_size(last) >= first) {
-        own.set_dim(shape.dims() - 1, expected.dim_size(last));
-      }
+    if (first < 0 ? shape == expected : HasColumns(shape, expected, first)) {
+      return absl::OkStatus();
     }
-    if (own == expected) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         "the gradient of feature number ", f, " must be ",
         expected.DebugString(),
         first < 0 ? std::string()
                   : absl::StrCat(" in the columns from ", first, " on"),
         ", got ", shape.DebugString(), "."));
+  }
+
+  // Whether `shape` is `expected` but for columns before and after it.
+  static bool HasColumns(const TensorShape& shape, const TensorShape& expected,
+                         int64_t first) {
+    const int last = expected.dims() - 1;
+    if (shape.dims() != expected.dims()) return false;
+    for (int d = 0; d < last; ++d) {
+      if (shape.dim_size(d) != expected.dim_size(d)) return false;
+    }
+    return shape.dim_size(last) - expected.dim_size(last) >= first;
   }
 
   // Puts the own terms that the features bring for an id beside its count.

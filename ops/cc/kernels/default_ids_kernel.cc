@@ -135,15 +135,19 @@ class FillMissingOp : public OpKernel {
     if (splits != nullptr) out->splits = *splits;
     if (weights != nullptr) out->weights = *weights;
     const int64_t* const from = ids.flat<int64_t>().data();
-    const MissingLists missing = CountMissing(lists, from, choices_[f]);
-    // A dense list of length 0 becomes one of length 1, also if there is none.
     TensorShape shape = ids.shape();
     if (splits == nullptr && lists.length == 0) {
-      shape.set_dim(shape.dims() - 1, 1);
-    } else if (missing.num_missing == 0) {
-      return absl::OkStatus();
-    } else if (splits != nullptr && !single_[f]) {
-      shape.set_dim(0, shape.dim_size(0) + missing.num_empty);
+      // A dense list of length 0 becomes one of length 1, also if there is
+      // none. No id says how many lists there are: what is made of them may be
+      // more than there is memory.
+      TF_RETURN_IF_ERROR(shape.SetDimWithStatus(shape.dims() - 1, 1));
+    } else {
+      const MissingLists missing = CountMissing(lists, from, choices_[f]);
+      if (missing.num_missing == 0) return absl::OkStatus();
+      if (splits != nullptr && !single_[f]) {
+        TF_RETURN_IF_ERROR(
+            shape.SetDimWithStatus(0, shape.dim_size(0) + missing.num_empty));
+      }
     }
     TF_RETURN_IF_ERROR(
         context->allocate_temp(tensorflow::DT_INT64, shape, &out->ids));

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -44,6 +45,13 @@ class TakeDeltaOp : public OpKernel {
   explicit TakeDeltaOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("tables", &names_));
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
+    int64_t num_tables;
+    OP_REQUIRES_OK(context, context->GetAttr("num_tables", &num_tables));
+    OP_REQUIRES(context, static_cast<int64_t>(names_.size()) == num_tables,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`num_tables` is ", num_tables, " but `tables` has ",
+                    names_.size(), " entries.")));
+    OP_REQUIRES_OK(context, CheckDims(dims_, num_tables));
   }
 
   void Compute(OpKernelContext* context) override {

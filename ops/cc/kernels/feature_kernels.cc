@@ -156,14 +156,10 @@ class CombineOp : public FeaturesOp {
   explicit CombineOp(OpKernelConstruction* context) : FeaturesOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
     OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
-    OP_REQUIRES(
-        context,
-        static_cast<int64_t>(dims_.size()) == num_tables() &&
-            static_cast<int64_t>(weighted_.size()) == num_features(),
-        absl::InvalidArgumentError(absl::StrCat(
-            "`dims` needs one entry a table and `weighted` one a feature; got ",
-            dims_.size(), " for ", num_tables(), " tables and ",
-            weighted_.size(), " for ", num_features(), " features.")));
+    int64_t num_weighted;
+    OP_REQUIRES_OK(context, context->GetAttr("num_weighted", &num_weighted));
+    OP_REQUIRES_OK(context, CheckDims(dims_, num_tables()));
+    OP_REQUIRES_OK(context, CheckWeighted(weighted_, num_weighted));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -201,12 +197,12 @@ class CombineOp : public FeaturesOp {
     std::vector<int64_t> first_list(num_features() + 1, 0);
     int64_t num_ids = 0;
     for (int64_t f = 0; f < num_features(); ++f) {
+      TensorShape shape;
+      OP_REQUIRES_OK(context,
+                     OutputShape(positions[f].shape(), combiner(f), lists[f],
+                                 dims_[table_of(f)], &shape));
       Tensor* output = nullptr;
-      OP_REQUIRES_OK(context, context->allocate_output(
-                                  f,
-                                  OutputShape(positions[f].shape(), combiner(f),
-                                              lists[f], dims_[table_of(f)]),
-                                  &output));
+      OP_REQUIRES_OK(context, context->allocate_output(f, shape, &output));
       vectors[f] = output->flat<float>().data();
       first_list[f + 1] = first_list[f] + lists[f].num_lists;
       num_ids += positions[f].NumElements();

@@ -3,15 +3,17 @@
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_FEATURE_LISTS_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_FEATURE_LISTS_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/table/combiner.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -53,24 +55,33 @@ inline absl::Status ListsOf(const tensorflow::TensorShape& shape,
   return absl::OkStatus();
 }
 
-// The shape of what a feature makes of rows of `dim`.
-inline tensorflow::TensorShape OutputShape(const tensorflow::TensorShape& ids,
-                                           const Combiner& combiner,
-                                           const FeatureLists& lists,
-                                           int64_t dim) {
-  tensorflow::TensorShape shape = ids;
-  if (combiner.kind() != Combiner::Kind::kNone) {
-    if (lists.splits != nullptr) {
-      shape = tensorflow::TensorShape({lists.num_lists});
-    } else if (shape.dims() > 1) {
-      shape.RemoveLastDims(1);
-    }
-    if (combiner.kind() == Combiner::Kind::kFirstN) {
-      shape.AddDim(combiner.vectors_per_list());
+// The shape of what a feature makes of rows of `dim`. InvalidArgument where no
+// tensor is of that shape.
+inline absl::Status OutputShape(const tensorflow::TensorShape& ids,
+                                const Combiner& combiner,
+                                const FeatureLists& lists, int64_t dim,
+                                tensorflow::TensorShape* out) {
+  std::vector<int64_t> sizes;
+  if (combiner.kind() != Combiner::Kind::kNone && lists.splits != nullptr) {
+    sizes.push_back(lists.num_lists);
+  } else {
+    const bool has_lists =
+        combiner.kind() != Combiner::Kind::kNone && ids.dims() > 1;
+    for (int d = 0; d < ids.dims() - has_lists; ++d) {
+      sizes.push_back(ids.dim_size(d));
     }
   }
-  shape.AddDim(dim);
-  return shape;
+  if (combiner.kind() == Combiner::Kind::kFirstN) {
+    sizes.push_back(combiner.vectors_per_list());
+  }
+  sizes.push_back(dim);
+  const absl::Status status =
+      tensorflow::TensorShape::BuildTensorShape(sizes, out);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "vectors of ids ", ids.DebugString(), " must fit into a tensor; got [",
+      absl::StrJoin(sizes, ","), "] for dim ", dim, " and ",
+      combiner.vectors_per_list(), " vectors a list: ", status.message()));
 }
 
 // An op on the ids of several features: their attributes, and their lists.
@@ -86,10 +97,17 @@ class FeaturesOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("ns", &ns));
     OP_REQUIRES_OK(context, context->GetAttr("feature_tables", &tables_));
     OP_REQUIRES_OK(context, context->GetAttr("ragged", &ragged_));
-    OP_REQUIRES(context, num_shards_ <= kNumPartitions,
+    OP_REQUIRES_OK(context, CheckNumShards(num_shards_));
+    OP_REQUIRES_OK(context, CheckNumTables(num_tables_, num_shards_));
+    // Eager calls come without the checks of the shape function.
+    int64_t num_features;
+    int64_t num_ragged;
+    OP_REQUIRES_OK(context, context->GetAttr("num_features", &num_features));
+    OP_REQUIRES_OK(context, context->GetAttr("num_ragged", &num_ragged));
+    OP_REQUIRES(context, static_cast<int64_t>(names.size()) == num_features,
                 absl::InvalidArgumentError(
-                    absl::StrCat("num_shards must be at most ", kNumPartitions,
-                                 ", got ", num_shards_, ".")));
+                    absl::StrCat("`combiners` needs one entry a feature, ",
+                                 num_features, "; got ", names.size(), ".")));
     OP_REQUIRES(
         context,
         ns.size() == names.size() && tables_.size() == names.size() &&
@@ -99,6 +117,11 @@ class FeaturesOp : public tensorflow::OpKernel {
             "feature; got ",
             names.size(), ", ", ns.size(), ", ", tables_.size(), " and ",
             ragged_.size(), ".")));
+    OP_REQUIRES(
+        context, std::count(ragged_.begin(), ragged_.end(), true) == num_ragged,
+        absl::InvalidArgumentError(absl::StrCat(
+            "`splits` needs one entry a ragged feature; got ", num_ragged,
+            " for ", std::count(ragged_.begin(), ragged_.end(), true), ".")));
     combiners_.resize(names.size());
     for (size_t f = 0; f < names.size(); ++f) {
       OP_REQUIRES_OK(context, Combiner::Make(names[f], ns[f], &combiners_[f]));
@@ -137,6 +160,21 @@ class FeaturesOp : public tensorflow::OpKernel {
       }
     }
     return absl::OkStatus();
+  }
+
+  // `weighted` has one entry a feature, and `num_weighted` of them are true.
+  absl::Status CheckWeighted(const std::vector<bool>& weighted,
+                             int64_t num_weighted) const {
+    const int64_t num_marked =
+        std::count(weighted.begin(), weighted.end(), true);
+    if (static_cast<int64_t>(weighted.size()) == num_features() &&
+        num_marked == num_weighted) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("`weighted` needs one entry a feature, ", num_features(),
+                     ", and `weights` one a weighted feature, ", num_marked,
+                     "; got ", weighted.size(), " and ", num_weighted, "."));
   }
 
   // Per feature its weights or null; `weighted` is the attribute.

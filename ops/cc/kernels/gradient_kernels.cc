@@ -16,7 +16,7 @@
 #include "ops/cc/table/combiner.h"
 #include "ops/cc/table/count_word.h"
 #include "ops/cc/table/id_router.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -40,6 +40,17 @@ class SlicesOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("n", &n));
     OP_REQUIRES_OK(context, context->GetAttr("dim", &dim_));
     OP_REQUIRES_OK(context, Combiner::Make(name, n, &combiner_));
+    OP_REQUIRES_OK(context, CheckDim(dim_));
+    int64_t num_splits;
+    int64_t num_weights;
+    OP_REQUIRES_OK(context, context->GetAttr("num_splits", &num_splits));
+    OP_REQUIRES_OK(context, context->GetAttr("num_weights", &num_weights));
+    OP_REQUIRES(
+        context, num_splits <= 1 && num_weights <= 1,
+        absl::InvalidArgumentError(absl::StrCat(
+            "one feature has at most one tensor of row splits and one of "
+            "weights; got ",
+            num_splits, " and ", num_weights, ".")));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -59,8 +70,9 @@ class SlicesOp : public OpKernel {
     OP_REQUIRES_OK(
         context, ListsOf(ids.shape(), splits.size() == 0 ? nullptr : &splits[0],
                          combiner_, &lists));
-    const TensorShape expected =
-        OutputShape(ids.shape(), combiner_, lists, dim_);
+    TensorShape expected;
+    OP_REQUIRES_OK(context,
+                   OutputShape(ids.shape(), combiner_, lists, dim_, &expected));
     OP_REQUIRES(context, gradient.shape() == expected,
                 absl::InvalidArgumentError(absl::StrCat(
                     "`gradient` must be ", expected.DebugString(), ", got ",
@@ -138,10 +150,8 @@ class PartitionGradientsOp : public OpKernel {
                       absl::StrCat("`counted_tables` must be from 0 to ",
                                    num_tables_ - 1, "; got ", table, ".")));
     }
-    OP_REQUIRES(context, num_shards_ <= kNumPartitions,
-                absl::InvalidArgumentError(
-                    absl::StrCat("num_shards must be at most ", kNumPartitions,
-                                 ", got ", num_shards_, ".")));
+    OP_REQUIRES_OK(context, CheckNumShards(num_shards_));
+    OP_REQUIRES_OK(context, CheckNumTables(num_tables_, num_shards_));
   }
 
   void Compute(OpKernelContext* context) override {

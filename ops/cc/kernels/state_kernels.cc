@@ -56,6 +56,9 @@ class ExportChunkOp : public OpKernel {
   explicit ExportChunkOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
     OP_REQUIRES_OK(context, context->GetAttr("max_rows", &max_rows_));
+    OP_REQUIRES(context, max_rows_ >= 1,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "`max_rows` must be positive, got ", max_rows_, ".")));
     OP_REQUIRES_OK(context, context->GetAttr("values", &values_));
   }
 

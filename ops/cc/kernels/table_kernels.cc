@@ -22,7 +22,9 @@
 #include "ops/cc/table/optimizer.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/pretrained_rows.h"
+#include "ops/cc/table/request_bounds.h"
 #include "ops/cc/table/table.h"
+#include "ops/cc/table/table_config.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_op_kernel.h"
@@ -80,6 +82,7 @@ class TableCreateOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckHandle(context->input(0)));
     const tensorflow::ResourceHandle& handle =
         tensorflow::HandleFromInput(context, 0);
     TableSetPtr resource;
@@ -150,6 +153,7 @@ class ManyTablesOp : public OpKernel {
   explicit ManyTablesOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("tables", &names_));
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
+    OP_REQUIRES_OK(context, CheckDims(dims_, num_tables()));
   }
 
  protected:
@@ -411,6 +415,11 @@ class SetPretrainedOp : public OneTableOp {
   explicit SetPretrainedOp(OpKernelConstruction* context)
       : OneTableOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("segment", &segment_));
+    OP_REQUIRES(
+        context, segment_ >= 0 && segment_ < kMaxDim,
+        absl::InvalidArgumentError(absl::StrCat(
+            "Table '", name(), "': segment must be the number of a ",
+            "segment, from 0 to ", kMaxDim - 1, ", got ", segment_, ".")));
   }
 
  protected:

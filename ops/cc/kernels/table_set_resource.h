@@ -53,10 +53,19 @@ inline int64_t GenerationOf(int64_t attribute) {
 
 using TableSetPtr = tensorflow::core::RefCountPtr<TableSetResource>;
 
+// A handle is a scalar: an empty tensor of resources has none.
+inline absl::Status CheckHandle(const tensorflow::Tensor& handle) {
+  if (handle.dims() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("`handle` must be a scalar, got shape ",
+                   handle.shape().DebugString(), "."));
+}
+
 // Finds the table set of input 0. FailedPrecondition, naming the set and the
 // server, where none was created or restored in this generation.
 inline absl::Status FindTableSet(tensorflow::OpKernelContext* context,
                                  TableSetPtr* resource) {
+  TF_RETURN_IF_ERROR(CheckHandle(context->input(0)));
   const tensorflow::ResourceHandle& handle =
       tensorflow::HandleFromInput(context, 0);
   const absl::Status status =

@@ -20,6 +20,8 @@ using ::tensorflow::TensorShape;
 // Floats a thread takes at once: some 10 us of work, in the cache.
 constexpr int64_t kBlockFloats = 1 << 16;
 
+constexpr int64_t kMaxExact = int64_t{1} << 40;
+
 class WireOp : public tensorflow::OpKernel {
  public:
   explicit WireOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -27,6 +29,11 @@ class WireOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("format", &name));
     OP_REQUIRES_OK(context, WireFormat::Make(name, &format_));
     OP_REQUIRES_OK(context, context->GetAttr("num_exact", &num_exact_));
+    // Twice as many are a number, too.
+    OP_REQUIRES(context, num_exact_ >= 0 && num_exact_ <= kMaxExact,
+                absl::InvalidArgumentError(
+                    absl::StrCat("`num_exact` must be from 0 to ", kMaxExact,
+                                 ", got ", num_exact_, ".")));
   }
 
  protected:

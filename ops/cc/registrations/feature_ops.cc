@@ -100,11 +100,7 @@ REGISTER_OP("MonolithCombine")
       TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
       TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
-      if (static_cast<int64_t>(dims.size()) != num_tables) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("`dims` needs one entry a table; got ", dims.size(),
-                         " for ", num_tables, " tables."));
-      }
+      TF_RETURN_IF_ERROR(CheckDims(dims, num_tables));
       ShapeHandle unused;
       for (int64_t s = 0; s < 2 * num_shards; ++s) {
         TF_RETURN_IF_ERROR(c->WithRank(c->input(s), 1, &unused));

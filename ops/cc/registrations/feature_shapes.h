@@ -9,7 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/framework/tensor_shape.h"
 
 namespace monolith_tf {
 
@@ -29,6 +31,23 @@ absl::Status CheckEntries(tensorflow::shape_inference::InferenceContext* c,
   }
   if (entries != nullptr) *entries = read;
   return absl::OkStatus();
+}
+
+// TensorFlow ends the process where it makes a shape that no tensor has.
+inline absl::Status FitsTensor(tensorflow::shape_inference::InferenceContext* c,
+                               tensorflow::shape_inference::ShapeHandle shape) {
+  if (!c->RankKnown(shape)) return absl::OkStatus();
+  std::vector<int64_t> sizes;
+  for (int d = 0; d < c->Rank(shape) && c->ValueKnown(c->Dim(shape, d)); ++d) {
+    sizes.push_back(c->Value(c->Dim(shape, d)));
+  }
+  tensorflow::TensorShape unused;
+  if (c->Rank(shape) <= tensorflow::TensorShape::MaxDimensions() &&
+      tensorflow::TensorShape::BuildTensorShape(sizes, &unused).ok()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "vectors must fit into a tensor; got ", c->DebugString(shape), "."));
 }
 
 // The shape of a feature's vectors for ids of a shape; `splits` is null for
@@ -72,7 +91,8 @@ inline absl::Status VectorsShape(
   if (combiner == "first_n") {
     TF_RETURN_IF_ERROR(c->Concatenate(ids, c->Vector(n), &ids));
   }
-  return c->Concatenate(ids, c->Vector(dim), out);
+  TF_RETURN_IF_ERROR(c->Concatenate(ids, c->Vector(dim), out));
+  return FitsTensor(c, *out);
 }
 
 // The attributes and splits of an op on several features.
@@ -81,7 +101,11 @@ class FeatureShapes {
   static absl::Status Get(tensorflow::shape_inference::InferenceContext* c,
                           FeatureShapes* out) {
     int64_t num_tables;
+    int64_t num_shards;
     TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
+    TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
+    TF_RETURN_IF_ERROR(CheckNumShards(num_shards));
+    TF_RETURN_IF_ERROR(CheckNumTables(num_tables, num_shards));
     TF_RETURN_IF_ERROR(c->GetAttr("num_ragged", &out->num_ragged_));
     TF_RETURN_IF_ERROR(CheckEntries(c, "feature_tables", &out->tables_));
     TF_RETURN_IF_ERROR(CheckEntries(c, "combiners", &out->combiners_));

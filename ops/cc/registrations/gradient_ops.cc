@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "ops/cc/registrations/feature_shapes.h"
 #include "ops/cc/registrations/shape_helpers.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -118,7 +119,11 @@ REGISTER_OP("MonolithPartitionGradients")
     .Attr("counted_tables: list(int) = []")
     .SetShapeFn([](InferenceContext* c) {
       int64_t num_tables;
+      int64_t num_shards;
       TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
+      TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
+      TF_RETURN_IF_ERROR(CheckNumShards(num_shards));
+      TF_RETURN_IF_ERROR(CheckNumTables(num_tables, num_shards));
       for (int64_t t = 0; t < num_tables; ++t) {
         TF_RETURN_IF_ERROR(IdsAgreeWithRows(c, 3 + t, 3 + num_tables + t));
       }
@@ -187,11 +192,7 @@ REGISTER_OP("MonolithCombineGradients")
       if (!own_terms.empty()) {
         TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "own_terms"));
       }
-      if (tables.size() != dims.size()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("`dims` needs one entry for each of `tables`; got ",
-                         dims.size(), " for ", tables.size(), "."));
-      }
+      TF_RETURN_IF_ERROR(CheckDims(dims, tables.size()));
       ShapeHandle unused;
       for (int64_t s = 0; s < num_shards; ++s) {
         TF_RETURN_IF_ERROR(c->WithRank(c->input(3 + s), 1, &unused));
@@ -227,6 +228,7 @@ REGISTER_OP("MonolithCombineGradients")
               gradient_of[f], " for feature ", f, "."));
         }
         ShapeHandle gradient = c->input(gradients + gradient_of[f]);
+        TF_RETURN_IF_ERROR(CheckFirstColumn(first_columns[f]));
         if (first_columns[f] >= 0) {
           TF_RETURN_IF_ERROR(c->WithRankAtLeast(gradient, 1, &gradient));
           TF_RETURN_IF_ERROR(HasColumns(c, gradient, first_columns[f] + dim));

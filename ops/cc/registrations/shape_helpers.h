@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace monolith_tf {
@@ -32,14 +33,7 @@ inline absl::Status TablesAgreeWithDims(
         absl::StrCat("`tables` and `dims` need one entry a table; got ",
                      tables.size(), " tables and ", dims.size(), " dims."));
   }
-  for (size_t t = 0; t < dims.size(); ++t) {
-    if (dims[t] < 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("`dims` must be positive; got ", dims[t], " for table '",
-                       tables[t], "'."));
-    }
-  }
-  return absl::OkStatus();
+  return CheckDims(dims, tables.size());
 }
 
 // ids `[n]` and rows `[n, ?]`.

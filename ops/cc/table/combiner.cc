@@ -157,6 +157,8 @@ absl::Status Combiner::Make(const std::string& name, int64_t n, Combiner* out) {
 
 void Combiner::Cut(const FeatureLists& lists, int64_t* places) const {
   if (kind_ != Kind::kFirstN) return;
+  // There may be any number of lists without ids.
+  if (lists.splits == nullptr && lists.length == 0) return;
   for (int64_t list = 0; list < lists.num_lists; ++list) {
     int64_t kept = 0;
     for (int64_t i = lists.Begin(list); i < lists.End(list); ++i) {

@@ -10,6 +10,10 @@
 //   +--------------------+--------------------------------------+------+
 //   | tag [10], 0: empty | handle [10]                          | more |
 //   +--------------------+--------------------------------------+------+
+// A search compares all ten tags at once, in two SSE2 words, which every x86-64
+// has (elsewhere in a loop). Wider words have nothing more to compare, and a
+// dispatch at run time, as the loops over rows have it (instruction_set.h),
+// would put a call into the shortest loop there is.
 //
 // The hash (64 bits, keyed per process)
 //

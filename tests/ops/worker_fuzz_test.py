@@ -1,0 +1,36 @@
+"""Ops refuse requests that are damaged in any place; no process dies of one.
+
+MONOLITH_TF_FUZZ_REQUESTS says how many requests each group of ops gets, and
+MONOLITH_TF_FUZZ_SEED which ones; `make soak` asks for many.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = pathlib.Path(__file__).with_name("worker_fuzz_program.py")
+NUM_REQUESTS = int(os.environ.get("MONOLITH_TF_FUZZ_REQUESTS", "120"))
+SEED = int(os.environ.get("MONOLITH_TF_FUZZ_SEED", "1"))
+
+
+@pytest.mark.parametrize("group", ["lookups", "gradients", "inputs", "servers"])
+def test_damaged_requests_are_refused_and_nothing_dies(group, tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", str(PROGRAM)),
+            *(group, str(NUM_REQUESTS), str(SEED)),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60 + NUM_REQUESTS,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    taken, refused = map(int, done.stdout.split())
+    assert taken + refused == NUM_REQUESTS
+    assert min(taken, refused) > NUM_REQUESTS // 10
