@@ -76,8 +76,8 @@ FACTORS = {
     # From 8,192 ids on, an op works on several threads.
     "num_ids": [40, 10_000],
     "tracks_changes": [True, False],
-    # Rows come to be more, on all servers.
-    "initial_capacity": [0, 200],
+    # Rows come to be more, on all servers, where no cap is as low.
+    "initial_capacity": [0, 25],
 }
 
 
