@@ -179,8 +179,7 @@ def test_rows_of_the_update_do_not_start_anew(cap, policy):
 def test_a_new_id_gets_into_a_full_lfu_table():
     table = make(mt.Eviction(max_rows=3, policy="lfu"))
     for time in range(200):
-        update(table, [2, 3], event_time=time)
-    update(table, [1], event_time=100)
+        update(table, [1, 2, 3] if time < 20 else [2, 3], event_time=time)
     update(table, [77], event_time=100)
     # 1 occurred least.
     assert ids_of(table) == [2, 3, 77]
@@ -229,8 +228,38 @@ def test_a_cap_in_bytes_is_one_of_rows():
     assert 0 < table.size() < 5000
     stats = table.stats()
     assert stats.row_bytes <= 1 << 16
-    # 80 bytes of header, weights; 8 of index; some of padding.
-    assert table.size() >= (1 << 16) // 110
+    # 88 bytes of header and weights; 15 of index; segments of few rows.
+    assert table.size() >= (1 << 16) // 125
+
+
+@pytest.mark.parametrize("mebibytes", [8, 64])
+def test_a_cap_in_bytes_bounds_rows_and_index(mebibytes):
+    max_bytes = mebibytes << 20
+    table = make(mt.Eviction(max_bytes=max_bytes), dim=16)
+    num_new = 2 * max_bytes // 88 // 50
+    for step in range(50):
+        update(table, range(step * num_new, (step + 1) * num_new), event_time=1)
+    table.sweep(event_time=1)
+    stats = table.stats()
+    assert stats.arena_bytes + stats.index_bytes <= max_bytes
+    assert stats.row_bytes >= 0.75 * max_bytes
+    # And what the pool keeps for rows to come.
+    assert table.memory_bytes() <= max_bytes + (5 << 20)
+
+
+def test_ids_that_wait_take_of_a_cap_in_bytes():
+    table = make(
+        mt.Eviction(max_bytes=1 << 20),
+        dim=16,
+        admission=mt.Admission(min_count=2),
+    )
+    ids = [*range(20_000)] * 2
+    update(table, ids, event_time=1)
+    most = table.size()
+    update(table, range(100_000, 110_000), event_time=1)
+    assert table.size() < 0.8 * most
+    update(table, range(200_000, 300_000), event_time=1)
+    assert table.size() == pytest.approx(most / 2, abs=1)
 
 
 def test_a_large_cap_holds_after_every_step(shards):

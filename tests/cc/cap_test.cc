@@ -179,8 +179,8 @@ TEST(CapTest, ANewIdGetsIntoAFullTableOfAnyPolicy) {
       config.tracks_changes = tracks_changes;
       const auto table = MakeTable(config);
       // 1 is the one that occurred least, longest ago, with the least weight.
+      for (int i = 0; i < 20; ++i) Occur(table.get(), {1, 2, 3}, 700 + i);
       for (int i = 0; i < 200; ++i) Occur(table.get(), {2, 3}, 801 + i);
-      Occur(table.get(), {1}, 800);
       Occur(table.get(), {77}, 1000);
       EXPECT_EQ(Ids(*table), (std::vector<int64_t>{2, 3, 77})) << policy;
       EXPECT_EQ(StepsOf(*table, 77), 1);
@@ -265,6 +265,68 @@ TEST(CapTest, ALargeCapIsNearlyAsGoodAsTheExactPolicy) {
   EXPECT_GT(quality, 0.85);
   // Exactly, it would be half the cap.
   EXPECT_LT(mean_rank, 0.6 * kCap);
+}
+
+TEST(CapTest, ABoundInBytesHoldsForRowsTheirSegmentsAndTheIndex) {
+  for (const int64_t dim : {1, 16, 64}) {
+    for (const int64_t mebibytes : {1, 8, 64}) {
+      SCOPED_TRACE(mebibytes);
+      const int64_t max_bytes = mebibytes << 20;
+      TableConfig config = SgdConfig(dim);
+      config.eviction.max_bytes = max_bytes;
+      const auto table = MakeTable(config);
+      // Twice as many ids as there is room for, 1 in 25 of them an update.
+      const int64_t num_new = max_bytes / (24 + 4 * dim) / 25;
+      for (int64_t i = 0; i < 50; ++i) {
+        Occur(table.get(), Range(i * num_new, num_new), 1000);
+      }
+      const TableStats before = table->stats();
+      EXPECT_EQ(table->Sweep(0), 0);
+      const TableStats after = table->stats();
+      // The index of a small table grows by parts of a chunk.
+      const int64_t leeway = mebibytes == 1 ? max_bytes / 50 : 0;
+      EXPECT_LE(after.arena_bytes + after.index_bytes, max_bytes + leeway)
+          << dim;
+      // Without a sweep, arenas keep what the last updates had on top.
+      EXPECT_LE(before.arena_bytes + before.index_bytes, max_bytes * 5 / 4)
+          << dim;
+      // It is made use of.
+      const double in_use = after.row_bytes + 7.3 * after.num_rows;
+      EXPECT_GE(in_use, 0.65 * max_bytes) << dim;
+    }
+  }
+}
+
+TEST(CapTest, IdsThatWaitTakeUpToHalfOfABoundInBytes) {
+  TableConfig config = SgdConfig(16);
+  config.eviction.max_bytes = 4 << 20;
+  config.admission.kind = "count";
+  config.admission.min_count = 2;
+  const auto table = MakeTable(config);
+  const auto occur = [&](int64_t first, int64_t n, int64_t count) {
+    Update update;
+    update.ids = Range(first, n);
+    update.counts.assign(n, count);
+    ASSERT_TRUE(Apply(table.get(), update).ok());
+  };
+  occur(0, 100000, 2);
+  const int64_t most = table->size();
+  EXPECT_GT(most, 35000);
+  EXPECT_EQ(table->stats().num_counted, 0);
+  // 27 bytes or more each.
+  occur(1000000, 30000, 1);
+  const int64_t fewer = table->size();
+  EXPECT_LT(fewer, most - 30000 * 27 / 120);
+  EXPECT_GT(fewer, most - 30000 * 29 / 99);
+  const TableStats stats = table->stats();
+  EXPECT_EQ(stats.num_counted, 30000);
+  occur(2000000, 400000, 1);
+  EXPECT_EQ(table->size(), most / 2);
+  EXPECT_EQ(table->stats().num_counted, 430000);
+  // Rows have the room again when ids wait no longer.
+  table->Clear();
+  occur(0, 100000, 2);
+  EXPECT_EQ(table->size(), most);
 }
 
 TEST(CapTest, ARestoreIsCappedToo) {

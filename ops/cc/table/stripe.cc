@@ -242,8 +242,10 @@ bool Stripe::Reserve(int64_t num_rows) {
 void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
                    RowArena* counters) {
   *index = index_.Clear();
-  *rows = std::exchange(rows_, RowArena(layout_->record_bytes(), pool_));
-  *counters = std::exchange(counters_, RowArena(sizeof(Counter), pool_));
+  *rows = std::exchange(
+      rows_, RowArena(layout_->record_bytes(), pool_, max_segment_bytes_));
+  *counters = std::exchange(
+      counters_, RowArena(sizeof(Counter), pool_, max_segment_bytes_));
   row_hand_ = 0;
   cap_hand_ = 0;
   counter_hand_ = 0;

@@ -53,14 +53,17 @@ class alignas(64) Stripe {
   static constexpr int kMaxCandidates = 64;
 
   // The stripe with this number. The memory of its rows comes from `pool`,
-  // which lives as long, as `layout` does.
-  Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool)
+  // which lives as long, as `layout` does, in segments of up to
+  // `max_segment_bytes`.
+  Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool,
+         int64_t max_segment_bytes = RowArena::kMaxSegmentBytes)
       : layout_(layout),
         hash_(hash),
         pool_(pool),
+        max_segment_bytes_(max_segment_bytes),
         index_(pool, number, CuckooIndex::MaxLoadOf(number)),
-        rows_(layout->record_bytes(), pool),
-        counters_(sizeof(Counter), pool) {}
+        rows_(layout->record_bytes(), pool, max_segment_bytes),
+        counters_(sizeof(Counter), pool, max_segment_bytes) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
@@ -263,6 +266,7 @@ class alignas(64) Stripe {
   const RowLayout* const layout_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
+  const int64_t max_segment_bytes_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
   // 0 while changes are not tracked.

@@ -69,7 +69,8 @@ absl::Status Table::Reserve() {
       static_cast<double>(config_.initial_capacity) / kNumStripes;
   const auto num_rows =
       static_cast<int64_t>(std::ceil(share + 4 * std::sqrt(share)));
-  const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr);
+  const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr,
+                       SegmentBytesOf(config_.eviction));
   // Of an index that was just split, and with the pages of a pool.
   constexpr int64_t kMostIndexBytesPerRow = 11;
   const int64_t wanted = kNumStripes * (arena.BytesFor(num_rows) +
@@ -108,8 +109,8 @@ Table::Table(const TableConfig& config)
       sketch_(MakeSketch(config)),
       pool_(std::make_unique<MemoryPool>()) {
   for (int number = 0; number < kNumStripes; ++number) {
-    stripes_[number] =
-        std::make_unique<Stripe>(number, &layout_, hash_, pool_.get());
+    stripes_[number] = std::make_unique<Stripe>(
+        number, &layout_, hash_, pool_.get(), SegmentBytesOf(config_.eviction));
   }
 }
 

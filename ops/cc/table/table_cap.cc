@@ -25,21 +25,50 @@ constexpr int64_t kSpareNone = std::numeric_limits<int64_t>::max();
 
 }  // namespace
 
-CappedBytes CappedBytesOf(const RowLayout& layout) {
-  // cuckoo_index.h and row_arena.h; the one is 10.9, the other 1.02 bits.
-  constexpr double kIndexBytes = 11;
-  constexpr double kArenaBytes = 0.13;
-  const RowArena rows(layout.record_bytes(), /*pool=*/nullptr);
-  const RowArena counters(sizeof(Counter), /*pool=*/nullptr);
-  return {static_cast<double>(rows.stride()) + kIndexBytes + kArenaBytes,
-          static_cast<double>(counters.stride()) + kIndexBytes + kArenaBytes};
+int64_t SegmentBytesOf(const EvictionConfig& eviction) {
+  // What is less would take more to keep account of than it saves.
+  constexpr int64_t kMinBytes = 2048;
+  constexpr int64_t kSegmentsPerStripe = 16;
+  if (eviction.max_bytes == 0) return RowArena::kMaxSegmentBytes;
+  return std::clamp(
+      eviction.max_bytes / (Table::kNumStripes * kSegmentsPerStripe), kMinBytes,
+      RowArena::kMaxSegmentBytes);
+}
+
+CappedBytes CappedBytesOf(const EvictionConfig& eviction,
+                          const RowLayout& layout) {
+  // An index that shrinks keeps buckets until its load is 3/4 of what it is
+  // just after a split: 10.9 bytes there (cuckoo_index.h).
+  constexpr double kIndexBytes = 10.9 * 4 / 3;
+  // The bits of a record, and what is known of a segment, in vectors that have
+  // room for twice as much (row_arena.h).
+  constexpr double kBitsBytes = 2 * 1.02 / 8;
+  constexpr double kBytesOfSegment = 2 * 64;
+  // Of tables so small that a segment a stripe is more than this, that is
+  // beyond max_bytes.
+  constexpr double kMaxShareBegun = 0.1;
+  const auto bytes_in = [&](const RowArena& arena) {
+    const auto segment_bytes = static_cast<double>(arena.max_segment_bytes());
+    // The last segments of the stripes, which may just have been begun: stripes
+    // fill evenly.
+    const double share_begun =
+        std::min(kMaxShareBegun, Table::kNumStripes * segment_bytes /
+                                     static_cast<double>(eviction.max_bytes));
+    return static_cast<double>(arena.stride()) *
+               (1 + kBytesOfSegment / segment_bytes) / (1 - share_begun) +
+           kIndexBytes + kBitsBytes;
+  };
+  const int64_t segment_bytes = SegmentBytesOf(eviction);
+  return {bytes_in(
+              RowArena(layout.record_bytes(), /*pool=*/nullptr, segment_bytes)),
+          bytes_in(RowArena(sizeof(Counter), /*pool=*/nullptr, segment_bytes))};
 }
 
 int64_t CapOf(const EvictionConfig& eviction, const RowLayout& layout) {
   if (eviction.max_bytes == 0) return eviction.max_rows;
   const auto rows = std::max<int64_t>(
       1, static_cast<int64_t>(static_cast<double>(eviction.max_bytes) /
-                              CappedBytesOf(layout).of_row));
+                              CappedBytesOf(eviction, layout).of_row));
   return eviction.max_rows == 0 ? rows : std::min(eviction.max_rows, rows);
 }
 
@@ -62,7 +91,7 @@ int64_t Table::PresentCap() const {
     SpinLockHolder holder(stripe->lock());
     num_counters += stripe->counters().size();
   }
-  const CappedBytes bytes = CappedBytesOf(layout_);
+  const CappedBytes bytes = CappedBytesOf(config_.eviction, layout_);
   // Ids that wait never take more than half from those that were admitted.
   const double left =
       std::max(static_cast<double>(max_bytes) / 2,

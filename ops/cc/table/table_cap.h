@@ -12,16 +12,20 @@
 
 namespace monolith_tf {
 
-// What max_bytes counts: all that grows with rows and with ids that wait for
-// admission, at its worst.
+// How long segments of rows may get in a table with this cap: those that its
+// stripes have just begun count as well, so they are to be few bytes of it.
+int64_t SegmentBytesOf(const EvictionConfig& eviction);
+
+// What a row takes of max_bytes, and an id that waits for admission where it is
+// counted exactly: all that grows with them, at its worst. So the arenas
+// and the index of a table that was swept keep within max_bytes, of 1 MiB
+// within 2 % more. `eviction` has max_bytes.
 struct CappedBytes {
-  // The record as its arena pads it, its bit there, and its part of an index
-  // that was just split.
   double of_row;
-  // The same of the counter of an id that waits.
   double of_counter;
 };
-CappedBytes CappedBytesOf(const RowLayout& layout);
+CappedBytes CappedBytesOf(const EvictionConfig& eviction,
+                          const RowLayout& layout);
 
 // The most rows that `eviction` allows, 0 for any number: of max_rows and
 // max_bytes what is less, and at least 1.
