@@ -148,7 +148,8 @@ class TableConfig:
             ask the system for no page and the index does not grow. Counters
             of ids that wait for admission come on top. A server that has too
             little free memory refuses. 0 for as it comes; the table grows
-            beyond in any case. Equal tables may differ in it.
+            beyond in any case. At most the cap's max_rows. Equal tables may
+            differ in it.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -228,6 +229,13 @@ class TableConfig:
                     f"{field} of table {self.name!r} must be of type "
                     f"{kind.__name__}. Received: {value!r}."
                 )
+        max_rows = self.eviction.max_rows
+        if 0 < max_rows < capacity:
+            raise ValueError(
+                f"initial_capacity of table {self.name!r} is more than it may "
+                "ever hold. Pass one of at most max_rows, or raise max_rows. "
+                f"Received: initial_capacity={capacity}, max_rows={max_rows}."
+            )
         if self.eviction.needs_times and not self.tracks_changes:
             raise ValueError(
                 f"Table {self.name!r}: a ttl and the policies 'lru' and 'lfu' "

@@ -25,14 +25,21 @@ class Eviction:
             until the sweep passes. A feature may have a shorter one:
             `mt.Feature`.
         max_rows: Rows of the table over all servers; 0 for no cap. Each server
-            keeps to its share. Up to 4,096 rows a server the cap is kept
-            exactly after every step, above that within a step, by the lowest
-            of 32 random rows.
-        max_bytes: The same as bytes of rows and their part of the index.
+            keeps to its share after every update. While one runs, a server
+            holds its new rows on top; when it ends, rows go, those that it
+            changed only when no other is left. Below 4,096 rows a server the
+            lowest by the policy go; from there on the lowest of 32 random
+            ones.
+        max_bytes: The same for bytes: of rows, of the index at its largest,
+            and, where admission counts exactly, of ids that wait, which may
+            take up to half from the rows. Not of memory that is kept for rows
+            to come: docs/rows.md.
         policy: Which row goes for the cap: `"lru"`, the one longest without an
             update (where features have ttls, whose time runs out first);
             `"lfu"`, the one that occurred least (in 16 levels that double, then
-            by time); `"lowest_norm"`, the one with the smallest weights.
+            by time); `"lowest_norm"`, the one with the smallest weights. Equal
+            ones go in the order of the updates that changed them last, then of
+            their ids. A restored row is before all updates.
 
     Raises:
         TypeError: A number is not an integer.

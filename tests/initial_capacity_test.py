@@ -107,6 +107,27 @@ def test_a_bad_capacity_says_what_is_wrong(capacity, error, message):
         make_config(capacity)
 
 
+def test_a_capacity_above_the_cap_is_refused():
+    def make(capacity):
+        return mt.TableConfig(
+            "item",
+            dim=16,
+            eviction=mt.Eviction(max_rows=10),
+            initial_capacity=capacity,
+        )
+
+    with pytest.raises(
+        ValueError,
+        match="'item'.*at most max_rows, or raise.*=11, max_rows=10",
+    ):
+        make(11)
+    # Shares of servers are rounded, each its own way.
+    with mt.TableSet(num_shards=4):
+        table = mt.Table(make(10))
+    table.apply_gradients(np.arange(50), tf.ones([50, 16]))
+    assert table.size() <= 10
+
+
 def test_what_one_server_refuses_the_others_do_not_keep(monkeypatch):
     make = ops.table_create
 

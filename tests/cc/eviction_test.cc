@@ -274,115 +274,6 @@ TEST(ExpiryTest, SweepOnDemandLeavesExactlyWhatIsAlive) {
   EXPECT_EQ(Ids(*table), alive);
 }
 
-TEST(CapTest, ASmallCapKeepsTheLatestExactly) {
-  const auto table = MakeTable(Config(Cap(10, "lru")));
-  for (int64_t id = 0; id < 30; ++id) Occur(table.get(), {id}, 1000 + id);
-  EXPECT_EQ(Ids(*table), Range(20, 10));
-  Occur(table.get(), {20}, 2000);
-  Occur(table.get(), {99}, 2001);
-  std::vector<int64_t> expected = {20};
-  for (const int64_t id : Range(22, 8)) expected.push_back(id);
-  expected.push_back(99);
-  EXPECT_EQ(Ids(*table), expected);
-  EXPECT_EQ(table->stats().num_capped, 21);
-  // And in one batch, of equal times: then the larger ids stay.
-  Occur(table.get(), Range(1000, 500), 3000);
-  EXPECT_EQ(Ids(*table), Range(1490, 10));
-}
-
-TEST(CapTest, ASmallCapKeepsTheMostFrequent) {
-  const auto table = MakeTable(Config(Cap(10, "lfu")));
-  for (int i = 0; i < 50; ++i) {
-    ASSERT_TRUE(Apply(table.get(), {Range(0, 10), 1, 1, i + 1, 1000 + i}).ok());
-  }
-  // Newcomers go before those that are known.
-  for (int64_t id = 100; id < 200; ++id) Occur(table.get(), {id}, 5000);
-  EXPECT_EQ(Ids(*table), Range(0, 10));
-  const SavedRow row = Export(*table)[0];
-  EXPECT_GT(row.stamp >> 32, 2);
-  EXPECT_EQ(row.stamp & 0xFFFFFFFF, 1049);
-}
-
-TEST(CapTest, ASmallCapKeepsTheLargestRowsWithOrWithoutTimes) {
-  for (const bool tracks_changes : {true, false}) {
-    TableConfig config = Config(Cap(10, "lowest_norm"));
-    config.tracks_changes = tracks_changes;
-    const auto table = MakeTable(config);
-    for (int64_t id = 0; id < 30; ++id) {
-      const float size = static_cast<float>(id * 7 % 30 + 1);
-      const Floats weights = {size, -size};
-      ASSERT_TRUE(table->Assign(&id, weights.data(), 1, 0).ok());
-    }
-    for (const int64_t id : Ids(*table)) EXPECT_GE(id * 7 % 30, 20) << id;
-    EXPECT_EQ(table->size(), 10);
-  }
-}
-
-TEST(CapTest, ABoundInBytesHoldsForRowsAndIndex) {
-  EvictionConfig eviction;
-  eviction.max_bytes = 40 << 20;
-  TableConfig config = AdagradConfig(16);
-  config.eviction = eviction;
-  const auto table = MakeTable(config);
-  for (int i = 0; i < 20; ++i) Occur(table.get(), Range(i * 20000, 20000), i);
-  const TableStats stats = table->stats();
-  const double bytes = stats.num_rows * (144 + 8);
-  EXPECT_LE(bytes, eviction.max_bytes);
-  EXPECT_GT(bytes, 0.95 * eviction.max_bytes);
-  // An arena has room for an eighth of rows to come, and a segment.
-  EXPECT_LT(stats.arena_bytes + stats.index_bytes, 1.4 * eviction.max_bytes);
-}
-
-TEST(CapTest, ALargeCapIsKeptByEveryUpdate) {
-  constexpr int64_t kCap = 20000;
-  for (const std::string policy : {"lru", "lfu", "lowest_norm"}) {
-    const auto table = MakeTable(Config(Cap(kCap, policy)));
-    for (int i = 0; i < 40; ++i) {
-      Occur(table.get(), Range(i * 1500, 1500), 1000 + i);
-      // A group may find nothing left to take in its own stripe.
-      ASSERT_LE(table->size(), kCap + 64) << policy;
-    }
-    EXPECT_GT(table->size(), kCap - 64) << policy;
-    table->Sweep(0);
-    EXPECT_LE(table->size(), kCap);
-    EXPECT_EQ(table->stats().num_capped, 60000 - table->size());
-  }
-}
-
-// Of the rows that an exact policy would keep, the share that is kept.
-TEST(CapTest, ALargeCapIsNearlyAsGoodAsTheExactPolicy) {
-  constexpr int64_t kCap = 20000;
-  const auto table = MakeTable(Config(Cap(kCap, "lru")));
-  for (int64_t i = 0; i < 100; ++i) {
-    Occur(table.get(), Range(i * 1000, 1000), 1000 + i);
-  }
-  int64_t num_good = 0;
-  double mean_rank = 0;
-  for (const int64_t id : Ids(*table)) {
-    num_good += id >= 100000 - kCap;
-    mean_rank += static_cast<double>(100000 - id) / table->size();
-  }
-  const double quality = static_cast<double>(num_good) / kCap;
-  RecordProperty("quality", std::to_string(quality));
-  EXPECT_GT(quality, 0.85);
-  // Exactly, it would be half the cap.
-  EXPECT_LT(mean_rank, 0.6 * kCap);
-}
-
-TEST(CapTest, SweepTakesEvenlyFromAllStripes) {
-  // A restore into stripes is capped too; whatever is left over goes evenly.
-  constexpr int64_t kCap = 8000;
-  const auto table = MakeTable(Config(Cap(kCap, "lru")));
-  const std::vector<int64_t> ids = Range(0, 30000);
-  const std::vector<int64_t> stamps(ids.size(), 77);
-  const Floats rows(ids.size() * 4, 1.0f);
-  ASSERT_TRUE(
-      table->Import(ids.data(), stamps.data(), rows.data(), ids.size()).ok());
-  table->Sweep(0);
-  EXPECT_LE(table->size(), kCap);
-  EXPECT_GT(table->size(), kCap - 128);
-}
-
 TEST(EvictionTest, WhatGoesIsATombstoneInTheNextDelta) {
   EvictionConfig eviction = Cap(100, "lru");
   eviction.ttl_seconds = 100;
@@ -441,17 +332,6 @@ TEST(EvictionTest, ClearForgetsRowsCountersAndSketch) {
     Occur(table.get(), {2}, 0);
     EXPECT_EQ(table->size(), 1);
   }
-}
-
-TEST(EvictionTest, ACapHoldsAfterClear) {
-  const auto table = MakeTable(Config(Cap(5000, "lru")));
-  Occur(table.get(), Range(0, 9000), 1000);
-  table->Clear();
-  Occur(table.get(), Range(0, 4900), 1000);
-  EXPECT_EQ(table->size(), 4900);
-  Occur(table.get(), Range(0, 9000), 1001);
-  EXPECT_LE(table->size(), 5064);
-  EXPECT_GT(table->size(), 4900);
 }
 
 }  // namespace

@@ -35,6 +35,8 @@ class LifeOracle {
     std::vector<float> floats;
     int64_t last_update = 0;
     int frequency = 0;
+    // The number of the update that changed it last; 0: restored.
+    int64_t number = 0;
   };
 
   explicit LifeOracle(const TableConfig& config)
@@ -86,6 +88,21 @@ class LifeOracle {
     return int64_t{row.frequency} << 32 | row.last_update;
   }
 
+  // Around the ids of an update, an assignment or an import.
+  void BeginUpdate() { ++number_; }
+  // Removes rows above a small cap: the lowest, but those that this update
+  // changed behind all others.
+  void EndUpdate() {
+    if (config_.eviction.max_rows == 0) return;
+    while (static_cast<int64_t>(rows_.size()) > config_.eviction.max_rows) {
+      int64_t lowest = rows_.begin()->first;
+      for (const auto& [id, row] : rows_) {
+        if (RankOf(row) < RankOf(rows_.at(lowest))) lowest = id;
+      }
+      rows_.erase(lowest);
+    }
+  }
+
   // One id of an update, after SeeTime.
   void Step(int64_t id, int64_t count, const float* gradient,
             const std::vector<float>& rates, int64_t global_step,
@@ -102,6 +119,7 @@ class LifeOracle {
     const int64_t ttl = OwnTtlOf(count);
     const int64_t earlier = ttl > 0 ? config_.eviction.ttl_seconds - ttl : 0;
     row->last_update = std::max(row->last_update, time - earlier);
+    row->number = number_;
     if (config_.eviction.has_cap() && config_.eviction.policy == "lfu") {
       const uint64_t bits =
           Mix64(IdKey(key_, id) + static_cast<uint64_t>(global_step) +
@@ -140,6 +158,7 @@ class LifeOracle {
                                          row->floats.data() + segment.slots);
     }
     row->last_update = std::max(row->last_update, time);
+    row->number = number_;
   }
 
   void Import(int64_t id, const std::vector<float>& floats, int64_t stamp) {
@@ -152,6 +171,7 @@ class LifeOracle {
     const int64_t time = stamp & 0xFFFFFFFF;
     row->last_update = time == 0 ? clock_ : time;
     row->frequency = static_cast<int>(stamp >> 32);
+    row->number = 0;
   }
 
   bool Remove(int64_t id) { return rows_.erase(id) == 1; }
@@ -165,18 +185,6 @@ class LifeOracle {
   void Clear() {
     rows_.clear();
     counts_.clear();
-  }
-
-  // Removes the lowest rows down to a small cap.
-  void EnforceCap() {
-    if (config_.eviction.max_rows == 0) return;
-    while (static_cast<int64_t>(rows_.size()) > config_.eviction.max_rows) {
-      int64_t lowest = rows_.begin()->first;
-      for (const auto& [id, row] : rows_) {
-        if (ScoreOf(row) < ScoreOf(rows_.at(lowest))) lowest = id;
-      }
-      rows_.erase(lowest);
-    }
   }
 
   std::vector<float> InitialFloats(int64_t id) const {
@@ -265,14 +273,20 @@ class LifeOracle {
     segment.precision->Decode(bytes, segment.dim, weights);
   }
 
-  std::pair<double, int64_t> ScoreOf(const OracleRow& row) const {
-    if (config_.eviction.policy == "lru") return {row.last_update, 0};
+  // Where it stands for the cap, the lowest first; of equal ones the smaller
+  // id is lower.
+  using Rank = std::tuple<bool, double, int64_t, int64_t>;
+  Rank RankOf(const OracleRow& row) const {
+    const bool is_spared = row.number == number_;
+    if (config_.eviction.policy == "lru") {
+      return {is_spared, row.last_update, 0, row.number};
+    }
     if (config_.eviction.policy == "lfu") {
-      return {row.frequency, row.last_update};
+      return {is_spared, row.frequency, row.last_update, row.number};
     }
     float norm = 0;
     for (int64_t j = 0; j < dim_; ++j) norm += row.floats[j] * row.floats[j];
-    return {norm, 0};
+    return {is_spared, norm, 0, row.number};
   }
 
   const TableConfig config_;
@@ -282,6 +296,7 @@ class LifeOracle {
   std::vector<Segment> segments_;
   int64_t clock_ = 0;
   int64_t last_step_ = 0;
+  int64_t number_ = 0;
   std::map<int64_t, OracleRow> rows_;
   std::map<int64_t, OccurrenceCounts> counts_;
 };

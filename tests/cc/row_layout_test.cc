@@ -99,6 +99,32 @@ TEST(RowLayoutTest, ARowWithoutTimesIsEightBytesShorter) {
             (std::vector<float>{0, 0.5f, 0.5f, 0.5f}));
 }
 
+TEST(RowLayoutTest, WithACapARowKnowsItsUpdateForEightBytesMore) {
+  for (const bool tracks_changes : {true, false}) {
+    for (const bool is_in_bytes : {true, false}) {
+      TableConfig config = ConfigOf({kBias, kVector}, tracks_changes);
+      EXPECT_FALSE(RowLayout(config).numbers_updates());
+      config.eviction.policy = "lowest_norm";
+      (is_in_bytes ? config.eviction.max_bytes : config.eviction.max_rows) = 9;
+      const RowLayout layout(config);
+      EXPECT_TRUE(layout.numbers_updates());
+      EXPECT_EQ(layout.tracks_changes(), tracks_changes);
+      EXPECT_EQ(layout.record_bytes(), (tracks_changes ? 24u : 16u) + 7 * 4);
+      Record record(layout);
+      layout.SetUpdate(record.row(), int64_t{1} << 60);
+      if (tracks_changes) record.row()->last_update = 0xFFFFFFFF;
+      layout.Initialize(record.row());
+      EXPECT_EQ(layout.UpdateOf(record.row()), int64_t{1} << 60);
+      EXPECT_EQ(record.row()->id, 42);
+      EXPECT_EQ(FloatsOf(layout, record.row()),
+                (std::vector<float>{0, 0.5f, 0.5f, 0.5f, 0.1f, 0.1f, 0.1f}));
+      layout.SetUpdate(record.row(), 0);
+      EXPECT_EQ(ValuesOf(layout, record.row()),
+                (std::vector<float>{0, 0.5f, 0.5f, 0.5f}));
+    }
+  }
+}
+
 TEST(RowLayoutTest, EachSegmentIsSteppedByItsOptimizerAndItsRate) {
   const RowLayout layout(ConfigOf({kBias, kVector}));
   Record record(layout);

@@ -106,10 +106,11 @@ TEST(SweepTest, PartsInAnyOrderLeaveWhatOneApplyLeaves) {
                                   1,
                                   update.event_time,
                                   &rate};
-    parts->BeginParts(request);
+    const RunningUpdate running = parts->BeginParts(request);
     for (const int part : {1, 2, 0}) {
-      ASSERT_TRUE(parts->ApplyPart(request, {part, 3}).ok());
+      ASSERT_TRUE(parts->ApplyPart(request, running, {part, 3}).ok());
     }
+    parts->EndUpdate(running);
     ASSERT_EQ(parts->size(), whole->size());
   }
 }

@@ -19,8 +19,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/life_oracle.h"
 #include "tests/cc/test_support.h"
@@ -276,19 +274,7 @@ class RandomLife {
   int64_t RandomTime() {
     return clock_ - std::min<int64_t>(clock_, random_() % 30);
   }
-  // Ids of a part, in their order; a cap is enforced behind each.
-  template <typename Do>
-  void ForEachPart(const std::vector<int64_t>& ids, const Do& change) {
-    for (int part = 0; part < num_parts_; ++part) {
-      for (size_t i = 0; i < ids.size(); ++i) {
-        const uint64_t hash = KeyedHash::OfProcess()(ids[i]);
-        if (CuckooIndex::StripeOf(hash) % num_parts_ == part) change(i);
-      }
-      oracle_.EnforceCap();
-    }
-  }
-  // Calls work(part) for all parts: at once, but for a cap, where the order
-  // shows.
+  // Calls work(part) for all parts at once.
   template <typename Work>
   void InParts(const Work& work) {
     std::vector<std::thread> threads;
@@ -296,11 +282,8 @@ class RandomLife {
       threads.emplace_back([&work, part, this] {
         EXPECT_TRUE(work(StripePart{part, num_parts_}).ok());
       });
-      if (config_.eviction.has_cap()) threads.back().join();
     }
-    for (std::thread& thread : threads) {
-      if (thread.joinable()) thread.join();
-    }
+    for (std::thread& thread : threads) thread.join();
   }
 
   void Apply() {
@@ -340,15 +323,20 @@ class RandomLife {
     request.event_time = time;
     request.learning_rates = rates.data();
     ASSERT_TRUE(table_->Check(request).ok()) << table_->Check(request);
-    table_->BeginParts(request);
-    InParts([&](StripePart part) { return table_->ApplyPart(request, part); });
+    const RunningUpdate update = table_->BeginParts(request);
+    InParts([&](StripePart part) {
+      return table_->ApplyPart(request, update, part);
+    });
+    table_->EndUpdate(update);
     // Also an update of no ids moves the clock.
     oracle_.SeeTime(time);
     oracle_.SeeStep(step);
-    ForEachPart(ids, [&](size_t i) {
+    oracle_.BeginUpdate();
+    for (size_t i = 0; i < ids.size(); ++i) {
       oracle_.Step(ids[i], counts[i], &gradients[i * table_->dim()], rates,
                    step, time);
-    });
+    }
+    oracle_.EndUpdate();
   }
 
   void Assign() {
@@ -356,14 +344,19 @@ class RandomLife {
     std::vector<float> weights(ids.size() * table_->dim());
     for (float& weight : weights) weight = RandomFloat();
     const int64_t time = RandomTime();
+    const RunningUpdate update = table_->BeginUpdate();
     InParts([&](StripePart part) {
-      return table_->Assign(ids.data(), weights.data(), ids.size(), time, part);
+      return table_->AssignPart(ids.data(), weights.data(), ids.size(), time,
+                                update, part);
     });
+    table_->EndUpdate(update);
     if (ids.empty()) return;
     oracle_.SeeTime(time);
-    ForEachPart(ids, [&](size_t i) {
+    oracle_.BeginUpdate();
+    for (size_t i = 0; i < ids.size(); ++i) {
       oracle_.Assign(ids[i], &weights[i * table_->dim()], time);
-    });
+    }
+    oracle_.EndUpdate();
   }
 
   void Import() {
@@ -377,13 +370,18 @@ class RandomLife {
       for (int64_t j = 0; j < table_->dim(); ++j) rows[i][j] = RandomFloat();
       floats.insert(floats.end(), rows[i].begin(), rows[i].end());
     }
+    const RunningUpdate update = table_->BeginUpdate();
     InParts([&](StripePart part) {
-      return table_->Import(ids.data(), stamps.data(), floats.data(),
-                            ids.size(), part);
+      return table_->ImportPart(ids.data(), stamps.data(), floats.data(),
+                                ids.size(), part);
     });
+    table_->EndUpdate(update);
     for (const int64_t stamp : stamps) oracle_.SeeTime(stamp & 0xFFFFFFFF);
-    ForEachPart(ids,
-                [&](size_t i) { oracle_.Import(ids[i], rows[i], stamps[i]); });
+    oracle_.BeginUpdate();
+    for (size_t i = 0; i < ids.size(); ++i) {
+      oracle_.Import(ids[i], rows[i], stamps[i]);
+    }
+    oracle_.EndUpdate();
   }
 
   void Remove() {

@@ -77,14 +77,15 @@ TEST(TableTest, PartsAtOnceLeaveWhatOneApplyLeaves) {
   const float rate = 0.5f;
   request.learning_rates = &rate;
   ASSERT_TRUE(whole->Apply(request).ok());
-  parts->BeginParts(request);
+  const RunningUpdate update = parts->BeginParts(request);
   std::vector<std::thread> threads;
   for (int part = 0; part < kNumParts; ++part) {
     threads.emplace_back([&, part] {
-      EXPECT_TRUE(parts->ApplyPart(request, {part, kNumParts}).ok());
+      EXPECT_TRUE(parts->ApplyPart(request, update, {part, kNumParts}).ok());
     });
   }
   for (std::thread& thread : threads) thread.join();
+  parts->EndUpdate(update);
   EXPECT_EQ(parts->size(), kNumIds / 2);
   EXPECT_EQ(Rows(*parts, ids), Rows(*whole, ids));
 }

@@ -73,8 +73,7 @@ struct Update {
   std::vector<int64_t> counts = {};
 };
 
-inline absl::Status Apply(Table* table, const Update& update,
-                          StripePart part = {}) {
+inline absl::Status Apply(Table* table, const Update& update) {
   std::vector<int64_t> counts = update.counts;
   counts.resize(update.ids.size(), 1);
   const std::vector<float> gradients(update.ids.size() * table->dim(),
@@ -87,8 +86,10 @@ inline absl::Status Apply(Table* table, const Update& update,
       rates.data()};
   absl::Status status = table->Check(request);
   if (!status.ok()) return status;
-  if (part.index == 0) table->BeginParts(request);
-  return table->ApplyPart(request, part);
+  const RunningUpdate running = table->BeginParts(request);
+  status = table->ApplyPart(request, running, StripePart());
+  table->EndUpdate(running);
+  return status;
 }
 
 // first, first + 1 ... first + n - 1.

@@ -80,8 +80,8 @@ FACTORS = {
     # Those of a server that work on an update at once.
     "threads": [1, 2],
     "tracks_changes": [True, False],
-    # Rows come to be more, on all servers.
-    "initial_capacity": [0, 200],
+    # Rows come to be more, on all servers, where no cap is as low.
+    "initial_capacity": [0, 25],
 }
 
 

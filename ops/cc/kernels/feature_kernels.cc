@@ -181,13 +181,12 @@ class CombineOp : public FeaturesOp {
     OP_REQUIRES_OK(context, GetWeights(positions, weights, weighted_, &of_ids));
 
     if (AreVectors(positions[0], rows)) {
+      TensorShape shape;
+      OP_REQUIRES_OK(context, OutputShape(positions[0].shape(), combiner(0),
+                                          lists[0], dims_[0], &shape));
       Tensor vectors;
-      OP_REQUIRES(
-          context,
-          vectors.CopyFrom(shard_rows[0],
-                           OutputShape(positions[0].shape(), combiner(0),
-                                       lists[0], dims_[0])),
-          absl::InternalError("rows and positions do not fit."));
+      OP_REQUIRES(context, vectors.CopyFrom(shard_rows[0], shape),
+                  absl::InternalError("rows and positions do not fit."));
       context->set_output(0, vectors);
       WorkerCounters::Get().RowsHaveCome(context->step_id());
       return;

@@ -214,10 +214,14 @@ class ImportOp : public OpKernel {
       owned.insert(owned.end(), row + i * width, row + (i + 1) * width);
     }
     const auto num_owned = static_cast<int64_t>(ids.size());
-    OP_REQUIRES_OK(context, InParts(context, num_owned, [&](StripePart part) {
-                     return table->Import(ids.data(), stamps.data(),
-                                          owned.data(), num_owned, part);
-                   }));
+    const RunningUpdate update = table->BeginUpdate();
+    const absl::Status status =
+        InParts(context, num_owned, [&](StripePart part) {
+          return table->ImportPart(ids.data(), stamps.data(), owned.data(),
+                                   num_owned, part);
+        });
+    table->EndUpdate(update);
+    OP_REQUIRES_OK(context, status);
   }
 
  private:

@@ -307,8 +307,9 @@ class ApplyOp : public ManyTablesOp {
       StripePart part;
     };
     std::vector<Unit> units;
+    std::vector<RunningUpdate> updates;
     for (int64_t t = 0; t < num_tables(); ++t) {
-      tables[t]->BeginParts(requests[t]);
+      updates.push_back(tables[t]->BeginParts(requests[t]));
       const auto count =
           static_cast<int>(NumThreadsFor(context, packed.sizes[t]));
       for (int part = 0; part < count; ++part) {
@@ -320,8 +321,10 @@ class ApplyOp : public ManyTablesOp {
                 [&](int64_t i) {
                   const Unit& unit = units[i];
                   statuses[i] = tables[unit.table]->ApplyPart(
-                      requests[unit.table], unit.part);
+                      requests[unit.table], updates[unit.table], unit.part);
                 });
+    ForEachUnit(context, num_tables(), NumThreadsFor(context, packed.total),
+                [&](int64_t t) { tables[t]->EndUpdate(updates[t]); });
     for (const absl::Status& status : statuses) {
       if (!status.ok()) return status;
     }
@@ -373,12 +376,15 @@ class AssignOp : public OneTableOp {
     const Tensor& event_time = context->input(3);
     OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, table->dim()));
     OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
-    OP_REQUIRES_OK(
-        context, InParts(context, ids.dim_size(0), [&](StripePart part) {
-          return table->Assign(ids.flat<int64_t>().data(),
-                               rows.flat<float>().data(), ids.dim_size(0),
-                               event_time.scalar<int64_t>()(), part);
-        }));
+    const RunningUpdate update = table->BeginUpdate();
+    const absl::Status status =
+        InParts(context, ids.dim_size(0), [&](StripePart part) {
+          return table->AssignPart(
+              ids.flat<int64_t>().data(), rows.flat<float>().data(),
+              ids.dim_size(0), event_time.scalar<int64_t>()(), update, part);
+        });
+    table->EndUpdate(update);
+    OP_REQUIRES_OK(context, status);
   }
 };
 

@@ -9,7 +9,8 @@
 //                                   (4 bits)
 //
 // A table that does not track changes has the id alone. Only the members that
-// a record has may be touched.
+// a record has may be touched. Of a table with a cap 8 bytes more follow: the
+// number of the table's update that changed the row last (RowLayout::UpdateOf).
 //
 // Frequency is Morris's approximate counter of an id's occurrences (Counting
 // large numbers of events in small registers, CACM 21 (1978)): level f stands

@@ -31,12 +31,13 @@ int64_t StrideOf(size_t record_bytes) {
 
 }  // namespace
 
-RowArena::RowArena(size_t record_bytes, MemoryPool* pool)
+RowArena::RowArena(size_t record_bytes, MemoryPool* pool,
+                   int64_t max_segment_bytes)
     : stride_(StrideOf(record_bytes)),
       record_bytes_(record_bytes),
       max_bits_(0),
       pool_(pool) {
-  while ((stride_ << (max_bits_ + 1)) <= kMaxSegmentBytes) ++max_bits_;
+  while ((stride_ << (max_bits_ + 1)) <= max_segment_bytes) ++max_bits_;
   first_bits_ = std::min(max_bits_, kFirstBits);
 }
 

@@ -1,9 +1,10 @@
 // row_arena.h
 //
 // The records of one stripe, in segments of 16, 32, 64 ... records up to about
-// kMaxSegmentBytes, then all of that size. A record is named by a 32-bit
-// handle below 2^31. It moves in Compact() only, so a pointer to it stays good
-// until then or until it is freed. What is in a record is its owner's.
+// kMaxSegmentBytes, or less if asked for, then all of that size. A record is
+// named by a 32-bit handle below 2^31. It moves in Compact() only, so a pointer
+// to it stays good until then or until it is freed. What is in a record is its
+// owner's.
 //
 //   segment 0   +----+----+-- 16 --+----+
 //   segment 1   +----+----+----+----+-- 32 --+----+
@@ -44,8 +45,10 @@ class RowArena {
   // Handles are below.
   static constexpr uint32_t kMaxRecords = 0x7FFFFF00;
 
-  // Records of `record_bytes` >= 1 from `pool`, which lives as long.
-  RowArena(size_t record_bytes, MemoryPool* pool);
+  // Records of `record_bytes` >= 1 from `pool`, which lives as long, in
+  // segments of up to `max_segment_bytes`, but of at least one record.
+  RowArena(size_t record_bytes, MemoryPool* pool,
+           int64_t max_segment_bytes = kMaxSegmentBytes);
 
   RowArena(RowArena&&) = default;
   RowArena& operator=(RowArena&&) = default;
@@ -128,6 +131,8 @@ class RowArena {
   uint32_t end() const { return end_; }
   int64_t size() const { return size_; }
   int64_t stride() const { return stride_; }
+  // Of all segments but the first ones.
+  int64_t max_segment_bytes() const { return stride_ << max_bits_; }
   int64_t memory_bytes() const;
 
  private:

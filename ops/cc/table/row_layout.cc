@@ -43,7 +43,10 @@ uint64_t RoundingKey(uint64_t table_key, int64_t id, int64_t step,
 
 RowLayout::RowLayout(const TableConfig& config)
     : table_key_(TableKey(config.seed, config.name)),
-      header_bytes_(config.tracks_changes ? sizeof(Row) : sizeof(int64_t)) {
+      tracks_changes_(config.tracks_changes),
+      numbers_updates_(config.eviction.has_cap()),
+      header_bytes_((tracks_changes_ ? sizeof(Row) : sizeof(int64_t)) +
+                    (numbers_updates_ ? sizeof(int64_t) : 0)) {
   size_t offset = header_bytes_;
   for (const SegmentConfig& from : config.segments) {
     Segment segment;

@@ -10,6 +10,10 @@
 //   | (row.h)       | each encoded in its precision     | to 4| 0, 1 ...  |
 //   +---------------+-----------------------------------+-----+-----------+
 //
+//   header            tracks changes   does not
+//   without a cap     16 bytes          8 bytes
+//   with a cap        24 bytes         16 bytes, the last 8 the update number
+//
 // Outside of it a row is floats:
 //
 //   values [dim]        what a lookup gives: weights of all segments, as the
@@ -60,7 +64,16 @@ class RowLayout {
   int num_segments() const { return static_cast<int>(segments_.size()); }
   int64_t dim() const { return dim_; }
   int64_t row_width() const { return row_width_; }
-  bool tracks_changes() const { return header_bytes_ == sizeof(Row); }
+  bool tracks_changes() const { return tracks_changes_; }
+  // Whether rows know the update that changed them last: with a cap.
+  bool numbers_updates() const { return numbers_updates_; }
+  // Its number; 0 of a row that was restored. Only with numbers_updates().
+  int64_t UpdateOf(const Row* row) const {
+    return *reinterpret_cast<const int64_t*>(At(row, update_offset()));
+  }
+  void SetUpdate(Row* row, int64_t update) const {
+    *reinterpret_cast<int64_t*>(At(row, update_offset())) = update;
+  }
   size_t record_bytes() const { return record_bytes_; }
   // The first bytes of a record, which a lookup reads.
   size_t read_bytes() const { return slots_offset_; }
@@ -154,6 +167,9 @@ class RowLayout {
     return reinterpret_cast<float*>(At(row, segment.weights_offset));
   }
 
+  // Behind the rest of the header.
+  size_t update_offset() const { return header_bytes_ - sizeof(int64_t); }
+
   // Writes the slots of a new row by the weights that it has.
   void InitializeSlots(Row* row) const;
   // The initial weights of a segment, not rounded yet.
@@ -166,7 +182,9 @@ class RowLayout {
   const uint64_t table_key_;
   int64_t dim_ = 0;
   int64_t row_width_ = 0;
-  size_t header_bytes_;
+  const bool tracks_changes_;
+  const bool numbers_updates_;
+  const size_t header_bytes_;
   size_t slots_offset_ = 0;
   size_t record_bytes_ = 0;
   // Whether record and floats are the same bytes behind the header.

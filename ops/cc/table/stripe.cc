@@ -45,6 +45,7 @@ Row* Stripe::Insert(uint64_t hash, int64_t id) {
     row->frequency = 0;
     if (is_tracking_) touched_.Append(id);
   }
+  if (layout_->numbers_updates()) layout_->SetUpdate(row, 0);
   return row;
 }
 
@@ -126,24 +127,53 @@ void Stripe::SweepCounters(uint32_t bucket, int64_t num_handles) {
   }
 }
 
-uint64_t Stripe::ScoreOf(const Row* row, EvictionPolicy policy,
-                         float* scratch) const {
+Stripe::Rank Stripe::RankOf(const Row* row, EvictionPolicy policy,
+                            float* scratch) const {
+  Rank rank = {0, layout_->UpdateOf(row), row->id};
   switch (policy) {
     case EvictionPolicy::kLru:
-      return row->last_update;
-    case EvictionPolicy::kLfu:
-      return static_cast<uint64_t>(row->frequency) << 32 | row->last_update;
-    case EvictionPolicy::kLowestNorm:
+      rank.score = row->last_update;
       break;
+    case EvictionPolicy::kLfu:
+      rank.score =
+          static_cast<uint64_t>(row->frequency) << 32 | row->last_update;
+      break;
+    case EvictionPolicy::kLowestNorm:
+      // Floats that are not negative are ordered as their bits are.
+      const float norm = layout_->SquaredNorm(row, scratch);
+      uint32_t bits;
+      std::memcpy(&bits, &norm, sizeof(bits));
+      rank.score = bits;
   }
-  // Floats that are not negative are ordered as their bits are.
-  const float norm = layout_->SquaredNorm(row, scratch);
-  uint32_t bits;
-  std::memcpy(&bits, &norm, sizeof(bits));
-  return bits;
+  return rank;
 }
 
-int Stripe::EvictLowest(EvictionPolicy policy, int num_rows, float* scratch) {
+int Stripe::EvictAmong(const uint32_t* handles, int n, EvictionPolicy policy,
+                       int num_rows, int64_t spared_from, float* scratch) {
+  struct Candidate {
+    Rank rank;
+    uint32_t handle;
+  };
+  Candidate rows[kNextHandles];
+  int size = 0;
+  for (int i = 0; i < n; ++i) {
+    const Row* const row = RowAt(handles[i]);
+    if (layout_->UpdateOf(row) >= spared_from) continue;
+    rows[size++] = {RankOf(row, policy, scratch), handles[i]};
+  }
+  const int num_victims = std::min(num_rows, size);
+  std::partial_sort(
+      rows, rows + num_victims, rows + size,
+      [](const Candidate& a, const Candidate& b) { return a.rank < b.rank; });
+  for (int i = 0; i < num_victims; ++i) {
+    RemoveRow(hash_(rows[i].rank.id), rows[i].handle);
+  }
+  stats_.num_capped += num_victims;
+  return num_victims;
+}
+
+int Stripe::EvictLowest(EvictionPolicy policy, int num_rows,
+                        int64_t spared_from, float* scratch) {
   const int64_t wanted = std::min<int64_t>(kSampleRows, rows_.size());
   uint32_t handles[kSampleRows];
   for (int64_t i = 0; i < wanted; ++i) {
@@ -155,21 +185,35 @@ int Stripe::EvictLowest(EvictionPolicy policy, int num_rows, float* scratch) {
     PrefetchLine(rows_.At(handle));
   }
   std::sort(handles, handles + wanted);
-  const auto last = std::unique(handles, handles + wanted);
-  // (score, handle), the lowest first.
-  std::pair<uint64_t, uint32_t> sample[kSampleRows];
-  int size = 0;
-  for (const uint32_t* handle = handles; handle != last; ++handle) {
-    sample[size++] = {ScoreOf(RowAt(*handle), policy, scratch), *handle};
+  const auto n =
+      static_cast<int>(std::unique(handles, handles + wanted) - handles);
+  return EvictAmong(handles, n, policy, num_rows, spared_from, scratch);
+}
+
+int Stripe::EvictLowestOfNext(EvictionPolicy policy, int num_rows,
+                              int64_t spared_from, float* scratch) {
+  if (cap_hand_ >= rows_.end()) cap_hand_ = 0;
+  const uint32_t last =
+      std::min<uint32_t>(rows_.end(), cap_hand_ + kNextHandles);
+  uint32_t handles[kNextHandles];
+  int n = 0;
+  for (uint32_t handle = rows_.NextUsed(cap_hand_); handle < last;
+       handle = rows_.NextUsed(handle + 1)) {
+    handles[n++] = handle;
   }
-  const int num_victims = std::min(num_rows, size);
-  std::partial_sort(sample, sample + num_victims, sample + size);
-  for (int i = 0; i < num_victims; ++i) {
-    const uint32_t handle = sample[i].second;
-    RemoveRow(hash_(RowAt(handle)->id), handle);
+  cap_hand_ = last;
+  return EvictAmong(handles, n, policy, num_rows, spared_from, scratch);
+}
+
+bool Stripe::EvictForCap(uint64_t hash, int64_t id, int64_t spared_from) {
+  const uint32_t handle = FindEntry(hash, id);
+  if ((handle & kCounterBit) != 0 ||
+      layout_->UpdateOf(RowAt(handle)) >= spared_from) {
+    return false;
   }
-  stats_.num_capped += num_victims;
-  return num_victims;
+  RemoveRow(hash, handle);
+  ++stats_.num_capped;
+  return true;
 }
 
 int Stripe::Compact(int max_moves, bool to_the_last) {
@@ -198,9 +242,12 @@ bool Stripe::Reserve(int64_t num_rows) {
 void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
                    RowArena* counters) {
   *index = index_.Clear();
-  *rows = std::exchange(rows_, RowArena(layout_->record_bytes(), pool_));
-  *counters = std::exchange(counters_, RowArena(sizeof(Counter), pool_));
+  *rows = std::exchange(
+      rows_, RowArena(layout_->record_bytes(), pool_, max_segment_bytes_));
+  *counters = std::exchange(
+      counters_, RowArena(sizeof(Counter), pool_, max_segment_bytes_));
   row_hand_ = 0;
+  cap_hand_ = 0;
   counter_hand_ = 0;
   // Without memory for it the index grows as it can.
   (void)index_.Reserve(reserved_rows_);

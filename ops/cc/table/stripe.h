@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -47,17 +48,22 @@ class alignas(64) Stripe {
   // Rows that EvictLowest chooses from, and the most that it takes of them.
   static constexpr int kSampleRows = 32;
   static constexpr int kMaxVictims = 8;
+  // Handles that EvictLowestOfNext looks at.
+  static constexpr int kNextHandles = 256;
   static constexpr int kMaxCandidates = 64;
 
   // The stripe with this number. The memory of its rows comes from `pool`,
-  // which lives as long, as `layout` does.
-  Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool)
+  // which lives as long, as `layout` does, in segments of up to
+  // `max_segment_bytes`.
+  Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool,
+         int64_t max_segment_bytes = RowArena::kMaxSegmentBytes)
       : layout_(layout),
         hash_(hash),
         pool_(pool),
+        max_segment_bytes_(max_segment_bytes),
         index_(pool, number, CuckooIndex::MaxLoadOf(number)),
-        rows_(layout->record_bytes(), pool),
-        counters_(sizeof(Counter), pool) {}
+        rows_(layout->record_bytes(), pool, max_segment_bytes),
+        counters_(sizeof(Counter), pool, max_segment_bytes) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
@@ -119,20 +125,38 @@ class alignas(64) Stripe {
   // The same for counters that count nothing at `bucket` any more.
   void SweepCounters(uint32_t bucket, int64_t num_handles)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Where a row stands: the lowest goes first. `scratch` is [dim].
-  uint64_t ScoreOf(const Row* row, EvictionPolicy policy, float* scratch) const
+  // For caps: the layout numbers updates. Rows that update `spared_from` or a
+  // later one changed are spared.
+
+  // Where a row stands among others: the lowest goes first.
+  struct Rank {
+    uint64_t score;
+    int64_t update;
+    int64_t id;
+
+    friend bool operator<(const Rank& a, const Rank& b) {
+      return std::tie(a.score, a.update, a.id) <
+             std::tie(b.score, b.update, b.id);
+    }
+  };
+  // `scratch` is [dim].
+  Rank RankOf(const Row* row, EvictionPolicy policy, float* scratch) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Removes up to `num_rows` <= kMaxVictims rows: the lowest by `policy` of up
   // to kSampleRows random ones. Returns how many.
-  int EvictLowest(EvictionPolicy policy, int num_rows, float* scratch)
+  int EvictLowest(EvictionPolicy policy, int num_rows, int64_t spared_from,
+                  float* scratch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // The same of those at the next kNextHandles handles, around and around, for
+  // stripes where most are spared; any `num_rows`.
+  int EvictLowestOfNext(EvictionPolicy policy, int num_rows,
+                        int64_t spared_from, float* scratch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Removes a row that its time ran out on, or that is one too many.
+  // Whether the id had a row that is not spared, which is gone now.
+  bool EvictForCap(uint64_t hash, int64_t id, int64_t spared_from)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Removes a row that its time ran out on.
   void Expire(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     stats_.num_expired += Remove(hash, id);
-  }
-  void EvictForCap(uint64_t hash, int64_t id)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    stats_.num_capped += Remove(hash, id);
   }
   // Moves up to `max_moves` rows and as many counters into free places, so
   // that memory is given back: where many are free, or `to_the_last`. Does
@@ -233,10 +257,16 @@ class alignas(64) Stripe {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void RemoveRow(uint64_t hash, uint32_t handle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Removes the lowest `num_rows` of `n` <= kNextHandles rows that are not
+  // spared. Returns how many.
+  int EvictAmong(const uint32_t* handles, int n, EvictionPolicy policy,
+                 int num_rows, int64_t spared_from, float* scratch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
   const RowLayout* const layout_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
+  const int64_t max_segment_bytes_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
   // 0 while changes are not tracked.
@@ -246,8 +276,9 @@ class alignas(64) Stripe {
   CuckooIndex index_;
   RowArena rows_ ABSL_GUARDED_BY(lock_);
   RowArena counters_ ABSL_GUARDED_BY(lock_);
-  // The handles that a sweep looks at next.
+  // The handles that a sweep, and one for the cap, looks at next.
   uint32_t row_hand_ ABSL_GUARDED_BY(lock_) = 0;
+  uint32_t cap_hand_ ABSL_GUARDED_BY(lock_) = 0;
   uint32_t counter_hand_ ABSL_GUARDED_BY(lock_) = 0;
   // Of the samples of EvictLowest.
   uint64_t random_ ABSL_GUARDED_BY(lock_) = 0;

@@ -26,6 +26,7 @@
 #include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/striped_batch.h"
+#include "ops/cc/table/table_cap.h"
 #include "ops/cc/table/table_change.h"
 #include "ops/cc/table/table_rows.h"
 
@@ -34,26 +35,10 @@ namespace {
 
 constexpr int64_t kMaxEventTime = 0xFFFFFFFF;
 
-// Bytes of index for a row, at the load between two growths.
-constexpr int64_t kIndexBytesPerRow = 8;
-
 EvictionPolicy PolicyOf(const std::string& name) {
   if (name == "lfu") return EvictionPolicy::kLfu;
   if (name == "lowest_norm") return EvictionPolicy::kLowestNorm;
   return EvictionPolicy::kLru;
-}
-
-int64_t CapOf(const EvictionConfig& eviction, const RowLayout& layout) {
-  int64_t cap = eviction.max_rows;
-  if (eviction.max_bytes > 0) {
-    // A record is padded in its arena.
-    const int64_t bytes =
-        RowArena(layout.record_bytes(), /*pool=*/nullptr).stride() +
-        kIndexBytesPerRow;
-    const int64_t rows = std::max<int64_t>(1, eviction.max_bytes / bytes);
-    cap = cap == 0 ? rows : std::min(cap, rows);
-  }
-  return cap;
 }
 
 std::unique_ptr<CountSketch> MakeSketch(const TableConfig& config) {
@@ -84,7 +69,8 @@ absl::Status Table::Reserve() {
       static_cast<double>(config_.initial_capacity) / kNumStripes;
   const auto num_rows =
       static_cast<int64_t>(std::ceil(share + 4 * std::sqrt(share)));
-  const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr);
+  const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr,
+                       SegmentBytesOf(config_.eviction));
   // Of an index that was just split, and with the pages of a pool.
   constexpr int64_t kMostIndexBytesPerRow = 11;
   const int64_t wanted = kNumStripes * (arena.BytesFor(num_rows) +
@@ -123,8 +109,8 @@ Table::Table(const TableConfig& config)
       sketch_(MakeSketch(config)),
       pool_(std::make_unique<MemoryPool>()) {
   for (int number = 0; number < kNumStripes; ++number) {
-    stripes_[number] =
-        std::make_unique<Stripe>(number, &layout_, hash_, pool_.get());
+    stripes_[number] = std::make_unique<Stripe>(
+        number, &layout_, hash_, pool_.get(), SegmentBytesOf(config_.eviction));
   }
 }
 
@@ -274,18 +260,22 @@ absl::Status Table::Apply(const ApplyRequest& request) {
   ApplyRequest checked = request;
   checked.gradients_are_good =
       request.n == 0 || FiniteAndBounded(request.gradients, request.n * dim());
-  BeginParts(checked);
-  return ApplyPart(checked, StripePart());
+  const RunningUpdate update = BeginParts(checked);
+  status = ApplyPart(checked, update, StripePart());
+  EndUpdate(update);
+  return status;
 }
 
-void Table::BeginParts(const ApplyRequest& request) {
+RunningUpdate Table::BeginParts(const ApplyRequest& request) {
   // Time passes for a shard that the batch has no ids for, too.
   SeeTime(static_cast<uint32_t>(request.event_time));
   SeeStep(request.global_step);
   SweepNextStripe();
+  return BeginUpdate();
 }
 
-absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
+absl::Status Table::ApplyPart(const ApplyRequest& request, RunningUpdate update,
+                              StripePart part) {
   const auto time = static_cast<uint32_t>(request.event_time);
   if (request.n == 0) return absl::OkStatus();
   const int64_t dim = this->dim();
@@ -301,7 +291,7 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   int64_t num_rejected = 0;
   int64_t num_admitted = 0;
   absl::Status status = ChangeRows(
-      request.ids, request.n, part,
+      request.ids, request.n, part, update.number,
       [&](const StripedGroup& group) {
         bad = 0;
         if (request.gradients_are_good && !step.is_steep) return;
@@ -352,12 +342,21 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, StripePart part) {
   num_admitted_.fetch_add(num_admitted, std::memory_order_relaxed);
   num_rejected_.fetch_add(num_rejected, std::memory_order_relaxed);
   num_bad_gradients_.fetch_add(num_bad, std::memory_order_relaxed);
-  if (has_small_cap()) EnforceSmallCap();
   return status;
 }
 
 absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
-                           int64_t event_time, StripePart part) {
+                           int64_t event_time) {
+  const RunningUpdate update = BeginUpdate();
+  const absl::Status status =
+      AssignPart(ids, rows, n, event_time, update, StripePart());
+  EndUpdate(update);
+  return status;
+}
+
+absl::Status Table::AssignPart(const int64_t* ids, const float* rows, int64_t n,
+                               int64_t event_time, RunningUpdate update,
+                               StripePart part) {
   absl::Status status =
       CheckBatch("assign", n, ids == nullptr || rows == nullptr);
   status.Update(CheckTime("event_time", event_time));
@@ -367,7 +366,7 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
   SeeTime(time);
   int64_t num_written = 0;
   status = ChangeRows(
-      ids, n, part, [](const StripedGroup&) {},
+      ids, n, part, update.number, [](const StripedGroup&) {},
       [&](int64_t position) { PrefetchFloats(rows + position * dim, dim); },
       [&](Stripe*, const StripedGroup&, int, const Row* row) {
         num_written += row == nullptr;
@@ -386,12 +385,19 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
         }
       });
   num_written_.fetch_add(num_written, std::memory_order_relaxed);
-  if (has_small_cap()) EnforceSmallCap();
   return status;
 }
 
 absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
-                           const float* rows, int64_t n, StripePart part) {
+                           const float* rows, int64_t n) {
+  const RunningUpdate update = BeginUpdate();
+  const absl::Status status = ImportPart(ids, stamps, rows, n, StripePart());
+  EndUpdate(update);
+  return status;
+}
+
+absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
+                               const float* rows, int64_t n, StripePart part) {
   absl::Status status = CheckBatch(
       "import", n, ids == nullptr || rows == nullptr || stamps == nullptr);
   if (!status.ok() || n == 0) return status;
@@ -412,7 +418,7 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
   const int64_t width = row_width();
   int64_t num_written = 0;
   status = ChangeRows(
-      ids, n, part, [](const StripedGroup&) {},
+      ids, n, part, /*number=*/0, [](const StripedGroup&) {},
       [&](int64_t position) { PrefetchFloats(rows + position * width, width); },
       [&](Stripe*, const StripedGroup&, int, const Row* row) {
         num_written += row == nullptr;
@@ -431,7 +437,6 @@ absl::Status Table::Import(const int64_t* ids, const int64_t* stamps,
         }
       });
   num_written_.fetch_add(num_written, std::memory_order_relaxed);
-  if (has_small_cap()) EnforceSmallCap();
   return status;
 }
 

@@ -54,7 +54,8 @@
 //
 // Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
 // once). Memory above the floats of a row: 16 bytes of header (8 when changes
-// are not tracked) and 7 to 11 bytes of index; 16 and index for a counter.
+// are not tracked), 8 more with a cap, and 7 to 11 bytes of index; 16 and index
+// for a counter.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
@@ -88,6 +89,13 @@ enum class EvictionPolicy;
 struct StripePart {
   int index = 0;
   int count = 1;
+};
+
+// A change of rows that is made in parts: an update, an assignment or an
+// import. The table begins and ends it, once each.
+struct RunningUpdate {
+  // Among the changes of the table: 1 for the first.
+  int64_t number = 0;
 };
 
 // One table's part of an update. The pointers need to live for the call only.
@@ -179,18 +187,29 @@ class Table {
 
   // What an update does once, after Check said yes and before its parts, also
   // without ids: time passes for rows, and a stripe is swept a little.
-  void BeginParts(const ApplyRequest& request);
-  // Does the rest of what Apply does for one part of the ids:
-  // `part.index` of 0 .. part.count - 1, part.count in [1, kNumStripes]. All
-  // parts together, in any order or at once, leave exactly what Apply leaves:
-  // equal ids are of one part. (With a cap, which rows go depends on the
-  // order.)
-  absl::Status ApplyPart(const ApplyRequest& request, StripePart part);
+  RunningUpdate BeginParts(const ApplyRequest& request);
+  // Does what Apply does for one part of the ids: `part.index` of
+  // 0 .. part.count - 1, part.count in [1, kNumStripes]. All parts together, in
+  // any order or at once, and EndUpdate leave exactly what Apply leaves: equal
+  // ids are of one part.
+  absl::Status ApplyPart(const ApplyRequest& request, RunningUpdate update,
+                         StripePart part);
+
+  // Begins a change in parts that is not an Apply.
+  RunningUpdate BeginUpdate();
+  // Ends a change after all of its parts, whether they went well or not. Until
+  // then the table may hold its new rows above the cap; now as many rows go as
+  // are too many, those that this and later changes touched only when no other
+  // is left. No row goes for the cap at another time, but by Sweep.
+  void EndUpdate(RunningUpdate update);
 
   // Sets the weights of `ids` [n] to `rows` [n, dim], keeps the slots and
   // moves the time to `event_time`; a new row gets initial slots. No admission.
   absl::Status Assign(const int64_t* ids, const float* rows, int64_t n,
-                      int64_t event_time, StripePart part = {});
+                      int64_t event_time);
+  absl::Status AssignPart(const int64_t* ids, const float* rows, int64_t n,
+                          int64_t event_time, RunningUpdate update,
+                          StripePart part);
 
   // Removes rows; returns how many existed.
   int64_t Remove(const int64_t* ids, int64_t n);
@@ -246,9 +265,13 @@ class Table {
 
   // Writes whole rows [n, row_width] with their slots and stamps, over what
   // may be there. Rows whose time is 0, as those of a table without times, get
-  // the latest time that the table has seen: set the clock first.
+  // the latest time that the table has seen: set the clock first. For a cap
+  // rows are as old as their stamps say: the import spares none of them.
   absl::Status Import(const int64_t* ids, const int64_t* stamps,
-                      const float* rows, int64_t n, StripePart part = {});
+                      const float* rows, int64_t n);
+  // Between BeginUpdate and EndUpdate.
+  absl::Status ImportPart(const int64_t* ids, const int64_t* stamps,
+                          const float* rows, int64_t n, StripePart part);
 
   // What admission remembers of the ids of groups [first_group, last_group),
   // one vector a group, empty where it is nothing. docs/formats.md gives the
@@ -297,8 +320,9 @@ class Table {
   void ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
                   const Fetch& fetch, const Found& found,
                   const Missing& missing) const;
-  // What Apply, Assign and Import share, for the ids of `part`. For a group of
-  // ids: prepare(group) without the lock; then under it fetch(position) for
+  // What Apply, Assign and Import share, for the ids of `part`. Rows get the
+  // `number` of the update, where they have one. For a group of ids:
+  // prepare(group) without the lock; then under it fetch(position) for
   // each, as in ForEachRow, decide(stripe, group, k, row) what to do with the
   // k-th id, initialize(group, k, row) for new ones, and update(group, rows,
   // picks, count): rows[i] is that of the id picks[i]. Rows whose time ran out
@@ -306,9 +330,9 @@ class Table {
   template <typename Prepare, typename Fetch, typename Decide,
             typename Initialize, typename Update>
   absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
-                          const Prepare& prepare, const Fetch& fetch,
-                          const Decide& decide, const Initialize& initialize,
-                          const Update& update);
+                          int64_t number, const Prepare& prepare,
+                          const Fetch& fetch, const Decide& decide,
+                          const Initialize& initialize, const Update& update);
 
   // Whether an id without a row gets one.
   bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
@@ -324,16 +348,30 @@ class Table {
   // counters run out: stripes that updates have no ids of would else keep them.
   void SweepNextStripe();
   // What a group does beside its own work, under the lock of its stripe.
-  void Maintain(Stripe* stripe, int num_handles, float* scratch);
+  void Maintain(Stripe* stripe, int num_handles);
   // Brings the segments of rows together, so that pages become free.
   void GatherSegments();
-  // Removes the lowest rows of all, down to the cap. For small caps, which
-  // samples of a stripe would serve badly.
-  int64_t EnforceSmallCap();
-  bool has_small_cap() const { return cap_ > 0 && cap_ < kSmallCap; }
-  int64_t excess() const {
-    return cap_ == 0 ? 0 : num_rows_.load(std::memory_order_relaxed) - cap_;
-  }
+  // What may be held now: cap_, or less where max_bytes pays for counters too.
+  int64_t PresentCap() const;
+  // Removes rows down to the cap; returns how many. Those that update
+  // `spared_from` or a later one changed go last.
+  int64_t EnforceCap(int64_t spared_from);
+  // The lowest rows of all. For small caps, which samples of a stripe would
+  // serve badly.
+  int64_t EnforceSmallCap(int64_t cap, int64_t spared_from);
+  // The lowest of samples, from stripes that have more rows than their share.
+  int64_t EnforceLargeCap(int64_t cap, int64_t spared_from);
+  // One pass over the stripes. From those of more than `min_rows` rows,
+  // evict(stripe, num_rows) removes up to `most_at_once` under each hold of the
+  // lock, until no row is too many or nothing was found in `patience` calls in
+  // a row; 0: in as many as come around. Returns how many went.
+  template <typename Evict>
+  int64_t EvictFromStripes(int64_t cap, int64_t min_rows, int most_at_once,
+                           int patience, const Evict& evict);
+  // Takes up to `most` of the rows that are too many off num_rows_, for the
+  // caller to evict, so that updates that end together take none twice. What
+  // it does not find it puts back.
+  int64_t ClaimExcess(int64_t cap, int64_t most);
 
   // Calls visit(id) for the rows of a stripe, a few under each hold of the
   // lock, without the lock; no row moves meanwhile.
@@ -353,7 +391,7 @@ class Table {
   absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
 
-  // Below it, caps are kept exactly, by looking at all rows.
+  // Below it, the lowest of all rows go.
   static constexpr int64_t kSmallCap = 4096;
 
   const TableConfig config_;
@@ -365,7 +403,7 @@ class Table {
   const AdmissionKind admission_;
   const OccurrenceWindow window_;
   const EvictionPolicy policy_;
-  // Rows; 0: none.
+  // The most rows, while no counter takes of max_bytes; 0: any number.
   const int64_t cap_;
   const std::unique_ptr<CountSketch> sketch_;
   // The latest event time of an update, and its number.
@@ -379,6 +417,11 @@ class Table {
   std::atomic<int64_t> num_rejected_{0};
   std::atomic<int64_t> num_bad_gradients_{0};
   std::atomic<uint32_t> next_swept_{0};
+  // The number of the last update that was begun; how many are not ended.
+  std::atomic<int64_t> last_update_{0};
+  std::atomic<int64_t> num_running_{0};
+  // The stripe that the next update evicts from first.
+  std::atomic<uint32_t> next_capped_{0};
   std::mutex small_cap_mutex_;
   // Outlives the stripes.
   const std::unique_ptr<MemoryPool> pool_;

@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "ops/cc/table/memory_pool.h"
@@ -25,8 +24,8 @@ namespace monolith_tf {
 template <typename Prepare, typename Fetch, typename Decide,
           typename Initialize, typename Update>
 absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
-                               const Prepare& prepare, const Fetch& fetch,
-                               const Decide& decide,
+                               int64_t number, const Prepare& prepare,
+                               const Fetch& fetch, const Decide& decide,
                                const Initialize& initialize,
                                const Update& update) {
   absl::Status status;
@@ -35,8 +34,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
   // Not the event time of the request, so that it makes no difference how far
   // the sweep has come.
   const uint32_t clock = clock_.load(std::memory_order_relaxed);
-  std::vector<float> scratch(policy_ == EvictionPolicy::kLowestNorm ? dim()
-                                                                    : 0);
+  const bool numbers_updates = layout_.numbers_updates();
   StripedBatch::ForEachGroup(
       ids, n, part, hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
@@ -79,6 +77,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
             has_new = true;
           }
           stripe->Stamp(row);
+          if (numbers_updates) layout_.SetUpdate(row, number);
           rows[count] = row;
           picks[count++] = k;
         }
@@ -87,7 +86,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
           num_rows_.fetch_add(stripe->num_rows() - num_before,
                               std::memory_order_relaxed);
         }
-        Maintain(stripe, group.size, scratch.data());
+        Maintain(stripe, group.size);
         if (!is_full) return true;
         status = OutOfMemory();
         return false;

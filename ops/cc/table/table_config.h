@@ -111,13 +111,18 @@ struct AdmissionConfig {
 struct EvictionConfig {
   // A row goes when its last update is older than this; 0: never.
   int64_t ttl_seconds = 0;
-  // When a shard holds more rows, or more bytes of rows and their part of the
-  // index, the row that is lowest by the policy among a few goes; 0: no bound.
-  // Room for rows to come is not counted: an eighth, and in each of 64 stripes
-  // at most 128 KiB.
+  // When a shard holds more rows after an update, or more bytes of rows, of
+  // their part of the index at its largest and, with admission "count", of ids
+  // that wait, the lowest rows by the policy go (of a large table the lowest of
+  // a few random ones), but those of that update last; 0: no bound. Ids that
+  // wait take at most half of max_bytes from the rows. Room for rows to come is
+  // not counted: an eighth, and in each of 64 stripes a segment of at most
+  // 128 KiB, 16 KiB of index, and what the pool keeps (memory_pool.h).
   int64_t max_rows = 0;
   int64_t max_bytes = 0;
-  // "lru": longest without an update; "lfu": rarest; "lowest_norm".
+  // "lru": longest without an update; "lfu": rarest; "lowest_norm". Of equal
+  // rows that goes first whose last update was an earlier one; then the smaller
+  // id.
   std::string policy = "lru";
 
   bool has_cap() const { return max_rows > 0 || max_bytes > 0; }

@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <string>
-#include <tuple>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -130,61 +127,15 @@ void Table::SweepNextStripe() {
   if (pool_->is_scattered()) stripe->MoveSegments();
 }
 
-void Table::Maintain(Stripe* stripe, int num_handles, float* scratch) {
+void Table::Maintain(Stripe* stripe, int num_handles) {
   const int64_t num_before = stripe->num_rows();
   SweepStripe(stripe, kSweptPerId * num_handles);
-  if (!has_small_cap() && cap_ > 0) {
-    int64_t left = std::min<int64_t>(
-        excess() - (num_before - stripe->num_rows()), num_handles);
-    while (left > 0) {
-      const int num_wanted =
-          static_cast<int>(std::min<int64_t>(left, Stripe::kMaxVictims));
-      const int num_gone = stripe->EvictLowest(policy_, num_wanted, scratch);
-      if (num_gone == 0) break;
-      left -= num_gone;
-    }
-  }
   if (cap_ > 0) {
     num_rows_.fetch_sub(num_before - stripe->num_rows(),
                         std::memory_order_relaxed);
   }
   stripe->Compact(kMovesPerGroup);
   if (pool_->is_scattered()) stripe->MoveSegments();
-}
-
-int64_t Table::EnforceSmallCap() {
-  std::lock_guard<std::mutex> lock(small_cap_mutex_);
-  const int64_t num_wanted = excess();
-  if (num_wanted <= 0) return 0;
-  // (score, id): equal scores go by id, so that the choice is the same in
-  // every run.
-  std::vector<std::tuple<uint64_t, int64_t>> rows;
-  std::vector<float> scratch(dim());
-  for (const auto& stripe : stripes_) {
-    SpinLockHolder holder(stripe->lock());
-    const RowArena& arena = stripe->rows();
-    for (uint32_t handle = arena.NextUsed(0); handle < arena.end();
-         handle = arena.NextUsed(handle + 1)) {
-      const Row* const row = stripe->RowAt(handle);
-      rows.emplace_back(stripe->ScoreOf(row, policy_, scratch.data()), row->id);
-    }
-  }
-  const int64_t num_victims =
-      std::min<int64_t>(num_wanted, static_cast<int64_t>(rows.size()));
-  std::nth_element(rows.begin(), rows.begin() + num_victims, rows.end());
-  int64_t num_gone = 0;
-  for (int64_t i = 0; i < num_victims; ++i) {
-    const int64_t id = std::get<1>(rows[i]);
-    const uint64_t hash = hash_(id);
-    Stripe* const stripe = stripes_[CuckooIndex::StripeOf(hash)].get();
-    SpinLockHolder holder(stripe->lock());
-    const int64_t num_before = stripe->num_rows();
-    stripe->EvictForCap(hash, id);
-    stripe->Compact(kMovesPerGroup);
-    num_gone += num_before - stripe->num_rows();
-  }
-  num_rows_.fetch_sub(num_gone, std::memory_order_relaxed);
-  return num_gone;
 }
 
 void Table::GatherSegments() {
@@ -212,9 +163,11 @@ int64_t Table::Sweep(int64_t event_time) {
       std::clamp<int64_t>(event_time, 0, int64_t{0xFFFFFFFF})));
   const uint32_t clock = clock_.load(std::memory_order_relaxed);
   const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
-  std::vector<float> scratch(dim());
-  int64_t num_gone = has_small_cap() ? EnforceSmallCap() : 0;
-  int64_t num_stripes = kNumStripes;
+  // Updates that run bring the table down to the cap when they end, and spare
+  // their own rows, which might go here. The number is read first, so that
+  // rows of one that begins now are spared.
+  const int64_t spared_from = last_update_.load() + 1;
+  int64_t num_gone = num_running_.load() == 0 ? EnforceCap(spared_from) : 0;
   for (const auto& stripe : stripes_) {
     int64_t num_left;
     int64_t num_counters;
@@ -234,21 +187,6 @@ int64_t Table::Sweep(int64_t event_time) {
     for (; num_counters > 0; num_counters -= kHandlesPerHold) {
       SpinLockHolder holder(stripe->lock());
       stripe->SweepCounters(window_.BucketOf(clock), kHandlesPerHold);
-    }
-    // An even share of what is too much, so that stripes stay even.
-    int64_t share =
-        has_small_cap() ? 0 : (excess() + num_stripes - 1) / num_stripes;
-    --num_stripes;
-    while (share > 0) {
-      SpinLockHolder holder(stripe->lock());
-      const int gone = stripe->EvictLowest(
-          policy_,
-          static_cast<int>(std::min<int64_t>(share, Stripe::kMaxVictims)),
-          scratch.data());
-      num_gone += gone;
-      num_rows_.fetch_sub(gone, std::memory_order_relaxed);
-      if (gone == 0) break;
-      share -= gone;
     }
     {
       SpinLockHolder holder(stripe->lock());

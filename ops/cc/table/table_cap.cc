@@ -1,0 +1,230 @@
+// Caps: how many rows there may be, and which go when there are more.
+
+#include "ops/cc/table/table_cap.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "ops/cc/table/hash.h"
+#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/table/row.h"
+#include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/spin_lock.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/table.h"
+
+namespace monolith_tf {
+namespace {
+
+constexpr int64_t kSpareNone = std::numeric_limits<int64_t>::max();
+
+}  // namespace
+
+int64_t SegmentBytesOf(const EvictionConfig& eviction) {
+  // What is less would take more to keep account of than it saves.
+  constexpr int64_t kMinBytes = 2048;
+  constexpr int64_t kSegmentsPerStripe = 16;
+  if (eviction.max_bytes == 0) return RowArena::kMaxSegmentBytes;
+  return std::clamp(
+      eviction.max_bytes / (Table::kNumStripes * kSegmentsPerStripe), kMinBytes,
+      RowArena::kMaxSegmentBytes);
+}
+
+CappedBytes CappedBytesOf(const EvictionConfig& eviction,
+                          const RowLayout& layout) {
+  // An index that shrinks keeps buckets until its load is 3/4 of what it is
+  // just after a split: 10.9 bytes there (cuckoo_index.h).
+  constexpr double kIndexBytes = 10.9 * 4 / 3;
+  // The bits of a record, and what is known of a segment, in vectors that have
+  // room for twice as much (row_arena.h).
+  constexpr double kBitsBytes = 2 * 1.02 / 8;
+  constexpr double kBytesOfSegment = 2 * 64;
+  // Of tables so small that a segment a stripe is more than this, that is
+  // beyond max_bytes.
+  constexpr double kMaxShareBegun = 0.1;
+  const auto bytes_in = [&](const RowArena& arena) {
+    const auto segment_bytes = static_cast<double>(arena.max_segment_bytes());
+    // The last segments of the stripes, which may just have been begun: stripes
+    // fill evenly.
+    const double share_begun =
+        std::min(kMaxShareBegun, Table::kNumStripes * segment_bytes /
+                                     static_cast<double>(eviction.max_bytes));
+    return static_cast<double>(arena.stride()) *
+               (1 + kBytesOfSegment / segment_bytes) / (1 - share_begun) +
+           kIndexBytes + kBitsBytes;
+  };
+  const int64_t segment_bytes = SegmentBytesOf(eviction);
+  return {bytes_in(
+              RowArena(layout.record_bytes(), /*pool=*/nullptr, segment_bytes)),
+          bytes_in(RowArena(sizeof(Counter), /*pool=*/nullptr, segment_bytes))};
+}
+
+int64_t CapOf(const EvictionConfig& eviction, const RowLayout& layout) {
+  if (eviction.max_bytes == 0) return eviction.max_rows;
+  const auto rows = std::max<int64_t>(
+      1, static_cast<int64_t>(static_cast<double>(eviction.max_bytes) /
+                              CappedBytesOf(eviction, layout).of_row));
+  return eviction.max_rows == 0 ? rows : std::min(eviction.max_rows, rows);
+}
+
+RunningUpdate Table::BeginUpdate() {
+  // In this order, for Sweep.
+  num_running_.fetch_add(1);
+  return {last_update_.fetch_add(1) + 1};
+}
+
+void Table::EndUpdate(RunningUpdate update) {
+  EnforceCap(update.number);
+  num_running_.fetch_sub(1);
+}
+
+int64_t Table::PresentCap() const {
+  const int64_t max_bytes = config_.eviction.max_bytes;
+  if (max_bytes == 0 || admission_ != AdmissionKind::kCount) return cap_;
+  int64_t num_counters = 0;
+  for (const auto& stripe : stripes_) {
+    SpinLockHolder holder(stripe->lock());
+    num_counters += stripe->counters().size();
+  }
+  const CappedBytes bytes = CappedBytesOf(config_.eviction, layout_);
+  // Ids that wait never take more than half from those that were admitted.
+  const double left =
+      std::max(static_cast<double>(max_bytes) / 2,
+               static_cast<double>(max_bytes) -
+                   static_cast<double>(num_counters) * bytes.of_counter);
+  return std::clamp<int64_t>(static_cast<int64_t>(left / bytes.of_row), 1,
+                             cap_);
+}
+
+int64_t Table::EnforceCap(int64_t spared_from) {
+  if (cap_ == 0) return 0;
+  const int64_t cap = PresentCap();
+  if (num_rows_.load() <= cap) return 0;
+  return cap_ < kSmallCap ? EnforceSmallCap(cap, spared_from)
+                          : EnforceLargeCap(cap, spared_from);
+}
+
+int64_t Table::ClaimExcess(int64_t cap, int64_t most) {
+  int64_t num_rows = num_rows_.load();
+  for (;;) {
+    const int64_t claimed = std::min(most, num_rows - cap);
+    if (claimed <= 0) return 0;
+    if (num_rows_.compare_exchange_weak(num_rows, num_rows - claimed)) {
+      return claimed;
+    }
+  }
+}
+
+int64_t Table::EnforceSmallCap(int64_t cap, int64_t spared_from) {
+  // Rounds in which a victim is let go that others changed since it was
+  // chosen; then none is, so that this ends.
+  constexpr int kForgivingRounds = 3;
+  std::lock_guard<std::mutex> lock(small_cap_mutex_);
+  int64_t num_gone = 0;
+  std::vector<float> scratch(dim());
+  for (int round = 0; round <= kForgivingRounds; ++round) {
+    const int64_t num_wanted =
+        ClaimExcess(cap, std::numeric_limits<int64_t>::max());
+    if (num_wanted == 0) break;
+    // The spared ones behind all others.
+    std::vector<std::pair<bool, Stripe::Rank>> rows;
+    for (const auto& stripe : stripes_) {
+      SpinLockHolder holder(stripe->lock());
+      const RowArena& arena = stripe->rows();
+      for (uint32_t handle = arena.NextUsed(0); handle < arena.end();
+           handle = arena.NextUsed(handle + 1)) {
+        const Row* const row = stripe->RowAt(handle);
+        rows.emplace_back(layout_.UpdateOf(row) >= spared_from,
+                          stripe->RankOf(row, policy_, scratch.data()));
+      }
+    }
+    const int64_t num_victims =
+        std::min<int64_t>(num_wanted, static_cast<int64_t>(rows.size()));
+    std::nth_element(rows.begin(), rows.begin() + num_victims, rows.end());
+    int64_t num_here = 0;
+    for (int64_t i = 0; i < num_victims; ++i) {
+      const auto& [is_spared, rank] = rows[i];
+      const uint64_t hash = hash_(rank.id);
+      Stripe* const stripe = stripes_[CuckooIndex::StripeOf(hash)].get();
+      SpinLockHolder holder(stripe->lock());
+      num_here += stripe->EvictForCap(
+          hash, rank.id,
+          round < kForgivingRounds ? rank.update + 1 : kSpareNone);
+      stripe->Compact(kMovesPerGroup);
+    }
+    num_rows_.fetch_add(num_wanted - num_here);
+    num_gone += num_here;
+  }
+  return num_gone;
+}
+
+template <typename Evict>
+int64_t Table::EvictFromStripes(int64_t cap, int64_t min_rows, int most_at_once,
+                                int patience, const Evict& evict) {
+  const uint32_t first = next_capped_.fetch_add(1, std::memory_order_relaxed);
+  int64_t num_gone = 0;
+  for (uint32_t i = 0; i < kNumStripes; ++i) {
+    Stripe* const stripe = stripes_[(first + i) % kNumStripes].get();
+    // Since the last call that found a row.
+    int64_t num_empty_handed = 0;
+    for (bool is_done = false; !is_done;) {
+      pool_->Maintain();
+      SpinLockHolder holder(stripe->lock());
+      const int64_t num_wanted = ClaimExcess(
+          cap, std::min<int64_t>(most_at_once, stripe->num_rows() - min_rows));
+      if (num_wanted == 0) break;
+      const int num_here = evict(stripe, static_cast<int>(num_wanted));
+      num_rows_.fetch_add(num_wanted - num_here);
+      num_gone += num_here;
+      num_empty_handed = num_here == 0 ? num_empty_handed + 1 : 0;
+      // The calls at the end and at the hand may look at less.
+      const int64_t once_around =
+          stripe->rows().end() / Stripe::kNextHandles + 2;
+      is_done = num_empty_handed >= (patience > 0 ? patience : once_around);
+      stripe->Compact(kMovesPerGroup);
+      if (pool_->is_scattered()) stripe->MoveSegments();
+    }
+  }
+  return num_gone;
+}
+
+int64_t Table::EnforceLargeCap(int64_t cap, int64_t spared_from) {
+  std::vector<float> scratch(policy_ == EvictionPolicy::kLowestNorm ? dim()
+                                                                    : 0);
+  // As long as there are more rows than the cap, a stripe has more than this.
+  const int64_t share = cap / kNumStripes;
+  // Samples that find only spared rows end it: then these are many.
+  int64_t num_gone =
+      EvictFromStripes(cap, share, Stripe::kMaxVictims, /*patience=*/1,
+                       [&](Stripe* stripe, int num_rows) {
+                         return stripe->EvictLowest(
+                             policy_, num_rows, spared_from, scratch.data());
+                       });
+  // So it is no more than in proportion to them to look at all rows, in stripes
+  // that have fewer than their share too.
+  num_gone +=
+      EvictFromStripes(cap, /*min_rows=*/0, kMaxGroupRows, /*patience=*/0,
+                       [&](Stripe* stripe, int num_rows) {
+                         return stripe->EvictLowestOfNext(
+                             policy_, num_rows, spared_from, scratch.data());
+                       });
+  // Only spared rows are left. A pass that finds none ends it: what others
+  // insert meanwhile is theirs to bring down.
+  for (int64_t num_here = 1; num_here > 0 && num_rows_.load() > cap;) {
+    num_here =
+        EvictFromStripes(cap, share, Stripe::kMaxVictims, /*patience=*/1,
+                         [&](Stripe* stripe, int num_rows) {
+                           return stripe->EvictLowest(
+                               policy_, num_rows, kSpareNone, scratch.data());
+                         });
+    num_gone += num_here;
+  }
+  return num_gone;
+}
+
+}  // namespace monolith_tf
