@@ -366,7 +366,7 @@ def server(source):
     counts = tf.constant([1, 1], tf.int64)
     packed = tf.concat([counts, ids], axis=0)
     step = tf.concat([counts, packed, counts], axis=0)
-    take = {"num_tables": 2}
+    _, cut = library.monolith_table_set_status(handle)
     groups = {"first_group": 0, "num_groups": 1, **one}
     name, request = source.among(
         [
@@ -391,7 +391,7 @@ def server(source):
                     **one,
                 },
             ),
-            ("take_delta", {"acked_cut": time * 0, **take, **many}),
+            ("take_delta", {"acked_cut": cut, "num_tables": 2, **many}),
             (
                 "export_chunk",
                 {"cursor": time * 0, "max_rows": 2, "values": True, **one},

@@ -1,5 +1,5 @@
-// Bounds of the numbers that ops have as attributes. Shape functions and kernels
-// both check them: eager calls come without those of the first.
+// Bounds of the numbers that ops have as attributes. Shape functions and
+// kernels both check them: eager calls come without those of the first.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
 #define MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
