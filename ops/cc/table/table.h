@@ -221,8 +221,9 @@ class Table {
 
   // Evicts on demand what updates evict a little at a time: rows whose time ran
   // out at `event_time` (or at the latest time that the table has seen, if that
-  // is later) and rows above the cap; then gives back all memory that can be.
-  // Returns how many rows went.
+  // is later) and rows above the cap, if no update runs, which does that when
+  // it ends; then gives back all memory that can be. Returns how many rows
+  // went.
   int64_t Sweep(int64_t event_time);
 
   // What lookups of annealed precisions, expiry and windows go by.
