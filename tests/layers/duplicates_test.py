@@ -60,19 +60,8 @@ def test_servers_are_asked_for_each_id_once(num_shards):
     np.testing.assert_array_equal(read(IDS), rows_of(table))
 
 
-def step_within(table):
-    @tf.function
-    def step(ids):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(table.lookup(ids))
-        (gradient,) = tape.gradient(loss, table.trainable_variables)
-        table.apply_gradients(gradient.indices, gradient.values)
-
-    return step
-
-
-def step_around(table):
-    read = tf.function(table.lookup)
+def step_eagerly(table, read=None):
+    read = read or table.lookup
 
     def step(ids):
         with tf.GradientTape() as tape:
@@ -83,29 +72,23 @@ def step_around(table):
     return step
 
 
+def step_within(table):
+    return tf.function(step_eagerly(table))
+
+
+def step_around(table):
+    return step_eagerly(table, read=tf.function(table.lookup))
+
+
 def step_in_a_branch(table):
-    @tf.function
-    def step(ids, flag):
-        with tf.GradientTape() as tape:
-            loss = tf.cond(
-                flag,
-                lambda: tf.reduce_sum(table.lookup(ids)),
-                lambda: tf.constant(0.0),
-            )
-        (gradient,) = tape.gradient(loss, table.trainable_variables)
-        table.apply_gradients(gradient.indices, gradient.values)
+    def read(ids):
+        return tf.cond(
+            tf.size(ids) > 0,
+            lambda: table.lookup(ids),
+            lambda: tf.zeros([0, table.dim]),
+        )
 
-    return lambda ids: step(ids, tf.constant(True))
-
-
-def step_eagerly(table):
-    def step(ids):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(table.lookup(ids))
-        (gradient,) = tape.gradient(loss, table.trainable_variables)
-        table.apply_gradients(gradient.indices, gradient.values)
-
-    return step
+    return tf.function(step_eagerly(table, read))
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,12 @@ class ApplyOp : public ManyTablesOp {
                   statuses[i] = tables[unit.table]->ApplyPart(
                       requests[unit.table], updates[unit.table], unit.part);
                 });
-    ForEachUnit(context, num_tables(), NumThreadsFor(context, packed.total),
+    // Without a cap there is nothing to wake a thread for.
+    const bool has_cap =
+        std::any_of(tables.begin(), tables.end(),
+                    [](const auto& table) { return table->has_cap(); });
+    ForEachUnit(context, num_tables(),
+                has_cap ? NumThreadsFor(context, packed.total) : 1,
                 [&](int64_t t) { tables[t]->EndUpdate(updates[t]); });
     for (const absl::Status& status : statuses) {
       if (!status.ok()) return status;

@@ -159,6 +159,7 @@ class Table {
   const TableConfig& config() const { return config_; }
   int64_t dim() const { return layout_.dim(); }
   int num_segments() const { return layout_.num_segments(); }
+  bool has_cap() const { return cap_ > 0; }
   // Floats of a row with its slots.
   int64_t row_width() const { return layout_.row_width(); }
 
