@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from tensorflow.python.eager import context
 
 import monolith_tf as mt
 
@@ -78,7 +77,7 @@ def make_model(shape, value, feature, num_features, num_tables):
     return model
 
 
-def step_nodes(kind, num_features, num_tables):
+def step_nodes(executed, kind, num_features, num_tables):
     """The nodes of one step of `fit`, as they were executed."""
     make_ids, shape, feature = KINDS[kind]
     model = make_model(shape, make_ids(0), feature, num_features, num_tables)
@@ -88,33 +87,30 @@ def step_nodes(kind, num_features, num_tables):
     return executed(lambda: model.fit(dataset, steps_per_epoch=1, verbose=0))
 
 
-def executed(step):
+@pytest.fixture
+def executed(executed_graphs):
     """The ops of the graph that looks up, of what a new function runs."""
-    context.context().ensure_initialized()
-    # Graphs are recorded when they are first run.
-    context.enable_run_metadata()
-    try:
-        step()
-        metadata = context.export_run_metadata()
-    finally:
-        context.disable_run_metadata()
-    (ops,) = [
-        [node.op for node in graph.node]
-        for graph in metadata.partition_graphs
-        if any(node.op == "MonolithLookup" for node in graph.node)
-    ]
-    return ops
+
+    def ops_of(step):
+        (ops,) = [
+            [node.op for node in graph.node]
+            for graph in executed_graphs(step)
+            if any(node.op == "MonolithLookup" for node in graph.node)
+        ]
+        return ops
+
+    return ops_of
 
 
 @pytest.mark.parametrize(
     ("kind", "own_tables"),
     [(kind, True) for kind in KINDS] + [("padded mean", False)],
 )
-def test_a_feature_more_is_at_most_one_node_more(kind, own_tables):
+def test_a_feature_more_is_at_most_one_node_more(executed, kind, own_tables):
     counts = {}
     for num_features in (1, 26, 52):
         nodes = step_nodes(
-            kind, num_features, num_features if own_tables else 1
+            executed, kind, num_features, num_features if own_tables else 1
         )
         counts[num_features] = len(nodes)
         # Every op of the tables comes once, whatever the number of features.
@@ -127,7 +123,7 @@ def test_a_feature_more_is_at_most_one_node_more(kind, own_tables):
     print(kind, counts)
 
 
-def test_weights_stay_within_the_limit_too():
+def test_weights_stay_within_the_limit_too(executed):
     def nodes(num_features):
         with mt.TableSet():
             layer = mt.layers.EmbeddingCollection(
@@ -164,7 +160,7 @@ def test_weights_stay_within_the_limit_too():
 
 
 @pytest.mark.parametrize("kind", ["padded mean", "ragged mean"])
-def test_min_counts_of_features_are_no_node_more(kind):
+def test_min_counts_of_features_are_no_node_more(executed, kind):
     """But for the handle of their variable, an argument of the function."""
     make_ids, _, feature = KINDS[kind]
 
@@ -204,7 +200,7 @@ def test_min_counts_of_features_are_no_node_more(kind):
 @pytest.mark.parametrize(
     "kind", ["single", "padded mean", "ragged mean", "sparse sum"]
 )
-def test_default_ids_are_one_node_for_all_features(kind):
+def test_default_ids_are_one_node_for_all_features(executed, kind):
     make_ids, _, feature = KINDS[kind]
 
     def nodes(num_features, **more):

@@ -85,6 +85,8 @@ def make_step(layer, read):
 def partition_graphs(step, ids):
     """Returns the graphs that TensorFlow cut a step into."""
     context.enable_run_metadata()
+    # TensorFlow goes on recording after it is told to stop.
+    context.export_run_metadata()
     try:
         tf.function(step, autograph=False)(ids)
         return context.export_run_metadata().partition_graphs
