@@ -7,9 +7,14 @@
 
 namespace monolith_tf {
 
-// The line of `address`, which need not be valid.
+// The line of `address`, which need not be valid. It goes to the second-level
+// cache: more lines can be on their way to it than to the first (on Zen 4 160
+// million random lines a second against 110), and what is left of the way is
+// short.
 inline void PrefetchLine(const void* address) {
-  __builtin_prefetch(address);
+  constexpr int kReads = 0;
+  constexpr int kSecondLevel = 2;
+  __builtin_prefetch(address, kReads, kSecondLevel);
   // To g++ 12 a function that does nothing but prefetch has no effect: it
   // drops calls of it, silently. No instruction comes of this.
   asm volatile("");
