@@ -27,13 +27,13 @@
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 #include "ops/cc/table/memory_pool.h"
-#include "ops/cc/table/prefetch.h"
 
 namespace monolith_tf {
 
@@ -96,13 +96,14 @@ class RowArena {
     return segments_[segment] + index * stride_;
   }
 
-  // Starts to bring the first `bytes` of a record into the cache.
-  void Prefetch(uint32_t handle, size_t bytes) const {
-    const auto begin = reinterpret_cast<uintptr_t>(At(handle));
-    for (uintptr_t line = begin & ~uintptr_t{63}; line < begin + bytes;
-         line += 64) {
-      PrefetchLine(reinterpret_cast<const void*>(line));
-    }
+  // The most cache lines that the first `bytes` > 0 of a record can lie on.
+  int MaxLines(size_t bytes) const {
+    constexpr int64_t kLine = 64;
+    // Of the stride; segments begin on a line.
+    const int64_t power_of_two = stride_ & -stride_;
+    const int64_t worst_begin = kLine - std::min(kLine, power_of_two);
+    return static_cast<int>(
+        (worst_begin + static_cast<int64_t>(bytes) - 1) / kLine + 1);
   }
 
   // Whether Compact is worth while: more than an eighth of what is below

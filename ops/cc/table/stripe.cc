@@ -8,11 +8,31 @@
 
 #include "ops/cc/table/cuckoo_index.h"
 #include "ops/cc/table/occurrence_window.h"
+#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {
+
+void Stripe::PrefetchCandidates(const uint32_t* candidates, int n,
+                                size_t bytes) const {
+  const char* rows[kMaxCandidates];
+  int num_rows = 0;
+  for (int k = 0; k < n; ++k) {
+    const uint32_t candidate = candidates[k];
+    if ((candidate & kCounterBit) == 0) {
+      rows[num_rows++] = rows_.At(candidate);
+    } else if (candidate != kNoHandle) {
+      PrefetchLine(counters_.At(candidate & ~kCounterBit));
+    }
+  }
+  const int num_lines = rows_.MaxLines(bytes);
+  for (int line = 0; line < num_lines; ++line) {
+    const size_t offset = std::min<size_t>(64 * line, bytes - 1);
+    for (int k = 0; k < num_rows; ++k) PrefetchLine(rows[k] + offset);
+  }
+}
 
 uint32_t Stripe::FindEntry(uint64_t hash, int64_t id) const {
   return index_.Find(

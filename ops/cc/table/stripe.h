@@ -73,8 +73,12 @@ class alignas(64) Stripe {
   // Guesses at the rows of a group of up to kMaxCandidates ids, for FindAt, and
   // starts to bring the first `bytes` of each into the cache. The second bucket
   // of an id is fetched only when the first has nothing for it. fetch(k) may
-  // fetch what else the k-th id needs. All of it is spread over the search,
-  // because prefetches in a row wait for each other.
+  // fetch what else the k-th id needs.
+  //
+  // A row lies on a page of its own, and its prefetch is not done before the
+  // address is translated: a walk through page tables for most, of which the
+  // processor makes several at once if it comes to see so many prefetches. So
+  // the search is over before the first of them, and they come in a row.
   template <typename Fetch>
   void FindCandidates(const uint64_t* hashes, int n, size_t bytes,
                       const Fetch& fetch, uint32_t* candidates) const
@@ -240,14 +244,11 @@ class alignas(64) Stripe {
   int64_t IdAt(uint32_t handle) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return *reinterpret_cast<const int64_t*>(RecordAt(handle));
   }
-  void PrefetchRow(uint32_t candidate, size_t bytes) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if ((candidate & kCounterBit) == 0) {
-      rows_.Prefetch(candidate, bytes);
-    } else {
-      counters_.Prefetch(candidate & ~kCounterBit, sizeof(Counter));
-    }
-  }
+  // Starts to bring the first `bytes` of the rows that are candidates, n, into
+  // the cache, and the counters.
+  void PrefetchCandidates(const uint32_t* candidates, int n,
+                          size_t bytes) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The entry of `id`, a row or a counter, or kNoHandle.
   uint32_t FindEntry(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
@@ -293,21 +294,16 @@ void Stripe::FindCandidates(const uint64_t* hashes, int n, size_t bytes,
   uint8_t others[kMaxCandidates];
   int num_others = 0;
   for (int k = 0; k < n; ++k) {
-    fetch(k);
-    const uint32_t candidate = index_.CandidateInFirst(hashes[k]);
-    candidates[k] = candidate;
-    if (candidate != kNoHandle) {
-      PrefetchRow(candidate, bytes);
-    } else {
-      index_.PrefetchSecond(hashes[k]);
-      others[num_others++] = static_cast<uint8_t>(k);
-    }
+    candidates[k] = index_.CandidateInFirst(hashes[k]);
+    if (candidates[k] != kNoHandle) continue;
+    index_.PrefetchSecond(hashes[k]);
+    others[num_others++] = static_cast<uint8_t>(k);
   }
+  for (int k = 0; k < n; ++k) fetch(k);
   for (int i = 0; i < num_others; ++i) {
-    const uint32_t candidate = index_.CandidateInSecond(hashes[others[i]]);
-    candidates[others[i]] = candidate;
-    if (candidate != kNoHandle) PrefetchRow(candidate, bytes);
+    candidates[others[i]] = index_.CandidateInSecond(hashes[others[i]]);
   }
+  PrefetchCandidates(candidates, n, bytes);
 }
 
 }  // namespace monolith_tf

@@ -34,14 +34,13 @@ struct StripedGroup {
   int num_left;
   const std::unique_ptr<Stripe>* stripes;
 
-  // Starts to fetch the first bucket of an id of a group to come. To be called
-  // for each k while something else is done: prefetches in a row would wait for
-  // each other.
-  void PrefetchAhead(int k) const {
-    const int ahead = k + kPrefetchDistance;
-    if (ahead >= num_left) return;
-    stripes[CuckooIndex::StripeOf(hashes[ahead])]->PrefetchBucket(
-        hashes[ahead]);
+  // Starts to fetch the first buckets of as many ids of groups to come.
+  void PrefetchAhead() const {
+    const int end = std::min(kPrefetchDistance + size, num_left);
+    for (int ahead = kPrefetchDistance; ahead < end; ++ahead) {
+      stripes[CuckooIndex::StripeOf(hashes[ahead])]->PrefetchBucket(
+          hashes[ahead]);
+    }
   }
 
   int64_t id(int k) const { return ids[positions[k]]; }

@@ -446,10 +446,10 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
         pool_->Maintain();
+        group.PrefetchAhead();
         SpinLockHolder holder(stripe->lock());
         int64_t num_here = 0;
         for (int k = 0; k < group.size; ++k) {
-          group.PrefetchAhead(k);
           num_here += stripe->Remove(group.hashes[k], group.id(k));
         }
         stripe->Compact(kMovesPerGroup);

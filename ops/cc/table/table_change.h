@@ -39,6 +39,7 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
       ids, n, part, hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
         pool_->Maintain();
+        group.PrefetchAhead();
         prepare(group);
         SpinLockHolder holder(stripe->lock());
         uint32_t candidates[kMaxGroupRows];
@@ -54,7 +55,6 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
         bool is_full = false;
         const int64_t num_before = stripe->num_rows();
         for (int k = 0; k < group.size; ++k) {
-          group.PrefetchAhead(k);
           const int64_t id = group.id(k);
           const uint64_t hash = group.hashes[k];
           Row* row = has_expired ? stripe->Find(hash, id)

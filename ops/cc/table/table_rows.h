@@ -27,6 +27,7 @@ void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
   StripedBatch::ForEachGroup(
       ids, n, StripePart(), hash_, group_rows_, stripes_,
       [&](Stripe* stripe, const StripedGroup& group) {
+        group.PrefetchAhead();
         int64_t absent[kMaxGroupRows];
         int num_absent = 0;
         {
@@ -36,7 +37,6 @@ void Table::ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
               group.hashes, group.size, bytes,
               [&](int k) { fetch(group.position(k)); }, candidates);
           for (int k = 0; k < group.size; ++k) {
-            group.PrefetchAhead(k);
             const Row* row =
                 stripe->FindAt(candidates[k], group.hashes[k], group.id(k));
             if (row != nullptr) {
