@@ -246,8 +246,7 @@ class alignas(64) Stripe {
   }
   // Starts to bring the first `bytes` of the rows that are candidates, n, into
   // the cache, and the counters.
-  void PrefetchCandidates(const uint32_t* candidates, int n,
-                          size_t bytes) const
+  void PrefetchCandidates(const uint32_t* candidates, int n, size_t bytes) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The entry of `id`, a row or a counter, or kNoHandle.
   uint32_t FindEntry(uint64_t hash, int64_t id) const
