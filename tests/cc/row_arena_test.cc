@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -46,6 +47,23 @@ TEST(RowArenaTest, StridesFollowTheLineRule) {
   EXPECT_EQ(RowArena(144, nullptr).stride(), 144);  // padding: 33 %
   EXPECT_EQ(RowArena(120, nullptr).stride(), 128);  // padding: 7 %
   EXPECT_EQ(RowArena(128, nullptr).stride(), 128);
+}
+
+TEST(RowArenaTest, MaxLinesIsWhatTheWorstRecordLiesOn) {
+  for (const size_t record_bytes : {8, 16, 32, 40, 64, 72, 80, 144, 208, 528}) {
+    MemoryPool pool;
+    RowArena arena(record_bytes, &pool);
+    for (int i = 0; i < 1000; ++i) arena.Allocate();
+    for (size_t bytes = 1; bytes <= record_bytes; ++bytes) {
+      uintptr_t most = 0;
+      for (uint32_t handle = 0; handle < arena.end(); ++handle) {
+        const auto begin = reinterpret_cast<uintptr_t>(arena.At(handle));
+        const uintptr_t last = begin + bytes - 1;
+        most = std::max(most, last / 64 - begin / 64 + 1);
+      }
+      EXPECT_EQ(arena.MaxLines(bytes), most) << record_bytes << ", " << bytes;
+    }
+  }
 }
 
 TEST(RowArenaTest, RecordsDoNotOverlap) {
