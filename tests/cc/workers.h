@@ -12,22 +12,29 @@
 
 namespace monolith_tf {
 
-// A thread that does a share of work, or goes on while others do theirs.
+// A thread that does a share of work, or goes on while others do theirs and
+// once more when all of them are done.
 struct Worker {
   std::function<void(std::mt19937_64*)> work;
   bool goes_on;
 };
 
+// Nobody begins before all are there.
 inline void RunTogether(const std::vector<Worker>& workers) {
+  std::atomic<size_t> num_there{0};
   std::atomic<int> num_busy{0};
   for (const Worker& worker : workers) num_busy += !worker.goes_on;
   std::vector<std::thread> threads;
   for (size_t i = 0; i < workers.size(); ++i) {
-    threads.emplace_back([&num_busy, &worker = workers[i], i] {
+    threads.emplace_back([&, &worker = workers[i], i] {
       std::mt19937_64 random(i);
+      ++num_there;
+      while (num_there < workers.size()) std::this_thread::yield();
+      bool are_others_busy;
       do {
+        are_others_busy = num_busy > 0;
         worker.work(&random);
-      } while (worker.goes_on && num_busy > 0);
+      } while (worker.goes_on && are_others_busy);
       num_busy -= !worker.goes_on;
     });
   }
