@@ -8,9 +8,8 @@
 namespace monolith_tf {
 
 // The line of `address`, which need not be valid. It goes to the second-level
-// cache: more lines can be on their way to it than to the first (on Zen 4 160
-// million random lines a second against 110), and what is left of the way is
-// short.
+// cache: on Zen 4 more lines can be on their way to it than to the first, and
+// what is left of the way is short.
 inline void PrefetchLine(const void* address) {
   constexpr int kReads = 0;
   constexpr int kSecondLevel = 2;
