@@ -29,7 +29,8 @@ class Admission:
             `sketch_bytes` is given. A feature may have another: `mt.Feature`.
         probability: In place of `min_count`: each occurrence admits its id
             with this probability, in (0, 1]. A function of seed, table, id and
-            step, so the same in every run.
+            step, so the same in every run. A feature may have another, also of
+            a table that counts.
         window_seconds: Only occurrences of the last so many seconds of event
             time count; 0 for all. Time goes in steps of half a window: an
             occurrence counts for at least half of it and never for longer.
@@ -122,12 +123,13 @@ class Admission:
 
     @property
     def max_own_min_count(self) -> int:
-        """The largest `min_count` that a feature may have of its own; 0: none.
+        """The largest `min_count` that a feature may have of its own.
 
-        A sketch has cells of one byte where `min_count` fits into one.
+        A sketch has cells of one byte where `min_count` fits into one. A table
+        that counts nothing can admit at once.
         """
         if self.kind not in ("count", "sketch"):
-            return 0
+            return 1
         is_narrow = self.kind == "sketch" and self.min_count <= 255
         return 255 if is_narrow else _MAX_COUNT
 

@@ -37,6 +37,8 @@ def _name(table: str, own_terms: int) -> str:
     terms = OwnTerms.of(own_terms)
     if terms.min_count:
         table += f"_min_count_{terms.min_count}"
+    if terms.probability:
+        table += f"_probability_{terms.probability:.4g}"
     if terms.ttl_seconds:
         table += f"_ttl_{terms.ttl_seconds}"
     return table

@@ -36,10 +36,10 @@ class Feature:
         n: How many ids "first_n" keeps; only for that combiner.
         min_count: Occurrences in the table that admit an id which occurs
             through this feature, in place of what the table's `mt.Admission`
-            says; only for a table whose admission counts, exactly or in a
-            sketch. Of an id that comes through several features in one batch
-            the smallest holds. 1 to 65,535; to 255 in a sketch whose own
-            min_count is at most that.
+            says. Of an id that comes through several features in one batch the
+            smallest holds. 1, which admits at once; to 65,535 for a table whose
+            admission counts, exactly or in a sketch; to 255 in a sketch whose
+            own min_count is at most that.
         default_id: The id that an example without ids has, so that it reads a
             row which is trained, admitted and evicted as any other; None for
             zeros. Without ids is an example that is empty or holds padding
@@ -49,13 +49,19 @@ class Feature:
             in place of the `ttl_seconds` of the table's `mt.Eviction`, which is
             the longest that there is. A row goes when the last of the ttls of
             all its updates is over. 1 to 2^31 - 1, at most the table's.
+        probability: In place of `min_count`, for any table: each occurrence in
+            a batch admits an id that occurs through this feature with this
+            probability, from 2^-31 to 1, rounded to 12 binary digits. Its
+            occurrences count for other features. Of an id that comes through
+            several features in one batch the largest holds, or the min_count
+            of those that count.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument has a value out of range, the table's admission
-            can't keep the min_count, or no example can miss the ids that
-            default_id stands for, or the table's rows do not expire or live
-            less long than ttl_seconds.
+        ValueError: An argument has a value out of range or does not go with
+            another, the table's admission can't keep the min_count, no example
+            can miss the ids that default_id stands for, or the table's rows do
+            not expire or live less long than ttl_seconds.
 
     Example:
     >>> import monolith_tf as mt
@@ -71,6 +77,7 @@ class Feature:
     min_count: int | None = None
     default_id: int | None = None
     ttl_seconds: int | None = None
+    probability: float | None = None
 
     def __post_init__(self):
         """Checks every argument."""
@@ -154,6 +161,10 @@ class Feature:
             owner, self.min_count, self.config
         )
         object.__setattr__(self, "min_count", min_count)
+        probability = own_terms.checked_probability(
+            owner, self.probability, min_count
+        )
+        object.__setattr__(self, "probability", probability)
         ttl_seconds = own_terms.checked_ttl(
             owner, self.ttl_seconds, self.config
         )
@@ -162,7 +173,9 @@ class Feature:
     @property
     def own_terms(self) -> int:
         """The `OwnTerms.word` of what the feature has not of the table."""
-        return own_terms.word_of(self.min_count, self.ttl_seconds, self.config)
+        return own_terms.word_of(
+            self.min_count, self.probability, self.ttl_seconds, self.config
+        )
 
     @property
     def config(self) -> TableConfig:

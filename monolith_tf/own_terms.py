@@ -1,18 +1,23 @@
 """On what terms the ids of a feature get a row and keep it.
 
-Features that share a table may each have a min_count and a ttl of their own.
-They travel with the gradients in one integer (ops/cc/table/count_word.h).
+Features that share a table may each have a min_count or a probability, and a
+ttl, of their own. They travel with the gradients in one integer
+(ops/cc/table/count_word.h).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from monolith_tf.config import TableConfig
 from monolith_tf.numbers_given import as_integer
+from monolith_tf.numbers_given import checked_number
 
 MAX_TTL = (1 << 31) - 1
+
+_BY_LOT = 1 << 47
 
 
 class OwnTerms(NamedTuple):
@@ -20,21 +25,34 @@ class OwnTerms(NamedTuple):
 
     Attributes:
         min_count: Occurrences that admit an id.
+        probability: That each occurrence admits its id with; not beside
+            min_count.
         ttl_seconds: How long a row lives after an update.
     """
 
     min_count: int = 0
+    probability: float = 0.0
     ttl_seconds: int = 0
 
     @classmethod
     def of(cls, word: int) -> OwnTerms:
-        """Takes apart what `word` made."""
-        return cls(word & 0xFFFF, word >> 16)
+        """Takes apart what `word` made; a probability has 12 binary digits."""
+        bar, ttl_seconds = word & 0xFFFF, (word & (_BY_LOT - 1)) >> 16
+        if not word & _BY_LOT:
+            return cls(min_count=bar, ttl_seconds=ttl_seconds)
+        probability = math.ldexp(2048 + (bar & 2047), (bar >> 11) - 42)
+        return cls(probability=probability, ttl_seconds=ttl_seconds)
 
     @property
     def word(self) -> int:
         """The terms in one integer, 0 for none."""
-        return self.ttl_seconds << 16 | self.min_count
+        ttl = self.ttl_seconds << 16
+        if not self.probability:
+            return ttl | self.min_count
+        fraction, exponent = math.frexp(self.probability)
+        # A fraction that is rounded up to 1 goes to the next exponent.
+        bar = round(fraction * 4096) - 2048 + (exponent + 30 << 11)
+        return _BY_LOT | ttl | bar
 
 
 def checked_min_count(owner: str, min_count, config: TableConfig) -> int | None:
@@ -53,7 +71,7 @@ def checked_min_count(owner: str, min_count, config: TableConfig) -> int | None:
         return None
     min_count = _index("min_count", owner, min_count)
     limit = config.admission.max_own_min_count
-    if not limit:
+    if limit == 1 < min_count:
         raise ValueError(
             f"min_count of {owner} needs a table that counts occurrences: "
             "mt.Admission(min_count=n) with n of 2 or more, which holds where "
@@ -73,6 +91,36 @@ def checked_min_count(owner: str, min_count, config: TableConfig) -> int | None:
             )
         )
     return min_count
+
+
+def checked_probability(owner: str, probability, min_count) -> float | None:
+    """Returns a probability of `owner`'s own as a float, or None for none.
+
+    Args:
+        owner: Who has it, for messages: "feature 'movie'".
+        probability: What was passed.
+        min_count: What was passed beside it.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is out of range, or there is a min_count too.
+    """
+    if probability is None:
+        return None
+    probability = checked_number(
+        f"The admission of {owner}",
+        "probability",
+        probability,
+        "2^-31 <= probability <= 1",
+        lambda value: 2**-31 <= value <= 1,
+    )
+    if min_count is not None:
+        raise ValueError(
+            f"The admission of {owner} needs a min_count or a probability, not "
+            "both: an id gets its row by count or by lot. Received: "
+            f"min_count={min_count}, probability={probability}."
+        )
+    return probability
 
 
 def checked_ttl(owner: str, ttl_seconds, config: TableConfig) -> int | None:
@@ -103,20 +151,27 @@ def checked_ttl(owner: str, ttl_seconds, config: TableConfig) -> int | None:
 
 
 def word_of(
-    min_count: int | None, ttl_seconds: int | None, config: TableConfig
+    min_count: int | None,
+    probability: float | None,
+    ttl_seconds: int | None,
+    config: TableConfig,
 ) -> int:
     """Returns the `OwnTerms.word` of what differs from the table's terms.
 
     Args:
         min_count: As `checked_min_count` returned it.
+        probability: As `checked_probability` returned it.
         ttl_seconds: As `checked_ttl` returned it.
         config: That of the table.
     """
-    if min_count == config.admission.min_count:
-        min_count = None
+    admission = config.admission
+    if probability is None and admission.probability is None:
+        min_count = None if min_count == admission.min_count else min_count
+    if probability == admission.probability:
+        probability = None
     if ttl_seconds == config.eviction.ttl_seconds:
         ttl_seconds = None
-    return OwnTerms(min_count or 0, ttl_seconds or 0).word
+    return OwnTerms(min_count or 0, probability or 0.0, ttl_seconds or 0).word
 
 
 def _index(field: str, owner: str, value) -> int:
@@ -132,9 +187,9 @@ def _index(field: str, owner: str, value) -> int:
 def completed(words: Iterable[int], config: TableConfig) -> list[int]:
     """Puts the terms of the table beside those of features.
 
-    Of an id that comes through several features the smallest min_count and the
-    longest ttl hold, and a feature without one has that of the table: it brings
-    it too, where another one brings its own.
+    Of an id that comes through several features the smallest min_count, or else
+    the largest probability, and the longest ttl hold, and a feature without one
+    has that of the table: it brings it too, where another one brings its own.
 
     Args:
         words: What each of the features, or groups of slices, of a table brings
@@ -142,14 +197,19 @@ def completed(words: Iterable[int], config: TableConfig) -> list[int]:
         config: That of the table.
     """
     terms = [OwnTerms.of(word) for word in words]
-    min_count, ttl_seconds = 0, 0
-    if any(one.min_count for one in terms):
-        min_count = config.admission.min_count
+    of_table = OwnTerms()
+    if any(one.min_count or one.probability for one in terms):
+        of_table = (
+            OwnTerms(min_count=config.admission.min_count)
+            if config.admission.probability is None
+            else OwnTerms(probability=config.admission.probability)
+        )
+    ttl_seconds = 0
     if any(one.ttl_seconds for one in terms):
         ttl_seconds = config.eviction.ttl_seconds
     return [
-        OwnTerms(
-            one.min_count or min_count, one.ttl_seconds or ttl_seconds
-        ).word
+        (one if one.min_count or one.probability else of_table)
+        ._replace(ttl_seconds=one.ttl_seconds or ttl_seconds)
+        .word
         for one in terms
     ]

@@ -198,6 +198,7 @@ class Table(trackable.Trackable):
         learning_rate=None,
         min_count=None,
         ttl_seconds=None,
+        probability=None,
     ) -> None:
         """Makes one optimizer step for every distinct id.
 
@@ -217,16 +218,20 @@ class Table(trackable.Trackable):
             ttl_seconds: How long the rows of this call live after it, an int,
                 as that of `mt.Feature`. Default: what the table's
                 `mt.Eviction` says.
+            probability: In place of min_count: each occurrence admits its id
+                with this probability, a float, as that of `mt.Feature`.
 
         Raises:
-            TypeError: The ids are not integers or the gradients not floats, or
-                event_time, min_count or ttl_seconds not ints.
-            ValueError: The shapes do not fit, or the table can't keep
-                min_count or ttl_seconds.
+            TypeError: The ids are not integers or the gradients not floats,
+                event_time, min_count or ttl_seconds not ints, or probability no
+                number.
+            ValueError: The shapes do not fit, the table can't keep min_count
+                or ttl_seconds, or probability is out of range.
         """
         owner = f"apply_gradients of table {self.name!r}"
         terms = own_terms.word_of(
             own_terms.checked_min_count(owner, min_count, self.config),
+            own_terms.checked_probability(owner, probability, min_count),
             own_terms.checked_ttl(owner, ttl_seconds, self.config),
             self.config,
         )

@@ -80,8 +80,8 @@ def partition_gradients(
         gradients: Per table float32 `[n_t, dim_t]`.
         own_terms: Per table int64 `[n_t]`, what each slice brings for its id
             (`FeatureBatch.own_terms`), or None for a table whose slices bring
-            nothing; default is None for all. Of an id the smallest min_count
-            and the longest ttl hold.
+            nothing; default is None for all. Of an id the easiest bar and the
+            longest ttl hold.
         num_shards: Number of servers.
 
     Returns:
@@ -129,7 +129,7 @@ def combine_gradients(
             columns of something wider.
         positions: Per feature what `partition` gave.
         features: The features that have a gradient. Of an id that stands in
-            several the smallest min_count and the longest ttl hold.
+            several the easiest bar and the longest ttl hold.
         feature_tables: The table of each, numbered as `partition` got them.
         num_tables: How many tables `partition` got.
         tables: Numbers of the tables that the features read, each once.

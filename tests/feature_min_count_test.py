@@ -364,6 +364,7 @@ def test_fit_admits_by_feature():
         ({"min_count": 2}, True, TypeError, "integer or None.*=True"),
         ({"min_count": 1}, 3, ValueError, r"needs a table that counts.*n of 2"),
         ({"probability": 0.5}, 3, ValueError, "needs a table that counts"),
+        ({"probability": 0.5}, 0, ValueError, "from 1 to 1 for table 'item'"),
         (
             {"min_count": 2, "sketch_bytes": 4096},
             256,

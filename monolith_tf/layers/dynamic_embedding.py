@@ -25,6 +25,8 @@ class DynamicEmbedding(OneFeature, TfKerasLayer):
             see `mt.Feature`.
         ttl_seconds: How long rows live after an update through this layer;
             default is what the table says. See `mt.Feature`.
+        probability: In place of min_count: each occurrence admits an id of this
+            layer with this probability. See `mt.Feature`.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:

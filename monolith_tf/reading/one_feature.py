@@ -24,6 +24,7 @@ class OneFeature:
         min_count: int | None = None,
         default_id: int | None = None,
         ttl_seconds: int | None = None,
+        probability: float | None = None,
         **kwargs,
     ):
         """Makes the table, or finds it."""
@@ -36,6 +37,7 @@ class OneFeature:
             min_count,
             default_id,
             ttl_seconds,
+            probability,
         )
         super().__init__([feature], **kwargs)
         self._feature = feature

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/table/count_word.h"
+#include "ops/cc/table/hash.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
@@ -128,7 +129,78 @@ TEST(AdmissionTest, AMinCountThatCannotBeCountedToIsRefused) {
   const auto all = MakeTable(Config({}));
   ExpectError(Apply(all.get(), {{9}, 1, 1, 1, 0, counts(2)}),
               absl::StatusCode::kInvalidArgument,
-              {"min_count must be in [1, 0] for admission \"all\""});
+              {"min_count must be in [1, 1] for admission \"all\""});
+}
+
+// Whether one occurrence of `id` in step `step` of the table draws the lot.
+bool DrawsLot(const TableConfig& config, int64_t id, int64_t step, double p) {
+  const uint64_t key = ~TableKey(config.seed, config.name);
+  const uint64_t bits = Mix64(IdKey(key, id) + static_cast<uint64_t>(step));
+  return static_cast<double>(bits >> 11) * 0x1p-53 < p;
+}
+
+TEST(AdmissionTest, AnIdMayBringAProbabilityOfItsOwn) {
+  // 3 / 16.
+  const int64_t own = PackOwnTerms(28 << 11 | 1024, 0, true);
+  for (const AdmissionConfig& admission :
+       {AdmissionConfig(), Count(100), Sketch(100, 1 << 20),
+        Probability(1e-6f)}) {
+    const TableConfig config = Config(admission);
+    const auto table = MakeTable(config);
+    for (int64_t step = 1; step <= 3; ++step) {
+      for (int64_t id = 0; id < 500; ++id) {
+        const bool had_row = Exists(*table, {id})[0];
+        ASSERT_TRUE(
+            Apply(table.get(), {{id}, 1, 1, step, 0, {PackCount(1, own)}})
+                .ok());
+        EXPECT_EQ(Exists(*table, {id})[0],
+                  had_row || DrawsLot(config, id, step, 3.0 / 16));
+      }
+    }
+    EXPECT_GT(table->size(), 150);
+    EXPECT_LT(table->size(), 350);
+  }
+}
+
+TEST(AdmissionTest, WhatDrawsLotsIsCountedForThoseThatCount) {
+  const auto table = MakeTable(Config(Count(3)));
+  // About never.
+  const int64_t lot = PackCount(1, PackOwnTerms(0, 0, true));
+  for (int64_t step = 1; step <= 5; ++step) {
+    ASSERT_TRUE(Apply(table.get(), {{7}, 1, 1, step, 0, {lot}}).ok());
+    EXPECT_EQ(table->size(), 0);
+    EXPECT_EQ(table->stats().num_counted, 1);
+  }
+  ASSERT_TRUE(Apply(table.get(), {{7}, 1, 1, 6, 0, {1}}).ok());
+  EXPECT_EQ(table->size(), 1);
+  EXPECT_EQ(table->stats().num_counted, 0);
+  // A lot that wins leaves no counter behind either.
+  ASSERT_TRUE(Apply(table.get(), {{8}, 1, 1, 7, 0, {1}}).ok());
+  EXPECT_EQ(table->stats().num_counted, 1);
+  const int64_t always = PackCount(1, PackOwnTerms(kCertainBar, 0, true));
+  ASSERT_TRUE(Apply(table.get(), {{8}, 1, 1, 8, 0, {always}}).ok());
+  EXPECT_EQ(table->size(), 2);
+  EXPECT_EQ(table->stats().num_counted, 0);
+}
+
+TEST(AdmissionTest, AMinCountOfOneAdmitsAtOnceWhateverTheTableSays) {
+  for (const AdmissionConfig& admission :
+       {AdmissionConfig(), Count(9), Sketch(9, 4096), Probability(1e-6f)}) {
+    const auto table = MakeTable(Config(admission));
+    ASSERT_TRUE(Apply(table.get(), {{3}, 1, 1, 1, 0, {1 | 1 << 16}}).ok());
+    EXPECT_EQ(table->size(), 1);
+  }
+}
+
+TEST(AdmissionTest, AProbabilityThatIsNoneIsRefused) {
+  const auto table = MakeTable(Config(Count(2)));
+  for (const int64_t count :
+       {PackCount(1, PackOwnTerms(kCertainBar + 1, 0, true)), int64_t{-1},
+        PackCount(0, PackOwnTerms(5, 0, true))}) {
+    ExpectError(Apply(table.get(), {{9}, 1, 1, 1, 0, {count}}),
+                absl::StatusCode::kInvalidArgument, {"counts must be >= 1"});
+  }
+  EXPECT_EQ(table->stats().num_counted, 0);
 }
 
 TEST(AdmissionTest, IdsWithoutARowReadZerosIfThatIsConfigured) {

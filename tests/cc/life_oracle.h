@@ -230,21 +230,22 @@ class LifeOracle {
   bool Admits(int64_t id, int64_t count, int64_t global_step) {
     const AdmissionConfig& admission = config_.admission;
     const int64_t occurrences = OccurrencesOf(count);
-    if (admission.kind == "all") return true;
-    if (admission.kind == "probability") {
-      double refused = 1;
-      for (int64_t i = 0; i < occurrences; ++i) {
-        refused *= 1.0 - static_cast<double>(admission.probability);
-      }
-      const uint64_t bits =
-          Mix64(IdKey(~key_, id) + static_cast<uint64_t>(global_step));
-      return static_cast<double>(bits >> 11) * 0x1p-53 < 1.0 - refused;
-    }
-    const int64_t own = OwnMinCountOf(count);
+    if (admission.kind == "all" && !IsByLot(count)) return true;
+    const int64_t own = IsByLot(count) ? 0 : OwnMinCountOf(count);
+    const bool is_by_lot =
+        IsByLot(count) || (admission.kind == "probability" && own == 0);
     const OccurrenceWindow window(admission.window_seconds);
     const int64_t counted =
         counts_[id].Add(occurrences, window.BucketOf(clock_));
-    return counted >= (own > 0 ? own : admission.min_count);
+    if (!is_by_lot) return counted >= (own > 0 ? own : admission.min_count);
+    double refused = 1;
+    for (int64_t i = 0; i < occurrences; ++i) {
+      refused *= 1.0 - (IsByLot(count) ? OwnProbabilityOf(count)
+                                       : double{admission.probability});
+    }
+    const uint64_t bits =
+        Mix64(IdKey(~key_, id) + static_cast<uint64_t>(global_step));
+    return static_cast<double>(bits >> 11) * 0x1p-53 < 1.0 - refused;
   }
 
   std::vector<float> Forward(std::vector<float> values) const {

@@ -288,18 +288,27 @@ class RandomLife {
 
   void Apply() {
     const std::vector<int64_t> ids = RandomIds();
-    const bool takes_own =
+    const bool counts_occurrences =
         config_.admission.kind == "count" || config_.admission.kind == "sketch";
     std::vector<int64_t> counts(ids.size());
     for (int64_t& count : counts) {
       count = 1 + random_() % 2;
-      if (takes_own && random_() % 4 == 0) count |= int64_t{5} << 16;
+      int64_t bar = 0;
+      const bool is_by_lot = random_() % 5 == 0;
+      if (is_by_lot) {
+        // From 1 in 64 to always.
+        bar = kCertainBar - static_cast<int64_t>(random_() % (6 << 11));
+      } else if (random_() % 4 == 0) {
+        bar = counts_occurrences ? 5 : 1;
+      }
+      int64_t own_ttl = 0;
       const int64_t ttl = config_.eviction.ttl_seconds;
       if (ttl > 0 && random_() % 4 == 0) {
         // With the latest events no row is old at once: that would show how
         // far the sweep has come, and where a batch has an id twice.
-        count |= (ttl - static_cast<int64_t>(random_() % (ttl - 30))) << 32;
+        own_ttl = ttl - static_cast<int64_t>(random_() % (ttl - 30));
       }
+      count = PackCount(count, PackOwnTerms(bar, own_ttl, is_by_lot));
     }
     std::vector<float> gradients(ids.size() * table_->dim());
     for (float& gradient : gradients) gradient = RandomFloat();

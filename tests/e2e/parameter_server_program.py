@@ -182,13 +182,18 @@ def change_learning_rate(strategy, coordinator):
 
 
 def admit_by_feature(strategy, coordinator):
-    """Two features of a table, one with a min_count of its own."""
+    """Features of a table with bars of their own."""
     with strategy.scope():
         config = mt.TableConfig(
             "rare", dim=1, admission=mt.Admission(min_count=4)
         )
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, min_count=2), mt.Feature("b", config)]
+            [
+                mt.Feature("a", config, min_count=2),
+                mt.Feature("b", config),
+                mt.Feature("c", config, probability=1.0),
+                mt.Feature("d", config, probability=2**-31),
+            ]
         )
         optimizer = mt.optimizers.with_tables("sgd")
         variables = layer.trainable_variables
@@ -198,8 +203,15 @@ def admit_by_feature(strategy, coordinator):
         def replica():
             ids = tf.range(30, dtype=tf.int64)
             with tf.GradientTape() as tape:
-                vectors = layer({"a": ids[:10], "b": ids[5:]})
-                loss = tf.reduce_sum(vectors["a"]) + tf.reduce_sum(vectors["b"])
+                vectors = layer(
+                    {
+                        "a": ids[:10],
+                        "b": ids[5:],
+                        "c": ids[:3] + 100,
+                        "d": ids[:3] + 200,
+                    }
+                )
+                loss = tf.add_n([tf.reduce_sum(v) for v in vectors.values()])
             gradients = tape.gradient(loss, variables)
             optimizer.apply_gradients(zip(gradients, variables, strict=True))
 

@@ -102,18 +102,21 @@ def test_features_with_terms_of_their_own_have_weights_of_their_own(
             [
                 mt.Feature("shown", config),
                 mt.Feature("bought", config, min_count=1),
+                mt.Feature("drawn", config, probability=1),
             ]
         )
-    assert len(layer.trainable_weights) == 2
+    assert len(layer.trainable_weights) == 3
     optimizer = mt.keras3.with_tables("sgd")
     variables = layer.trainable_variables
     with tf.GradientTape() as tape:
-        found = layer({"shown": np.array([1]), "bought": np.array([2])})
+        ids = {"shown": [1], "bought": [2], "drawn": [3]}
+        found = layer({name: np.array(value) for name, value in ids.items()})
         loss = sum(tf.reduce_sum(value) for value in found.values())
     optimizer.apply(tape.gradient(loss, variables), variables)
     (table,) = layer.tables
-    # 2 is admitted at once, 1 after three occurrences.
-    assert table.lookup([1, 2])[:, 0].numpy().tolist() == [1, 0.5]
+    # 2 and 3 are admitted at once, 1 after three occurrences.
+    rows = table.lookup([1, 2, 3])[:, 0]
+    assert rows.numpy().tolist() == [1, 0.5, 0.5]
 
 
 def test_the_compute_dtype_is_that_of_the_layer(make_config):

@@ -164,7 +164,7 @@ def test_min_counts_of_features_are_no_node_more(executed, kind):
     """But for the handle of their variable, an argument of the function."""
     make_ids, _, feature = KINDS[kind]
 
-    def nodes(min_counts):
+    def nodes(min_counts, **own):
         with mt.TableSet():
             config = mt.TableConfig(
                 "table", dim=4, admission=mt.Admission(min_count=2)
@@ -174,10 +174,12 @@ def test_min_counts_of_features_are_no_node_more(executed, kind):
                     mt.Feature(f"{f}", config, min_count=min_count, **feature)
                     for f, min_count in enumerate(min_counts)
                 ]
+                + [mt.Feature(f, config, **feature, **own[f]) for f in own]
             )
         optimizer = mt.optimizers.with_tables("sgd")
         variables = layer.trainable_variables
-        ids = {f"{f}": make_ids(f) for f in range(len(min_counts))}
+        names = [f"{f}" for f in range(len(min_counts))] + [*own]
+        ids = {name: make_ids(f) for f, name in enumerate(names)}
 
         @tf.function
         def step(ids):
@@ -195,6 +197,7 @@ def test_min_counts_of_features_are_no_node_more(executed, kind):
     without = nodes([None] * 4)
     assert nodes([2, 2, None, None]) == without
     assert nodes([3, 4, None, 3]) == without
+    assert nodes([3, 4, None], lot={"probability": 0.5}) == without
 
 
 @pytest.mark.parametrize(

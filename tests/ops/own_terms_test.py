@@ -1,4 +1,4 @@
-"""The min_counts that features bring for their ids, in the ops."""
+"""The bars that features bring for their ids, in the ops."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ STEP = {
     "event_time": tf.constant(4, tf.int64),
     "learning_rates": tf.constant([0.5]),
 }
+
+
+BY_LOT = 1 << 47
 
 
 def int64(*values):
@@ -78,10 +81,30 @@ def test_of_features_with_min_counts_the_smallest_holds(num_shards):
     }
 
 
-@pytest.mark.parametrize("own_terms", [-1, 1 << 47, 1 << 62, -(1 << 63)])
+def test_of_slices_with_lots_the_largest_holds_and_counts_go_first():
+    rare, often = BY_LOT | 5, BY_LOT | 60 << 16 | 31 << 11
+    packed, _ = ops.partition_gradients(
+        **STEP,
+        ids=[int64(7, 5, 7, 6, 5)],
+        gradients=[np.ones([5, 1], np.float32)],
+        own_terms=[int64(rare, 9, often, rare, often)],
+        num_shards=1,
+    )
+    words = np.asarray(packed[0][-3:])
+    # The bit of lots is the sign.
+    assert (words < 0).tolist() == [True, False, True]
+    np.testing.assert_array_equal(words & 0xFFFF, [2, 2, 1])
+    np.testing.assert_array_equal(words >> 16 & 0xFFFF, [31 << 11, 9, 5])
+    np.testing.assert_array_equal(words >> 32 & 0x7FFFFFFF, [60, 60, 0])
+
+
+@pytest.mark.parametrize(
+    "own_terms",
+    [-1, BY_LOT | 31 << 11 | 1, 1 << 48, 1 << 62, -(1 << 63)],
+)
 def test_terms_that_do_not_fit_are_refused(own_terms):
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="65536 . ttl, min_count to 65535"
+        tf.errors.InvalidArgumentError, match="by_lot, a bar that is"
     ):
         ops.partition_gradients(
             **STEP,
@@ -93,7 +116,7 @@ def test_terms_that_do_not_fit_are_refused(own_terms):
     features = [FeatureBatch(int64(7), own_terms=own_terms)]
     packed, positions = ops.partition(features, num_shards=1)
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="65536 . ttl, min_count to 65535"
+        tf.errors.InvalidArgumentError, match="by_lot, a bar that is"
     ):
         ops.combine_gradients(
             **STEP,

@@ -214,7 +214,7 @@ def combine_gradients(source):
         "first_columns": first_columns,
         "tables": tables,
         "dims": [dims[t] for t in tables],
-        "own_terms": [source.below(4) for _ in vectors],
+        "own_terms": [source.below(4) | source.below(2) << 47 for _ in vectors],
     }
     return "monolith_combine_gradients", request
 
@@ -263,7 +263,7 @@ def one_feature(source):
         "combiner": combiner,
         "n": n,
         "dim": dim,
-        "own_terms": source.below(3),
+        "own_terms": source.below(3) | source.below(2) << 47,
     }
 
 

@@ -13,11 +13,11 @@ namespace monolith_tf {
 
 // Tables check their own limits; here the terms have to fit into their bits.
 inline absl::Status CheckOwnTerms(int64_t own_terms) {
-  if (own_terms >= 0 && own_terms <= kMaxOwnTerms) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("`own_terms` must be min_count + 65536 * ttl, min_count to ",
-                   kMaxOwnMinCount, " and ttl to 2^31 - 1, 0 for none; got ",
-                   own_terms, "."));
+  if (AreOwnTerms(own_terms)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "`own_terms` must be bar + 65536 * ttl + 2^47 * by_lot, a bar that is a ",
+      "min_count to ", kMaxOwnMinCount, " or, by lot, a probability to ",
+      kCertainBar, ", and ttl to 2^31 - 1, 0 for none; got ", own_terms, "."));
 }
 
 }  // namespace monolith_tf

@@ -195,7 +195,7 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
 
 int64_t Table::MaxOwnMinCount() const {
   if (sketch_ != nullptr) return sketch_->max_count();
-  return admission_ == AdmissionKind::kCount ? OccurrenceCounts::kMax : 0;
+  return admission_ == AdmissionKind::kCount ? OccurrenceCounts::kMax : 1;
 }
 
 uint32_t Table::StampedTime(uint32_t time, int64_t word) const {
@@ -232,13 +232,14 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   if (!status.ok()) return status;
   const int64_t max_min_count = MaxOwnMinCount();
   for (int64_t i = 0; i < n; ++i) {
-    if (request.counts[i] < 0 || OccurrencesOf(request.counts[i]) == 0) {
+    if (OccurrencesOf(request.counts[i]) == 0 ||
+        !AreOwnTerms(OwnTermsOf(request.counts[i]))) {
       return refuse("counts must be >= 1, the occurrences of an id in the ",
                     "batch. Received: ", request.counts[i], " for id ",
                     request.ids[i], " at position ", i);
     }
     const int64_t own_min_count = OwnMinCountOf(request.counts[i]);
-    if (own_min_count > max_min_count) {
+    if (own_min_count > max_min_count && !IsByLot(request.counts[i])) {
       return refuse("min_count must be in [1, ", max_min_count, "] for ",
                     "admission \"", config_.admission.kind,
                     "\". Received: ", own_min_count, " for id ", request.ids[i],
@@ -310,10 +311,10 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, RunningUpdate update,
       [&](Stripe* stripe, const StripedGroup& group, int k, const Row* row) {
         if ((bad >> k & 1) != 0) return Decision::kSkip;
         if (row != nullptr) return Decision::kUse;
-        if (admission_ == AdmissionKind::kAll ||
-            Admits(stripe, group.hashes[k], group.id(k),
-                   request.counts[group.position(k)], request.global_step,
-                   bucket)) {
+        const int64_t word = request.counts[group.position(k)];
+        if ((admission_ == AdmissionKind::kAll && !IsByLot(word)) ||
+            Admits(stripe, group.hashes[k], group.id(k), word,
+                   request.global_step, bucket)) {
           ++num_admitted;
           return Decision::kInsert;
         }

@@ -104,7 +104,8 @@ struct ApplyRequest {
   const int64_t* ids = nullptr;
   // [n] occurrences of each id in the batch, 1 .. kMaxOccurrences, and its own
   // terms instead of the table's (count_word.h): a feature may have a min_count
-  // of its own, if admission counts, and a ttl of at most the table's.
+  // of its own, above 1 if admission counts, or a probability, and a ttl of at
+  // most the table's.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -337,8 +338,11 @@ class Table {
                           const Initialize& initialize, const Update& update);
 
   // Whether an id without a row gets one.
-  bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
+  bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t word,
               int64_t global_step, uint32_t bucket) const;
+  // Whether one of so many occurrences in a step draws the lot for its id.
+  bool WinsLot(int64_t id, int64_t occurrences, int64_t global_step,
+               double probability) const;
   static AdmissionKind AdmissionKindOf(const std::string& kind);
   // Move the clock on.
   void SeeTime(uint32_t time);
@@ -385,7 +389,7 @@ class Table {
                      std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
                      std::vector<float>* rows) const;
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
-  // The largest min_count that an id may bring; 0: none.
+  // The largest min_count that an id may bring.
   int64_t MaxOwnMinCount() const;
   // The time to stamp a row with that is updated at `time` on the terms of a
   // count's word.

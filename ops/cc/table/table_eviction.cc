@@ -65,27 +65,36 @@ absl::Status Table::SetClock(const Clock& clock) {
   return absl::OkStatus();
 }
 
-bool Table::Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t count,
+bool Table::Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t word,
                    int64_t global_step, uint32_t bucket) const {
-  const int64_t occurrences = OccurrencesOf(count);
-  const int64_t own_min_count = OwnMinCountOf(count);
+  const int64_t occurrences = OccurrencesOf(word);
+  const int64_t own_min_count = IsByLot(word) ? 0 : OwnMinCountOf(word);
+  const bool is_by_lot =
+      IsByLot(word) ||
+      (admission_ == AdmissionKind::kProbability && own_min_count == 0);
+  const bool wins =
+      is_by_lot && WinsLot(id, occurrences, global_step,
+                           IsByLot(word) ? OwnProbabilityOf(word)
+                                         : config_.admission.probability);
   const int64_t min_count =
       own_min_count > 0 ? own_min_count : config_.admission.min_count;
-  switch (admission_) {
-    case AdmissionKind::kAll:
-      return true;
-    case AdmissionKind::kCount:
-      // One occurrence needs no counter.
-      return occurrences >= min_count ||
-             stripe->Count(hash, id, occurrences, bucket) >= min_count;
-    case AdmissionKind::kSketch:
-      return sketch_->Add(id, occurrences, bucket) >= min_count;
-    case AdmissionKind::kProbability:
-      break;
+  // Occurrences are counted however an id is admitted; one that gets its row
+  // needs no counter.
+  int64_t counted = occurrences;
+  if (admission_ == AdmissionKind::kSketch) {
+    counted = sketch_->Add(id, occurrences, bucket);
+  } else if (admission_ == AdmissionKind::kCount && !wins &&
+             (is_by_lot || occurrences < min_count)) {
+    counted = stripe->Count(hash, id, occurrences, bucket);
   }
+  return is_by_lot ? wins : counted >= min_count;
+}
+
+bool Table::WinsLot(int64_t id, int64_t occurrences, int64_t global_step,
+                    double probability) const {
   // 1 - (1 - p)^occurrences, with products only.
   double refused = 1;
-  double power = 1.0 - static_cast<double>(config_.admission.probability);
+  double power = 1.0 - probability;
   for (int64_t left = occurrences; left > 0; left >>= 1) {
     if ((left & 1) != 0) refused *= power;
     power *= power;
