@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -33,6 +34,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def pytest_configure(config):
     """Stops with the remedy when there is nothing installed to test."""
     del config
+    # What a shell script starts in the background ignores Ctrl-C, and so would
+    # all that tests start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if importlib.util.find_spec("monolith_tf") is None:
         raise pytest.UsageError(
             f"monolith_tf is not installed for {sys.executable}. Run"

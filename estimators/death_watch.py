@@ -21,7 +21,8 @@ class DeathWatch:
     Training waits for lost workers to come back, for ever if need be. Inside
     the block a thread looks after the children; when one has died it
     interrupts the main thread as Ctrl-C does, and the block raises what
-    `ChildProcess.check` says instead of `KeyboardInterrupt`.
+    `ChildProcess.check` says instead of `KeyboardInterrupt`. So it does where
+    Ctrl-C is ignored, as in what a shell script starts in the background.
 
     Args:
       children: Processes that are to live as long as the block.
@@ -49,6 +50,7 @@ class DeathWatch:
         self._children = tuple(children)
         self._stop = threading.Event()
         self._failure: ProcessError | None = None
+        self._ignores_ctrl_c = False
         self._thread = threading.Thread(
             target=self._look, name="death watch", daemon=True
         )
@@ -60,6 +62,9 @@ class DeathWatch:
                 "DeathWatch interrupts the main thread, so enter it there. "
                 f"Received: thread {threading.current_thread().name!r}."
             )
+        self._ignores_ctrl_c = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        if self._ignores_ctrl_c:
+            signal.signal(signal.SIGINT, self._interrupt)
         self._thread.start()
         return self
 
@@ -71,10 +76,19 @@ class DeathWatch:
         except KeyboardInterrupt:
             if self._failure is None:
                 raise
+        finally:
+            if self._ignores_ctrl_c:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         # An error of the block may be what the death has caused; it stays as
         # the context of this one.
         if self._failure is not None:
             raise self._failure
+
+    def _interrupt(self, number, frame) -> None:
+        """Handles SIGINT where all but this watch ignore it."""
+        del number, frame
+        if self._failure is not None:
+            raise KeyboardInterrupt
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):

@@ -56,6 +56,26 @@ def test_ctrl_c_stays_ctrl_c(tmp_path):
                 threading.Event().wait(DEADLINE_SECONDS)
 
 
+def test_a_death_ends_a_wait_where_ctrl_c_is_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with estimators.ChildProcess(
+            "worker 3", FOREVER, tmp_path / "log"
+        ) as it:
+            with estimators.DeathWatch([it]):
+                # Still ignored.
+                os.kill(os.getpid(), signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            with pytest.raises(estimators.ProcessError, match="worker 3"):
+                with estimators.DeathWatch([it]):
+                    os.kill(it.pid, signal.SIGKILL)
+                    threading.Event().wait(DEADLINE_SECONDS)
+                    raise AssertionError("the wait was not interrupted")
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_it_is_refused_outside_the_main_thread():
     caught = []
 
