@@ -123,7 +123,7 @@ class OneBit(Precision):
 
     At step s, a lookup returns `amplitude * tanh(beta * w / amplitude)` of the
     weight w, where `beta = anneal_steps / (anneal_steps - s)`, and gradients
-    are those of that; w is stored in 2 bytes, as bfloat16. From step
+    are those of that; w is stored in `bytes_per_weight`. From step
     `anneal_steps` on, a lookup returns exactly `amplitude`, or `-amplitude` of
     a weight below zero, so that an export can keep one bit a weight. Gradients
     then pass straight through up to weights of that size, so that ids which
@@ -142,19 +142,23 @@ class OneBit(Precision):
         amplitude: From 1e-30 to 1e30.
         anneal_steps: Global step from which values are exactly two, an integer
             from 1 to 1e15; above 2^24, rounded to 24 bits.
+        bytes_per_weight: How w is stored: 2, as bfloat16, or 1, as one of 255
+            levels from -amplitude to amplitude, rounded as those of `Int8`.
+            Then no gradient pushes a weight out of its range, and values of
+            the first step are within 0.76 * amplitude.
 
     Example:
     >>> OneBit(amplitude=0.1, anneal_steps=10_000).parameters
-    (0.1, 10000.0)
+    (0.1, 10000.0, 2.0)
     """
 
     amplitude: float
     anneal_steps: int
+    bytes_per_weight: int = 2
     kind: ClassVar[str] = "onebit"
-    bytes_per_weight: ClassVar[int] = 2
 
     def __post_init__(self):
-        """Checks both numbers."""
+        """Checks the numbers."""
         _check_extent(self, "amplitude")
         given = self.anneal_steps
         steps = as_integer(given)
@@ -169,6 +173,14 @@ class OneBit(Precision):
                 "OneBit needs anneal_steps from 1 to 1e15. Received: "
                 f"anneal_steps={steps}."
             )
+        size = as_integer(self.bytes_per_weight)
+        if size not in (1, 2):
+            error = TypeError if size is None else ValueError
+            raise error(
+                "OneBit needs bytes_per_weight=1 or 2. Received: "
+                f"bytes_per_weight={self.bytes_per_weight!r}."
+            )
+        object.__setattr__(self, "bytes_per_weight", size)
 
 
 def from_config(config: dict) -> Precision:

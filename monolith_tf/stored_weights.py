@@ -49,6 +49,8 @@ def stored(
         return _int8(weights, bits, np.float32(precision.range))
     if isinstance(precision, precisions.Float16):
         return _float16(weights, bits)
+    if precision.bytes_per_weight == 1:
+        return _int8(weights, bits, np.float32(precision.amplitude))
     return _bfloat16(weights, bits)
 
 

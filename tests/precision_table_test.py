@@ -18,6 +18,7 @@ PRECISIONS = [
     mt.precisions.Float16(),
     mt.precisions.Int8(range=0.75),
     mt.precisions.OneBit(amplitude=0.5, anneal_steps=10),
+    mt.precisions.OneBit(amplitude=0.5, anneal_steps=10, bytes_per_weight=1),
 ]
 IDS = np.array([0, -1, 5, 77, 1 << 40, -(1 << 63), (1 << 63) - 1])
 
@@ -324,18 +325,39 @@ def test_onebit_values_become_two():
     np.testing.assert_array_equal(np.abs(table.lookup([5, 123])), 0.5)
 
 
+def test_onebit_in_one_byte_learns_all_the_way_and_stays_in_its_range():
+    table = make(
+        mt.precisions.OneBit(0.5, anneal_steps=100, bytes_per_weight=1),
+        dim=512,
+        optimizer=mt.optimizers.SGD(1.0),
+        initializer=mt.initializers.Constant(0.1),
+    )
+    # Each step is a fourth of a level and less: rounding adds them up.
+    for _ in range(150):
+        table.apply_gradients([5], np.full([1, 512], 1e-3, np.float32))
+    assert (table.lookup([5]).numpy() == -0.5).mean() > 0.95
+    # Values that are one bit turn again, and quickly: the weight went no
+    # further than its range.
+    for _ in range(3):
+        table.apply_gradients([5], np.full([1, 512], 9.0, np.float32))
+    table.apply_gradients([5], np.full([1, 512], -0.55, np.float32))
+    np.testing.assert_array_equal(table.lookup([5]), np.full([1, 512], 0.5))
+
+
 def test_rows_of_fewer_bits_take_fewer_bytes():
     sizes = {}
     for precision in PRECISIONS:
         table = make(precision, dim=64, optimizer=mt.optimizers.SGD(0.1))
         insert(table, IDS)
-        sizes[precision.kind] = table.stats().row_bytes // len(IDS)
+        name = f"{precision.kind} {precision.bytes_per_weight}"
+        sizes[name] = table.stats().row_bytes // len(IDS)
     assert sizes == {
-        "float32": 16 + 256,
-        "bfloat16": 16 + 128,
-        "float16": 16 + 128,
-        "int8": 16 + 64,
-        "onebit": 16 + 128,
+        "float32 4": 16 + 256,
+        "bfloat16 2": 16 + 128,
+        "float16 2": 16 + 128,
+        "int8 1": 16 + 64,
+        "onebit 2": 16 + 128,
+        "onebit 1": 16 + 64,
     }
     table = make(
         mt.precisions.Int8(1.0),

@@ -21,6 +21,7 @@ ALL = [
     precisions.Float16(),
     precisions.Int8(0.5),
     precisions.OneBit(0.5, 100),
+    precisions.OneBit(0.5, 100, bytes_per_weight=1),
 ]
 
 
@@ -60,6 +61,16 @@ def test_config_round_trip(precision):
             "an int for anneal_steps. Received: 5.0 (of type float)",
         ),
         (
+            lambda: precisions.OneBit(1.0, 5, bytes_per_weight=4),
+            ValueError,
+            "bytes_per_weight=1 or 2. Received: bytes_per_weight=4.",
+        ),
+        (
+            lambda: precisions.OneBit(1.0, 5, bytes_per_weight=1.0),
+            TypeError,
+            "bytes_per_weight=1 or 2. Received: bytes_per_weight=1.0.",
+        ),
+        (
             lambda: precisions.from_config({"kind": "float8"}),
             ValueError,
             "one of float32, bfloat16, float16, int8, onebit. Received: ",
@@ -78,8 +89,9 @@ def random_bits(shape):
 
 def every_weight(precision):
     """All weights that can be stored, finite ones."""
-    if isinstance(precision, precisions.Int8):
-        step = np.float32(precision.range) / np.float32(127)
+    if precision.bytes_per_weight == 1:
+        limit = getattr(precision, "range", None) or precision.amplitude
+        step = np.float32(limit) / np.float32(127)
         return np.arange(-127, 128).astype(np.float32) * step
     words = np.arange(1 << 16, dtype=np.uint16)
     if isinstance(precision, precisions.Float16):
@@ -167,6 +179,12 @@ def test_initial_rows_are_rounded_with_bits_of_their_own():
                 half, plain[id, j], tf.constant(bits, tf.uint64)
             )
             assert rows[id, j] == expected.numpy()
+
+
+def test_a_config_from_before_there_were_bytes_has_two():
+    config = precisions.OneBit(0.5, 100).get_config()
+    del config["bytes_per_weight"]
+    assert precisions.from_config(config).bytes_per_weight == 2
 
 
 def test_initial_rows_at_a_step_are_the_values():

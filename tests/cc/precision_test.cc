@@ -83,7 +83,7 @@ TEST(PrecisionTest, OnlyInt8AndOnebitDoMoreThanRound) {
     EXPECT_EQ(gradient, (std::vector<float>{3.0f, 4.0f}));
   }
   EXPECT_TRUE(Make({"int8", {1.0f}})->has_forward());
-  EXPECT_TRUE(Make({"onebit", {1.0f, 10.0f}})->has_forward());
+  EXPECT_TRUE(Make({"onebit", {1.0f, 10.0f, 2}})->has_forward());
 }
 
 TEST(PrecisionTest, EveryBfloat16IsAFloatAndStoredExactly) {
@@ -321,7 +321,7 @@ TEST(PrecisionTest, EveryInstructionSetHasTheSameTanh) {
 }
 
 TEST(PrecisionTest, OnebitReturnsTheTanhThatSteepens) {
-  const auto precision = Make({"onebit", {0.5f, 100.0f}});
+  const auto precision = Make({"onebit", {0.5f, 100.0f, 2}});
   EXPECT_EQ(precision->bytes(3), 6);
   for (const int64_t step :
        {int64_t{-3}, int64_t{0}, int64_t{50}, int64_t{99}}) {
@@ -336,7 +336,7 @@ TEST(PrecisionTest, OnebitReturnsTheTanhThatSteepens) {
 }
 
 TEST(PrecisionTest, OnebitIsTheSignFromTheStepOn) {
-  const auto precision = Make({"onebit", {0.5f, 100.0f}});
+  const auto precision = Make({"onebit", {0.5f, 100.0f, 2}});
   const std::vector<float> weights = {1e-30f, -1e-30f, 0.0f,
                                       -0.0f,  3.0f,    -3.0f};
   const std::vector<float> signs = {0.5f, -0.5f, 0.5f, 0.5f, 0.5f, -0.5f};
@@ -350,7 +350,7 @@ TEST(PrecisionTest, OnebitIsTheSignFromTheStepOn) {
 }
 
 TEST(PrecisionTest, OnebitHasTheDerivativeOfItsValues) {
-  const auto precision = Make({"onebit", {0.5f, 100.0f}});
+  const auto precision = Make({"onebit", {0.5f, 100.0f, 2}});
   constexpr double kStep = 1e-3;
   for (const int64_t step : {int64_t{0}, int64_t{50}, int64_t{90}}) {
     for (double weight = -1.5; weight < 1.5; weight += 0.01) {
@@ -374,7 +374,7 @@ TEST(PrecisionTest, OnebitHasTheDerivativeOfItsValues) {
 }
 
 TEST(PrecisionTest, OnebitIsAsSteepAsItsBetaUntilTheStep) {
-  const auto precision = Make({"onebit", {0.5f, 100.0f}});
+  const auto precision = Make({"onebit", {0.5f, 100.0f, 2}});
   EXPECT_EQ(precision->Steepness(0), 1.0);
   EXPECT_EQ(precision->Steepness(50), 2.0);
   EXPECT_EQ(precision->Steepness(99), 100.0);
@@ -388,11 +388,50 @@ TEST(PrecisionTest, OnebitIsAsSteepAsItsBetaUntilTheStep) {
 }
 
 TEST(PrecisionTest, OnebitLearnsOnAfterTheStep) {
-  const auto precision = Make({"onebit", {1.0f, 10.0f}});
+  const auto precision = Make({"onebit", {1.0f, 10.0f, 2}});
   const std::vector<float> weights = {0.2f, -0.2f, 1.0f, 1.0f};
   std::vector<float> gradient = {-2.0f, 2.0f, -3.0f, 3.0f};
   precision->Backward(weights.data(), 4, 10, gradient.data());
   EXPECT_EQ(gradient, (std::vector<float>{-2.0f, 2.0f, 0.0f, 3.0f}));
+}
+
+TEST(PrecisionTest, OnebitInOneByteHasTheLevelsOfInt8) {
+  const auto precision = Make({"onebit", {0.5f, 10.0f, 1}});
+  const auto levels = Make({"int8", {0.5f}});
+  EXPECT_EQ(precision->bytes(3), 4);
+  EXPECT_EQ(precision->bytes(4), 4);
+  std::vector<float> weights;
+  for (float weight = -0.7f; weight < 0.7f; weight += 0.003f) {
+    weights.push_back(weight);
+  }
+  for (const uint64_t key : {1, 2, 3}) {
+    EXPECT_EQ(Stored(*precision, weights, key), Stored(*levels, weights, key));
+  }
+  // An odd dim leaves no byte unwritten.
+  std::vector<char> stored(4, '\x7f');
+  precision->Encode(weights.data(), 3, 1, stored.data());
+  EXPECT_EQ(stored[3], 0);
+}
+
+TEST(PrecisionTest, OnebitInOneByteIsNotPushedOutOfItsRange) {
+  const auto precision = Make({"onebit", {0.5f, 100.0f, 1}});
+  const auto free = Make({"onebit", {0.5f, 100.0f, 2}});
+  const float end = Stored(*precision, 0.5f);
+  EXPECT_NEAR(end, 0.5f, 1e-7f);
+  const std::vector<float> weights = {0.2f, end, end, -end, -end};
+  const std::vector<float> given = {-2.0f, -2.0f, 2.0f, 2.0f, -2.0f};
+  for (const int64_t step : {int64_t{0}, int64_t{50}}) {
+    std::vector<float> expected = given;
+    free->Backward(weights.data(), 5, step, expected.data());
+    EXPECT_NE(expected[1], 0);
+    expected[1] = expected[3] = 0;
+    std::vector<float> gradient = given;
+    precision->Backward(weights.data(), 5, step, gradient.data());
+    EXPECT_EQ(gradient, expected);
+  }
+  std::vector<float> gradient = given;
+  precision->Backward(weights.data(), 5, 100, gradient.data());
+  EXPECT_EQ(gradient, (std::vector<float>{-2.0f, 0.0f, 2.0f, 0.0f, -2.0f}));
 }
 
 TEST(PrecisionTest, ErrorsNameTheKindAndWhatItTakes) {
@@ -407,11 +446,19 @@ TEST(PrecisionTest, ErrorsNameTheKindAndWhatItTakes) {
                 absl::StatusCode::kInvalidArgument,
                 {"{range}, from 1e-30 to 1e30"});
   }
-  for (const std::vector<float>& parameters : std::vector<std::vector<float>>{
-           {1.0f}, {0.0f, 1.0f}, {1.0f, 0.0f}, {1.0f, 1.5f}, {1.0f, 1e16f}}) {
+  for (const std::vector<float>& parameters :
+       std::vector<std::vector<float>>{{1.0f},
+                                       {1.0f, 1.0f},
+                                       {0.0f, 1.0f, 2.0f},
+                                       {1.0f, 0.0f, 2.0f},
+                                       {1.0f, 1.5f, 2.0f},
+                                       {1.0f, 1e16f, 2.0f},
+                                       {1.0f, 1.0f, 0.0f},
+                                       {1.0f, 1.0f, 1.5f},
+                                       {1.0f, 1.0f, 4.0f}}) {
     ExpectError(MakePrecision({"onebit", parameters}).status(),
                 absl::StatusCode::kInvalidArgument,
-                {"{amplitude, anneal_steps}", "an integer from 1"});
+                {"{amplitude, anneal_steps, bytes}", "an integer from 1"});
   }
 }
 

@@ -211,7 +211,7 @@ TEST(RowLayoutTest, AnAssignedNewRowHasTheSlotsOfItsWeights) {
 
 TEST(RowLayoutTest, TheValueOfAOnebitSegmentChangesWithTheStep) {
   SegmentConfig segment = kVector;
-  segment.precision = {"onebit", {0.25f, 100}};
+  segment.precision = {"onebit", {0.25f, 100, 2}};
   const RowLayout layout(ConfigOf({segment}));
   Record record(layout);
   layout.Initialize(record.row());
@@ -223,8 +223,10 @@ TEST(RowLayoutTest, TheValueOfAOnebitSegmentChangesWithTheStep) {
 
 TEST(RowLayoutTest, TheGradientOfAOnebitSegmentIsThatOfTheValueThatWasRead) {
   // Its momentum is the gradient that it was stepped by.
-  SegmentConfig segment = {
-      1, {"sgd", {0.5f, 0}, {}}, {"constant", {0.25f}}, {"onebit", {0.5f, 2}}};
+  SegmentConfig segment = {1,
+                           {"sgd", {0.5f, 0}, {}},
+                           {"constant", {0.25f}},
+                           {"onebit", {0.5f, 2, 2}}};
   const RowLayout layout(ConfigOf({segment}));
   // The model reads at the number of the update before. w / amplitude is 1 / 2:
   // at 0, beta is 1, and 1 - tanh(1/2)^2 = 1 - 0.462117^2; at 1, beta is 2, and
@@ -242,7 +244,7 @@ TEST(RowLayoutTest, TheGradientOfAOnebitSegmentIsThatOfTheValueThatWasRead) {
 
 TEST(RowLayoutTest, WholeRowsTellWhatALookupReturns) {
   SegmentConfig annealed = kVector;
-  annealed.precision = {"onebit", {0.25f, 100}};
+  annealed.precision = {"onebit", {0.25f, 100, 2}};
   SegmentConfig levels = kVector;
   levels.precision = {"int8", {1.0f}};
   const RowLayout layout(ConfigOf({levels, annealed, kVector}));
@@ -267,11 +269,8 @@ class RandomLayouts {
         {"adam", {0.9f, 0.999f, 1e-7f, 1, 1}, {}},
         {"delay_compensated_adagrad", {0.1f, 0.1f, 1e-7f}, {}}};
     static const std::vector<PrecisionConfig> kPrecisions = {
-        {"float32", {}},
-        {"bfloat16", {}},
-        {"float16", {}},
-        {"int8", {0.7f}},
-        {"onebit", {0.5f, 10}}};
+        {"float32", {}},  {"bfloat16", {}},          {"float16", {}},
+        {"int8", {0.7f}}, {"onebit", {0.5f, 10, 2}}, {"onebit", {0.5f, 10, 1}}};
     std::vector<SegmentConfig> segments(1 + random() % 4);
     for (SegmentConfig& segment : segments) {
       segment.dim = 1 + random() % 40;

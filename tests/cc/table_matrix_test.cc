@@ -45,11 +45,9 @@ const std::vector<OptimizerConfig> kOptimizers = {
     {"moving_average", {0.9f}},
     {"batch_softmax", {}},
 };
-const std::vector<PrecisionConfig> kPrecisions = {{"float32", {}},
-                                                  {"bfloat16", {}},
-                                                  {"float16", {}},
-                                                  {"int8", {1.5f}},
-                                                  {"onebit", {0.5f, 12}}};
+const std::vector<PrecisionConfig> kPrecisions = {
+    {"float32", {}},  {"bfloat16", {}},          {"float16", {}},
+    {"int8", {1.5f}}, {"onebit", {0.5f, 12, 2}}, {"onebit", {0.5f, 12, 1}}};
 const std::vector<InitializerConfig> kInitializers = {
     {"zeros", {}},
     {"constant", {0.3f}},
@@ -77,7 +75,7 @@ enum Factor {
   kHasCapacity,
   kNumFactors
 };
-constexpr std::array<int, kNumFactors> kNumValues = {17, 5, 5, 3, 2, 4, 2,
+constexpr std::array<int, kNumFactors> kNumValues = {17, 6, 5, 3, 2, 4, 2,
                                                      2,  2, 4, 2, 2, 2};
 using Case = std::array<int, kNumFactors>;
 // Two factors, the first the smaller, and their values.

@@ -172,7 +172,7 @@ TEST(TableStatsTest, MemoryIsAllThatIsCountedAndThePagesThatHoldNothing) {
 TEST(BadGradientTest, ThePrecisionsSlopeIsPartOfTheGradient) {
   TableConfig config = AdamConfig(2);
   config.segments[0].initializer = {"zeros", {}};
-  config.segments[0].precision = {"onebit", {0.5f, 1e6f}};
+  config.segments[0].precision = {"onebit", {0.5f, 1e6f, 2}};
   const auto table = MakeTable(config);
   // The model reads at 999,998, where beta is 500,000.
   for (int i = 0; i < 3; ++i) {
@@ -187,7 +187,7 @@ TEST(BadGradientTest, ThePrecisionsSlopeIsPartOfTheGradient) {
 
 TEST(BadGradientTest, TheBoundIsLowerByTheSteepestSlopeOfTheStep) {
   TableConfig config = SgdConfig(1);
-  config.segments[0].precision = {"onebit", {0.5f, 2}};
+  config.segments[0].precision = {"onebit", {0.5f, 2, 2}};
   struct Case {
     int64_t global_step;
     float largest;

@@ -161,8 +161,9 @@ def gradient_of_weights(precision, weights, gradients, step):
     The lookup came before update number `step`, after `step - 1` of them.
     """
     num_done = step - 1
+    limit = np.inf
     if precision.kind == "int8":
-        limit = precision.range * (1 - 1e-6)
+        limit = precision.range
     elif precision.kind == "onebit" and num_done >= precision.anneal_steps:
         limit = precision.amplitude
     elif precision.kind == "onebit":
@@ -170,28 +171,33 @@ def gradient_of_weights(precision, weights, gradients, step):
         # beta / cosh(x)^2, cosh(x) = (exp(x) + exp(-x)) / 2.
         beta = precision.anneal_steps / (precision.anneal_steps - num_done)
         x = beta * weights / precision.amplitude
-        return gradients * beta * 4 / (np.exp(x) + np.exp(-x)) ** 2
-    else:
-        return gradients
+        gradients = gradients * beta * 4 / (np.exp(x) + np.exp(-x)) ** 2
+        if precision.bytes_per_weight == 1:
+            limit = precision.amplitude
+    if precision.bytes_per_weight == 1:
+        # The last level is not the end to the last bit.
+        limit = limit * (1 - 1e-6)
     is_outward = (np.abs(weights) >= limit) & (weights * gradients < 0)
     return np.where(is_outward, 0, gradients)
 
 
 def rounding_step(precision, weights):
     """The distance between two numbers that can be stored, at most."""
+    if precision.bytes_per_weight == 1:
+        return 0 * weights + _stored_as(precision).range / 127
     return {
         "float32": 0 * weights,
         "bfloat16": np.abs(weights) / 128,
         "onebit": np.abs(weights) / 128,
         "float16": np.abs(weights) / 1024 + 2.0**-24,
-        "int8": 0 * weights + 2.0 / 127,
     }[precision.kind]
 
 
 def clipped(precision, weights):
-    if precision.kind != "int8":
+    if precision.bytes_per_weight != 1:
         return weights
-    return np.clip(weights, -precision.range, precision.range)
+    limit = _stored_as(precision).range
+    return np.clip(weights, -limit, limit)
 
 
 class Oracle:
@@ -323,9 +329,11 @@ class Oracle:
 
 def _stored_as(precision):
     """The precision of stored weights, which are not yet one bit."""
-    if precision.kind == "onebit":
-        return mt.precisions.BFloat16()
-    return precision
+    if precision.kind != "onebit":
+        return precision
+    if precision.bytes_per_weight == 1:
+        return mt.precisions.Int8(precision.amplitude)
+    return mt.precisions.BFloat16()
 
 
 def slots_of(segment):

@@ -53,6 +53,7 @@ PRECISIONS = {
     "float16": mt.precisions.Float16(),
     "int8": mt.precisions.Int8(2.0),
     "onebit": mt.precisions.OneBit(0.5, anneal_steps=3),
+    "onebit_in_levels": mt.precisions.OneBit(0.5, 3, bytes_per_weight=1),
 }
 ADMISSIONS = {
     "all": mt.Admission(),

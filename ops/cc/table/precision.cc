@@ -54,14 +54,17 @@ absl::StatusOr<std::unique_ptr<const Precision>> MakePrecision(
     return MakeInt8(parameters[0]);
   }
   if (config.kind == "onebit") {
-    if (parameters.size() != 2 || !IsExtent(parameters[0]) ||
+    if (parameters.size() != 3 || !IsExtent(parameters[0]) ||
         !(parameters[1] >= 1 && parameters[1] <= 1e15f) ||
-        parameters[1] != std::floor(parameters[1])) {
+        parameters[1] != std::floor(parameters[1]) ||
+        (parameters[2] != 1 && parameters[2] != 2)) {
       return Refusal(config,
-                     "{amplitude, anneal_steps}, amplitude from 1e-30 to 1e30 "
-                     "and anneal_steps an integer from 1 to 1e15");
+                     "{amplitude, anneal_steps, bytes}, amplitude from 1e-30 "
+                     "to 1e30, anneal_steps an integer from 1 to 1e15, and "
+                     "bytes 1 or 2");
     }
-    return MakeOnebit(parameters[0], parameters[1]);
+    return MakeOnebit(parameters[0], parameters[1],
+                      static_cast<int>(parameters[2]));
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "precision must be one of \"float32\", \"bfloat16\", \"float16\", "

@@ -9,7 +9,7 @@
 //   bfloat16  2               rounded                        the weight
 //   float16   2               rounded                        the weight
 //   int8      1               one of 255 levels, rounded     the weight
-//   onebit    2               rounded to bfloat16            see below
+//   onebit    2 or 1          as bfloat16 or int8, rounded   see below
 //
 // Rounding is stochastic: a number between two neighbours becomes the outer one
 // with the probability of its distance from the inner one, so that small
@@ -31,7 +31,9 @@
 // derivative. From step anneal_steps on, the value is exactly amplitude, or
 // -amplitude for a weight below zero; its derivative being zero, the gradient
 // then passes straight through up to weights of -amplitude and amplitude, so
-// that ids which come late still learn.
+// that ids which come late still learn. In one byte a weight is a level as of
+// int8 whose range is the amplitude; there no gradient pushes it further out
+// before that step either.
 //
 // Roundings are the same bits on every machine; so are the values of onebit,
 // which has a tanh of its own.
@@ -96,8 +98,9 @@ std::unique_ptr<const Precision> MakeFloat32();
 std::unique_ptr<const Precision> MakeBfloat16();
 std::unique_ptr<const Precision> MakeFloat16();
 std::unique_ptr<const Precision> MakeInt8(float range);
-std::unique_ptr<const Precision> MakeOnebit(float amplitude,
-                                            float anneal_steps);
+// `bytes` a weight: 2 or 1.
+std::unique_ptr<const Precision> MakeOnebit(float amplitude, float anneal_steps,
+                                            int bytes);
 
 }  // namespace monolith_tf
 
