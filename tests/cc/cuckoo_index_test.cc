@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <random>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "ops/cc/table/hash.h"
@@ -288,6 +289,13 @@ TEST(CuckooIndexTest, AReservedIndexNeitherSplitsNorShrinksBelow) {
     CuckooIndex index(&pool);
     ASSERT_TRUE(index.Reserve(n));
     const int64_t num_buckets = index.num_buckets();
+    // Emptied, into chunks that were made before.
+    std::vector<MemoryPool::Segment> chunks = index.MakeChunks(n);
+    EXPECT_EQ(static_cast<int64_t>(chunks.size()),
+              num_buckets / CuckooIndex::kChunkBuckets);
+    index.Clear();
+    ASSERT_TRUE(index.Reserve(n, std::move(chunks)));
+    EXPECT_EQ(index.num_buckets(), num_buckets);
     // No more than an index has that grew to there.
     CuckooIndex grown(&pool);
     for (uint32_t i = 0; i <= n; ++i) {

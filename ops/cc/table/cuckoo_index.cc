@@ -296,8 +296,7 @@ void CuckooIndex::Join(const Rows& rows) {
   }
 }
 
-bool CuckooIndex::Reserve(int64_t num_entries) {
-  if (num_entries <= 0) return true;
+uint32_t CuckooIndex::NumBucketsFor(int64_t num_entries) const {
   // Of a level that holds them, no more than are needed.
   uint32_t level_size = 1;
   while (MaxSizeOf(2 * level_size) < num_entries) level_size *= 2;
@@ -307,10 +306,39 @@ bool CuckooIndex::Reserve(int64_t num_entries) {
     n += static_cast<uint32_t>(std::min<int64_t>(
         level_size, (missing + kInsertsPerSplit - 1) / kInsertsPerSplit));
   }
+  return n;
+}
+
+std::vector<MemoryPool::Segment> CuckooIndex::MakeChunks(
+    int64_t num_entries) const {
+  std::vector<MemoryPool::Segment> chunks;
+  if (num_entries <= 0) return chunks;
+  for (uint32_t n = NumBucketsFor(num_entries); n >= kChunkBuckets;
+       n -= kChunkBuckets) {
+    chunks.push_back(pool_->Allocate(kChunkBuckets * sizeof(Bucket)));
+    if (chunks.back().empty()) {
+      chunks.pop_back();
+      break;
+    }
+    std::memset(chunks.back().data(), 0, kChunkBuckets * sizeof(Bucket));
+  }
+  return chunks;
+}
+
+bool CuckooIndex::Reserve(int64_t num_entries,
+                          std::vector<MemoryPool::Segment> chunks) {
+  if (num_entries <= 0) return true;
+  const uint32_t n = NumBucketsFor(num_entries);
+  for (MemoryPool::Segment& chunk : chunks) {
+    SetChunk(chunks_.size(), chunk.data());
+    chunks_.push_back(std::move(chunk));
+    capacity_ += kChunkBuckets;
+  }
+  const uint32_t num_made = capacity_;
   while (capacity_ < n) {
     if (!AddChunk()) return false;
   }
-  for (uint32_t bucket = 0; bucket < n; ++bucket) {
+  for (uint32_t bucket = num_made; bucket < n; ++bucket) {
     std::memset(&At(bucket), 0, sizeof(Bucket));
   }
   SetNumBuckets(n);

@@ -176,8 +176,12 @@ class CuckooIndex {
   int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
 
   // Makes as many buckets as `num_entries` <= 2^31 fill without a split, and
-  // keeps them until Clear. The index is empty. False when memory ends.
-  bool Reserve(int64_t num_entries);
+  // keeps them until Clear. The index is empty. False when memory ends. Takes
+  // much of the time from who made `chunks` before.
+  bool Reserve(int64_t num_entries,
+               std::vector<MemoryPool::Segment> chunks = {});
+  // Memory for Reserve, as far as there is some. Safe beside any other call.
+  std::vector<MemoryPool::Segment> MakeChunks(int64_t num_entries) const;
 
   // Empties the index. Returns its memory, to be destroyed where nobody waits.
   std::vector<MemoryPool::Segment> Clear();
@@ -339,6 +343,8 @@ class CuckooIndex {
   bool AddChunk();
   bool SetFirstChunk(uint32_t num_buckets);
   void SetChunk(size_t number, char* data);
+  // Buckets that so many entries > 0 fill without a split.
+  uint32_t NumBucketsFor(int64_t num_entries) const;
   // The size at which this number of buckets is too few.
   int64_t MaxSizeOf(uint32_t num_buckets) const;
   void SetNumBuckets(uint32_t num_buckets);

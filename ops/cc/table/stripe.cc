@@ -259,8 +259,18 @@ bool Stripe::Reserve(int64_t num_rows) {
   return index_.Reserve(num_rows);
 }
 
+std::vector<MemoryPool::Segment> Stripe::MakeIndex() const {
+  int64_t num_rows;
+  {
+    SpinLockHolder holder(&lock_);
+    num_rows = reserved_rows_;
+  }
+  return index_.MakeChunks(num_rows);
+}
+
 void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
                    RowArena* counters) {
+  std::vector<MemoryPool::Segment> reserved = std::move(*index);
   *index = index_.Clear();
   *rows = std::exchange(
       rows_, RowArena(layout_->record_bytes(), pool_, max_segment_bytes_));
@@ -270,7 +280,7 @@ void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
   cap_hand_ = 0;
   counter_hand_ = 0;
   // Without memory for it the index grows as it can.
-  (void)index_.Reserve(reserved_rows_);
+  (void)index_.Reserve(reserved_rows_, std::move(reserved));
 }
 
 bool Stripe::MoveSegments() {

@@ -180,10 +180,12 @@ class alignas(64) Stripe {
   // Keeps an index for `num_rows` ready, of a stripe that is empty. False when
   // memory ends.
   bool Reserve(int64_t num_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Empties the stripe, but for what is reserved; index and rows go to the
-  // outputs.
+  // Empties the stripe, but for what is reserved, whose memory may be in
+  // `index`; index and rows go to the outputs.
   void Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
              RowArena* counters) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // Memory for Clear. Whoever holds the lock waits for its pages.
+  std::vector<MemoryPool::Segment> MakeIndex() const ABSL_LOCKS_EXCLUDED(lock_);
 
   // Starts or ends the logging of changes; what was logged stays.
   void SetTracking(bool is_tracking) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {

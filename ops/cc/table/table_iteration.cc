@@ -205,7 +205,7 @@ void Table::ExportGroups(int first_group, int last_group,
 
 void Table::Clear() {
   for (const auto& stripe : stripes_) {
-    std::vector<MemoryPool::Segment> index;
+    std::vector<MemoryPool::Segment> index = stripe->MakeIndex();
     RowArena rows(layout_.record_bytes(), pool_.get());
     RowArena counters(sizeof(Counter), pool_.get());
     bool is_tracking;
