@@ -195,9 +195,7 @@ class _Export:
                 # Ids that were chosen to share buckets in one export don't in
                 # the next.
                 salt=secrets.randbits(63),
-                # Read before the first row, and never goes back within a
-                # generation.
-                step=table.least_step(),
+                step=_step(table),
             )
             for table in self.tables
         ]
@@ -331,6 +329,16 @@ def _copy_dense(model) -> DenseCopy:
         [variable.name for variable in variables],
         [tf.convert_to_tensor(variable).numpy() for variable in variables],
     )
+
+
+def _step(table) -> int:
+    """The step that all rows which are read from here on are of, or later.
+
+    It goes back in another generation only, whose deltas are refused.
+    """
+    kinds = [segment.precision.kind for segment in table.config.segments]
+    # Nothing else depends on it.
+    return table.least_step() if "onebit" in kinds else 0
 
 
 def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
