@@ -24,7 +24,7 @@ _ROWS = flags.DEFINE_integer("rows", 1_000_000, "Rows.", lower_bound=1)
 _DIM = flags.DEFINE_integer("dim", 32, "Weights of a row.", lower_bound=1)
 _BATCHES = flags.DEFINE_list("batches", ["1000", "20000"], "Ids of a lookup.")
 _REPEATS = flags.DEFINE_integer("repeats", 100, "Lookups a turn.", 1)
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Turns.", 1)
+_ROUNDS = flags.DEFINE_integer("rounds", 8, "Turns.", 1)
 _PRECISIONS = flags.DEFINE_list(
     "precisions",
     ["float32", "bfloat16", "int8", "onebit"],
@@ -56,20 +56,20 @@ def measure(directory: str) -> list[dict]:
         loaded = servers[-1].call("load", path=exported["path"])
         measured.append({"precision": precision, **exported, **loaded})
     for batch in map(int, _BATCHES.value):
-        turns = [
-            [
-                server.call(
+        figures = [[] for _ in servers]
+        for turn in range(_ROUNDS.value):
+            # Another one comes first each time, so that noise meets all.
+            for number in range(len(servers)):
+                number = (number + turn) % len(servers)
+                timed = servers[number].call(
                     "lookups",
                     rows=_ROWS.value,
                     batch=batch,
                     repeats=_REPEATS.value,
                 )
-                for server in servers
-            ]
-            for _ in range(_ROUNDS.value)
-        ]
-        for number, one in enumerate(measured):
-            medians, p99s = zip(*(turn[number] for turn in turns), strict=True)
+                figures[number].append(timed)
+        for one, timed in zip(measured, figures, strict=True):
+            medians, p99s = zip(*timed, strict=True)
             one[f"lookup_{batch}_ms"] = statistics.median(medians)
             one[f"lookup_{batch}_p99_ms"] = statistics.median(p99s)
     for server in servers:
