@@ -128,6 +128,7 @@ bench: build
 	PYTHON=$(BIN)/python PROGRAM=pause_benchmark benchmarks/cc/run.sh
 	$(BIN)/python benchmarks/table.py $(ARGS)
 	$(BIN)/python benchmarks/capped_memory.py
+	$(BIN)/python benchmarks/served_memory.py
 	$(BIN)/python benchmarks/keras_fit.py $(FIT_ARGS)
 	$(BIN)/python benchmarks/parameter_server.py $(PS_ARGS)
 

@@ -99,11 +99,12 @@ class SessionTable:
         self.name = table.name
         self.dim = table.dim
         self.table_set = table_set
-        self._chunks = []
+        self._chunks, self._clocks = [], []
         for device, handle in zip(
             table.table_set.devices, table.table_set.handles, strict=True
         ):
             with tf.device(device):
+                self._clocks.append(ops.read_clock(handle, table=table.name))
                 self._chunks.append(
                     ops.export_chunk(
                         handle,
@@ -113,6 +114,10 @@ class SessionTable:
                         values=True,
                     )
                 )
+
+    def least_step(self) -> int:
+        """Returns the step that every server has reached."""
+        return min(int(step) for step, _ in self.table_set._run(self._clocks))
 
     def export(
         self, batch_size: int

@@ -125,9 +125,10 @@ class OneBit(Precision):
     weight w, where `beta = anneal_steps / (anneal_steps - s)`, and gradients
     are those of that; w is stored in `bytes_per_weight`. From step
     `anneal_steps` on, a lookup returns exactly `amplitude`, or `-amplitude` of
-    a weight below zero, so that an export can keep one bit a weight. Gradients
-    then pass straight through up to weights of that size, so that ids which
-    come late still learn.
+    a weight below zero. An export that begins then keeps one bit a weight, and
+    so does the served table; one that began before keeps float32. Gradients
+    pass straight through up to weights of that size, so that ids which come
+    late still learn.
 
     The step of a lookup is the number of updates made before it. The update
     that comes next, s + 1, takes its gradients for those of step s, also those

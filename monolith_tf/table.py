@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 
@@ -316,6 +317,15 @@ class Table(trackable.Trackable):
         """Returns the number of rows on all servers (int64 in a function)."""
         return self._total(ops.size)
 
+    def least_step(self) -> int:
+        """Returns the step that every server has reached.
+
+        Rows that are read later are of this step or a later one, until the
+        table is restored.
+        """
+        clocks = self._table_set.ask(_read_clock(self.name))
+        return min(int(clock[0]) for clock in clocks)
+
     def sweep(self, event_time=None) -> int:
         """Evicts every row that is due and gives memory back to the system.
 
@@ -456,6 +466,12 @@ class Table(trackable.Trackable):
             mine = tf.gather_nd(ids, where)
             with tf.device(device):
                 yield shard, mine, where
+
+
+@functools.cache
+def _read_clock(name: str):
+    # One object a name, as `ask` knows an op by.
+    return functools.partial(ops.read_clock, table=name)
 
 
 def _open_strategy():

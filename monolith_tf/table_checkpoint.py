@@ -140,6 +140,7 @@ def set_state(table: Table, state: TableState) -> None:
     """
     check_filter(table, tf.constant(state.filter))
     _warn_of_dropped_counts(table, tf.constant(state.filter))
+    renew_if_steps_matter(table)
     ends = np.cumsum(state.words)
     groups = np.split(state.counted, ends[:-1])
     for shard, device in enumerate(table.table_set.devices):
@@ -154,6 +155,30 @@ def set_state(table: Table, state: TableState) -> None:
                 ops.import_filter(
                     handle, groups[group], table=table.name, group=group
                 )
+
+
+def renew_if_steps_matter(table: Table) -> list[tf.Operation | None]:
+    """Gives the servers new generations if values of rows depend on the step.
+
+    Called before a table's step goes back, and after: exports and deltas of one
+    generation rely on it that a step which was reached stays so.
+    """
+    kinds = [segment.precision.kind for segment in table.config.segments]
+    if "onebit" not in kinds:
+        return []
+    return _renew(table)
+
+
+def _renew(table: Table) -> list[tf.Operation | None]:
+    renewed = []
+    table_set = table.table_set
+    for device, handle in zip(
+        table_set.devices, table_set.handles, strict=True
+    ):
+        generation = new_generation() if tf.executing_eagerly() else 0
+        with tf.device(device):
+            renewed.append(ops.renew(handle, generation))
+    return renewed
 
 
 def _clock(table: Table) -> tf.Tensor:
@@ -241,6 +266,7 @@ def restore(
         for device, handle in servers:
             with tf.device(device):
                 cleared.append(ops.clear(handle, table=table.name))
+        cleared += renew_if_steps_matter(table)
     with _after(cleared):
         clocks = []
         for device, handle in servers:
@@ -273,15 +299,7 @@ def restore(
                         )
                     )
     with _after(imported):
-        renewed = []
-        for device, handle in servers:
-            with tf.device(device):
-                renewed.append(
-                    ops.renew(
-                        handle,
-                        new_generation() if tf.executing_eagerly() else 0,
-                    )
-                )
+        renewed = _renew(table)
     with _after(renewed):
         assigned = [
             variable.assign(tf.zeros([], tf.int64)).op for variable in ready

@@ -82,10 +82,12 @@ def _dump_rows(path: str, max_ids: int) -> Iterator[str]:
     with open(path, "rb") as file:
         content = file.read()
     try:
-        ids, rows = row_file.decode(content, path)
+        ids, rows, layout = row_file.decode(content, path)
     except ValueError as error:
         raise FormatError(str(error)) from error
-    yield f"row file: {len(ids)} rows of dim {rows.shape[1]}"
+    yield (
+        f"row file: {len(ids)} rows of dim {rows.shape[1]}, stored as {layout}"
+    )
     for id_, row in zip(ids[:max_ids], rows[:max_ids], strict=True):
         yield f"    {id_}: {_row(row)}"
     if len(ids) > max_ids:
@@ -104,7 +106,7 @@ def _dump_export(path: str) -> Iterator[str]:
     for table in record.tables:
         yield (
             f"  table {table['name']!r}: dim {table['dim']}, {table['rows']} "
-            f"rows, {table['buckets']} buckets"
+            f"rows, {table['buckets']} buckets{_stored(table)}"
         )
     for dense in record.dense:
         yield f"  dense {dense['name']!r}: {dense['dtype']} {dense['shape']}"
@@ -125,6 +127,11 @@ def _dump_checkpoint(prefix: str) -> Iterator[str]:
     yield f"checkpoint, {len(dtypes)} entries"
     for name, shape in sorted(reader.get_variable_to_shape_map().items()):
         yield f"  {name}: {dtypes[name].name} {shape}"
+
+
+def _stored(table: dict) -> str:
+    # Records of before have none.
+    return f", stored as {table['stored']}" if "stored" in table else ""
 
 
 def _row(row) -> str:

@@ -27,6 +27,7 @@ from monolith_tf.serving.graph.dense_copy import DenseCopy
 from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.model_trace import ModelTrace
 from monolith_tf.serving.graph.model_trace import dense_variables
+from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.serving.graph.row_file import RowFileWriter
 from monolith_tf.serving.graph.serving_backend import ServingBackend
 from monolith_tf.serving.graph.serving_table import ServingTable
@@ -194,6 +195,7 @@ class _Export:
                 # Ids that were chosen to share buckets in one export don't in
                 # the next.
                 salt=secrets.randbits(63),
+                step=_step(table),
             )
             for table in self.tables
         ]
@@ -275,13 +277,14 @@ class _Export:
         self, table, serving_table: ServingTable, index: int, work: str
     ) -> dict:
         """Streams the rows of a table to files; its entry in the manifest."""
+        packed = serving_table.packed
         writer = RowFileWriter(
-            os.path.join(work, f"monolith_table_{index}"), table.dim
+            os.path.join(work, f"monolith_table_{index}"), packed
         )
         reserved_rows = {}
         all_ids = []
         for ids, rows in table.export(_CHUNK_ROWS):
-            ids, rows = np.asarray(ids), np.asarray(rows)
+            ids, rows = np.asarray(ids), _pack(table, packed, np.asarray(rows))
             is_reserved = np.isin(ids, reserved_ids.RESERVED_IDS)
             for position in np.flatnonzero(is_reserved):
                 reserved_rows[int(ids[position])] = rows[position].copy()
@@ -306,6 +309,7 @@ class _Export:
             "dim": table.dim,
             "rows": num_rows + len(reserved_rows),
             "buckets": num_buckets,
+            "stored": packed.layout,
         }
 
     def _publish(self, saved: str, record: ExportRecord) -> None:
@@ -325,6 +329,29 @@ def _copy_dense(model) -> DenseCopy:
         [variable.name for variable in variables],
         [tf.convert_to_tensor(variable).numpy() for variable in variables],
     )
+
+
+def _step(table) -> int:
+    """The step that all rows which are read from here on are of, or later.
+
+    It goes back in another generation only, whose deltas are refused.
+    """
+    kinds = [segment.precision.kind for segment in table.config.segments]
+    # Nothing else depends on it.
+    return table.least_step() if "onebit" in kinds else 0
+
+
+def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
+    if packed.dtype == tf.float32:
+        return rows
+    with tf.device("CPU"):
+        if not tf.reduce_all(packed.fits(rows)):
+            raise ExportError(
+                f"Rows of table {table.name!r} were read that are no "
+                f"{packed.layout}: a shard went back to an earlier step "
+                "meanwhile. Export again when the restore is done."
+            )
+        return packed.pack(rows).numpy()
 
 
 def _lookup_function(table: ServingTable):

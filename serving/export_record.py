@@ -26,7 +26,8 @@ class ExportRecord:
       generations: Generation of each shard at the time of the export.
       cuts: Cut of each shard reached before its first row was read; the first
         delta of a shard starts there.
-      tables: `{"name", "dim", "rows", "buckets"}` of each table, by name.
+      tables: `{"name", "dim", "rows", "buckets", "stored"}` of each table, by
+        name; `stored` says how its rows are kept, `"int8(0.5)[8]"` for one.
       dense: `{"name", "dtype", "shape"}` of each dense variable; a delta has
         their bytes in this order.
       features: How each input of the model travels in a request.

@@ -12,6 +12,7 @@ from monolith_tf.table import Table
 from monolith_tf.table_checkpoint import TableState
 from monolith_tf.table_checkpoint import check_filter
 from monolith_tf.table_checkpoint import layout
+from monolith_tf.table_checkpoint import renew_if_steps_matter
 from monolith_tf.table_checkpoint import set_state
 from monolith_tf.table_checkpoint import state_of
 
@@ -66,6 +67,7 @@ def load_tables(tables: Sequence[Table], store) -> None:
                 store[f"{prefix}:last_update"][()],
                 store[f"{prefix}:rows"][()],
             )
+        renew_if_steps_matter(table)
 
 
 @tf.autograph.experimental.do_not_convert

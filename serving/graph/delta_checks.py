@@ -11,6 +11,7 @@ import tensorflow as tf
 from monolith_tf.serving.graph.delta_status import FORMAT
 from monolith_tf.serving.graph.delta_status import HEADER_FIELDS
 from monolith_tf.serving.graph.delta_status import DeltaStatus
+from monolith_tf.serving.graph.serving_table import ServingTable
 
 
 class Check(NamedTuple):
@@ -64,7 +65,7 @@ def stream_of(header: dict[str, tf.Tensor], num_streams: int) -> tf.Tensor:
 def check_delta(
     inputs: dict[str, tf.Tensor],
     *,
-    dims: Sequence[int],
+    tables: Sequence[ServingTable],
     dense_bytes: int,
     export_id: int,
     generations: Sequence[int],
@@ -73,7 +74,7 @@ def check_delta(
 
     Args:
       inputs: Inputs of `monolith_apply_delta` by name.
-      dims: Length of a row of each table.
+      tables: Tables in the order of their names.
       dense_bytes: Bytes of all dense variables.
       export_id: Of the export that checks.
       generations: Of each stream, the dense stream last.
@@ -149,8 +150,9 @@ def check_delta(
         )
     )
     is_dense = tf.equal(shard, num_shards)
-    for index, dim in enumerate(dims):
-        checks += _check_rows(inputs, index, dim, is_dense)
+    for index, table in enumerate(tables):
+        checks += _check_rows(inputs, index, table.dim, is_dense)
+        checks += _check_precision(inputs, index, table)
     checks += _check_dense(inputs["dense"], dense_bytes, is_dense)
     return checks
 
@@ -251,6 +253,32 @@ def _check_rows(inputs, index: int, dim: int, is_dense) -> list[Check]:
             ),
         ),
     ]
+
+
+def _check_precision(inputs, index: int, table: ServingTable) -> list[Check]:
+    if table.packed.dtype == tf.float32:
+        return []
+    floats = tf.reshape(inputs[f"rows_{index}"], [-1])
+    # Cut so that reading it cannot fail before the check has refused it.
+    num_rows = tf.size(floats) // table.dim
+    rows = tf.reshape(floats[: num_rows * table.dim], [num_rows, table.dim])
+    fits = tf.reshape(table.packed.fits(rows), [-1])
+
+    def message():
+        first = tf.argmin(tf.cast(fits, tf.int32), output_type=tf.int32)
+        return _text(
+            f"rows_{index} has ",
+            tf.size(fits) - tf.math.count_nonzero(fits, dtype=tf.int32),
+            f" weights that table '{table.config.name}' can't keep, the first "
+            "at [0, ",
+            first,
+            "] is ",
+            tf.strings.as_string(floats[first], shortest=True),
+            f"; expected rows of {table.packed.layout}, as the trainer of this "
+            "export reads them: send those, or write a new export",
+        )
+
+    return [Check(tf.reduce_all(fits), DeltaStatus.MALFORMED, message)]
 
 
 def _check_dense(dense, dense_bytes: int, is_dense) -> list[Check]:

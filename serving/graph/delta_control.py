@@ -76,7 +76,7 @@ class DeltaControl(tf.Module):
     def _apply_delta(self, **inputs) -> dict[str, tf.Tensor]:
         checks = delta_checks.check_delta(
             inputs,
-            dims=[table.dim for table in self._tables],
+            tables=self._tables,
             dense_bytes=self._dense.num_bytes,
             export_id=self._export_id,
             generations=self._generations,

@@ -3,16 +3,21 @@
 A file is self-contained (docs/formats.md, "Row file"):
 
 ```
-offset  bytes      field
-0       8          magic "MTFROWS" and a zero byte
-8       4          version, uint32, 1
-12      4          dim, uint32
-16      8          n, rows, uint64
-24      8          reserved, zero
-32      8 n        ids, int64
-32+8n   4 n dim    rows, float32, row after row
-end-4   4          CRC32C of everything before, uint32
+offset    bytes  field
+0         8      magic "MTFROWS" and a zero byte
+8         4      version, uint32, 1 or 2
+12        4      width, numbers of a row, uint32
+16        8      n, rows, uint64
+24        4      L, bytes of the layout, uint32
+28        4      reserved, zero
+32        L      layout, ASCII (`packed_rows`)
+32+L      8 n    ids, int64
+32+L+8n   4 n w  rows, row after row
+end-4     4      CRC32C of everything before, uint32
 ```
+
+Version 1 has no layout (L = 0), its numbers are float32 weights; those of
+version 2 are the int32 words that the layout describes.
 
 All numbers are little-endian. The graph that loads a file has no CRC32C op;
 it compares the FarmHash fingerprint of the whole file with a constant.
@@ -23,61 +28,83 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
+from typing import NamedTuple
 
 import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf.serving.graph.packed_rows import PackedRows
+
 MAGIC = b"MTFROWS\0"
 VERSION = 1
+PACKED_VERSION = 2
 HEADER_BYTES = 32
 
 # Rows are gathered until a file has this many bytes: large enough that ten
 # million rows need some tens of files, small enough to be held in memory.
 TARGET_BYTES = 32 << 20
 
-_HEADER = struct.Struct("<8sIIQQ")
+_HEADER = struct.Struct("<8sIIQII")
 
 
 @dataclasses.dataclass(frozen=True)
 class RowFile:
-    """One written file: where it is, how many rows, its fingerprint."""
+    """One written file: where it is, how many rows, its fingerprint.
+
+    `start` is the offset of the ids.
+    """
 
     path: str
     num_rows: int
     fingerprint: bytes
+    start: int = HEADER_BYTES
 
 
-def encode(ids: np.ndarray, rows: np.ndarray) -> bytes:
+def encode(ids: np.ndarray, rows: np.ndarray, layout: str = "") -> bytes:
     """Bytes of a row file.
 
     Args:
       ids: int64 `[n]`.
-      rows: float32 `[n, dim]`.
+      rows: float32 `[n, dim]`; with a layout int32 `[n, width]`.
+      layout: Of packed rows: `PackedRows.layout`.
 
     Returns:
       The content, CRC32C included.
     """
-    num_rows, dim = rows.shape
+    num_rows, width = rows.shape
+    version = PACKED_VERSION if layout else VERSION
     body = b"".join(
         (
-            _HEADER.pack(MAGIC, VERSION, dim, num_rows, 0),
+            _HEADER.pack(MAGIC, version, width, num_rows, len(layout), 0),
+            layout.encode("ascii"),
             np.ascontiguousarray(ids, "<i8").tobytes(),
-            np.ascontiguousarray(rows, "<f4").tobytes(),
+            np.ascontiguousarray(rows, "<i4" if layout else "<f4").tobytes(),
         )
     )
     return body + struct.pack("<I", google_crc32c.value(body))
 
 
-def decode(content: bytes, name: str = "row file"):
+class RowFileContent(NamedTuple):
+    """What is in a row file.
+
+    Attributes:
+      ids: int64 `[n]`.
+      rows: float32 `[n, dim]`, unpacked.
+      layout: How they are kept: `PackedRows.layout`.
+    """
+
+    ids: np.ndarray
+    rows: np.ndarray
+    layout: str
+
+
+def decode(content: bytes, name: str = "row file") -> RowFileContent:
     """Ids and rows of a row file.
 
     Args:
       content: The whole file.
       name: What errors call the file.
-
-    Returns:
-      `(ids, rows)`: int64 `[n]` and float32 `[n, dim]`.
 
     Raises:
       ValueError: The file is cut short, of another kind or version, or damaged.
@@ -87,17 +114,27 @@ def decode(content: bytes, name: str = "row file"):
             f"{name}: {len(content)} bytes, a row file has at least "
             f"{HEADER_BYTES + 4}. The file is cut short: export again."
         )
-    magic, version, dim, num_rows, _ = _HEADER.unpack_from(content)
-    if magic != MAGIC or version != VERSION:
+    magic, version, width, num_rows, layout_bytes, zero = _HEADER.unpack_from(
+        content
+    )
+    if magic != MAGIC or version not in (VERSION, PACKED_VERSION):
         raise ValueError(
             f"{name}: at offset 0: magic {magic!r} version {version}, "
-            f"expected {MAGIC!r} version {VERSION}."
+            f"expected {MAGIC!r} version {VERSION} or {PACKED_VERSION}."
         )
-    expected = HEADER_BYTES + num_rows * (8 + 4 * dim) + 4
+    if zero or (layout_bytes > 0) != (version == PACKED_VERSION):
+        raise ValueError(
+            f"{name}: at offset 24: {layout_bytes} bytes of layout, then "
+            f"{zero}; version {version} has "
+            f"{'none' if version == VERSION else 'some'}, then 0. Read it with "
+            "the version of monolith-tf that wrote it."
+        )
+    start = HEADER_BYTES + layout_bytes
+    expected = start + num_rows * (8 + 4 * width) + 4
     if len(content) != expected:
         raise ValueError(
-            f"{name}: {len(content)} bytes, {num_rows} rows of dim {dim} have "
-            f"{expected}. The file is cut short: export again."
+            f"{name}: {len(content)} bytes, {num_rows} rows of width {width} "
+            f"have {expected}. The file is cut short: export again."
         )
     (crc,) = struct.unpack_from("<I", content, expected - 4)
     actual = google_crc32c.value(content[:-4])
@@ -106,11 +143,28 @@ def decode(content: bytes, name: str = "row file"):
             f"{name}: at offset {expected - 4}: CRC32C {crc:#010x}, the "
             f"content has {actual:#010x}. The file is damaged: export again."
         )
-    ids = np.frombuffer(content, "<i8", num_rows, HEADER_BYTES)
-    rows = np.frombuffer(
-        content, "<f4", num_rows * dim, HEADER_BYTES + 8 * num_rows
-    )
-    return ids, rows.reshape(num_rows, dim)
+    packed = _packed(content[HEADER_BYTES:start], width, name)
+    dtype = "<f4" if version == VERSION else "<i4"
+    ids = np.frombuffer(content, "<i8", num_rows, start)
+    rows = np.frombuffer(content, dtype, num_rows * width, start + 8 * num_rows)
+    rows = packed.unpack(rows.reshape(num_rows, width))
+    return RowFileContent(ids, rows.numpy(), packed.layout)
+
+
+def _packed(layout: bytes, width: int, name: str) -> PackedRows:
+    """How the rows of a file are kept."""
+    text = layout.decode("ascii", "backslashreplace")
+    try:
+        packed = PackedRows(text or f"float32[{width}]")
+    except ValueError as error:
+        raise ValueError(f"{name}: at offset {HEADER_BYTES}: {error}") from None
+    if packed.width != width or (text and packed.dtype == tf.float32):
+        raise ValueError(
+            f"{name}: at offset {HEADER_BYTES}: layout {text!r} has "
+            f"{packed.width} {packed.dtype.name} a row. Expected {width} int32,"
+            " as the header has it. Export again."
+        )
+    return packed
 
 
 class RowFileWriter:
@@ -118,15 +172,17 @@ class RowFileWriter:
 
     Args:
       prefix: Path of the files without their number.
-      dim: Length of a row.
+      packed: How the rows are kept.
       target_bytes: A file is written when it has reached this size.
     """
 
-    def __init__(self, prefix: str, dim: int, target_bytes: int = TARGET_BYTES):
+    def __init__(
+        self, prefix: str, packed: PackedRows, target_bytes: int = TARGET_BYTES
+    ):
         """Remembers where to write; no file yet."""
         self._prefix = prefix
-        self._dim = dim
-        self._rows_per_file = max(1, target_bytes // (8 + 4 * dim))
+        self._layout = "" if packed.dtype == tf.float32 else packed.layout
+        self._rows_per_file = max(1, target_bytes // (8 + 4 * packed.width))
         self._ids = []
         self._rows = []
         self._pending = 0
@@ -137,7 +193,7 @@ class RowFileWriter:
 
         Args:
           ids: int64 `[n]`.
-          rows: float32 `[n, dim]`.
+          rows: Packed, `[n, width]`.
         """
         while len(ids):
             room = self._rows_per_file - self._pending
@@ -155,12 +211,21 @@ class RowFileWriter:
         return self.files
 
     def _flush(self) -> None:
-        content = encode(np.concatenate(self._ids), np.concatenate(self._rows))
+        content = encode(
+            np.concatenate(self._ids), np.concatenate(self._rows), self._layout
+        )
         path = f"{self._prefix}_{len(self.files):05d}.rows"
         with open(path, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         fingerprint = tf.fingerprint(tf.constant([content])).numpy().tobytes()
-        self.files.append(RowFile(path, self._pending, fingerprint))
+        self.files.append(
+            RowFile(
+                path,
+                self._pending,
+                fingerprint,
+                HEADER_BYTES + len(self._layout),
+            )
+        )
         self._ids, self._rows, self._pending = [], [], 0

@@ -21,6 +21,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
     Args:
       width: Length of a value; the last element is a flag, 1 for the rows of
         row files.
+      dtype: Of the values, float32 or int32.
       shared_name: Name of the resource in a server. Unique: two tables of one
         name in one process are one table.
       key_of: Maps int64 ids `[n]` to int64 keys `[n]`, one to one, in stock
@@ -33,6 +34,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         self,
         *,
         width: int,
+        dtype: tf.DType,
         shared_name: str,
         key_of,
         reserved_keys: tuple[int, int],
@@ -41,6 +43,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         """Makes the table of this process, empty."""
         super().__init__(device="CPU")
         self._width = width
+        self._dtype = dtype
         self._num_buckets = num_buckets
         self._shared_name = shared_name
         self._key_of = key_of
@@ -61,7 +64,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         does not need them in memory.
 
         Args:
-          files: Row files.
+          files: Row files, of rows of `width - 1` numbers of `dtype`.
           num_buckets: Buckets to start with, a power of two.
         """
         self._files = tuple(files)
@@ -76,7 +79,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         arguments = {
             "empty_key": tf.constant(empty_key, tf.int64),
             "deleted_key": tf.constant(deleted_key, tf.int64),
-            "value_dtype": tf.float32,
+            "value_dtype": self._dtype,
             "value_shape": [self._width],
             "initial_num_buckets": self._num_buckets,
             "max_load_factor": growth.MAX_LOAD_FACTOR,
@@ -127,8 +130,8 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
             )
             with tf.control_dependencies([check]):
                 count = tf.identity(counts[index])
-            ids, rows = _decode(content, count, self._width - 1)
-            ones = tf.ones([tf.size(ids), 1])
+            ids, rows = self._decode(content, count)
+            ones = tf.ones([tf.size(ids), 1], self._dtype)
             with tf.control_dependencies(
                 [self.insert(self._key_of(ids), tf.concat([rows, ones], 1))]
             ):
@@ -141,12 +144,27 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
             parallel_iterations=1,
         )
 
+    def _decode(self, content: tf.Tensor, count: tf.Tensor):
+        """Ids `[n]` and rows `[n, width - 1]` of a file that is whole."""
+        width = self._width - 1
+        ids_bytes = tf.cast(8 * count, tf.int32)
+        rows_bytes = tf.cast(4 * width * count, tf.int32)
+        start = self._files[0].start
+        ids = tf.io.decode_raw(
+            tf.strings.substr(content, start, ids_bytes), tf.int64
+        )
+        rows = tf.io.decode_raw(
+            tf.strings.substr(content, start + ids_bytes, rows_bytes),
+            self._dtype,
+        )
+        return ids, tf.reshape(rows, [-1, width])
+
     def insert(self, keys: tf.Tensor, values: tf.Tensor) -> tf.Operation:
         """Inserts or overwrites; one call is seen whole or not at all.
 
         Args:
           keys: int64 `[n]`, no reserved one.
-          values: float32 `[n, width]`.
+          values: `dtype` `[n, width]`.
 
         Returns:
           The operation (None when eager).
@@ -160,10 +178,10 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
 
         Args:
           keys: int64 `[n]`, no reserved one.
-          default: float32 `[width]`, read by absent keys.
+          default: `dtype` `[width]`, read by absent keys.
 
         Returns:
-          float32 `[n, width]`.
+          `dtype` `[n, width]`.
         """
         values = tf.raw_ops.LookupTableFindV2(
             table_handle=self.resource_handle, keys=keys, default_value=default
@@ -173,17 +191,3 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
     def size(self) -> tf.Tensor:
         """Number of keys, int64 scalar."""
         return tf.raw_ops.LookupTableSizeV2(table_handle=self.resource_handle)
-
-
-def _decode(content: tf.Tensor, count: tf.Tensor, dim: int):
-    """Ids `[n]` and rows `[n, dim]` of a row file that is known to be whole."""
-    ids_bytes = tf.cast(8 * count, tf.int32)
-    rows_bytes = tf.cast(4 * dim * count, tf.int32)
-    start = row_file.HEADER_BYTES
-    ids = tf.io.decode_raw(
-        tf.strings.substr(content, start, ids_bytes), tf.int64
-    )
-    rows = tf.io.decode_raw(
-        tf.strings.substr(content, start + ids_bytes, rows_bytes), tf.float32
-    )
-    return ids, tf.reshape(rows, [-1, dim])

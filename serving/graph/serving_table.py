@@ -12,20 +12,24 @@ from monolith_tf.initial_rows import initial_rows
 from monolith_tf.serving.graph import growth
 from monolith_tf.serving.graph import reserved_ids
 from monolith_tf.serving.graph import row_file
+from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.serving.graph.row_map import RowMap
 
 # Last element of a stored value. Absent is never stored, only read.
-_LIVE = 1.0
-_DEAD = 0.0
-_ABSENT = -1.0
+_LIVE = 1
+_DEAD = 0
+_ABSENT = -1
 
 
 class ServingTable(tf.Module):
     """Lookups for anybody, changes for one caller at a time.
 
-    A value is a row and a flag. DenseHashTable never gets a bucket back that
-    was removed from, so a tombstone overwrites a row with zeros and flag 0 and
-    is counted. Absent and dead ids read their initial row.
+    A value is a row, packed in the precision of the table, and a flag. What
+    goes in and comes out is float32.
+
+    DenseHashTable never gets a bucket back that was removed from, so a
+    tombstone overwrites a row with zeros and flag 0 and is counted. Absent and
+    dead ids read their initial row.
 
     DenseHashTable takes the low bits of a key as its bucket; ids that were
     packed or counted by a stride share them, so a key is a mixed id:
@@ -37,9 +41,11 @@ class ServingTable(tf.Module):
     reserved id and others.
 
     Args:
-      config: `monolith_tf.TableConfig`; name, dim, seed and initializer count.
+      config: `monolith_tf.TableConfig`; name, seed and segments count.
       shared_name: Name of the hash table in a server, unique.
       salt: Any int64.
+      step: Global step that all rows are of, or later: from `anneal_steps` on
+        `OneBit` is kept in bits.
       num_buckets: Buckets to start with, a power of two.
     """
 
@@ -49,26 +55,30 @@ class ServingTable(tf.Module):
         *,
         shared_name: str,
         salt: int = 0,
+        step: int = 0,
         num_buckets: int = growth.MIN_BUCKETS,
     ):
         """Makes an empty table."""
         super().__init__()
         self._config = config
         self._dim = config.dim
+        self._packed = PackedRows.of(config, step)
         self._salt = salt
         reserved_keys = self._key_of(
             tf.constant(reserved_ids.RESERVED_IDS, tf.int64)
         )
         self._map = RowMap(
-            width=config.dim + 1,
+            width=self._packed.width + 1,
+            dtype=self._packed.dtype,
             shared_name=shared_name,
             key_of=self._key_of,
             reserved_keys=tuple(int(key) for key in reserved_keys),
             num_buckets=num_buckets,
         )
         self._reserved = tf.Variable(
-            [[0.0] * config.dim + [_ABSENT]] * len(reserved_ids.RESERVED_IDS),
+            [self._absent_value()] * len(reserved_ids.RESERVED_IDS),
             trainable=False,
+            dtype=self._packed.dtype,
             name="reserved_rows",
         )
         self._live = _counter("live_rows", 0)
@@ -88,14 +98,14 @@ class ServingTable(tf.Module):
         Args:
           files: Row files, without the reserved ids.
           num_rows: Distinct ids in `files`.
-          reserved_rows: Rows `[dim]` of the reserved ids that have one, by id.
+          reserved_rows: Packed rows of the reserved ids that have one, by id.
           num_buckets: Buckets to start with, a power of two.
         """
         self._map.start_from(files, num_buckets)
         values = self._reserved.numpy()
         for id_, row in reserved_rows.items():
             index = reserved_ids.RESERVED_IDS.index(id_)
-            values[index] = np.append(row, np.float32(_LIVE))
+            values[index, :-1], values[index, -1] = row, _LIVE
         self._reserved.assign(values)
         self._live.assign(num_rows + len(reserved_rows))
         self._buckets.assign(num_buckets)
@@ -109,6 +119,11 @@ class ServingTable(tf.Module):
     def dim(self) -> int:
         """Length of a row."""
         return self._dim
+
+    @property
+    def packed(self) -> PackedRows:
+        """How rows are kept."""
+        return self._packed
 
     def status(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Live rows, dead rows and buckets; int64 scalars."""
@@ -132,7 +147,7 @@ class ServingTable(tf.Module):
         # Computed for those that need them only: in steady traffic few.
         unseen = tf.where(tf.logical_not(live))
         rows = tf.tensor_scatter_nd_update(
-            values[:, :-1],
+            self._packed.unpack(values[:, :-1]),
             unseen,
             initial_rows(self._config, tf.gather_nd(ids, unseen)),
         )
@@ -148,7 +163,7 @@ class ServingTable(tf.Module):
           ids: int64 `[n]`, distinct.
           live: bool `[n]`, True where a row follows, False for a tombstone.
           rows: float32 `[m, dim]`, the rows in the order of the ids that have
-            one.
+            one; all must fit `packed`.
 
         Returns:
           int64 scalar `n`, after everything is written.
@@ -156,11 +171,13 @@ class ServingTable(tf.Module):
         flags = self._find(ids)[:, -1]
         was_live = flags > 0
         was_dead = tf.equal(flags, _DEAD)
+        rows = self._packed.pack(rows)
+        ones = tf.ones([tf.shape(rows)[0], 1], rows.dtype)
         values = tf.tensor_scatter_nd_update(
-            tf.zeros([tf.size(ids), self._dim + 1]),
+            tf.zeros([tf.size(ids), self._packed.width + 1], rows.dtype),
             tf.where(live),
             # An update keeps all bits; a sum would lose the sign of -0.0.
-            tf.concat([rows, tf.fill([tf.shape(rows)[0], 1], _LIVE)], axis=1),
+            tf.concat([rows, _LIVE * ones], axis=1),
         )
         # A tombstone of an id that was never here needs no bucket.
         stored = live | (flags >= 0)
@@ -205,9 +222,12 @@ class ServingTable(tf.Module):
             hashing.mix64_tensor(hashing.as_uint64(salted)), tf.int64
         )
 
+    def _absent_value(self) -> list[int]:
+        return [0] * self._packed.width + [_ABSENT]
+
     def _find(self, ids: tf.Tensor) -> tf.Tensor:
-        """Stored values `[n, dim + 1]`; flag `_ABSENT` where there is none."""
-        absent = tf.constant([0.0] * self._dim + [_ABSENT])
+        """Values `[n, width + 1]`; flag `_ABSENT` where there is none."""
+        absent = tf.constant(self._absent_value(), self._packed.dtype)
         slot, is_reserved = _reserved_slot(ids)
         # Any key that is not reserved will do for the two that are.
         stand_in = self._key_of(tf.zeros_like(ids))

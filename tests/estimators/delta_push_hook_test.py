@@ -22,11 +22,18 @@ RECEIVER = estimators.export.build_raw_serving_input_receiver_fn(
 
 
 def model_fn(features, labels, mode):
+    arguments = {
+        "optimizer": mt.optimizers.Adagrad(0.1),
+        "initializer": mt.initializers.RandomUniform(-0.1, 0.1),
+    }
+    # An export has to know how far the annealing is.
+    one_bit = mt.precisions.OneBit(0.1, anneal_steps=5)
     config = mt.TableConfig(
         "item",
-        dim=4,
-        optimizer=mt.optimizers.Adagrad(0.1),
-        initializer=mt.initializers.RandomUniform(-0.1, 0.1),
+        segments=[
+            mt.Segment(3, **arguments),
+            mt.Segment(1, precision=one_bit, **arguments),
+        ],
     )
     rows = mt.layers.DynamicEmbedding(config)(features["item"])
     kernel = v1.get_variable("kernel", [4, 1])

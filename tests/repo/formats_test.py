@@ -11,6 +11,7 @@ from monolith_tf import hashing
 from monolith_tf import initial_rows
 from monolith_tf import sharding
 from monolith_tf import stored_weights
+from monolith_tf.serving.graph.packed_rows import PackedRows
 
 
 def table_under(text, heading, *columns):
@@ -139,6 +140,18 @@ def test_stored_weights(formats):
                 tf.constant([bits], tf.uint64),
             )
             assert found.numpy()[0].tobytes() == float_of(cell).tobytes()
+
+
+def test_packed_rows(formats):
+    for layout, weights, words in table_under(
+        formats, "6. Export", "layout", "weights", "words"
+    ):
+        packed = PackedRows(layout)
+        rows = np.array([weights.split()], np.float32)
+        found = packed.pack(rows).numpy()
+        expected = [int(word, 16) for word in words.split()]
+        assert found.view(np.uint32)[0].tolist() == expected
+        assert packed.unpack(found).numpy().tobytes() == rows.tobytes()
 
 
 def test_ids_of_strings(formats):

@@ -61,7 +61,11 @@ def main():
     strategy = tf.distribute.ParameterServerStrategy(resolver)
     with strategy.scope():
         ids = tf_keras.Input([], dtype="int64", name="movie_id")
-        rows = mt.layers.DynamicEmbedding(mt.TableConfig("movie", 4))(ids)
+        one_bit = mt.precisions.OneBit(0.5, anneal_steps=5)
+        config = mt.TableConfig(
+            "movie", segments=[mt.Segment(3), mt.Segment(1, precision=one_bit)]
+        )
+        rows = mt.layers.DynamicEmbedding(config)(ids)
         x = tf_keras.layers.BatchNormalization()(rows)
         score = tf_keras.layers.Dense(1, name="score")(x)
         model = tf_keras.Model(ids, score)

@@ -32,6 +32,8 @@ def test_an_export_of_parameter_servers_is_a_local_copy(tmp_path):
     assert record.num_shards == 2
     assert len(set(record.generations)) == 2
     assert record.tables[0]["rows"] == 5
+    # All servers have taken the five steps that the annealing takes.
+    assert record.tables[0]["stored"] == "float32[3] onebit(0.5)[1]"
     assert b"/job:" not in (tmp_path / "1" / "saved_model.pb").read_bytes()
     loaded = tf.saved_model.load(record)
     outputs = loaded.signatures["serving_default"](

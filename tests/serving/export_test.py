@@ -16,6 +16,7 @@ import monolith_tf as mt
 from monolith_tf import serving
 from monolith_tf.errors import FormatError
 from monolith_tf.serving import export as export_module
+from monolith_tf.serving.dump import dump
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.graph.row_file import RowFileWriter
 
@@ -264,8 +265,20 @@ def test_the_record_says_what_the_export_holds(trained, exported):
     assert exported.generations == table_set.generations()
     assert len(exported.cuts) == exported.num_shards == 2
     assert exported.tables == [
-        {"name": "genre", "dim": 3, "rows": 6, "buckets": 4096},
-        {"name": "movie", "dim": 2, "rows": 3, "buckets": 4096},
+        {
+            "name": "genre",
+            "dim": 3,
+            "rows": 6,
+            "buckets": 4096,
+            "stored": "float32[3]",
+        },
+        {
+            "name": "movie",
+            "dim": 2,
+            "rows": 3,
+            "buckets": 4096,
+            "stored": "float32[2]",
+        },
     ]
     assert exported.dense == [
         {"name": v.name, "dtype": "float32", "shape": v.shape.as_list()}
@@ -290,6 +303,19 @@ def test_the_record_says_what_the_export_holds(trained, exported):
     assert loaded_status["last_sequences"] == [0, 0, 0]
     assert loaded_status["live_rows"] == [6, 3]
     assert loaded_status["buckets"] == [4096, 4096]
+
+
+def test_a_record_that_does_not_say_how_rows_are_kept_loads(exported, tmp_path):
+    fields = json.loads(exported.to_json())
+    for table in fields["tables"]:
+        del table["stored"]
+    version = tmp_path / "1"
+    (version / "assets.extra").mkdir(parents=True)
+    file = version / "assets.extra" / "monolith_export.json"
+    file.write_text(json.dumps(fields))
+    assert ExportRecord.load(version).tables == fields["tables"]
+    lines = list(dump(version))
+    assert "  table 'movie': dim 2, 3 rows, 4096 buckets" in lines
 
 
 def test_a_directory_that_is_no_export_has_no_record(tmp_path):
