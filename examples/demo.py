@@ -105,7 +105,11 @@ def main(arguments: list[str]) -> int:
         # An interrupted call of TensorFlow may end with any error.
         if not interrupted:
             raise
-        return _fail("interrupted; every process has ended", code=130)
+        _fail("interrupted; every process has ended")
+        sys.stdout.flush()
+        # What TensorFlow does when its objects go may wait for ever for the
+        # servers, which have ended.
+        os._exit(130)
 
 
 def _run() -> int:
