@@ -129,7 +129,7 @@ class Served:
             rows_0=tf.constant(np.reshape(rows, [1, -1]), tf.float32),
             dense=tf.constant([b""]),
         )
-        return int(reply["status"]), reply["message"].numpy()[0].decode()
+        return int(reply["status"][0]), reply["message"].numpy()[0].decode()
 
     def deliver(self):
         """Sends what changed since the last time; the last status."""
