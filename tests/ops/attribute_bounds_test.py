@@ -122,6 +122,16 @@ REFUSED = {
         lambda: slices(combiner="first_n", n=HUGE, dim=65536),
         "must fit into a tensor",
     ),
+    "a combiner that is refused before a table far away": (
+        lambda: combined_gradients(
+            combiners=["mean"], ns=[2], feature_tables=[1 << 30]
+        ),
+        "`n` must be positive for combiner 'first_n' and 0 for others; got 2",
+    ),
+    "a number of tables that no memory holds": (
+        lambda: combined_gradients(num_tables=1 << 60),
+        "num_tables",
+    ),
     "a first column beyond the gradient": (
         lambda: combined_gradients(first_columns=[1 << 40]),
         r"must be \[2,4\] in the columns from 1099511627776 on, got \[2,4\]",

@@ -37,6 +37,8 @@ class CombineGradientsOp : public FeaturesOp {
  public:
   explicit CombineGradientsOp(OpKernelConstruction* context)
       : FeaturesOp(context) {
+    // What was refused there is not to be read here.
+    if (!context->status().ok()) return;
     OP_REQUIRES_OK(context, context->GetAttr("tables", &tables_));
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
     OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));

@@ -33,6 +33,7 @@ using ::tensorflow::TensorShape;
 class PartitionOp : public FeaturesOp {
  public:
   explicit PartitionOp(OpKernelConstruction* context) : FeaturesOp(context) {
+    if (!context->status().ok()) return;
     OP_REQUIRES_OK(context, context->GetAttr("padded", &padded_));
     OP_REQUIRES_OK(context, context->GetAttr("padding_ids", &padding_ids_));
     OP_REQUIRES_OK(context, context->GetAttr("distinct", &distinct_));
@@ -154,6 +155,7 @@ class PartitionOp : public FeaturesOp {
 class CombineOp : public FeaturesOp {
  public:
   explicit CombineOp(OpKernelConstruction* context) : FeaturesOp(context) {
+    if (!context->status().ok()) return;
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
     OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
     int64_t num_weighted;

@@ -84,7 +84,9 @@ inline absl::Status OutputShape(const tensorflow::TensorShape& ids,
       combiner.vectors_per_list(), " vectors a list: ", status.message()));
 }
 
-// An op on the ids of several features: their attributes, and their lists.
+// An op on the ids of several features: their attributes, and their lists. The
+// constructor of a child runs on when this one refused something: it has to
+// look at the context's status first.
 class FeaturesOp : public tensorflow::OpKernel {
  public:
   explicit FeaturesOp(tensorflow::OpKernelConstruction* context)
