@@ -12,7 +12,6 @@ session, `report_uninitialized_variables`, waits for them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
@@ -21,9 +20,7 @@ from tensorflow.python.training.saving import saveable_object
 from monolith_tf import ops
 from monolith_tf import table_checkpoint
 from monolith_tf.graph_scope import building_graph
-
-if TYPE_CHECKING:
-    from monolith_tf.table import Table
+from monolith_tf.table_handle import TableHandle
 
 # Collections of a graph: its tables, and the variables that say that a server
 # has them.
@@ -40,13 +37,13 @@ KEY_PREFIX = "monolith_tf/"
 ATTRIBUTES = "/.ATTRIBUTES/"
 
 
-def tables_in(graph: tf.Graph) -> list[Table]:
+def tables_in(graph: tf.Graph) -> list[TableHandle]:
     """Returns the tables that were made in a graph, by name."""
     return sorted(graph.get_collection(TABLES), key=lambda table: table.name)
 
 
 def ready_variables(
-    table: Table, created: Sequence[tf.Operation]
+    table: TableHandle, created: Sequence[tf.Operation]
 ) -> list[tf.Variable]:
     """Makes the variables that say that a server has a table.
 
@@ -99,7 +96,7 @@ class _SavedTable:
     in when all parts are there: for a saver asks each server for its own.
     """
 
-    def __init__(self, table: Table, ready, created):
+    def __init__(self, table: TableHandle, ready, created):
         """Builds the ops that read the table."""
         self._table = table
         self._ready = ready

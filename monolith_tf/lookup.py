@@ -7,7 +7,6 @@ the number of features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import tensorflow as tf
 from tensorflow.python.eager import record
@@ -19,14 +18,12 @@ from monolith_tf.clock import current_event_time
 from monolith_tf.lookup_backend import current_backend
 from monolith_tf.requests import current_request_id
 from monolith_tf.routed_gradients import RoutedGradients
+from monolith_tf.table_handle import TableHandle
 from monolith_tf.wire import Wire
-
-if TYPE_CHECKING:
-    from monolith_tf.table import Table
 
 
 def lookup_rows(
-    tables: Sequence[Table], ids: Sequence[tf.Tensor]
+    tables: Sequence[TableHandle], ids: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
     """Reads rows, each tied to its table so that gradients find the way back.
 
@@ -43,7 +40,7 @@ def lookup_rows(
 
 
 def lookup_features(
-    tables: Sequence[Table],
+    tables: Sequence[TableHandle],
     features: Sequence[ops.FeatureBatch],
     feature_tables: Sequence[int],
 ) -> list[tf.Tensor]:
@@ -77,7 +74,7 @@ def lookup_features(
 
 
 def apply_row_gradients(
-    tables: Sequence[Table],
+    tables: Sequence[TableHandle],
     gradients: Sequence[tf.IndexedSlices],
     *,
     step: tf.Tensor,
@@ -275,7 +272,7 @@ def _lookup_in_backend(
     return vectors
 
 
-def _refuse_xla(tables: Sequence[Table]) -> None:
+def _refuse_xla(tables: Sequence[TableHandle]) -> None:
     """Says what XLA would say later, and in other words."""
     if tf.executing_eagerly():
         return

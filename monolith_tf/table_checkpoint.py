@@ -16,7 +16,6 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -26,17 +25,15 @@ from monolith_tf import ops
 from monolith_tf import sharding
 from monolith_tf.clock import current_event_time
 from monolith_tf.errors import CheckpointError
+from monolith_tf.table_handle import TableHandle
 from monolith_tf.table_set import new_generation
-
-if TYPE_CHECKING:
-    from monolith_tf.table import Table
 
 _GROUPS = range(sharding.NUM_GROUPS)
 # What stands before the table's name, at the end of a saved layout.
 _NAME = " name="
 
 
-def layout(table: Table) -> str:
+def layout(table: TableHandle) -> str:
     """Says what a table's rows are made of; equal on save and restore."""
     segments = " ".join(
         f"segment=(dim={segment.dim} {segment.optimizer.kind} "
@@ -60,7 +57,7 @@ def owners(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
     return tf.cast(top, tf.int64) * num_shards // sharding.NUM_PARTITIONS
 
 
-def serialize(table: Table, step: tf.Variable) -> dict[str, tf.Tensor]:
+def serialize(table: TableHandle, step: tf.Variable) -> dict[str, tf.Tensor]:
     """Reads a table into the tensors of a checkpoint, each on its server."""
     keys: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
@@ -120,7 +117,7 @@ class TableState:
     words: np.ndarray
 
 
-def state_of(table: Table) -> TableState:
+def state_of(table: TableHandle) -> TableState:
     """Reads what a table remembers beside its rows."""
     tensors = _filters(table)
     words = [filter_.numpy() for filter_ in tensors]
@@ -132,7 +129,7 @@ def state_of(table: Table) -> TableState:
     )
 
 
-def set_state(table: Table, state: TableState) -> None:
+def set_state(table: TableHandle, state: TableState) -> None:
     """Sets it, with nothing counted by the table yet.
 
     Raises:
@@ -157,7 +154,7 @@ def set_state(table: Table, state: TableState) -> None:
                 )
 
 
-def renew_if_steps_matter(table: Table) -> list[tf.Operation | None]:
+def renew_if_steps_matter(table: TableHandle) -> list[tf.Operation | None]:
     """Gives the servers new generations if values of rows depend on the step.
 
     Called before a table's step goes back, and after: exports and deltas of one
@@ -169,7 +166,7 @@ def renew_if_steps_matter(table: Table) -> list[tf.Operation | None]:
     return _renew(table)
 
 
-def _renew(table: Table) -> list[tf.Operation | None]:
+def _renew(table: TableHandle) -> list[tf.Operation | None]:
     renewed = []
     table_set = table.table_set
     for device, handle in zip(
@@ -181,7 +178,7 @@ def _renew(table: Table) -> list[tf.Operation | None]:
     return renewed
 
 
-def _clock(table: Table) -> tf.Tensor:
+def _clock(table: TableHandle) -> tf.Tensor:
     clocks = []
     table_set = table.table_set
     for device, handle in zip(
@@ -193,7 +190,7 @@ def _clock(table: Table) -> tf.Tensor:
         return tf.reduce_max(clocks, axis=0)
 
 
-def _filters(table: Table) -> list[tf.Tensor]:
+def _filters(table: TableHandle) -> list[tf.Tensor]:
     """Reads the words of each group."""
     found: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     homes: list[str] = [""] * len(_GROUPS)
@@ -220,7 +217,7 @@ def _filters(table: Table) -> list[tf.Tensor]:
 
 
 def restore(
-    table: Table,
+    table: TableHandle,
     step: tf.Variable,
     tensors: dict[str, tf.Tensor],
     ready: Sequence[tf.Variable] = (),
@@ -308,7 +305,7 @@ def restore(
         return step.assign(tensors["step"])
 
 
-def import_whole(table: Table, ids, stamps, rows) -> None:
+def import_whole(table: TableHandle, ids, stamps, rows) -> None:
     """Sets rows with times and slots: `Table.import_whole`."""
     ids = tf.cast(ids, tf.int64)
     stamps = tf.cast(stamps, tf.int64)
@@ -326,7 +323,9 @@ def import_whole(table: Table, ids, stamps, rows) -> None:
             ops.import_rows(handle, keys, rows, table=table.name)
 
 
-def check_fits(table: Table, found_layout: str, found_filter: str) -> None:
+def check_fits(
+    table: TableHandle, found_layout: str, found_filter: str
+) -> None:
     """Refuses rows of another layout, and counts of another admission.
 
     Raises:
@@ -350,7 +349,7 @@ def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
 
 
-def _check_layout(table: Table, found: tf.Tensor) -> list[tf.Operation]:
+def _check_layout(table: TableHandle, found: tf.Tensor) -> list[tf.Operation]:
     expected = layout(table)
     message = (
         f"The checkpoint's rows do not fit table {table.name!r}, which has "
@@ -372,7 +371,7 @@ def _check_layout(table: Table, found: tf.Tensor) -> list[tf.Operation]:
     ]
 
 
-def check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
+def check_filter(table: TableHandle, found: tf.Tensor) -> list[tf.Operation]:
     """A table that counts takes the counts of its own kind, or none."""
     expected = table.config.admission.filter_layout
     if expected == "none":
@@ -392,7 +391,7 @@ def check_filter(table: Table, found: tf.Tensor) -> list[tf.Operation]:
     return [tf.debugging.Assert(fits, [message, "The checkpoint has", found])]
 
 
-def _warn_of_dropped_counts(table: Table, found: tf.Tensor) -> list:
+def _warn_of_dropped_counts(table: TableHandle, found: tf.Tensor) -> list:
     """A table that counts nothing takes no counts, and says so."""
     if table.config.admission.filter_layout != "none":
         return []
@@ -413,7 +412,7 @@ def _warn_of_dropped_counts(table: Table, found: tf.Tensor) -> list:
     ]
 
 
-def _check_counts(table: Table, tensors) -> list[tf.Operation]:
+def _check_counts(table: TableHandle, tensors) -> list[tf.Operation]:
     lengths = []
     for kind in _KINDS:
         for group in _GROUPS:

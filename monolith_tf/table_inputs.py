@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from monolith_tf.routed_gradients import is_gradient_of_lookup
-
-if TYPE_CHECKING:
-    from monolith_tf.table import Table
+from monolith_tf.table_handle import TableHandle
 
 
 def vector_of_ids(name: str, ids) -> tf.Tensor:
@@ -59,7 +55,7 @@ def vector_of_ids(name: str, ids) -> tf.Tensor:
     return tf.cast(ids, tf.int64)
 
 
-def rows_for(table: Table, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
+def rows_for(table: TableHandle, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
     """Returns rows as float32 `[n, dim]`, one for each of ids `[n]`.
 
     Floats of another size are cast, as those of a NumPy array usually are.

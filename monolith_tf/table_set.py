@@ -15,7 +15,6 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from typing import Any
 
 import numpy as np
@@ -29,9 +28,7 @@ from monolith_tf.config import TableConfig
 from monolith_tf.initializers import Pretrained
 from monolith_tf.server_calls import ServerCalls
 from monolith_tf.sharding import NUM_PARTITIONS
-
-if TYPE_CHECKING:
-    from monolith_tf.table import Table
+from monolith_tf.table_handle import TableHandle
 
 _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
     "monolith_tf_table_sets", default=()
@@ -158,7 +155,7 @@ class TableSet:
             number = len(self.graph.get_collection(graph_scope.TABLE_SETS))
             self._name += f"_{number}" if number else ""
             self.graph.add_to_collection(graph_scope.TABLE_SETS, self)
-        self._tables: weakref.WeakValueDictionary[str, Table] = (
+        self._tables: weakref.WeakValueDictionary[str, TableHandle] = (
             weakref.WeakValueDictionary()
         )
         self._calls = ServerCalls()
@@ -184,16 +181,16 @@ class TableSet:
         return None if self._strategy is None else self._strategy()
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[TableHandle]:
         """The live tables, ordered by name."""
         with _lock:
             return [table for _, table in sorted(self._tables.items())]
 
-    def find(self, name: str) -> Table | None:
+    def find(self, name: str) -> TableHandle | None:
         """Returns the live table of a name, or None."""
         return self._tables.get(name)
 
-    def create(self, table: Table) -> list:
+    def create(self, table: TableHandle) -> list:
         """Makes a table on every server; `mt.Table` calls it.
 
         Returns:
@@ -208,7 +205,7 @@ class TableSet:
                 _drop(self.devices, self.handles, table.config.name)
             raise
 
-    def _create(self, table: Table) -> list:
+    def _create(self, table: TableHandle) -> list:
         config = table.config
         if self.strategy is not None and config.name in self._made:
             # Servers keep a table that went here, and a new one would go on
@@ -413,7 +410,7 @@ def two_configs_message(first: TableConfig, second: TableConfig) -> str:
     )
 
 
-def tables_of(model) -> list[Table]:
+def tables_of(model) -> list[TableHandle]:
     """Returns the distinct tables that a model's layers read, by name.
 
     Args:
@@ -423,7 +420,7 @@ def tables_of(model) -> list[Table]:
         ValueError: Two tables of the model have one name, or they lie in
             different table sets.
     """
-    found: dict[str, Table] = {}
+    found: dict[str, TableHandle] = {}
     for part in model if isinstance(model, (list, tuple)) else [model]:
         if hasattr(part, "_flatten_layers"):
             holders = list(part._flatten_layers())

@@ -8,16 +8,16 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf.errors import CheckpointError
-from monolith_tf.table import Table
 from monolith_tf.table_checkpoint import TableState
 from monolith_tf.table_checkpoint import check_filter
 from monolith_tf.table_checkpoint import layout
 from monolith_tf.table_checkpoint import renew_if_steps_matter
 from monolith_tf.table_checkpoint import set_state
 from monolith_tf.table_checkpoint import state_of
+from monolith_tf.table_handle import TableHandle
 
 
-def save_tables(tables: Sequence[Table], store) -> None:
+def save_tables(tables: Sequence[TableHandle], store) -> None:
     """Writes rows with their slots, and what admission counted.
 
     Args:
@@ -44,7 +44,7 @@ def save_tables(tables: Sequence[Table], store) -> None:
         store[f"{table.name}:words"] = state.words
 
 
-def load_tables(tables: Sequence[Table], store) -> None:
+def load_tables(tables: Sequence[TableHandle], store) -> None:
     """Puts the rows of a file in place of the tables'.
 
     Args:
@@ -71,7 +71,7 @@ def load_tables(tables: Sequence[Table], store) -> None:
 
 
 @tf.autograph.experimental.do_not_convert
-def _check_stored(table: Table, store) -> None:
+def _check_stored(table: TableHandle, store) -> None:
     """Refuses what a .keras file has of a table unless all of it fits."""
     parts, found = f"{table.name}:parts", f"{table.name}:layout"
     if parts not in store or found not in store:
@@ -97,7 +97,7 @@ def _check_stored(table: Table, store) -> None:
     check_filter(table, tf.constant(_stored_state(table, store).filter))
 
 
-def _stored_state(table: Table, store) -> TableState:
+def _stored_state(table: TableHandle, store) -> TableState:
     found = {}
     for what in ("clock", "filter", "counted", "words"):
         key = f"{table.name}:{what}"
