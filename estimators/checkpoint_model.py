@@ -10,17 +10,17 @@ import tensorflow as tf
 from tensorflow.python.framework import graph_util
 from tensorflow.python.trackable.data_structures import NoDependency
 
-from monolith_tf import named_tables
+from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint.tf1_graph import saved_variables
+from monolith_tf.checkpoint.tf1_graph import tables_in
 from monolith_tf.errors import ExportError
 from monolith_tf.estimators.estimator_spec import DEFAULT_SERVING_SIGNATURE
 from monolith_tf.estimators.export_outputs import signatures_of
-from monolith_tf.graph_tables import saved_variables
-from monolith_tf.graph_tables import tables_in
-from monolith_tf.lookup import lookup_rows
-from monolith_tf.lookup_backend import current_backend
-from monolith_tf.lookup_backend import lookup_backend
+from monolith_tf.placement.table_set import TableSet
+from monolith_tf.step.backend import current_backend
+from monolith_tf.step.backend import lookup_backend
+from monolith_tf.step.lookup import lookup_rows
 from monolith_tf.table import Table
-from monolith_tf.table_set import TableSet
 
 v1 = tf.compat.v1
 
@@ -101,7 +101,7 @@ class CheckpointModel(tf.Module):
             with TableSet():
                 tables = [Table(config) for config in configs]
             if tables:
-                named_tables.restore_tables(tables, checkpoint)
+                by_name.restore_tables(tables, checkpoint)
         # Not tracked: they may be those of a session.
         self._tables = NoDependency(tables)
         cut = [*self._placeholders.values(), *self._handles]

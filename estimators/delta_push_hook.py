@@ -11,8 +11,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from monolith_tf import serving
+from monolith_tf.cluster.failures import is_cluster_failure
 from monolith_tf.errors import DeliveryError
-from monolith_tf.estimators.failures import is_cluster_failure
 from monolith_tf.estimators.session_tables import SessionTableSet
 from monolith_tf.estimators.session_tables import SessionVariable
 from monolith_tf.serving.export_record import ExportRecord

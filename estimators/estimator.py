@@ -27,9 +27,9 @@ from monolith_tf.estimators.repeatable_step import RepeatableStep
 from monolith_tf.estimators.run_config import RunConfig
 from monolith_tf.estimators.training_session import training_session
 from monolith_tf.estimators.warm_start import WarmStartSettings
-from monolith_tf.graph_scope import graph_servers
-from monolith_tf.requests import request_id
+from monolith_tf.placement.graph_scope import graph_servers
 from monolith_tf.serving.export_record import ExportRecord
+from monolith_tf.step.request_id import request_id
 
 v1 = tf.compat.v1
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.checkpoint.tf1_graph import saved_variables
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.estimators.warm_start import warm_start
-from monolith_tf.graph_tables import saved_variables
 
 v1 = tf.compat.v1
 
@@ -22,7 +22,7 @@ def complete(
     """Fills in what a model_fn left out of its scaffold.
 
     Tables are made by the initializers of the graph's variables and restored by
-    its saver; the ready op waits for both (see `monolith_tf.graph_tables`).
+    its saver; the ready op waits for both (`monolith_tf.checkpoint.tf1_graph`).
 
     Args:
         scaffold: `tf.compat.v1.train.Scaffold` of the model_fn.

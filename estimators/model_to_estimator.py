@@ -7,14 +7,14 @@ import os
 import tensorflow as tf
 import tf_keras
 
-from monolith_tf import named_tables
-from monolith_tf.anchor import TableVariable
+from monolith_tf.checkpoint import by_name
 from monolith_tf.estimators.estimator import Estimator
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.keras_classes import kept_keras_classes
 from monolith_tf.estimators.warm_start import WarmStartSettings
-from monolith_tf.table_set import tables_of
+from monolith_tf.placement.table_set import tables_of
+from monolith_tf.step.table_variable import TableVariable
 
 v1 = tf.compat.v1
 _ATTRIBUTE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -122,7 +122,7 @@ class KerasEstimator(Estimator):
             variable.assign(reader.get_tensor(name))
         tables = tables_of(keras_model)
         if tables:
-            named_tables.restore_tables(tables, path)
+            by_name.restore_tables(tables, path)
 
 
 class _Copy:

@@ -8,8 +8,8 @@ import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
 
 from monolith_tf import ops
-from monolith_tf.graph_tables import KEPT
-from monolith_tf.graph_tables import tables_in
+from monolith_tf.checkpoint.tf1_graph import KEPT
+from monolith_tf.checkpoint.tf1_graph import tables_in
 
 v1 = tf.compat.v1
 

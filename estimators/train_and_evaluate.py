@@ -8,9 +8,9 @@ import time
 
 import tensorflow as tf
 
+from monolith_tf.cluster.role_metrics import serve_role_metrics
 from monolith_tf.errors import CheckpointError
 from monolith_tf.estimators import run_config
-from monolith_tf.estimators.role_metrics import serve_role_metrics
 from monolith_tf.estimators.train_spec import EvalSpec
 from monolith_tf.estimators.train_spec import TrainSpec
 

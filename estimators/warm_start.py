@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from monolith_tf import named_tables
-from monolith_tf.graph_tables import saved_variables
-from monolith_tf.graph_tables import tables_in
+from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint.tf1_graph import saved_variables
+from monolith_tf.checkpoint.tf1_graph import tables_in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def warm_start(
     Returns:
         Operations that initialize all, and put rows into tables after that.
     """
-    path = named_tables.checkpoint_path(settings.ckpt_to_initialize_from)
+    path = by_name.checkpoint_path(settings.ckpt_to_initialize_from)
     renamed = dict(settings.var_name_to_prev_var_name or {})
     wanted = settings.vars_to_warm_start
     if wanted is None:
@@ -88,7 +88,7 @@ def warm_start(
         init_op = tf.compat.v1.global_variables_initializer()
     with tf.control_dependencies([init_op]):
         return [
-            named_tables.restore_op(
+            by_name.restore_op(
                 table, path, renamed.get(table.name, table.name)
             ).op
             for table in tables_in(graph)

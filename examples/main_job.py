@@ -24,7 +24,7 @@ from trainer import Trainer
 from monolith_tf import data
 from monolith_tf import estimators
 from monolith_tf import serving
-from monolith_tf.table_set import tables_of
+from monolith_tf.placement.table_set import tables_of
 
 
 @dataclasses.dataclass(frozen=True)

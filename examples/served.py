@@ -38,7 +38,7 @@ class Server:
         self.process = estimators.ChildProcess(
             f"{name} server",
             [
-                *(sys.executable, "-m", "monolith_tf.cli", "serve"),
+                *(sys.executable, "-m", "monolith_tf", "serve"),
                 f"--model_name={MODEL}",
                 f"--model_base_path={models}",
                 f"--port={self._port}",

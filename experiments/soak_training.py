@@ -39,8 +39,8 @@ from absl import logging  # noqa: E402
 
 import monolith_tf as mt  # noqa: E402
 from monolith_tf import estimators  # noqa: E402
-from monolith_tf.estimators.child_process import ChildProcess  # noqa: E402
-from monolith_tf.estimators.ports import pick_free_ports  # noqa: E402
+from monolith_tf.cluster.child_process import ChildProcess  # noqa: E402
+from monolith_tf.cluster.ports import pick_free_ports  # noqa: E402
 
 _MINUTES = flags.DEFINE_float("minutes", 10.0, "How long.", lower_bound=0.5)
 _BESIDE = flags.DEFINE_list(
@@ -208,7 +208,13 @@ def main(argv: Sequence[str]) -> None:
         models = f"{folder}/models"
         record = mt.serving.export_saved_model(model, models)
         (port,) = pick_free_ports(1)
-        command = [sys.executable, "-P", "-m", "monolith_tf.cli", "serve"]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "monolith_tf.commands.main",
+            "serve",
+        ]
         command += ["--model_name=soak", f"--model_base_path={models}"]
         with (
             ChildProcess(

@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from monolith_tf import callbacks
     from monolith_tf import errors
     from monolith_tf import ids
-    from monolith_tf import initializers
     from monolith_tf import keras3
     from monolith_tf import layers
     from monolith_tf import ops
     from monolith_tf import optimizers
-    from monolith_tf import precisions
     from monolith_tf import serving
-    from monolith_tf.admission import Admission
-    from monolith_tf.clock import event_time
-    from monolith_tf.config import Segment
-    from monolith_tf.config import TableConfig
+    from monolith_tf.checkpoint.by_name import restore_tables
+    from monolith_tf.config import initializers
+    from monolith_tf.config import precisions
+    from monolith_tf.config.admission import Admission
+    from monolith_tf.config.eviction import Eviction
+    from monolith_tf.config.table_config import Segment
+    from monolith_tf.config.table_config import TableConfig
     from monolith_tf.errors import MonolithError
-    from monolith_tf.eviction import Eviction
     from monolith_tf.feature import Feature
-    from monolith_tf.named_tables import restore_tables
-    from monolith_tf.pipeline import pipelined
-    from monolith_tf.requests import request_counts
-    from monolith_tf.requests import request_id
+    from monolith_tf.placement.stats import StatsCollector
+    from monolith_tf.placement.stats import TableStats
+    from monolith_tf.placement.stats import stats
+    from monolith_tf.placement.table_set import TableSet
+    from monolith_tf.step.event_time import event_time
+    from monolith_tf.step.pipeline import pipelined
+    from monolith_tf.step.request_id import request_counts
+    from monolith_tf.step.request_id import request_id
     from monolith_tf.table import Table
-    from monolith_tf.table_set import TableSet
-    from monolith_tf.table_stats import StatsCollector
-    from monolith_tf.table_stats import TableStats
-    from monolith_tf.table_stats import stats
 
 if os.path.basename((getattr(sys, "argv", None) or [""])[0]) == "monolith-tf":
     # A command's own process: set before TensorFlow prints its start-up lines.
@@ -85,24 +85,29 @@ __all__ = [
     "stats",
 ]
 
-# Where the names live that are not modules themselves.
+# Homes of public modules that live in a room of their own.
+_MODULES = {
+    "initializers": "monolith_tf.config.initializers",
+    "precisions": "monolith_tf.config.precisions",
+}
+# Homes of the names that are not modules.
 _HOME = {
-    "Admission": "monolith_tf.admission",
-    "Eviction": "monolith_tf.eviction",
-    "event_time": "monolith_tf.clock",
+    "Admission": "monolith_tf.config.admission",
+    "Eviction": "monolith_tf.config.eviction",
+    "event_time": "monolith_tf.step.event_time",
     "Feature": "monolith_tf.feature",
     "MonolithError": "monolith_tf.errors",
-    "Segment": "monolith_tf.config",
-    "pipelined": "monolith_tf.pipeline",
-    "request_counts": "monolith_tf.requests",
-    "request_id": "monolith_tf.requests",
-    "restore_tables": "monolith_tf.named_tables",
-    "StatsCollector": "monolith_tf.table_stats",
+    "Segment": "monolith_tf.config.table_config",
+    "pipelined": "monolith_tf.step.pipeline",
+    "request_counts": "monolith_tf.step.request_id",
+    "request_id": "monolith_tf.step.request_id",
+    "restore_tables": "monolith_tf.checkpoint.by_name",
+    "StatsCollector": "monolith_tf.placement.stats",
     "Table": "monolith_tf.table",
-    "TableConfig": "monolith_tf.config",
-    "TableSet": "monolith_tf.table_set",
-    "TableStats": "monolith_tf.table_stats",
-    "stats": "monolith_tf.table_stats",
+    "TableConfig": "monolith_tf.config.table_config",
+    "TableSet": "monolith_tf.placement.table_set",
+    "TableStats": "monolith_tf.placement.stats",
+    "stats": "monolith_tf.placement.stats",
 }
 
 
@@ -113,7 +118,9 @@ def __getattr__(name: str):
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
     else:
-        value = importlib.import_module(f"{__name__}.{name}")
+        value = importlib.import_module(
+            _MODULES.get(name, f"{__name__}.{name}")
+        )
     globals()[name] = value
     return value
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from monolith_tf import hashing
+from monolith_tf.stock_ops import hashing
 
 
 def cross(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import operator
 
-from monolith_tf import own_terms
-from monolith_tf.config import TableConfig
-from monolith_tf.numbers_given import as_integer
+from monolith_tf.config import feature_overrides
+from monolith_tf.config.table_config import TableConfig
+from monolith_tf.config.validation import as_integer
 from monolith_tf.table import Table
 
 COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
@@ -157,15 +157,15 @@ class Feature:
 
     def _check_own_terms(self) -> None:
         owner = f"feature {self.name!r}"
-        min_count = own_terms.checked_min_count(
+        min_count = feature_overrides.checked_min_count(
             owner, self.min_count, self.config
         )
         object.__setattr__(self, "min_count", min_count)
-        probability = own_terms.checked_probability(
+        probability = feature_overrides.checked_probability(
             owner, self.probability, min_count
         )
         object.__setattr__(self, "probability", probability)
-        ttl_seconds = own_terms.checked_ttl(
+        ttl_seconds = feature_overrides.checked_ttl(
             owner, self.ttl_seconds, self.config
         )
         object.__setattr__(self, "ttl_seconds", ttl_seconds)
@@ -173,7 +173,7 @@ class Feature:
     @property
     def own_terms(self) -> int:
         """The `OwnTerms.word` of what the feature has not of the table."""
-        return own_terms.word_of(
+        return feature_overrides.word_of(
             self.min_count, self.probability, self.ttl_seconds, self.config
         )
 

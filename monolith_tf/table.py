@@ -10,22 +10,22 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.trackable import base as trackable
 
-from monolith_tf import graph_tables
-from monolith_tf import lookup as lookup_lib
 from monolith_tf import ops
-from monolith_tf import own_terms
-from monolith_tf import table_checkpoint
-from monolith_tf.anchor import TableVariable
-from monolith_tf.clock import current_event_time
-from monolith_tf.config import TableConfig
+from monolith_tf.checkpoint import table_state
+from monolith_tf.checkpoint import tf1_graph
+from monolith_tf.config import feature_overrides
+from monolith_tf.config.table_config import TableConfig
 from monolith_tf.errors import MonolithError
-from monolith_tf.table_inputs import rate_for
-from monolith_tf.table_inputs import rows_for
-from monolith_tf.table_inputs import vector_of_ids
-from monolith_tf.table_set import TableSet
-from monolith_tf.table_set import table_set_for
-from monolith_tf.table_stats import TableStats
-from monolith_tf.table_stats import stats as stats_of
+from monolith_tf.placement.stats import TableStats
+from monolith_tf.placement.stats import stats as stats_of
+from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import table_set_for
+from monolith_tf.step import lookup as lookup_lib
+from monolith_tf.step.arguments import rate_for
+from monolith_tf.step.arguments import rows_for
+from monolith_tf.step.arguments import vector_of_ids
+from monolith_tf.step.event_time import current_event_time
+from monolith_tf.step.table_variable import TableVariable
 
 _making = threading.RLock()
 
@@ -90,7 +90,7 @@ class Table(trackable.Trackable):
         if table_set.graph is None:
             self._step = _step_variable(table_set.devices[0])
         else:
-            self._step = graph_tables.ready_variables(self, created)[0]
+            self._step = tf1_graph.ready_variables(self, created)[0]
 
     @property
     def config(self) -> TableConfig:
@@ -230,10 +230,12 @@ class Table(trackable.Trackable):
                 or ttl_seconds, or probability is out of range.
         """
         owner = f"apply_gradients of table {self.name!r}"
-        terms = own_terms.word_of(
-            own_terms.checked_min_count(owner, min_count, self.config),
-            own_terms.checked_probability(owner, probability, min_count),
-            own_terms.checked_ttl(owner, ttl_seconds, self.config),
+        terms = feature_overrides.word_of(
+            feature_overrides.checked_min_count(owner, min_count, self.config),
+            feature_overrides.checked_probability(
+                owner, probability, min_count
+            ),
+            feature_overrides.checked_ttl(owner, ttl_seconds, self.config),
             self.config,
         )
         ids = vector_of_ids(self.name, ids)
@@ -417,7 +419,7 @@ class Table(trackable.Trackable):
                 the clock.
             rows: float32 `[n, row_width]`.
         """
-        table_checkpoint.import_whole(self, ids, stamps, rows)
+        table_state.import_whole(self, ids, stamps, rows)
 
     def __repr__(self) -> str:
         """Names the table and its shards."""
@@ -438,10 +440,10 @@ class Table(trackable.Trackable):
         return super()._trackable_children(save_type, **kwargs)
 
     def _serialize_to_tensors(self):
-        return table_checkpoint.serialize(self, self._step)
+        return table_state.serialize(self, self._step)
 
     def _restore_from_tensors(self, restored_tensors):
-        return table_checkpoint.restore(self, self._step, restored_tensors)
+        return table_state.restore(self, self._step, restored_tensors)
 
     def _servers(self):
         return zip(
@@ -456,7 +458,7 @@ class Table(trackable.Trackable):
         return int(total) if tf.executing_eagerly() else total
 
     def _owners(self, ids: tf.Tensor) -> tf.Tensor:
-        return table_checkpoint.owners(ids, self._table_set.num_shards)
+        return table_state.owners(ids, self._table_set.num_shards)
 
     def _split(self, ids: tf.Tensor):
         """Yields shard, its ids and their positions, on the shard's device."""

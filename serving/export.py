@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf.errors import ExportError
+from monolith_tf.placement.table_set import tables_of
 from monolith_tf.serving.export_record import RECORD_FILE
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.graph import growth
@@ -31,7 +32,6 @@ from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.serving.graph.row_file import RowFileWriter
 from monolith_tf.serving.graph.serving_backend import ServingBackend
 from monolith_tf.serving.graph.serving_table import ServingTable
-from monolith_tf.table_set import tables_of
 
 # Rows are read from the parameter servers in chunks of this many.
 _CHUNK_ROWS = 65536

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from monolith_tf.server_calls import ServerCalls
+from monolith_tf.placement.server_calls import ServerCalls
 from monolith_tf.serving import delta as delta_lib
 from monolith_tf.serving.export_record import ExportRecord
 
@@ -47,7 +47,7 @@ class TrainerState:
                 f"set, dense variables). Received: {type(source).__name__}."
             )
         # Here, so that a pusher of a table set needs no model.
-        from monolith_tf import table_set as table_set_lib
+        from monolith_tf.placement import table_set as table_set_lib
         from monolith_tf.serving.graph import model_trace
 
         tables = table_set_lib.tables_of(source)

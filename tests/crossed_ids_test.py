@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import monolith_tf as mt
-from monolith_tf import hashing
+from monolith_tf.stock_ops import hashing
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import sharding
-from monolith_tf.table_checkpoint import owners
+from monolith_tf.checkpoint.table_state import owners
+from monolith_tf.placement import sharding
 
 
 def test_from_strings_is_stable():

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf.initial_rows import initial_rows
+from monolith_tf.stock_ops.initial_rows import initial_rows
 
 DIM = 3
 IDS = st.one_of(

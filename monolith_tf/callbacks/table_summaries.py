@@ -7,9 +7,9 @@ import os
 import tensorflow as tf
 import tf_keras
 
-from monolith_tf.requests import request_counts
-from monolith_tf.table_set import tables_of
-from monolith_tf.table_stats import stats
+from monolith_tf.placement.stats import stats
+from monolith_tf.placement.table_set import tables_of
+from monolith_tf.step.request_id import request_counts
 
 
 class TableSummaries(tf_keras.callbacks.Callback):

@@ -7,10 +7,10 @@ import time
 import tf_keras
 
 from monolith_tf.callbacks.coordinator_metrics import CoordinatorCollector
-from monolith_tf.metrics_port import metrics_port
-from monolith_tf.requests import request_counts
-from monolith_tf.table_set import tables_of
-from monolith_tf.table_stats import StatsCollector
+from monolith_tf.cluster.metrics_port import metrics_port
+from monolith_tf.placement.stats import StatsCollector
+from monolith_tf.placement.table_set import tables_of
+from monolith_tf.step.request_id import request_counts
 
 
 class TrainingMetrics(tf_keras.callbacks.Callback):

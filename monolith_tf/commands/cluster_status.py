@@ -76,9 +76,9 @@ def _processes(log_dir: str | None) -> list[dict]:
                 "--log_dir` got, of a job that runs."
             )
         return json.loads(path.read_text())
-    from monolith_tf.estimators import cluster
+    from monolith_tf.cluster import roles
 
-    addresses, _, _ = cluster.parse_tf_config(os.environ.get("TF_CONFIG"))
+    addresses, _, _ = roles.parse_tf_config(os.environ.get("TF_CONFIG"))
     return [
         {"name": f"{role} {index}", "address": address}
         for role, of_role in addresses.items()

@@ -81,7 +81,7 @@ def _run(arguments) -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s launch: %(message)s"
     )
-    from monolith_tf.estimators.job import Job
+    from monolith_tf.cluster.job import Job
 
     return Job(
         [arguments.program, *arguments.flags],

@@ -26,10 +26,10 @@ def add(commands) -> None:
 
 
 def _run(arguments) -> int:
-    from monolith_tf.estimators import cluster
+    from monolith_tf.cluster import roles
 
     if arguments.command == "worker":
-        cluster.run_worker(arguments.tf_config)
+        roles.run_worker(arguments.tf_config)
     else:
-        cluster.run_parameter_server(arguments.tf_config)
+        roles.run_parameter_server(arguments.tf_config)
     return 0

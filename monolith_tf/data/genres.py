@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monolith_tf import hashing
 from monolith_tf.data.ratings import GENRE_PADDING_ID
+from monolith_tf.stock_ops import hashing
 
 
 def genre_ids(names_of_movies: Sequence[Sequence[str]]) -> np.ndarray:

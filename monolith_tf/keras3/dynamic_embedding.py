@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.keras3_layer import Keras3Layer
-from monolith_tf.reading.one_feature import OneFeature
+from monolith_tf.keras_common.dynamic_embedding import OneFeature
 
 
 @keras.saving.register_keras_serializable(package="monolith_tf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.keras3_layer import Keras3Layer
-from monolith_tf.reading.many_features import ManyFeatures
+from monolith_tf.keras_common.embedding_collection import ManyFeatures
 
 
 @keras.saving.register_keras_serializable(package="monolith_tf")

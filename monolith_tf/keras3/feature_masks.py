@@ -5,7 +5,7 @@ from __future__ import annotations
 from monolith_tf.feature import Feature
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.symbolic import traced
-from monolith_tf.reading.feature_mask import mask_of
+from monolith_tf.keras_common.feature_mask import mask_of
 
 
 @keras.saving.register_keras_serializable(package="monolith_tf")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.keras3_layer import SymbolicCall
-from monolith_tf.reading.made_ids import MadeByCrossing
-from monolith_tf.reading.made_ids import MadeByPacking
-from monolith_tf.reading.made_ids import MadeOfStrings
+from monolith_tf.keras_common.id_layers import MadeByCrossing
+from monolith_tf.keras_common.id_layers import MadeByPacking
+from monolith_tf.keras_common.id_layers import MadeOfStrings
 
 
 class _IdLayer(SymbolicCall, keras.layers.Layer):

@@ -6,15 +6,15 @@ import sys
 
 import tensorflow as tf
 
-from monolith_tf.config import TableConfig
+from monolith_tf.config.table_config import TableConfig
 from monolith_tf.feature import Feature
 from monolith_tf.keras3.feature_masks import FeatureMask
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.symbolic import is_symbolic
 from monolith_tf.keras3.symbolic import traced
 from monolith_tf.keras3.table_weight import TableWeight
-from monolith_tf.reading.feature_mask import mask_of
-from monolith_tf.reading.table_reader import TableReader
+from monolith_tf.keras_common.embedding_reader import TableReader
+from monolith_tf.keras_common.feature_mask import mask_of
 
 keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
 

@@ -6,9 +6,9 @@ import weakref
 
 import tensorflow as tf
 
-from monolith_tf.anchor import TableVariable
 from monolith_tf.errors import MonolithError
 from monolith_tf.keras3.installed import keras
+from monolith_tf.step.table_variable import TableVariable
 
 _NO_VALUE = (
     "The rows of table {name!r} are not in a weight that can be read or set as "

@@ -10,10 +10,10 @@ from monolith_tf.keras3.clipping import clip
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.table_weight import table_variable_of
 from monolith_tf.keras3.table_weight import without_tables
-from monolith_tf.lookup import apply_row_gradients
 from monolith_tf.optimizers.table_slices import TableSlices
 from monolith_tf.optimizers.table_slices import check_names
 from monolith_tf.optimizers.table_slices import check_slices
+from monolith_tf.step.lookup import apply_row_gradients
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"

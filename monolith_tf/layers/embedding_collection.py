@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tf_keras
 
+from monolith_tf.keras_common.embedding_collection import ManyFeatures
 from monolith_tf.layers.tf_keras_layer import TfKerasLayer
-from monolith_tf.reading.many_features import ManyFeatures
 
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tf_keras
 
-from monolith_tf.reading.made_ids import MadeByCrossing
-from monolith_tf.reading.made_ids import MadeByPacking
-from monolith_tf.reading.made_ids import MadeOfStrings
+from monolith_tf.keras_common.id_layers import MadeByCrossing
+from monolith_tf.keras_common.id_layers import MadeByPacking
+from monolith_tf.keras_common.id_layers import MadeOfStrings
 
 
 class _IdLayer(tf_keras.layers.Layer):

@@ -7,10 +7,10 @@ import sys
 import tf_keras
 from tensorflow.python.trackable.data_structures import NoDependency
 
-from monolith_tf.config import TableConfig
+from monolith_tf.config.table_config import TableConfig
 from monolith_tf.feature import Feature
-from monolith_tf.reading.feature_mask import mask_of
-from monolith_tf.reading.table_reader import TableReader
+from monolith_tf.keras_common.embedding_reader import TableReader
+from monolith_tf.keras_common.feature_mask import mask_of
 
 tf_keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from monolith_tf.anchor import TableVariable
-from monolith_tf.own_terms import completed
+from monolith_tf.config.feature_overrides import completed
+from monolith_tf.placement.table_set import two_configs_message
+from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.table import Table
-from monolith_tf.table_set import two_configs_message
 
 
 @dataclasses.dataclass(frozen=True)

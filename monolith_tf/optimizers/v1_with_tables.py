@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from monolith_tf.anchor import TableVariable
-from monolith_tf.lookup import apply_row_gradients
 from monolith_tf.optimizers.table_slices import TableSlices
+from monolith_tf.step.lookup import apply_row_gradients
+from monolith_tf.step.table_variable import TableVariable
 
 
 class V1WithTables(tf.compat.v1.train.Optimizer):

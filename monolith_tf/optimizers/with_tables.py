@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tf_keras
 
-from monolith_tf.anchor import TableVariable
-from monolith_tf.lookup import apply_row_gradients
+from monolith_tf.config.keras_version import is_keras_3
 from monolith_tf.optimizers.table_slices import TableSlices
 from monolith_tf.optimizers.table_slices import check_names
 from monolith_tf.optimizers.table_slices import check_slices
 from monolith_tf.optimizers.v1_with_tables import V1WithTables
-from monolith_tf.which_keras import is_keras_3
+from monolith_tf.step.lookup import apply_row_gradients
+from monolith_tf.step.table_variable import TableVariable
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from monolith_tf.anchor import TableVariable
+from monolith_tf.config.keras_version import is_keras_3
 from monolith_tf.errors import ExportError
-from monolith_tf.lookup_backend import lookup_backend
 from monolith_tf.serving.graph.dense_copy import DenseCopy
 from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.rebind import rebind
 from monolith_tf.serving.graph.saved_model_files import check_stock_ops
-from monolith_tf.which_keras import is_keras_3
+from monolith_tf.step.backend import lookup_backend
+from monolith_tf.step.table_variable import TableVariable
 
 
 def dense_variables(model) -> list[tf.Variable]:

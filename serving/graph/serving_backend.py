@@ -11,7 +11,7 @@ from monolith_tf.serving.graph.serving_table import ServingTable
 
 
 class ServingBackend:
-    """A `monolith_tf.lookup_backend.LookupBackend` over serving tables.
+    """A `monolith_tf.step.backend.LookupBackend` over serving tables.
 
     Args:
       tables: Training tables of the model.

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from monolith_tf import hashing
-from monolith_tf.initial_rows import initial_rows
 from monolith_tf.serving.graph import growth
 from monolith_tf.serving.graph import reserved_ids
 from monolith_tf.serving.graph import row_file
 from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.serving.graph.row_map import RowMap
+from monolith_tf.stock_ops import hashing
+from monolith_tf.stock_ops.initial_rows import initial_rows
 
 # Last element of a stored value. Absent is never stored, only read.
 _LIVE = 1

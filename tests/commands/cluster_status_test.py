@@ -6,7 +6,7 @@ import socket
 import prometheus_client
 import pytest
 
-from monolith_tf import cli
+from monolith_tf.commands import main
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_who_answers_is_shown_with_what_it_did(tmp_path, listener, capsys):
                 "metrics_port": server.server_port,
             },
         )
-        assert cli.main(["cluster-status", str(tmp_path)]) == 0
+        assert main.main(["cluster-status", str(tmp_path)]) == 0
     finally:
         server.shutdown()
         server.server_close()
@@ -59,7 +59,7 @@ def test_who_does_not_answer_is_an_exit_code(tmp_path, listener, capsys):
         {"name": "ps 0", "address": listener},
         {"name": "ps 1", "address": "localhost:9", "metrics_port": 9},
     )
-    assert cli.main(["cluster-status", str(tmp_path)]) == 1
+    assert main.main(["cluster-status", str(tmp_path)]) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first == f"ps 0 {listener}: answers"
     assert second.startswith("ps 1 localhost:9: does not answer")
@@ -72,10 +72,10 @@ def test_tf_config_names_the_cluster_too(listener, capsys, monkeypatch):
         "task": {"type": "ps", "index": 0},
     }
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    assert cli.main(["cluster-status"]) == 0
+    assert main.main(["cluster-status"]) == 0
     assert capsys.readouterr().out == f"ps 0 {listener}: answers\n"
 
 
 def test_a_folder_of_no_job_is_an_error(tmp_path, capsys):
-    assert cli.main(["cluster-status", str(tmp_path)]) == 1
+    assert main.main(["cluster-status", str(tmp_path)]) == 1
     assert "there is no" in capsys.readouterr().err

@@ -49,7 +49,13 @@ class Job:
     def __init__(self, directory, port):
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+                *(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "monolith_tf",
+                    "launch",
+                ),
                 *("--mode=estimator", "--num_ps=2", "--num_workers=1"),
                 *("--metrics", f"--max_restarts={KILLS}"),
                 f"--log_dir={directory / 'logs'}",

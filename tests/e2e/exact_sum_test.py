@@ -23,7 +23,13 @@ def run(directory, num_workers, num_rounds, on_line=lambda line, text: None):
     """Runs a job with two servers; returns its report."""
     job = subprocess.Popen(
         [
-            *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "monolith_tf",
+                "launch",
+            ),
             *("--num_ps=2", f"--num_workers={num_workers}"),
             f"--max_restarts={KILLS}",
             f"--log_dir={directory / 'logs'}",

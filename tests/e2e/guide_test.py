@@ -36,7 +36,13 @@ def said(repository_root, tmp_path_factory):
     (folder / "train.py").write_text("\n".join(SNIPPET.findall(text)) + REPORT)
     done = subprocess.run(
         [
-            *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "monolith_tf",
+                "launch",
+            ),
             *("--num_ps=2", "--num_workers=2", "--log_dir=logs", "--metrics"),
             *("train.py", str(folder / "trained")),
         ],

@@ -50,7 +50,7 @@ WAYS = {
 def test_the_loss_curve_is_that_of_one_process(
     of_one_process, tmp_path, num_ps, way
 ):
-    launch = ["-m", "monolith_tf.cli", "launch", f"--num_ps={num_ps}"]
+    launch = ["-m", "monolith_tf", "launch", f"--num_ps={num_ps}"]
     launch += [*WAYS[way], f"--log_dir={tmp_path}"]
     found = report_of(tmp_path, *launch, way=way)
     assert len(found["losses"]) == 40

@@ -30,7 +30,13 @@ class Job:
         self._directory = directory
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+                *(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "monolith_tf",
+                    "launch",
+                ),
                 *("--num_ps=2", "--num_workers=2", *flags),
                 f"--log_dir={directory / 'logs'}",
                 *(str(PROGRAM), str(directory), str(num_epochs)),

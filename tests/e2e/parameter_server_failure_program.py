@@ -76,7 +76,7 @@ def main():
         task = {"type": "ps", "index": 1}
         with ChildProcess(
             "ps 1 again",
-            [sys.executable, "-m", "monolith_tf.estimators"],
+            [sys.executable, "-m", "monolith_tf.cluster"],
             cluster.log_directory / "ps-1-again.log",
             {"TF_CONFIG": json.dumps({"cluster": addresses, "task": task})},
         ) as child:

@@ -16,7 +16,13 @@ def test_a_slow_worker_does_only_its_own_steps_slowly(tmp_path):
     report = tmp_path / "steps.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "monolith_tf",
+                "launch",
+            ),
             *("--num_workers=2", f"--log_dir={tmp_path}"),
             *(str(PROGRAM), str(report)),
         ],

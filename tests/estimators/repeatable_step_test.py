@@ -9,7 +9,7 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf import ops
 from monolith_tf.estimators.repeatable_step import RepeatableStep
-from monolith_tf.graph_scope import graph_servers
+from monolith_tf.placement.graph_scope import graph_servers
 
 v1 = tf.compat.v1
 DEVICE = "/job:localhost/replica:0/task:0/device:CPU:0"

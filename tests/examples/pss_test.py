@@ -18,7 +18,13 @@ def launch(repository_root, tmp_path):
     def launch(name, *arguments):
         done = subprocess.run(
             [
-                *(sys.executable, "-P", "-m", "monolith_tf.cli", "launch"),
+                *(
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "monolith_tf",
+                    "launch",
+                ),
                 *("--num_ps=2", "--num_workers=2"),
                 f"--log_dir={tmp_path / 'logs'}",
                 str(repository_root / "examples" / name),

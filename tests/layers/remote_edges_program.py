@@ -17,8 +17,8 @@ tf.config.set_logical_device_configuration(
 )
 
 import monolith_tf as mt  # noqa: E402
-from monolith_tf import table_set  # noqa: E402
-from monolith_tf import wire  # noqa: E402
+from monolith_tf.placement import table_set  # noqa: E402
+from monolith_tf.step import transport  # noqa: E402
 
 WORKER, SERVER, SECOND = (f"/device:CPU:{number}" for number in range(3))
 table_set._local_devices = lambda num_shards: (SERVER, SECOND)[:num_shards]
@@ -165,9 +165,9 @@ def bytes_of(step, ids):
             crossed[calls["lookup"] - 1]["from"] += size
         return message
 
-    sent = wire.Wire.send
+    sent = transport.Wire.send
     with (
-        mock.patch.object(wire.Wire, "send", send),
+        mock.patch.object(transport.Wire, "send", send),
         mock.patch.object(mt.ops, "apply", noting("apply", mt.ops.apply)),
         mock.patch.object(mt.ops, "lookup", noting("lookup", mt.ops.lookup)),
     ):

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import hashing
-from monolith_tf import sharding
-from monolith_tf.initial_rows import rows_of_segments
+from monolith_tf.placement import sharding
+from monolith_tf.stock_ops import hashing
+from monolith_tf.stock_ops.initial_rows import rows_of_segments
 
 
 def clipped_step(z, q, l1=0.0, l2=0.0, l21=0.0):

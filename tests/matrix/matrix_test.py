@@ -18,8 +18,8 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf import ops
-from monolith_tf import stored_weights
-from monolith_tf.initial_rows import initial_rows
+from monolith_tf.stock_ops import quantize
+from monolith_tf.stock_ops.initial_rows import initial_rows
 
 # Distinct ids from which on a server works on several threads (parallel.h).
 MANY_IDS = 8192
@@ -221,7 +221,7 @@ def check_lookup(oracle, table, found, ids, step):
         for segment in oracle.config.segments:
             place = slice(at, at + segment.dim)
             at += segment.dim
-            expected[there, place] = stored_weights.values(
+            expected[there, place] = quantize.values(
                 segment.precision, tf.constant(weights[:, place]), step
             )
     np.testing.assert_array_equal(read, expected)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
-from monolith_tf import row_optimizers
+from monolith_tf.config import row_optimizers
 
 VARIANTS = [
     *(cls() for cls in row_optimizers.KINDS),

@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import hashing
-from monolith_tf import initial_rows
-from monolith_tf import sharding
-from monolith_tf import stored_weights
+from monolith_tf.placement import sharding
 from monolith_tf.serving.graph.packed_rows import PackedRows
+from monolith_tf.stock_ops import hashing
+from monolith_tf.stock_ops import initial_rows
+from monolith_tf.stock_ops import quantize
 
 
 def table_under(text, heading, *columns):
@@ -134,7 +134,7 @@ def test_stored_weights(formats):
         gamma = (j + 1) * hashing.GOLDEN_GAMMA
         bits = hashing.mix64(hashing.mix64(id_key) + gamma)
         for cell, precision in zip(cells[1:], columns, strict=True):
-            found = stored_weights.stored(
+            found = quantize.stored(
                 precision,
                 tf.constant([float_of(cells[0])]),
                 tf.constant([bits], tf.uint64),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from monolith_tf import initializers
-from monolith_tf.config import TableConfig
+from monolith_tf.config import initializers
+from monolith_tf.config.table_config import TableConfig
 from monolith_tf.serving.graph.delta_control import DeltaControl
 from monolith_tf.serving.graph.dense_copy import DenseCopy
 from monolith_tf.serving.graph.serving_table import ServingTable

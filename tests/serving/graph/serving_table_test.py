@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from monolith_tf import hashing
-from monolith_tf import initializers
-from monolith_tf.config import TableConfig
-from monolith_tf.initial_rows import initial_rows
+from monolith_tf.config import initializers
+from monolith_tf.config.table_config import TableConfig
 from monolith_tf.serving.graph.reserved_ids import DELETED_ID
 from monolith_tf.serving.graph.reserved_ids import EMPTY_ID
 from monolith_tf.serving.graph.serving_table import ServingTable
+from monolith_tf.stock_ops import hashing
+from monolith_tf.stock_ops.initial_rows import initial_rows
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 EXTREMES = [0, -1, INT64_MIN, INT64_MAX, EMPTY_ID, DELETED_ID]

@@ -1,0 +1,434 @@
+"""A table's part of a checkpoint: tensors keyed by fixed groups of partitions.
+
+The keys do not depend on the number of servers, so what N servers saved
+restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
+`[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
+`filter-<group>`, int64, what admission counted; `layout` says what the rows
+are and of which table, `filter` what the filters are, `counts`, int64 `[64]`,
+how many rows each group has, `clock`, int64 `[2]`, the number of the latest
+update and the latest event time, `step` how often `Table.apply_gradients` was
+called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from monolith_tf import ops
+from monolith_tf.errors import CheckpointError
+from monolith_tf.placement import sharding
+from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.placement.table_set import new_generation
+from monolith_tf.step.event_time import current_event_time
+from monolith_tf.stock_ops import hashing
+
+_GROUPS = range(sharding.NUM_GROUPS)
+# What stands before the table's name, at the end of a saved layout.
+_NAME = " name="
+
+
+def layout(table: TableHandle) -> str:
+    """Says what a table's rows are made of; equal on save and restore."""
+    segments = " ".join(
+        f"segment=(dim={segment.dim} {segment.optimizer.kind} "
+        f"{','.join(segment.optimizer.slot_names) or 'none'})"
+        for segment in table.config.segments
+    )
+    return f"format=2 {segments} groups={sharding.NUM_GROUPS}"
+
+
+def name_in(saved_layout: str) -> str | None:
+    """Returns the table's name in the `layout` of a checkpoint, or None."""
+    _, found, name = saved_layout.partition(_NAME)
+    return name if found else None
+
+
+def owners(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
+    """Returns the shard that owns each id: int64, the shape of `ids`."""
+    top = tf.bitwise.right_shift(
+        hashing.mix64_tensor(hashing.as_uint64(ids)), tf.constant(52, tf.uint64)
+    )
+    return tf.cast(top, tf.int64) * num_shards // sharding.NUM_PARTITIONS
+
+
+def serialize(table: TableHandle, step: tf.Variable) -> dict[str, tf.Tensor]:
+    """Reads a table into the tensors of a checkpoint, each on its server."""
+    keys: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    filters = _filters(table)
+    homes: list[str] = [""] * len(_GROUPS)
+    table_set = table.table_set
+    for shard, device in enumerate(table_set.devices):
+        groups = sharding.groups_of_shard(shard, table_set.num_shards)
+        if not groups:
+            continue
+        with tf.device(device):
+            shard_keys, shard_rows = ops.export_groups(
+                table_set.handles[shard],
+                table=table.name,
+                first_group=groups.start,
+                num_groups=len(groups),
+            )
+        for number, group in enumerate(groups):
+            keys[group].append(shard_keys[number])
+            rows[group].append(shard_rows[number])
+            homes[group] = homes[group] or device
+    tensors = {}
+    counts = []
+    for group in _GROUPS:
+        # A group that two servers share is put together on the first of them.
+        with tf.device(homes[group]):
+            tensors[f"keys-{group:02d}"] = _concat(keys[group])
+            tensors[f"rows-{group:02d}"] = _concat(rows[group])
+            tensors[f"filter-{group:02d}"] = filters[group]
+            counts.append(
+                tf.shape(tensors[f"keys-{group:02d}"], out_type=tf.int64)[0]
+            )
+    with tf.device(table_set.devices[0]):
+        tensors["counts"] = tf.stack(counts)
+        # No part of its own: what was saved before it was has no such part.
+        tensors["layout"] = tf.constant(layout(table) + _NAME + table.name)
+        tensors["filter"] = tf.constant(table.config.admission.filter_layout)
+        tensors["step"] = step.read_value()
+        tensors["clock"] = _clock(table)
+    return tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class TableState:
+    """What a table remembers beside its rows, in arrays.
+
+    Attributes:
+        clock: int64 `[2]`: number of the latest update, latest event time.
+        filter: What the words of `counted` are; of `Admission.filter_layout`.
+        counted: int64 `[n]`: what admission counted, group after group.
+        words: int64 `[64]`: how many words of it each group has.
+    """
+
+    clock: np.ndarray
+    filter: str
+    counted: np.ndarray
+    words: np.ndarray
+
+
+def state_of(table: TableHandle) -> TableState:
+    """Reads what a table remembers beside its rows."""
+    tensors = _filters(table)
+    words = [filter_.numpy() for filter_ in tensors]
+    return TableState(
+        clock=_clock(table).numpy(),
+        filter=table.config.admission.filter_layout,
+        counted=np.concatenate(words),
+        words=np.array([len(group) for group in words], np.int64),
+    )
+
+
+def set_state(table: TableHandle, state: TableState) -> None:
+    """Sets it, with nothing counted by the table yet.
+
+    Raises:
+        CheckpointError: The state is of another admission.
+    """
+    check_filter(table, tf.constant(state.filter))
+    _warn_of_dropped_counts(table, tf.constant(state.filter))
+    renew_if_steps_matter(table)
+    ends = np.cumsum(state.words)
+    groups = np.split(state.counted, ends[:-1])
+    for shard, device in enumerate(table.table_set.devices):
+        handle = table.table_set.handles[shard]
+        with tf.device(device):
+            ops.set_clock(handle, state.clock, table=table.name)
+            if table.config.admission.filter_layout == "none":
+                continue
+            for group in sharding.groups_of_shard(
+                shard, table.table_set.num_shards
+            ):
+                ops.import_filter(
+                    handle, groups[group], table=table.name, group=group
+                )
+
+
+def renew_if_steps_matter(table: TableHandle) -> list[tf.Operation | None]:
+    """Gives the servers new generations if values of rows depend on the step.
+
+    Called before a table's step goes back, and after: exports and deltas of one
+    generation rely on it that a step which was reached stays so.
+    """
+    kinds = [segment.precision.kind for segment in table.config.segments]
+    if "onebit" not in kinds:
+        return []
+    return _renew(table)
+
+
+def _renew(table: TableHandle) -> list[tf.Operation | None]:
+    renewed = []
+    table_set = table.table_set
+    for device, handle in zip(
+        table_set.devices, table_set.handles, strict=True
+    ):
+        generation = new_generation() if tf.executing_eagerly() else 0
+        with tf.device(device):
+            renewed.append(ops.renew(handle, generation))
+    return renewed
+
+
+def _clock(table: TableHandle) -> tf.Tensor:
+    clocks = []
+    table_set = table.table_set
+    for device, handle in zip(
+        table_set.devices, table_set.handles, strict=True
+    ):
+        with tf.device(device):
+            clocks.append(ops.read_clock(handle, table=table.name))
+    with tf.device(table_set.devices[0]):
+        return tf.reduce_max(clocks, axis=0)
+
+
+def _filters(table: TableHandle) -> list[tf.Tensor]:
+    """Reads the words of each group."""
+    found: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
+    homes: list[str] = [""] * len(_GROUPS)
+    table_set = table.table_set
+    for shard, device in enumerate(table_set.devices):
+        groups = sharding.groups_of_shard(shard, table_set.num_shards)
+        if not groups:
+            continue
+        with tf.device(device):
+            words = ops.export_filter(
+                table_set.handles[shard],
+                table=table.name,
+                first_group=groups.start,
+                num_groups=len(groups),
+            )
+        for number, group in enumerate(groups):
+            found[group].append(words[number])
+            homes[group] = homes[group] or device
+    filters = []
+    for group in _GROUPS:
+        with tf.device(homes[group]):
+            filters.append(_concat(found[group]))
+    return filters
+
+
+def restore(
+    table: TableHandle,
+    step: tf.Variable,
+    tensors: dict[str, tf.Tensor],
+    ready: Sequence[tf.Variable] = (),
+) -> tf.Operation | None:
+    """Puts the rows of a checkpoint in place of the table's.
+
+    Nothing is changed unless every part is there and fits. The table set gets
+    a new generation.
+
+    Args:
+        table: The table.
+        step: Counts the calls of `Table.apply_gradients`; set last of all.
+        tensors: What `serialize` gave.
+        ready: In a graph, the variables that are set when all rows are there.
+
+    Raises:
+        CheckpointError: A part is missing, or the rows are of another layout
+            (`tf.errors.InvalidArgumentError` when the restore runs in a graph).
+    """
+    names = ["clock", "counts", "filter", "layout", "step"]
+    names += [
+        f"{kind}-{group:02d}"
+        for group in _GROUPS
+        for kind in (*_KINDS, "filter")
+    ]
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise CheckpointError(
+            f"The checkpoint lacks {len(missing)} of {len(names)} parts of "
+            f"table {table.name!r}: {', '.join(missing[:5])} ... Nothing was "
+            "restored; use another checkpoint."
+        )
+    checks = _check_layout(table, tensors["layout"])
+    checks += check_filter(table, tensors["filter"])
+    checks += _warn_of_dropped_counts(table, tensors["filter"])
+    checks += _check_counts(table, tensors)
+    counts_ids = table.config.admission.filter_layout != "none"
+    table_set = table.table_set
+    servers = list(zip(table_set.devices, table_set.handles, strict=True))
+    # In a graph that is no function, nothing else orders the ops.
+    with tf.control_dependencies(checks):
+        cleared = []
+        for device, handle in servers:
+            with tf.device(device):
+                cleared.append(ops.clear(handle, table=table.name))
+        cleared += renew_if_steps_matter(table)
+    with _after(cleared):
+        clocks = []
+        for device, handle in servers:
+            with tf.device(device):
+                clocks.append(
+                    ops.set_clock(handle, tensors["clock"], table=table.name)
+                )
+    # Rows that were saved without times are stamped with the clock.
+    with _after(clocks):
+        imported = []
+        for shard, (device, handle) in enumerate(servers):
+            for group in sharding.groups_of_shard(shard, table_set.num_shards):
+                with tf.device(device):
+                    imported.append(
+                        ops.import_rows(
+                            handle,
+                            tensors[f"keys-{group:02d}"],
+                            tensors[f"rows-{group:02d}"],
+                            table=table.name,
+                        )
+                    )
+                    if not counts_ids:
+                        continue
+                    imported.append(
+                        ops.import_filter(
+                            handle,
+                            tensors[f"filter-{group:02d}"],
+                            table=table.name,
+                            group=group,
+                        )
+                    )
+    with _after(imported):
+        renewed = _renew(table)
+    with _after(renewed):
+        assigned = [
+            variable.assign(tf.zeros([], tf.int64)).op for variable in ready
+        ]
+    with _after(renewed + assigned), tf.device(table_set.devices[0]):
+        return step.assign(tensors["step"])
+
+
+def import_whole(table: TableHandle, ids, stamps, rows) -> None:
+    """Sets rows with times and slots: `Table.import_whole`."""
+    ids = tf.cast(ids, tf.int64)
+    stamps = tf.cast(stamps, tf.int64)
+    table_set = table.table_set
+    for device, handle in zip(
+        table_set.devices, table_set.handles, strict=True
+    ):
+        with tf.device(device):
+            times = stamps
+            if table.config.eviction.needs_times:
+                clock = ops.read_clock(handle, table=table.name)
+                has_none = tf.equal(stamps % (1 << 32), 0) & (clock[1] < 1)
+                times += tf.where(has_none, current_event_time(), 0)
+            keys = tf.stack([ids, times], axis=1)
+            ops.import_rows(handle, keys, rows, table=table.name)
+
+
+def check_fits(
+    table: TableHandle, found_layout: str, found_filter: str
+) -> None:
+    """Refuses rows of another layout, and counts of another admission.
+
+    Raises:
+        CheckpointError: They do not fit the table.
+    """
+    # Constants of a graph would be checked when it runs.
+    with tf.init_scope():
+        _check_layout(table, tf.constant(found_layout))
+        check_filter(table, tf.constant(found_filter))
+
+
+_KINDS = ("keys", "rows")
+_log = logging.getLogger(__name__)
+
+
+def _after(operations: Sequence[tf.Operation | None]):
+    return tf.control_dependencies([op for op in operations if op is not None])
+
+
+def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _check_layout(table: TableHandle, found: tf.Tensor) -> list[tf.Operation]:
+    expected = layout(table)
+    message = (
+        f"The checkpoint's rows do not fit table {table.name!r}, which has "
+        f"{expected!r}. Restore into a table of the config that was saved."
+    )
+    if hasattr(found, "numpy"):
+        text = found.numpy().decode()
+        if text.partition(_NAME)[0] != expected:
+            raise CheckpointError(f"{message} The checkpoint has {text!r}.")
+        return []
+    without_name = tf.strings.regex_replace(
+        found, f"(?s){_NAME}.*$", "", replace_global=False
+    )
+    return [
+        tf.debugging.Assert(
+            tf.equal(without_name, expected),
+            [message, "The checkpoint has", found],
+        )
+    ]
+
+
+def check_filter(table: TableHandle, found: tf.Tensor) -> list[tf.Operation]:
+    """A table that counts takes the counts of its own kind, or none."""
+    expected = table.config.admission.filter_layout
+    if expected == "none":
+        return []
+    message = (
+        f"The checkpoint's counts of ids do not fit the admission of table "
+        f"{table.name!r}, which counts as {expected!r}. Restore into a table "
+        "of the admission that was saved."
+    )
+    if hasattr(found, "numpy"):
+        if found.numpy().decode() not in ("none", expected):
+            raise CheckpointError(
+                f"{message} The checkpoint has {found.numpy().decode()!r}."
+            )
+        return []
+    fits = tf.reduce_any(tf.equal(found, ["none", expected]))
+    return [tf.debugging.Assert(fits, [message, "The checkpoint has", found])]
+
+
+def _warn_of_dropped_counts(table: TableHandle, found: tf.Tensor) -> list:
+    """A table that counts nothing takes no counts, and says so."""
+    if table.config.admission.filter_layout != "none":
+        return []
+    message = (
+        f"table {table.name!r} admits ids without counting them: what the "
+        "checkpoint has counted of ids that have no rows yet is dropped"
+    )
+    if hasattr(found, "numpy"):
+        if found.numpy().decode() != "none":
+            _log.warning("%s", message)
+        return []
+    return [
+        tf.cond(
+            tf.equal(found, "none"),
+            tf.no_op,
+            lambda: tf.print("WARNING:", message, output_stream=sys.stderr),
+        )
+    ]
+
+
+def _check_counts(table: TableHandle, tensors) -> list[tf.Operation]:
+    lengths = []
+    for kind in _KINDS:
+        for group in _GROUPS:
+            tensor = tensors[f"{kind}-{group:02d}"]
+            # Counted where it lies: no rows travel for that.
+            with tf.compat.v1.colocate_with(tensor):
+                lengths.append(tf.shape(tensor, out_type=tf.int64)[0])
+    found = tf.stack(lengths)
+    expected = tf.tile(tensors["counts"], [len(_KINDS)])
+    message = (
+        f"The checkpoint's groups of table {table.name!r} do not have the rows "
+        "that were counted when it was saved. Use another checkpoint."
+    )
+    fits = tf.reduce_all(tf.equal(found, expected))
+    if hasattr(fits, "numpy"):
+        if not fits.numpy():
+            raise CheckpointError(message)
+        return []
+    return [tf.debugging.Assert(fits, [message])]

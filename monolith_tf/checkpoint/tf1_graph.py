@@ -1,0 +1,193 @@
+"""Tables in a TensorFlow 1 graph: how they are made, saved and found ready.
+
+In `with tf.Graph().as_default():` nothing runs while it is built, so a table is
+made, and its rows are restored, by ops of the graph. Each server has a variable
+for each of its tables that is initialized after the table was made or restored
+there, and only then. So what every program of that time does is enough:
+`tf.compat.v1.global_variables_initializer()` makes the tables, a
+`tf.compat.v1.train.Saver` saves and restores them, and the ready op of a
+session, `report_uninitialized_variables`, waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+from tensorflow.python.ops import resource_variable_ops
+from tensorflow.python.training.saving import saveable_object
+
+from monolith_tf import ops
+from monolith_tf.checkpoint import table_state
+from monolith_tf.placement.graph_scope import building_graph
+from monolith_tf.placement.table_handle import TableHandle
+
+# Collections of a graph: its tables, and the variables that say that a server
+# has them.
+TABLES = ("monolith_tf", "tables")
+READY = ("monolith_tf", "ready")
+
+# Variables that live as long as the process of their server. Tables that are
+# made after them start them; a restore does so where the server is new, and
+# leaves them alone where it is not.
+KEPT = ("monolith_tf", "kept")
+
+# Where the parts of a table stand in a checkpoint of a graph.
+KEY_PREFIX = "monolith_tf/"
+ATTRIBUTES = "/.ATTRIBUTES/"
+
+
+def tables_in(graph: tf.Graph) -> list[TableHandle]:
+    """Returns the tables that were made in a graph, by name."""
+    return sorted(graph.get_collection(TABLES), key=lambda table: table.name)
+
+
+def ready_variables(
+    table: TableHandle, created: Sequence[tf.Operation]
+) -> list[tf.Variable]:
+    """Makes the variables that say that a server has a table.
+
+    Args:
+        table: A table of the graph that is built.
+        created: One a server, the operation that makes the table there.
+
+    Returns:
+        int64 scalars, one a server, each on it. The first counts the calls of
+        `Table.apply_gradients`.
+    """
+    made = []
+    graph = building_graph()
+    kept = [variable.initializer for variable in graph.get_collection(KEPT)]
+    table_set = table.table_set
+    for shard, (device, handle) in enumerate(
+        zip(table_set.devices, table_set.handles, strict=True)
+    ):
+
+        def start(device=device, handle=handle, create=created[shard]):
+            # A server that was not restarted, but whose chief was, has rows.
+            with tf.device(device):
+                with tf.control_dependencies([create, *kept]):
+                    clear = ops.clear(handle, table=table.name)
+                with tf.control_dependencies([clear]):
+                    renew = ops.renew(handle, 0)
+                with tf.control_dependencies([renew]):
+                    return tf.zeros([], tf.int64)
+
+        with tf.init_scope(), tf.device(device):
+            variable = resource_variable_ops.ResourceVariable(
+                start,
+                trainable=False,
+                name=f"monolith_tf_ready/{table.name}/{shard}",
+            )
+        graph.add_to_collection(READY, variable)
+        made.append(variable)
+    graph.add_to_collection(TABLES, table)
+    for saveable in _SavedTable(table, made, created).saveables:
+        graph.add_to_collection(
+            tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS, saveable
+        )
+    return made
+
+
+class _SavedTable:
+    """A table's parts of a `tf.compat.v1.train.Saver`: one a server.
+
+    Each server writes and reads the groups that it has. What is restored is put
+    in when all parts are there: for a saver asks each server for its own.
+    """
+
+    def __init__(self, table: TableHandle, ready, created):
+        """Builds the ops that read the table."""
+        self._table = table
+        self._ready = ready
+        self._created = created
+        by_server: dict[str, dict[str, tf.Tensor]] = {}
+        for part, tensor in table_state.serialize(table, ready[0]).items():
+            by_server.setdefault(tensor.device, {})[part] = tensor
+        self.saveables = [
+            _ServerSaveable(self, number, created[number], device, parts)
+            for number, (device, parts) in enumerate(by_server.items())
+        ]
+        self._restored: dict[str, tf.Tensor] = {}
+        self._asked: set[int] = set()
+
+    @property
+    def name(self) -> str:
+        """Where the parts stand in a checkpoint."""
+        return KEY_PREFIX + self._table.name
+
+    def restore(self, number: int, parts: dict[str, tf.Tensor]) -> tf.Operation:
+        """Puts the rows in with the last of the parts, makes the table first.
+
+        Args:
+            number: Which of the saveables.
+            parts: What its server read.
+        """
+        self._restored.update(parts)
+        self._asked.add(number)
+        if len(self._asked) < len(self.saveables):
+            return tf.no_op()
+        tensors, self._restored, self._asked = self._restored, {}, set()
+        kept = self._table.table_set.graph.get_collection(KEPT)
+        with tf.control_dependencies([*self._created, *map(_started, kept)]):
+            for part, tensor in tensors.items():
+                with tf.device(tensor.device):
+                    tensors[part] = tf.identity(tensor)
+        return table_state.restore(
+            self._table, self._ready[0], tensors, ready=self._ready[1:]
+        )
+
+
+class _ServerSaveable(saveable_object.SaveableObject):
+    """What one server has of a table."""
+
+    def __init__(self, saved: _SavedTable, number, op, device, parts):
+        """Names the tensors as they stand in a checkpoint."""
+        self._saved = saved
+        self._number = number
+        self._parts = list(parts)
+        specs = []
+        with tf.device(device):
+            for part, tensor in parts.items():
+                key = saved.name + ATTRIBUTES + part
+                specs.append(
+                    saveable_object.SaveSpec(
+                        tf.identity(tensor), "", key, device=device
+                    )
+                )
+        # The first is named as the table, the others are part of it.
+        name = saved.name + (f"/{number}" if number else "")
+        super().__init__(op, specs, name)
+
+    def restore(self, restored_tensors, restored_shapes):
+        """Hands on what the server read."""
+        del restored_shapes
+        parts = dict(zip(self._parts, restored_tensors, strict=True))
+        return self._saved.restore(self._number, parts)
+
+
+def _started(variable: tf.Variable) -> tf.Operation:
+    """Gives a variable that has no value its initial one."""
+
+    def start():
+        with tf.control_dependencies([variable.assign(0)]):
+            return tf.constant(True)
+
+    with tf.device(variable.device):
+        there = variable.is_initialized()
+        return tf.cond(there, lambda: tf.constant(True), start).op
+
+
+def saved_variables(graph: tf.Graph) -> list:
+    """What a saver of a graph keeps: no variable that is about tables.
+
+    Tables are objects of a saver of their own, with keys that do not depend on
+    the number of servers.
+    """
+    of_tables = {id(variable) for variable in graph.get_collection(READY)}
+    keys = tf.compat.v1.GraphKeys
+    return [
+        variable
+        for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
+        if id(variable) not in of_tables
+    ] + graph.get_collection(keys.SAVEABLE_OBJECTS)

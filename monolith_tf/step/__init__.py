@@ -1,0 +1,4 @@
+"""One training step: lookups, gradients and applies of tables.
+
+Imports `placement` and below. Start with `lookup.py`, then `apply.py`.
+"""

@@ -1,0 +1,169 @@
+"""Tests of cluster roles and of a cluster on one machine."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from monolith_tf import estimators
+
+DEADLINE_SECONDS = 120.0
+ADDRESSES = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
+CHIEF = """
+import json
+import os
+import signal
+import sys
+
+import tensorflow as tf
+
+from monolith_tf import estimators
+
+report = {}
+with estimators.LocalCluster(
+    num_ps=2, num_workers=1, log_directory=sys.argv[1]
+) as cluster:
+    report["names"] = [child.name for child in cluster.children]
+    report["pids"] = [child.pid for child in cluster.children]
+    try:
+        cluster.start()
+    except RuntimeError as error:
+        report["second_start"] = str(error)
+    strategy = tf.distribute.ParameterServerStrategy(cluster.cluster_resolver)
+    with strategy.scope():
+        variables = [tf.Variable(20.0), tf.Variable(22.0)]
+    report["devices"] = sorted(
+        variable.device.split("/replica:0")[0]
+        + "/task"
+        + variable.device.split("/task")[1][:2]
+        for variable in variables
+    )
+    coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
+    total = coordinator.schedule(tf.function(lambda: tf.add_n(variables)))
+    report["sum"] = float(total.fetch())
+    cluster.check()
+    victim = cluster.children[2]
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait(60)
+    try:
+        cluster.check()
+    except estimators.ProcessError as error:
+        report["dead"] = str(error)
+print(json.dumps(report))
+"""
+
+
+def tf_config(role: str, index: int) -> str:
+    return json.dumps(
+        {"cluster": ADDRESSES, "task": {"type": role, "index": index}}
+    )
+
+
+def test_tf_config_names_the_cluster_and_the_own_place_in_it():
+    assert estimators.parse_tf_config(tf_config("worker", 1)) == (
+        ADDRESSES,
+        "worker",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "TF_CONFIG is not set; expected the cluster"),
+        ("{", "TF_CONFIG is '{', which does not parse"),
+        ("[]", r"TF_CONFIG is '\[\]', which does not parse"),
+        ('{"cluster": {}}', "does not parse .KeyError.'task'"),
+        (tf_config("worker", 2), "names the task 'worker' 2, but the cluster"),
+        (tf_config("evaluator", 0), "names the task 'evaluator' 0, but the"),
+    ],
+)
+def test_a_wrong_tf_config_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        estimators.parse_tf_config(text)
+
+
+def test_a_role_refuses_the_place_of_another():
+    with pytest.raises(ValueError, match="'worker' 0, but .* as 'ps'"):
+        estimators.run_parameter_server(tf_config("worker", 0))
+    with pytest.raises(ValueError, match="'ps' 0, but .* as 'worker'"):
+        estimators.run_worker(tf_config("ps", 0))
+
+
+def test_the_command_refuses_to_be_a_chief():
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "monolith_tf.cluster"],
+        env={**os.environ, "TF_CONFIG": tf_config("chief", 0)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 2
+    assert "A chief is your own training program." in done.stderr
+
+
+def test_the_command_says_what_it_does_and_shows_a_tf_config():
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "monolith_tf.cluster", "--help"],
+        env={**os.environ, "TF_CONFIG": ""},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0
+    assert "worker or parameter server" in done.stdout
+    assert '"task": {"type": "ps", "index": 0}' in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["num_ps", "num_workers"])
+def test_a_cluster_without_a_role_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} is 0; expected at least 1"):
+        estimators.LocalCluster(**{name: 0})
+
+
+def test_a_cluster_that_does_not_run_has_no_resolver():
+    with pytest.raises(RuntimeError, match="the cluster is not running"):
+        _ = estimators.LocalCluster().cluster_resolver
+
+
+@pytest.mark.e2e
+def test_a_cluster_that_is_too_slow_is_reported_and_leaves_nothing(tmp_path):
+    cluster = estimators.LocalCluster(
+        log_directory=tmp_path, start_timeout_seconds=0.0
+    )
+    with pytest.raises(
+        estimators.ProcessError, match=r"worker 0 .* does not answer on port"
+    ):
+        cluster.start()
+    assert cluster.children == ()
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_a_cluster_serves_a_strategy_and_reports_a_dead_server(tmp_path):
+    # In a process of its own: a strategy connects a process for good.
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CHIEF, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["names"] == ["worker 0", "ps 0", "ps 1"]
+    assert report["sum"] == 42.0
+    assert report["devices"] == ["/job:ps/task:0", "/job:ps/task:1"]
+    assert "is running; stop it first" in report["second_start"]
+    assert re.search("ps 1 .* was killed by SIGKILL", report["dead"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ps-0.log",
+        "ps-1.log",
+        "worker-0.log",
+    ]
+    for pid in report["pids"]:
+        assert not pathlib.Path(f"/proc/{pid}").exists()
