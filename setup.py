@@ -35,7 +35,6 @@ from setuptools.command import build as setuptools_build
 from setuptools.command import build_ext as setuptools_build_ext
 
 ROOT = pathlib.Path(__file__).resolve().parent
-SOURCE_FOLDERS = ("table", "format", "registrations", "kernels")
 LIBRARY = "_monolith_ops.so"
 
 # Each folder is the root of the package with that name; a package is a folder
@@ -130,11 +129,7 @@ class TensorFlow:
 
 def cc_sources() -> list[pathlib.Path]:
     """Every C++ source of the op library, in a fixed order."""
-    return sorted(
-        path
-        for folder in SOURCE_FOLDERS
-        for path in (ROOT / "ops" / "cc" / folder).rglob("*.cc")
-    )
+    return sorted((ROOT / "ops" / "cc").rglob("*.cc"))
 
 
 def find_packages() -> list[str]:

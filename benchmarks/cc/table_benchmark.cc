@@ -26,7 +26,7 @@
 #include <vector>
 
 #include "benchmarks/cc/benchmark_support.h"
-#include "ops/cc/table/copy_floats.h"
+#include "ops/cc/memory/copy_floats.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_config.h"

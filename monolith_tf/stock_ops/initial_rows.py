@@ -18,7 +18,7 @@ from monolith_tf.config.table_config import TableConfig
 from monolith_tf.stock_ops import hashing
 from monolith_tf.stock_ops import quantize
 
-# Coefficients, lowest power first: ops/cc/table/initializer_loops.cc.
+# Coefficients, lowest power first: ops/cc/initializer/initializer_loops.cc.
 _TWO_DEVIATIONS = 0.95449973610364158
 _MIDDLE_P = (
     2.5066279562704885,

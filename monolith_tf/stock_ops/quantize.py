@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from monolith_tf.config import precisions
 
-# (2^f - 1) / f, lowest power first: ops/cc/table/precision_loops.cc.
+# (2^f - 1) / f, lowest power first: ops/cc/precision/precision_loops.cc.
 _POWER_R = (
     0.69314718055994531,
     0.24022650922288758,

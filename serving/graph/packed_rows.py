@@ -267,7 +267,7 @@ def _layout(segment, step: int) -> str:
     """What a layout says of a segment of a table."""
     kind, parameters = segment.precision.kind, segment.precision.parameters
     if kind == "onebit":
-        # As ops/cc/table/onebit_precision.cc compares them.
+        # As ops/cc/precision/onebit_precision.cc compares them.
         if step < float(np.float32(segment.precision.anneal_steps)):
             kind = "float32"
         parameters = parameters[:1]

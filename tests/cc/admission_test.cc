@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/count_word.h"
+#include "ops/cc/admission/count_word.h"
 #include "ops/cc/table/hash.h"
 #include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"

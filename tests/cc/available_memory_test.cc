@@ -1,4 +1,4 @@
-#include "ops/cc/table/available_memory.h"
+#include "ops/cc/memory/available_memory.h"
 
 #include <gtest/gtest.h>
 

@@ -1,12 +1,13 @@
 # Objects and programs of tests/cc/run.sh and benchmarks/cc/run.sh, which pass
 # CXX, FLAGS, LIBRARIES, OUT (where they go) and GOALS (the programs).
 
-core := $(patsubst ops/cc/table/%.cc,$(OUT)/core/%.o,\
-	$(wildcard ops/cc/table/*.cc))
+# The core: every folder that includes nothing of TensorFlow.
+core := $(patsubst ops/cc/%.cc,$(OUT)/core/%.o,$(filter-out \
+	ops/cc/kernels/% ops/cc/registrations/%,$(wildcard ops/cc/*/*.cc)))
 
 all: $(addprefix $(OUT)/,$(GOALS))
 
-$(OUT)/core/%.o: ops/cc/table/%.cc
+$(OUT)/core/%.o: ops/cc/%.cc
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
 
@@ -22,4 +23,4 @@ $(addprefix $(OUT)/,$(GOALS)): %: %.o $(core)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBRARIES)
 
 .SECONDARY:
--include $(wildcard $(OUT)/*.d $(OUT)/core/*.d)
+-include $(wildcard $(OUT)/*.d $(OUT)/core/*/*.d)

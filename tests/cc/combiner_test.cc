@@ -1,4 +1,4 @@
-#include "ops/cc/table/combiner.h"
+#include "ops/cc/features/combiner.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/cc/table/id_router.h"
+#include "ops/cc/features/id_router.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,4 +1,4 @@
-#include "ops/cc/table/count_sketch.h"
+#include "ops/cc/admission/count_sketch.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/occurrence_window.h"
+#include "ops/cc/admission/occurrence_window.h"
 #include "ops/cc/table/partition.h"
 #include "tests/cc/test_support.h"
 

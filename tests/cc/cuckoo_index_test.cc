@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_pool.h"
 
 namespace monolith_tf {
 namespace {

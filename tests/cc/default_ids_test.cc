@@ -1,11 +1,11 @@
-#include "ops/cc/table/default_ids.h"
+#include "ops/cc/features/default_ids.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdint>
 #include <vector>
 
-#include "ops/cc/table/combiner.h"
+#include "ops/cc/features/combiner.h"
 
 namespace monolith_tf {
 namespace {

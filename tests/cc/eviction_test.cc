@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/count_word.h"
+#include "ops/cc/admission/count_word.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"

@@ -1,4 +1,4 @@
-#include "ops/cc/table/id_router.h"
+#include "ops/cc/features/id_router.h"
 
 #include <gtest/gtest.h>
 

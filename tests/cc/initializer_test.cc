@@ -1,4 +1,4 @@
-#include "ops/cc/table/initializer.h"
+#include "ops/cc/initializer/initializer.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/initializer/initializer_loops.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/initializer_loops.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

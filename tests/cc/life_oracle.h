@@ -17,12 +17,12 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/count_word.h"
+#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/initializer/initializer.h"
+#include "ops/cc/optimizer/optimizer.h"
+#include "ops/cc/precision/precision.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/initializer.h"
-#include "ops/cc/table/occurrence_window.h"
-#include "ops/cc/table/optimizer.h"
-#include "ops/cc/table/precision.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/table_config.h"
 

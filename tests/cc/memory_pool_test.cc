@@ -1,4 +1,4 @@
-#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/memory/memory_pool.h"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/huge_page_share.h"
+#include "ops/cc/memory/huge_page_share.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,4 +1,4 @@
-#include "ops/cc/table/occurrence_window.h"
+#include "ops/cc/admission/occurrence_window.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "ops/cc/table/optimizer.h"
+#include "ops/cc/optimizer/optimizer.h"
 
 #include <gtest/gtest.h>
 

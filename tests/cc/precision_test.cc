@@ -1,4 +1,4 @@
-#include "ops/cc/table/precision.h"
+#include "ops/cc/precision/precision.h"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/precision/precision_loops.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/precision_loops.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

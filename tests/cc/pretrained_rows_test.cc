@@ -1,4 +1,4 @@
-#include "ops/cc/table/pretrained_rows.h"
+#include "ops/cc/initializer/pretrained_rows.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/optimizer.h"
+#include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/table/table_config.h"
 #include "tests/cc/test_support.h"
 

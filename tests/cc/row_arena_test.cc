@@ -11,7 +11,7 @@
 #include <set>
 #include <vector>
 
-#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/memory/memory_pool.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,6 +1,6 @@
 // Every loop gives the same bits in every instruction set of this machine.
 
-#include "ops/cc/table/row_loops.h"
+#include "ops/cc/optimizer/row_loops.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/instruction_set.h"
-#include "ops/cc/table/optimizer.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,4 +1,4 @@
-#include "ops/cc/table/spin_lock.h"
+#include "ops/cc/memory/spin_lock.h"
 
 #include <gtest/gtest.h>
 

@@ -8,11 +8,11 @@
 #include <map>
 #include <vector>
 
+#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
 

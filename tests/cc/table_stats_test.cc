@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/pretrained_rows.h"
+#include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"

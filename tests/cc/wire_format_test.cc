@@ -1,4 +1,4 @@
-#include "ops/cc/table/wire_format.h"
+#include "ops/cc/features/wire_format.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/instruction_set.h"
+#include "ops/cc/memory/instruction_set.h"
 
 namespace monolith_tf {
 namespace {

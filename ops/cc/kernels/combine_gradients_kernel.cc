@@ -9,15 +9,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/admission/count_word.h"
+#include "ops/cc/features/combiner.h"
+#include "ops/cc/features/id_router.h"
 #include "ops/cc/kernels/feature_lists.h"
 #include "ops/cc/kernels/own_terms.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/kernels/worker_counters.h"
-#include "ops/cc/table/combiner.h"
-#include "ops/cc/table/count_word.h"
-#include "ops/cc/table/id_router.h"
 #include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

@@ -7,10 +7,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/features/combiner.h"
+#include "ops/cc/features/default_ids.h"
 #include "ops/cc/kernels/feature_lists.h"
 #include "ops/cc/kernels/parallel.h"
-#include "ops/cc/table/combiner.h"
-#include "ops/cc/table/default_ids.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {

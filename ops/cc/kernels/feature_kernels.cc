@@ -10,12 +10,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/features/combiner.h"
+#include "ops/cc/features/id_router.h"
 #include "ops/cc/kernels/feature_lists.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/worker_counters.h"
-#include "ops/cc/table/combiner.h"
-#include "ops/cc/table/id_router.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {

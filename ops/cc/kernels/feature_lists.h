@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "ops/cc/features/combiner.h"
 #include "ops/cc/kernels/packed_ids.h"
-#include "ops/cc/table/combiner.h"
 #include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

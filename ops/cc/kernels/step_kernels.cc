@@ -14,7 +14,7 @@
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/server_counters.h"
 #include "ops/cc/kernels/table_set_resource.h"
-#include "ops/cc/table/copy_floats.h"
+#include "ops/cc/memory/copy_floats.h"
 #include "ops/cc/table/request_bounds.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/op_kernel.h"

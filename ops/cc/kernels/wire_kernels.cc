@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/features/wire_format.h"
 #include "ops/cc/kernels/parallel.h"
-#include "ops/cc/table/wire_format.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/memory_pool.h"
-#include "ops/cc/table/prefetch.h"
+#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/memory/prefetch.h"
 
 namespace monolith_tf {
 namespace {

@@ -83,8 +83,8 @@
 #include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/functional/function_ref.h"
-#include "ops/cc/table/memory_pool.h"
-#include "ops/cc/table/prefetch.h"
+#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/memory/prefetch.h"
 #include "ops/cc/table/row_arena.h"
 
 #if defined(__SSE2__)

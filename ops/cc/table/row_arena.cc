@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/memory/memory_pool.h"
 
 namespace monolith_tf {
 namespace {

@@ -33,7 +33,7 @@
 #include <cstring>
 #include <vector>
 
-#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/memory/memory_pool.h"
 
 namespace monolith_tf {
 

@@ -33,11 +33,11 @@
 #include <mutex>
 #include <vector>
 
-#include "ops/cc/table/copy_floats.h"
-#include "ops/cc/table/initializer.h"
-#include "ops/cc/table/optimizer.h"
-#include "ops/cc/table/precision.h"
-#include "ops/cc/table/pretrained_rows.h"
+#include "ops/cc/initializer/initializer.h"
+#include "ops/cc/initializer/pretrained_rows.h"
+#include "ops/cc/memory/copy_floats.h"
+#include "ops/cc/optimizer/optimizer.h"
+#include "ops/cc/precision/precision.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/table_config.h"
 

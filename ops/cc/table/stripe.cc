@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/memory/prefetch.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/occurrence_window.h"
-#include "ops/cc/table/prefetch.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/table_stats.h"

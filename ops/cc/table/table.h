@@ -71,8 +71,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ops/cc/admission/occurrence_window.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/occurrence_window.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table_config.h"

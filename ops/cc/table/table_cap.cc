@@ -10,11 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
-#include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/table.h"
 

@@ -12,9 +12,9 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/memory_pool.h"
+#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/row.h"
-#include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table.h"

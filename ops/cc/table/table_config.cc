@@ -7,9 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "ops/cc/table/initializer.h"
-#include "ops/cc/table/optimizer.h"
-#include "ops/cc/table/precision.h"
+#include "ops/cc/initializer/initializer.h"
+#include "ops/cc/optimizer/optimizer.h"
+#include "ops/cc/precision/precision.h"
 
 namespace monolith_tf {
 namespace {

@@ -7,13 +7,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/count_sketch.h"
-#include "ops/cc/table/count_word.h"
+#include "ops/cc/admission/count_sketch.h"
+#include "ops/cc/admission/count_word.h"
+#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/hash.h"
-#include "ops/cc/table/memory_pool.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
-#include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/table.h"
 

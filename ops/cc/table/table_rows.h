@@ -9,10 +9,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "ops/cc/table/copy_floats.h"
+#include "ops/cc/memory/copy_floats.h"
+#include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
-#include "ops/cc/table/spin_lock.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table.h"

@@ -1,0 +1,117 @@
+#include "ops/cc/features/wire_loops.h"
+
+// No other include: see the header.
+#include <stdint.h>
+
+namespace monolith_tf {
+namespace {
+
+#define MONOLITH_INLINE inline __attribute__((always_inline))
+
+MONOLITH_INLINE uint32_t BitsOfFloat(float number) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &number, sizeof(bits));
+  return bits;
+}
+
+MONOLITH_INLINE float FloatOfBits(uint32_t bits) {
+  float number;
+  __builtin_memcpy(&number, &bits, sizeof(number));
+  return number;
+}
+
+constexpr uint32_t kSign = 0x80000000u;
+constexpr uint32_t kInfinity = 0x7F800000u;
+
+MONOLITH_INLINE void Bfloat16(const float* __restrict floats, int64_t n,
+                              uint16_t* __restrict words) {
+#pragma GCC unroll 1
+  for (int64_t j = 0; j < n; ++j) {
+    const uint32_t bits = BitsOfFloat(floats[j]);
+    const uint32_t size = bits & ~kSign;
+    uint32_t word = (size + 0x7FFF + ((size >> 16) & 1)) >> 16;
+    word = word < 0x7F7F ? word : 0x7F7F;
+    word = size >= kInfinity ? 0x7F80 : word;
+    word = size > kInfinity ? 0x7FC0 : word;
+    words[j] = static_cast<uint16_t>(word | ((bits & kSign) >> 16));
+  }
+}
+
+MONOLITH_INLINE void Float16(const float* __restrict floats, int64_t n,
+                             uint16_t* __restrict words) {
+#pragma GCC unroll 1
+  for (int64_t j = 0; j < n; ++j) {
+    const uint32_t bits = BitsOfFloat(floats[j]);
+    const uint32_t size = bits & ~kSign;
+    // From the bias of the exponent of a float, 127, to that of a float16, 15.
+    const uint32_t rounded = size + 0xFFF + ((size >> 13) & 1);
+    uint32_t word = (rounded - (112u << 23)) >> 13;
+    word = rounded < 0x47800000u ? word : 0x7BFF;
+    word = size >= kInfinity ? 0x7C00 : word;
+    word = size > kInfinity ? 0x7E00 : word;
+    // Below 2^-14: whole steps of 2^-24, which the sum with 0.5 rounds to.
+    const float small = FloatOfBits(size < 0x38800000u ? size : 0);
+    const uint32_t steps = BitsOfFloat(small + 0.5f) - 0x3F000000u;
+    word = size < 0x38800000u ? steps : word;
+    words[j] = static_cast<uint16_t>(word | ((bits & kSign) >> 16));
+  }
+}
+
+// --- One body for each instruction set --------------------------------------
+
+#define MONOLITH_LOOPS(Name, attributes)                         \
+  attributes void Bfloat16##Name(const float* floats, int64_t n, \
+                                 uint16_t* words) {              \
+    Bfloat16(floats, n, words);                                  \
+  }                                                              \
+  attributes void Float16##Name(const float* floats, int64_t n,  \
+                                uint16_t* words) {               \
+    Float16(floats, n, words);                                   \
+  }
+
+MONOLITH_LOOPS(Portable, )
+#if defined(__x86_64__)
+MONOLITH_LOOPS(Avx2, __attribute__((target("avx2"))))
+// BW has the 16-bit words.
+MONOLITH_LOOPS(Avx512, __attribute__((target("avx512f,avx512bw,avx512vl,"
+                                             "prefer-vector-width=512"))))
+#endif
+
+NarrowLoop Choose(InstructionSet set, NarrowLoop portable, NarrowLoop avx2,
+                  NarrowLoop avx512) {
+#if defined(__x86_64__)
+  if (set == InstructionSet::kAvx512 && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return avx512;
+  }
+  if (set != InstructionSet::kPortable && __builtin_cpu_supports("avx2")) {
+    return avx2;
+  }
+#endif
+  (void)set;
+  (void)avx2;
+  (void)avx512;
+  return portable;
+}
+
+}  // namespace
+
+#if defined(__x86_64__)
+NarrowLoop NarrowToBfloat16In(InstructionSet set) {
+  return Choose(set, Bfloat16Portable, Bfloat16Avx2, Bfloat16Avx512);
+}
+
+NarrowLoop NarrowToFloat16In(InstructionSet set) {
+  return Choose(set, Float16Portable, Float16Avx2, Float16Avx512);
+}
+#else
+NarrowLoop NarrowToBfloat16In(InstructionSet set) {
+  return Choose(set, Bfloat16Portable, nullptr, nullptr);
+}
+
+NarrowLoop NarrowToFloat16In(InstructionSet set) {
+  return Choose(set, Float16Portable, nullptr, nullptr);
+}
+#endif
+
+}  // namespace monolith_tf
