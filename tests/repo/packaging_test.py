@@ -10,6 +10,8 @@ import zipfile
 
 import pytest
 
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
 
 def run(*command, **kwargs):
     done = subprocess.run(command, capture_output=True, text=True, **kwargs)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -18,6 +17,7 @@ import tf_keras
 from tensorflow.core.protobuf import saved_model_pb2
 
 import monolith_tf as mt
+import processes
 from monolith_tf import serving
 
 CLIENT = pathlib.Path(__file__).with_name("c_api_client.py")
@@ -71,14 +71,9 @@ class Plan:
             "runs": self._runs,
         }
         # -I: neither this folder nor the environment can add modules.
-        child = subprocess.run(
-            [sys.executable, "-I", str(CLIENT)],
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            timeout=240,
+        child = processes.run(
+            [sys.executable, "-I", CLIENT], input=json.dumps(job)
         )
-        assert child.returncode == 0, child.stderr[-3000:]
         answer = json.loads(child.stdout)
         assert answer["imported"] == []
         return [

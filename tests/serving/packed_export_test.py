@@ -380,9 +380,7 @@ def test_a_pusher_keeps_a_server_of_all_precisions_the_trainer(
     record = export_saved_model(model, base_path, expected_rows=200)
     server = make_server()
     client = make_client(server)
-    pusher = make_pusher(
-        server, record, Source(model), can_export=False, timeout_seconds=60
-    )
+    pusher = make_pusher(server, record, Source(model), can_export=False)
     for seed in range(3):
         for table in tables:
             train(table, 2, np.r_[IDS, seed * 100 : seed * 100 + 99], seed)
