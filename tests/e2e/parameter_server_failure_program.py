@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.estimators import ChildProcess
-from monolith_tf.estimators import LocalCluster
+from monolith_tf.cluster import ChildProcess
+from monolith_tf.cluster import LocalCluster
 
 IDS = np.arange(20)
 

@@ -40,7 +40,7 @@ class Cluster:
     def __init__(self, directory, num_workers, arguments):
         self._directory = directory
         self._arguments = arguments
-        ports = iter(estimators.pick_free_ports(NUM_PS + num_workers))
+        ports = iter(mt.cluster.pick_free_ports(NUM_PS + num_workers))
         counts = {"chief": 1, "worker": num_workers - 1, "ps": NUM_PS}
         self.cluster = {
             role: [f"localhost:{next(ports)}" for _ in range(count)]
@@ -57,7 +57,7 @@ class Cluster:
 
     def start(self, role, index):
         task = {"type": role, "index": index}
-        return estimators.ChildProcess(
+        return mt.cluster.ChildProcess(
             f"{role} {index}",
             [sys.executable, str(PROGRAM), str(self._directory)]
             + [str(argument) for argument in self._arguments],
@@ -82,7 +82,7 @@ def saved(program, directory):
     """The rows of the last checkpoint by id, and a reader of its variables."""
     with mt.TableSet():
         table = mt.Table(program.table_config())
-    mt.restore_tables(table, directory / "model")
+    mt.checkpoint.restore_tables(table, directory / "model")
     rows = {}
     for ids, values in table.export():
         rows.update(zip(ids.tolist(), values.tolist()))

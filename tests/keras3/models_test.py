@@ -184,7 +184,9 @@ def test_two_uses_are_one_step_of_the_sum(make_config, kind, in_function):
         if kind == "two_layers":
             second = mt.keras3.DynamicEmbedding(config)
         elif kind == "collection":
-            both = mt.keras3.EmbeddingCollection([mt.Feature("a", config)])
+            both = mt.keras3.EmbeddingCollection(
+                [mt.FeatureConfig("a", config)]
+            )
 
             def second(ids):
                 return both({"a": ids})["a"]

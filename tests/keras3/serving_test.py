@@ -27,9 +27,9 @@ def make_model():
     with mt.TableSet(num_shards=2):
         vectors = mt.keras3.EmbeddingCollection(
             [
-                mt.Feature("movie", movie),
-                mt.Feature("genres", genre, "mean", padding_id=0),
-                mt.Feature("seen", movie, "sum", padding_id=0),
+                mt.FeatureConfig("movie", movie),
+                mt.FeatureConfig("genres", genre, "mean", padding_id=0),
+                mt.FeatureConfig("seen", movie, "sum", padding_id=0),
             ]
         )(inputs)
         sequence = mt.keras3.DynamicEmbedding(genre, padding_id=0)(

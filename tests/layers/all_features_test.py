@@ -25,13 +25,15 @@ def make_layer():
     small = mt.TableConfig("small", dim=2, optimizer=mt.optimizers.SGD(0.2))
     return mt.layers.EmbeddingCollection(
         [
-            mt.Feature("item", item, min_count=1),
-            mt.Feature("shown", item, "mean", padding_id=0, default_id=-7),
-            mt.Feature("history", item, padding_id=0),
-            mt.Feature("last", item, "first_n", padding_id=0, n=2),
-            mt.Feature("crossed", small, "sum", default_id=9),
-            mt.Feature("genres", small, "sqrtn"),
-            mt.Feature("country", small, padding_id=0, default_id=1),
+            mt.FeatureConfig("item", item, min_count=1),
+            mt.FeatureConfig(
+                "shown", item, "mean", padding_id=0, default_id=-7
+            ),
+            mt.FeatureConfig("history", item, padding_id=0),
+            mt.FeatureConfig("last", item, "first_n", padding_id=0, n=2),
+            mt.FeatureConfig("crossed", small, "sum", default_id=9),
+            mt.FeatureConfig("genres", small, "sqrtn"),
+            mt.FeatureConfig("country", small, padding_id=0, default_id=1),
         ],
         name="features",
     )

@@ -19,9 +19,9 @@ def make_model(**kwargs):
     with mt.TableSet():
         vectors = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", movie, combiner="sum"),
-                mt.Feature("b", movie, combiner="mean", padding_id=2),
-                mt.Feature("c", genre, combiner="sqrtn"),
+                mt.FeatureConfig("a", movie, combiner="sum"),
+                mt.FeatureConfig("b", movie, combiner="mean", padding_id=2),
+                mt.FeatureConfig("c", genre, combiner="sqrtn"),
             ]
         )({"a": inputs, "b": inputs, "c": inputs})
         hidden = tf_keras.layers.Concatenate()(list(vectors.values()))
@@ -97,7 +97,7 @@ def test_layers_that_share_a_table_share_it_after_loading(tmp_path):
         outputs = [
             mt.layers.DynamicEmbedding(config, name="left")(inputs[0]),
             mt.layers.EmbeddingCollection(
-                [mt.Feature("b", config)], name="right"
+                [mt.FeatureConfig("b", config)], name="right"
             )({"b": inputs[1]})["b"],
         ]
     model = tf_keras.Model(inputs, outputs)

@@ -37,8 +37,10 @@ def ragged_model(padding_id):
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("movie_id", make_config()),
-                mt.Feature("genres", make_config("genre"), "sum", padding_id),
+                mt.FeatureConfig("movie_id", make_config()),
+                mt.FeatureConfig(
+                    "genres", make_config("genre"), "sum", padding_id
+                ),
             ]
         )
     return tf_keras.Model(inputs, layer(inputs))

@@ -43,9 +43,9 @@ def make_model():
     with mt.TableSet(num_shards=2):
         vectors = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("movie_id", movie),
-                mt.Feature("genres", genre, "mean", 0),
-                mt.Feature("tags", genre, "sum", -1),
+                mt.FeatureConfig("movie_id", movie),
+                mt.FeatureConfig("genres", genre, "mean", 0),
+                mt.FeatureConfig("tags", genre, "sum", -1),
             ]
         )(inputs)
     x = tf.concat([vectors[name] for name in sorted(vectors)], axis=-1)
