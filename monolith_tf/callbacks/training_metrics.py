@@ -21,8 +21,9 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
     together), `_steps` and `_loss`, and of the servers
     `monolith_updates_partial` and `_repeated` (see
     `mt.metrics.request_counts`). The tables' own numbers, and how many
-    steps wait for a worker (`monolith_training_steps_queued`), run (`_running`) and how many workers
-    were lost (`monolith_worker_failures`), are asked for when somebody scrapes.
+    steps wait for a worker (`monolith_training_steps_queued`), run
+    (`_running`) and how many workers were lost (`monolith_worker_failures`),
+    are asked for when somebody scrapes.
 
     Args:
         examples_per_step: The size of a batch.
