@@ -128,7 +128,7 @@ def test_crosses_train_and_are_served_by_stock_ops(tmp_path):
         initializer=mt.initializers.Zeros(),
     )
     layer = mt.layers.EmbeddingCollection(
-        [mt.Feature("cross", config, combiner="sum", padding_id=0)]
+        [mt.FeatureConfig("cross", config, combiner="sum", padding_id=0)]
     )
     model = tf_keras.Model([user, genres], layer({"cross": cross})["cross"])
     model.compile(mt.optimizers.with_tables("sgd"), lambda _, y: y)

@@ -12,7 +12,7 @@ from monolith_tf.optimizers.table_slices import TableSlices
 from monolith_tf.optimizers.table_slices import check_names
 from monolith_tf.optimizers.table_slices import check_slices
 from monolith_tf.optimizers.v1_with_tables import V1WithTables
-from monolith_tf.step.lookup import apply_row_gradients
+from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.table_variable import TableVariable
 
 _SUFFIX = "WithTables"

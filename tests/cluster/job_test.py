@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
+import monolith_tf as mt
 import processes
-from monolith_tf import estimators
 
 PROGRAM = str(pathlib.Path(__file__).with_name("job_program.py"))
 
@@ -26,7 +26,7 @@ def run(directory, *actions, **options):
     state = directory / "state"
     state.mkdir()
     said = []
-    job = estimators.Job(
+    job = mt.cluster.Job(
         [PROGRAM, str(state), *actions],
         **{"mode": "estimator", **options},
         log_directory=directory / "logs",
@@ -105,7 +105,7 @@ def test_restarts_end_at_the_limit(tmp_path, log):
 
 def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
     # A worker that serves for ever is ended some time after the chief.
-    monkeypatch.setattr(estimators.job, "_FINISH_SECONDS", 0.0)
+    monkeypatch.setattr(mt.cluster.job, "_FINISH_SECONDS", 0.0)
     # The chief is a shell that waits until the worker had its last start.
     state = tmp_path / "state"
     waits = tmp_path / "waits.py"
@@ -127,7 +127,7 @@ def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
     handler = Gone()
     logging.getLogger("monolith_tf.launch").addHandler(handler)
     try:
-        code = estimators.Job(
+        code = mt.cluster.Job(
             [str(waits), str(state), "worker-0:kill", "worker-1:serve"],
             num_workers=2,
             mode="estimator",
@@ -186,7 +186,7 @@ def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
     program = tmp_path / "chief.py"
     program.write_text(CHIEF_WITH_ITS_SERVER)
     said = []
-    job = estimators.Job(
+    job = mt.cluster.Job(
         [str(program), str(tmp_path / "state"), str(code)],
         log_directory=tmp_path / "logs",
         max_restarts=1,
@@ -243,7 +243,7 @@ def test_a_signal_stops_all_processes(tmp_path, number):
 )
 def test_a_wrong_job_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        estimators.Job(**{"command": [PROGRAM], **arguments})
+        mt.cluster.Job(**{"command": [PROGRAM], **arguments})
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 import monolith_tf as mt
 import processes
-from monolith_tf import estimators
 from monolith_tf import ops
 from monolith_tf.cluster import role_metrics
 from monolith_tf.cluster.metrics_port import PORT_VARIABLE
@@ -20,9 +19,8 @@ PROGRAM = """
 import sys
 import tensorflow as tf
 import monolith_tf as mt
-from monolith_tf import estimators
 
-strategy = estimators.parameter_server_strategy()
+strategy = mt.cluster.parameter_server_strategy()
 with strategy.scope():
     table = mt.Table(mt.TableConfig("movie", dim=2))
 for _ in range(3):
@@ -36,7 +34,7 @@ signal.pause()
 
 def counters():
     registry = prometheus_client.CollectorRegistry()
-    registry.register(estimators.ServerCollector())
+    registry.register(mt.cluster.ServerCollector())
     return {
         f"{op}_{name}": registry.get_sample_value(
             f"monolith_server_{op}_{name}_total"
@@ -65,7 +63,7 @@ def test_lookups_and_updates_of_the_process_are_counted():
 
 def test_no_call_is_running_when_none_is():
     registry = prometheus_client.CollectorRegistry()
-    registry.register(estimators.ServerCollector())
+    registry.register(mt.cluster.ServerCollector())
     table = mt.Table(mt.TableConfig("movie", dim=2))
     with pytest.raises(tf.errors.InvalidArgumentError):
         ops.lookup(

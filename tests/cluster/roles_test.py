@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+import monolith_tf as mt
 import processes
-from monolith_tf import estimators
 
 ADDRESSES = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 CHIEF = """
@@ -19,10 +19,10 @@ import sys
 
 import tensorflow as tf
 
-from monolith_tf import estimators
+import monolith_tf as mt
 
 report = {}
-with estimators.LocalCluster(
+with mt.cluster.LocalCluster(
     num_ps=2,
     num_workers=1,
     log_directory=sys.argv[1],
@@ -52,7 +52,7 @@ with estimators.LocalCluster(
     victim.wait()
     try:
         cluster.check()
-    except estimators.ProcessError as error:
+    except mt.cluster.ProcessError as error:
         report["dead"] = str(error)
 print(json.dumps(report))
 """
@@ -65,7 +65,7 @@ def tf_config(role: str, index: int) -> str:
 
 
 def test_tf_config_names_the_cluster_and_the_own_place_in_it():
-    assert estimators.parse_tf_config(tf_config("worker", 1)) == (
+    assert mt.cluster.parse_tf_config(tf_config("worker", 1)) == (
         ADDRESSES,
         "worker",
         1,
@@ -85,14 +85,14 @@ def test_tf_config_names_the_cluster_and_the_own_place_in_it():
 )
 def test_a_wrong_tf_config_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        estimators.parse_tf_config(text)
+        mt.cluster.parse_tf_config(text)
 
 
 def test_a_role_refuses_the_place_of_another():
     with pytest.raises(ValueError, match="'worker' 0, but .* as 'ps'"):
-        estimators.run_parameter_server(tf_config("worker", 0))
+        mt.cluster.run_parameter_server(tf_config("worker", 0))
     with pytest.raises(ValueError, match="'ps' 0, but .* as 'worker'"):
-        estimators.run_worker(tf_config("ps", 0))
+        mt.cluster.run_worker(tf_config("ps", 0))
 
 
 @pytest.mark.e2e
@@ -118,21 +118,21 @@ def test_the_command_says_what_it_does_and_shows_a_tf_config():
 @pytest.mark.parametrize("name", ["num_ps", "num_workers"])
 def test_a_cluster_without_a_role_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} is 0; expected at least 1"):
-        estimators.LocalCluster(**{name: 0})
+        mt.cluster.LocalCluster(**{name: 0})
 
 
 def test_a_cluster_that_does_not_run_has_no_resolver():
     with pytest.raises(RuntimeError, match="the cluster is not running"):
-        _ = estimators.LocalCluster().cluster_resolver
+        _ = mt.cluster.LocalCluster().cluster_resolver
 
 
 @pytest.mark.e2e
 def test_a_cluster_that_is_too_slow_is_reported_and_leaves_nothing(tmp_path):
-    cluster = estimators.LocalCluster(
+    cluster = mt.cluster.LocalCluster(
         log_directory=tmp_path, start_timeout_seconds=0.0
     )
     with pytest.raises(
-        estimators.ProcessError, match=r"worker 0 .* does not answer on port"
+        mt.cluster.ProcessError, match=r"worker 0 .* does not answer on port"
     ):
         cluster.start()
     assert cluster.children == ()

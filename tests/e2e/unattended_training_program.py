@@ -16,7 +16,6 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 IDS = 64
 STEPS = 40
@@ -45,8 +44,8 @@ def main():
         while not (directory / "may_end").exists():
             time.sleep(0.05)
 
-    with estimators.exit_for_restart():
-        strategy = estimators.parameter_server_strategy()
+    with mt.cluster.exit_for_restart():
+        strategy = mt.cluster.parameter_server_strategy()
         with strategy.scope():
             inputs = tf_keras.Input([], dtype="int64")
             rows = mt.layers.DynamicEmbedding(

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 import processes
-from monolith_tf.estimators import EXIT_RESTART
-from monolith_tf.estimators import parse_tf_config
+from monolith_tf.cluster import EXIT_RESTART
+from monolith_tf.cluster import parse_tf_config
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import tf_keras
 
 import monolith_tf as mt
 import processes
+from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
 LABELS = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
@@ -58,7 +59,7 @@ def subclassed():
 
 
 def table_of(model):
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     return table
 
 

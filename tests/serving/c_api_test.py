@@ -19,6 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 import monolith_tf as mt
 import processes
 from monolith_tf import serving
+from monolith_tf.placement.registry import tables_of
 
 CLIENT = pathlib.Path(__file__).with_name("c_api_client.py")
 RESERVED_ID = 0x6D6F6E6F6C697468
@@ -117,7 +118,7 @@ def delta_of(record, sequence, shard, ids=(), live=(), rows=(), dense=b""):
 
 
 def test_the_c_api_predicts_and_applies_deltas(model, tmp_path):
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     ids = np.array([1, 2, 3, RESERVED_ID, -1], np.int64)
     table.assign(ids[:2], [[1.0, 2.0], [3.0, 4.0]])
     record = serving.export_saved_model(model, tmp_path)

@@ -5,7 +5,6 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_trainer import make_small_trainer
 
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.pusher import DeltaPusher
@@ -13,6 +12,7 @@ from monolith_tf.serving.pusher import PushOptions
 from monolith_tf.serving.server import ModelServer
 from monolith_tf.serving.status import read_status
 from processes import DEADLINE_SECONDS
+from small_trainer import make_small_trainer
 
 MODEL = "ranker"
 

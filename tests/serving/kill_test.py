@@ -9,8 +9,9 @@ import sys
 import textwrap
 
 import pytest
-import small_trainer
 import tensorflow as tf
+
+import small_trainer
 
 COMMAND = str(pathlib.Path(sys.executable).with_name("monolith-tf"))
 
