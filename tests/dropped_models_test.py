@@ -47,7 +47,12 @@ print("ALIVE", sum(table() is not None for table in alive), "of", len(alive))
 )
 def test_models_that_go_away_log_no_errors(keras, layers):
     done = subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM.format(keras=keras, layers=layers)],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            PROGRAM.format(keras=keras, layers=layers),
+        ],
         # Shows the warnings that TensorFlow logs when an op fails.
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "1"},
         capture_output=True,
