@@ -1,7 +1,7 @@
-"""Keras models over ids that nobody counted in advance.
+"""Embedding tables for Keras models with unbounded id vocabularies.
 
-Rows live in collisionless tables on parameter servers; training runs in batch
-or on a stream; changed rows flow to TensorFlow Serving while it runs.
+Rows live in tables without collisions, on parameter servers. While training
+runs, the rows that changed flow to TensorFlow Serving.
 
 >>> import monolith_tf as mt
 >>> config = mt.TableConfig("movie", dim=16)
