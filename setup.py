@@ -35,7 +35,7 @@ from setuptools.command import build as setuptools_build
 from setuptools.command import build_ext as setuptools_build_ext
 
 ROOT = pathlib.Path(__file__).resolve().parent
-SOURCE_FOLDERS = ("table", "format", "registrations", "kernels")
+SOURCE_FOLDERS = ("table", "registrations", "kernels")
 LIBRARY = "_monolith_ops.so"
 
 # Each folder is the root of the package with that name; a package is a folder

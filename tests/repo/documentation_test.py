@@ -131,6 +131,16 @@ def test_every_make_target_that_is_named_exists(repository_root, document):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_every_folder_of_the_ops_that_is_named_exists(repository_root):
+    named = {
+        folder
+        for document in documents(repository_root)
+        for folder in re.findall(r"\bops/cc/\w+", document.read_text())
+    }
+    assert "ops/cc/kernels" in named
+    assert not [name for name in named if not (repository_root / name).exists()]
+
+
 def test_guarantees_names_tests_that_exist(repository_root):
     text = (repository_root / "docs/guarantees.md").read_text()
     named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", text)
