@@ -72,6 +72,16 @@ def test_the_program_of_the_readme_is_short(repository_root):
     assert len([line for line in program.splitlines() if line.strip()]) <= 12
 
 
+def test_the_readme_installs_every_tensorflow_that_it_says_is_tried(
+    repository_root,
+):
+    readme = (repository_root / "README.md").read_text()
+    (line,) = re.findall(r"^pip install (tensorflow==.*)$", readme, re.M)
+    tried = re.findall(r"^\| 0\.1 \| (2\.\d+\.\d+) \|", readme, re.M)
+    assert tried
+    assert re.findall(r"\btensorflow==([\d.]+)", line) == tried
+
+
 def test_the_readme_agrees_with_the_guides_on_what_a_feature_decides(
     repository_root,
 ):
