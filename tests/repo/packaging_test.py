@@ -208,6 +208,21 @@ def test_a_wheel_holds_no_sources_of_the_op_library(names_in_wheel):
     assert not [n for n in names_in_wheel if n.endswith((".cc", ".h", ".o"))]
 
 
+def test_a_wheel_has_the_license(
+    wheel, names_in_wheel, metadata_in_wheel, repository_root
+):
+    assert metadata_in_wheel["License-Expression"] == "Apache-2.0"
+    assert metadata_in_wheel.get_all("License-File") == ["LICENSE"]
+    (name,) = [n for n in names_in_wheel if n.endswith("licenses/LICENSE")]
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read(name).decode()
+    assert text == (repository_root / "LICENSE").read_text()
+    assert "Apache License\n" in text
+    assert "Version 2.0, January 2004" in text
+    readme = (repository_root / "README.md").read_text()
+    assert "[Apache License 2.0](LICENSE)" in readme
+
+
 def test_a_wheel_is_for_one_platform(wheel):
     assert "linux" in wheel.name
     assert not wheel.name.endswith("-none-any.whl")
@@ -270,6 +285,7 @@ def test_an_sdist_holds_all_that_a_build_and_the_tests_need(
     }
     expected |= {"setup.py", "pyproject.toml", "Makefile", "BUILD", "WORKSPACE"}
     expected |= {"README.md", "requirements/locked.txt", "conftest.py"}
+    expected |= {"LICENSE"}
     assert expected <= names
     assert not [n for n in names if n.endswith((".so", "_build_info.py"))]
 
