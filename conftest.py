@@ -16,6 +16,7 @@ import pathlib
 import signal
 import sys
 
+import hypothesis
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent
@@ -29,6 +30,10 @@ sys.path[:] = [
 # TensorFlow's start-up lines hide what a failing test prints, and programs that
 # tests start pass them on. 3: 2.16 logs three of them as errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# The same examples in every run.
+hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
+hypothesis.settings.load_profile("fixed")
 
 
 def pytest_configure(config):
