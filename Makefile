@@ -141,7 +141,7 @@ bench: build
 soak: build gtest
 	$(BIN)/python experiments/soak.py $(ARGS)
 	$(BIN)/python experiments/soak_training.py $(ARGS)
-	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/nobody_watches_test.py \
+	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/unattended_training_test.py \
 		tests/e2e/exact_sum_test.py tests/e2e/estimator_kills_test.py
 	MONOLITH_TF_FUZZ_REQUESTS=1000 $(BIN)/pytest tests/ops/worker_fuzz_test.py
 	MONOLITH_TF_MEMORY_ROWS=5000000 PYTHON=$(BIN)/python tests/cc/run.sh none \

@@ -56,6 +56,7 @@ def test_every_relative_link_resolves(repository_root):
     assert not broken, "\n".join(broken)
 
 
+@pytest.mark.e2e
 def test_the_program_of_the_readme_runs(repository_root, tmp_path):
     (program, *_) = programs((repository_root / "README.md").read_text())
     done = subprocess.run(

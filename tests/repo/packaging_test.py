@@ -15,6 +15,8 @@ import zipfile
 import pytest
 import tensorflow as tf
 
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
 
 def run(*command, **kwargs):
     done = subprocess.run(command, capture_output=True, text=True, **kwargs)
