@@ -292,6 +292,10 @@ class TableSet:
             shard: Which shard.
             acked_cut: The last cut whose delta is safe; at first what
                 `start_deltas` returned.
+
+        Raises:
+            tf.errors.OutOfRangeError: The shard does not hold the changes after
+                `acked_cut`: it forgot them, or was started anew. Resync.
         """
         tables = self.tables
         names = tuple(table.name for table in tables)
