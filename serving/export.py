@@ -36,6 +36,9 @@ from monolith_tf.table_set import tables_of
 # Rows are read from the parameter servers in chunks of this many.
 _CHUNK_ROWS = 65536
 
+# Servers keep a version in an int64.
+_MAX_VERSION = (1 << 63) - 1
+
 # Room that is left by default: four times the rows of the export.
 _GROWTH = 4
 _MIN_EXPECTED_ROWS = 3072
@@ -170,7 +173,15 @@ class _Export:
         ]
         version = self.version
         if version is None:
-            return max(versions, default=0) + 1
+            version = max(versions, default=0) + 1
+            if version > _MAX_VERSION:
+                raise ExportError(
+                    f"No version is left in {self.directory!r}: servers read "
+                    f"versions up to {_MAX_VERSION}. Received: a directory "
+                    f"with version {version - 1}. Remove it, or export to "
+                    "another directory."
+                )
+            return version
         if version in versions:
             raise self._version_taken(version)
         return version
@@ -379,7 +390,7 @@ def _checked_version(version: int | None) -> int | None:
             f"version must be a positive integer or None. Received: {version!r}"
             f" (of type {type(version).__name__})."
         )
-    if not 0 < version < 1 << 63:
+    if not 0 < version <= _MAX_VERSION:
         raise ValueError(
             f"version must be from 1 to 2^63 - 1. Received: {version}."
         )
@@ -400,9 +411,9 @@ def _expected_rows(expected_rows, tables) -> dict[str, int | None]:
             )
         by_name = {name: expected_rows.get(name) for name in names}
     for name, number in by_name.items():
-        if number is not None and number < 1:
+        if number is not None and not 1 <= number <= growth.MAX_ROWS:
             raise ValueError(
-                f"expected_rows of table {name!r} must be 1 or more. Received: "
-                f"{number}."
+                f"expected_rows of table {name!r} must be from 1 to "
+                f"{growth.MAX_ROWS}. Received: {number}."
             )
     return by_name
