@@ -285,17 +285,13 @@ class TableSet:
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
 
-        What an earlier call handed out above `acked_cut` comes again, so a lost
-        answer loses nothing.
+        What an earlier call handed out above `acked_cut` comes again. A cut of
+        a former life of the shard raises `tf.errors.OutOfRangeError`.
 
         Args:
             shard: Which shard.
             acked_cut: The last cut whose delta is safe; at first what
                 `start_deltas` returned.
-
-        Raises:
-            tf.errors.OutOfRangeError: The shard does not hold the changes after
-                `acked_cut`: it forgot them, or was started anew. Resync.
         """
         tables = self.tables
         names = tuple(table.name for table in tables)

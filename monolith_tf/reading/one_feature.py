@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
+from monolith_tf.lookup_backend import IdRead
 from monolith_tf.reading.descriptions import describe_feature
 from monolith_tf.reading.descriptions import described_config
 from monolith_tf.table import Table
@@ -70,3 +71,7 @@ class OneFeature:
 
     def _masks(self, inputs, mask_of):
         return mask_of(self._feature, inputs)
+
+    def _read_of(self, feature: Feature, ids) -> IdRead:
+        # The feature has no name that a user gave.
+        return IdRead(f"layer {self.name!r}", None, feature.padding_id, ids)

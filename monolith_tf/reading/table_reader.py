@@ -10,6 +10,8 @@ from monolith_tf.anchor import TableVariable
 from monolith_tf.config import TableConfig
 from monolith_tf.feature import Feature
 from monolith_tf.lookup import lookup_features
+from monolith_tf.lookup_backend import IdRead
+from monolith_tf.lookup_backend import note_read
 from monolith_tf.reading.feature_ids import FeatureIds
 from monolith_tf.reading.own_variables import load_tables
 from monolith_tf.reading.own_variables import save_tables
@@ -63,6 +65,8 @@ class TableReader:
         self._refuse_other_keras(inputs)
         weights = {} if weights is None else weights
         self._check_weights(inputs, weights)
+        for feature in self._feature_list:
+            note_read(self._read_of(feature, inputs[feature.name]))
         found = FeatureIds.of_all(self._feature_list, inputs, weights)
         vectors = lookup_features(
             self._table_list,
@@ -78,6 +82,12 @@ class TableReader:
             )
             for feature_ids, feature_vectors in zip(found, vectors, strict=True)
         }
+
+    def _read_of(self, feature: Feature, ids) -> IdRead:
+        """Names a read of ids as the user knows it."""
+        return IdRead(
+            f"feature {feature.name!r}", feature.name, feature.padding_id, ids
+        )
 
     def save_own_variables(self, store):
         """Writes the rows with their slots into a .keras file."""

@@ -143,8 +143,8 @@ TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAskForAResync) {
 }
 
 TEST(TableSetCutTest, CutsCountToTheLastThatARowCanHold) {
-  for (const int64_t first : {int64_t{1} << 20, int64_t{1} << 24,
-                              kMaxCut - 4}) {
+  for (const int64_t first :
+       {int64_t{1} << 20, int64_t{1} << 24, kMaxCut - 4}) {
     TableSet tables("model", 0, 1, 77, first);
     ASSERT_TRUE(tables.CreateTable(SgdConfig(1, "movie")).ok());
     const auto movie = *tables.Find("movie");

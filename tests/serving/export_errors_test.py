@@ -115,13 +115,26 @@ def test_a_model_without_tables_is_refused(tmp_path):
         serving.export_saved_model(model, tmp_path)
 
 
-def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
+def test_a_padded_feature_without_padding_id_is_named_with_its_input(
+    tmp_path,
+):
     model = ragged_model(padding_id=None)
-    with pytest.raises(
-        ValueError, match="'genres' has no padding_id.*ragged=\"row_splits\""
-    ):
-        serving.export_saved_model(model, tmp_path)
+    message = (
+        "Ragged input 'genres' has no padding.*it is read without a padding_id "
+        "by feature 'genres'.*ragged=\"row_splits\""
+    )
+    with pytest.raises(ValueError, match=message):
+        serving.export_saved_model(model, tmp_path, ragged="padded")
     serving.export_saved_model(model, tmp_path, ragged="row_splits")
+
+
+def test_a_refused_export_does_not_make_tables_log_their_changes(tmp_path):
+    model = ragged_model(padding_id=None)
+    with pytest.raises(ValueError, match="has no padding"):
+        serving.export_saved_model(model, tmp_path, ragged="padded")
+    (table_set,) = {t.table_set for t in mt.table_set.tables_of(model)}
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        table_set.take_delta(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +146,7 @@ def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
             r" Its inputs are \['genres', 'movie_id'\]",
         ),
         ({"string_features": "movie_id"}, "must be a list of names"),
-        ({"ragged": "flat"}, 'must be "padded" or "row_splits".*flat'),
+        ({"ragged": "flat"}, 'must be "padded", "row_splits" or None.*flat'),
         ({"version": 0}, "version must be from 1 to .* Received: 0"),
         ({"version": "1"}, "version must be a positive integer.*'1'"),
         ({"expected_rows": 0}, "from 1 to 3458764513820540928. Received: 0"),

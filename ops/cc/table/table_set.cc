@@ -193,8 +193,8 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   }
   if (acked_cut > cut_) {
     return absl::OutOfRangeError(absl::StrCat(
-        "table set \"", name_, "\": the last cut of shard ", shard_, " is ", cut_,
-        ". Received: acked_cut ", acked_cut,
+        "table set \"", name_, "\": the last cut of shard ", shard_, " is ",
+        cut_, ". Received: acked_cut ", acked_cut,
         ", a cut of this shard before it was started anew. Resync from an "
         "export."));
   }
