@@ -89,7 +89,7 @@ def test_the_readme_agrees_with_the_guides_on_what_a_feature_decides(
     readme = (repository_root / "README.md").read_text()
     limits = readme.partition("## Not supported yet")[2]
     for argument in ("min_count", "probability", "ttl_seconds"):
-        assert argument in inspect.signature(mt.Feature).parameters
+        assert argument in inspect.signature(mt.FeatureConfig).parameters
     assert "each have a `min_count` or a `probability`" in limits
     assert "probability belongs to a table" not in readme
 
