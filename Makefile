@@ -20,13 +20,14 @@ PACKAGES = $(shell find monolith_tf ops estimators serving -name __init__.py)
 BAZEL ?= bazel
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-newest lint format cc-test sanitize bazel bench \
+.PHONY: help demo test test-newest test-install lint format cc-test sanitize bazel bench \
 	soak build clean
 
 help:
 	@echo 'make demo [DATA=path/to/ratings.csv]  train, export, serve, push deltas'
 	@echo 'make test [ARGS="-k name"]            every test, C++ tests included'
 	@echo 'make test-newest                      the same on the newest TensorFlow'
+	@echo 'make test-install                     the installation that README shows'
 	@echo 'make lint, make format                ruff and clang-format'
 	@echo 'make cc-test, make sanitize           C++ tests; with ASan, UBSan, TSan'
 	@echo 'make bazel                            the C++ and its tests with Bazel'
@@ -87,6 +88,11 @@ test-newest: $(NEWEST_BIN)/.requirements gtest
 	$(NEWEST_BIN)/pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --force-reinstall .
 	$(NEWEST_BIN)/pytest $(PARALLEL) $(ARGS)
+
+# From nothing, for each TensorFlow that README names: gigabytes, and minutes of
+# compiling. -s shows what pip is doing.
+test-install: build
+	$(BIN)/pytest -s tests/repo/install_from_readme.py $(ARGS)
 
 .PHONY: gtest
 gtest:

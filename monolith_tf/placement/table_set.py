@@ -247,8 +247,8 @@ class TableSet:
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
 
-        What an earlier call handed out above `acked_cut` comes again, so a lost
-        answer loses nothing.
+        What an earlier call handed out above `acked_cut` comes again. A cut of
+        a former life of the shard raises `tf.errors.OutOfRangeError`.
 
         Args:
             shard: Which shard.
@@ -360,7 +360,4 @@ def _destroy(handles) -> None:
 def _drop(devices, handles, name: str) -> None:
     for device, handle in zip(devices, handles, strict=True):
         with context.eager_mode(), tf.device(device):
-            try:
-                ops.table_drop(handle, name)
-            except tf.errors.FailedPreconditionError:
-                pass  # The set went first.
+            ops.table_drop(handle, name)
