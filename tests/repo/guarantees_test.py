@@ -54,7 +54,9 @@ def test_every_contract_has_tests(page, source):
 
 def test_a_name_without_a_test_is_an_error_that_names_it():
     with pytest.raises(ValueError, match=r"Received: 'test_gone in ops'"):
-        generator.resolve("test_gone in ops", {"test_gone": ["tests/a_test.py"]})
+        generator.resolve(
+            "test_gone in ops", {"test_gone": ["tests/a_test.py"]}
+        )
 
 
 def test_tests_are_found_by_name_in_python_and_in_cpp(tmp_path):
