@@ -35,7 +35,7 @@ EXEMPT = {"docs/style.md", "tests/repo/prose_test.py"}
 # comment or of a part of a string.
 GAP = r"(?:[ \t]+|[ \t]?\"?[ \t]*\n[ \t]*(?:#|//|\*)?[ \t]*[rf]*\"?)"
 # Something that is not the verb of a clause ("once a step ends").
-ENDS = r"(?=[ \t]?[.,;:)\]|`\"]|[ \t]*\n[ \t]*(?:#|//)?[ \t]*\n|\Z)"
+ENDS = r"(?=[ \t]?[.,;:)\]|]|[`\"]|[ \t]*\n[ \t]*(?:#|//)?[ \t]*\n|\Z)"
 NO_VERB = (
     rf"(?!{GAP}(?:[a-z]+s|[a-z]+ed|can|did|had|may|might|must|will|would)\b)"
 )
@@ -257,7 +257,7 @@ def test_the_habits_are_found(text):
         "One op per server.",
         "It gives the row a table.",
         "A table of its own.",
-        "A saver of your own scaffold.",
+        "A saver of your own `Scaffold`.",
         "for one of a table's rows",
     ],
 )
