@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf.errors import ExportError
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving.export_record import RECORD_FILE
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.graph import growth

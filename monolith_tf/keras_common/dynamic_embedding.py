@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monolith_tf.config.table_config import TableConfig
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.serialization import describe_feature
 from monolith_tf.keras_common.serialization import described_config
 from monolith_tf.table import Table
@@ -28,7 +28,7 @@ class OneFeature:
         **kwargs,
     ):
         """Makes the table, or finds it."""
-        feature = Feature(
+        feature = FeatureConfig(
             "ids",
             table,
             combiner,

@@ -52,7 +52,7 @@ class FeatureInput:
                 raise ValueError(
                     f"Ragged feature {self.name!r} has no padding_id, so that "
                     "padded requests can't say where a row ends. Give its "
-                    "mt.Feature a padding_id, or export with "
+                    "mt.FeatureConfig a padding_id, or export with "
                     'ragged="row_splits".'
                 )
 

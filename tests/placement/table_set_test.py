@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 
 
 def make(name="delta", num_shards=1, dim=2):
@@ -122,9 +122,7 @@ def test_restore_draws_a_new_generation(tmp_path):
     assert not set(generations) & set(renewed)
 
 
-@hypothesis.settings(
-    max_examples=30, deadline=None, derandomize=True, database=None
-)
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     operations=st.lists(
         st.tuples(
