@@ -1,4 +1,4 @@
-"""What all tests share: the package they import, marks, and Hypothesis.
+"""Setup of all tests: the installed package, marks and Hypothesis.
 
 Every test run imports the installed package, never the source tree.
 
