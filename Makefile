@@ -8,7 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 # More arguments for the demo, pytest, the benchmarks or the soak.
 ARGS ?=
-# Test files that run at once; 0 for none beside another (for --pdb).
+# Test files that run at once; 0 for one process without workers (for --pdb).
 TEST_JOBS ?= 2
 # What Hypothesis starts from in `make soak`; to repeat a soak, pass its seed.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
@@ -151,7 +151,7 @@ bazel-build: $(BIN)/.requirements gtest
 	$(BAZEL) build //:_monolith_ops.so $(BAZEL_FLAGS)
 	$(BAZEL) shutdown
 
-# ARGS go to the ops beside other libraries, FIT_ARGS to Keras fit beside them,
+# ARGS go to the op benchmark, FIT_ARGS to the one of Keras fit,
 # PS_ARGS to fit on parameter servers, CC_ARGS to the core's own benchmark.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)

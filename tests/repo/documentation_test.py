@@ -145,9 +145,14 @@ def test_every_folder_of_the_ops_that_is_named_exists(repository_root):
     assert not [name for name in named if not (repository_root / name).exists()]
 
 
-def test_guarantees_names_tests_that_exist(repository_root):
-    text = (repository_root / "docs/guarantees.md").read_text()
-    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", text)
+def test_documents_name_tests_that_exist(repository_root):
+    named = {
+        match
+        for document in documents(repository_root)
+        for match in re.findall(
+            r"`(tests/[\w/.]+)(?:::(\w+))?`", document.read_text()
+        )
+    }
     assert named
     for path, name in named:
         file = repository_root / path
