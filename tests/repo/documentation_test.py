@@ -6,12 +6,11 @@ import doctest
 import inspect
 import io
 import re
-import subprocess
-import sys
 
 import pytest
 
 import monolith_tf as mt
+import processes
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -59,13 +58,7 @@ def test_every_relative_link_resolves(repository_root):
 @pytest.mark.e2e
 def test_the_program_of_the_readme_runs(repository_root, tmp_path):
     (program, *_) = programs((repository_root / "README.md").read_text())
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    processes.run([*processes.PYTHON, "-c", program], cwd=tmp_path)
 
 
 def test_the_program_of_the_readme_is_short(repository_root):
