@@ -14,8 +14,8 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/admission/count_word.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
 

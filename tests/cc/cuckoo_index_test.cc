@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
-#include "ops/cc/table/hash.h"
 
 namespace monolith_tf {
 namespace {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
 

@@ -19,12 +19,12 @@
 
 #include "ops/cc/admission/count_word.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/initializer/initializer.h"
 #include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/precision/precision.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

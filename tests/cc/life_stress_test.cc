@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"

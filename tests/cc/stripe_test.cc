@@ -8,10 +8,10 @@
 #include <map>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"

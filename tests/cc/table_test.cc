@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 namespace {

@@ -41,9 +41,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/memory_block.h"
 #include "ops/cc/memory/spin_lock.h"
-#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
 

@@ -5,9 +5,9 @@
 #include <numeric>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/prefetch.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
 namespace {

@@ -13,7 +13,7 @@
 
 #include <stdint.h>
 
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 

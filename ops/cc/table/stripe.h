@@ -19,11 +19,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/prefetch.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/row_layout.h"

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
 
 namespace monolith_tf {

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/table.h"
 

@@ -16,12 +16,13 @@
 #include "ops/cc/admission/count_sketch.h"
 #include "ops/cc/admission/count_word.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/available_memory.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/prefetch.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/table/config_validation.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/stripe.h"
@@ -54,7 +55,7 @@ std::unique_ptr<CountSketch> MakeSketch(const TableConfig& config) {
 
 absl::StatusOr<std::unique_ptr<Table>> Table::Create(
     const TableConfig& config) {
-  absl::Status status = config.Validate();
+  absl::Status status = ValidateConfig(config);
   if (!status.ok()) return status;
   auto table = std::unique_ptr<Table>(new Table(config));
   status = table->Reserve();

@@ -72,10 +72,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ops/cc/admission/occurrence_window.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/table_config.h"
 #include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {
@@ -148,7 +148,7 @@ class Table {
   // Of another stripe, each in its turn.
   static constexpr int kSweptPerUpdate = 64;
 
-  // An empty table, or the InvalidArgument of config.Validate(), or
+  // An empty table, or the InvalidArgument of ValidateConfig, or
   // ResourceExhausted when there is no memory for its initial capacity.
   static absl::StatusOr<std::unique_ptr<Table>> Create(
       const TableConfig& config);

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "ops/cc/admission/count_sketch.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/spin_lock.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/stripe.h"

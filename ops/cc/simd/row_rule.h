@@ -11,12 +11,13 @@
 // includes this header only, and the header nothing with inline functions, so
 // none can be compiled for such a machine and then be linked for all.
 
-#ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_RULE_H_
-#define MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_RULE_H_
+#ifndef MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
+#define MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
 
 #include <stdint.h>
 
-#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/instruction_set.h"
+#include "ops/cc/simd/row_loop.h"
 
 #define MONOLITH_INLINE inline __attribute__((always_inline))
 
@@ -89,4 +90,4 @@ class RowLoopsOf {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_RULE_H_
+#endif  // MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_

@@ -2,15 +2,13 @@
 //
 // What a table is made from. Two tables of one name must have equal configs.
 
-#ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_CONFIG_H_
-#define MONOLITH_TF_OPS_CC_TABLE_TABLE_CONFIG_H_
+#ifndef MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_
+#define MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_
 
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "absl/status/status.h"
 
 namespace monolith_tf {
 
@@ -159,9 +157,6 @@ struct TableConfig {
   // Weights of a row.
   int64_t dim() const;
 
-  // InvalidArgument that names the table, what was passed and what to pass.
-  absl::Status Validate() const;
-
   // One line for error messages.
   std::string DebugString() const;
 };
@@ -178,4 +173,4 @@ inline bool operator!=(const TableConfig& a, const TableConfig& b) {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_TABLE_TABLE_CONFIG_H_
+#endif  // MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_

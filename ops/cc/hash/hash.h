@@ -4,8 +4,8 @@
 // programs must repeat (docs/formats.md, golden vectors in the tests), and the
 // keyed hash that never leaves the process.
 
-#ifndef MONOLITH_TF_OPS_CC_TABLE_HASH_H_
-#define MONOLITH_TF_OPS_CC_TABLE_HASH_H_
+#ifndef MONOLITH_TF_OPS_CC_HASH_HASH_H_
+#define MONOLITH_TF_OPS_CC_HASH_HASH_H_
 
 #include <cstdint>
 
@@ -77,4 +77,4 @@ class KeyedHash {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_TABLE_HASH_H_
+#endif  // MONOLITH_TF_OPS_CC_HASH_HASH_H_
