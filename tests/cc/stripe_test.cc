@@ -13,7 +13,7 @@
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/table.h"
+#include "ops/cc/table/stripe_set.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -72,17 +72,17 @@ TEST_F(StripeTest, ACompactionMovesNoMoreRowsThanItMay) {
     const auto before = Places();
     {
       SpinLockHolder holder(stripe_.lock());
-      is_done = stripe_.Compact(Table::kMovesPerGroup) == 0;
+      is_done = stripe_.Compact(StripeSet::kMovesPerRun) == 0;
     }
     const auto after = Places();
     ASSERT_EQ(after.size(), before.size());
     int num_moved = 0;
     for (const auto& [id, row] : after) num_moved += before.at(id) != row;
-    ASSERT_LE(num_moved, Table::kMovesPerGroup);
+    ASSERT_LE(num_moved, StripeSet::kMovesPerRun);
   }
   EXPECT_EQ(Places().size(), 300u);
   // All rows but the front ones had to move.
-  EXPECT_GE(num_holds, 270 / Table::kMovesPerGroup / 2);
+  EXPECT_GE(num_holds, 270 / StripeSet::kMovesPerRun / 2);
   SpinLockHolder holder(stripe_.lock());
   EXPECT_LE(stripe_.rows().end(), 300 * 8 / 7 + 64 + 1);
 }

@@ -124,6 +124,8 @@ class CuckooIndex {
     return 0.82f + 0.0016f * static_cast<float>(stripe & 63);
   }
 
+  // Stripes of a table, 0 .. kNumStripes - 1: the upper bits of a hash.
+  static constexpr int kNumStripes = 64;
   static int StripeOf(uint64_t hash) { return static_cast<int>(hash >> 58); }
 
   // The handle of the entry with this hash for which matches(handle) holds,

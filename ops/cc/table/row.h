@@ -42,6 +42,12 @@ struct Row {
 };
 static_assert(sizeof(Row) == 16, "documented above and in table.h");
 
+// What is known of a row besides its floats, as checkpoints keep it: the event
+// time of the last update in the low 32 bits, the frequency above.
+inline int64_t StampOf(const Row& row) {
+  return static_cast<int64_t>(row.frequency) << 32 | row.last_update;
+}
+
 // The frequency after `count` >= 0 more occurrences: unbiased, and a function
 // of `random_bits`.
 inline int RaisedFrequency(int frequency, int64_t count, uint64_t random_bits) {
