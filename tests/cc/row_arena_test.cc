@@ -197,6 +197,17 @@ TEST(RowArenaTest, MemoryIsThatOfTheSegments) {
             100000 * 64 + 2 * RowArena::kMaxSegmentBytes + 40000);
 }
 
+TEST(RowArenaTest, AnEmptiedArenaKeepsItsBoundOfSegments) {
+  MemoryPool pool;
+  RowArena arena(64, &pool, 4096);
+  EXPECT_EQ(arena.max_segment_bytes(), 4096);
+  arena.Free(arena.Allocate());
+  while (arena.Compact(100, [](uint32_t, uint32_t) {}) > 0) {
+  }
+  EXPECT_EQ(arena.num_segments(), 0);
+  EXPECT_EQ(arena.max_segment_bytes(), 4096);
+}
+
 TEST(RowArenaTest, RecordsLongerThanASegmentHaveOneEach) {
   MemoryPool pool;
   for (const size_t bytes : {size_t{160000}, size_t{3000000}}) {

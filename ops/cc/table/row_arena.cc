@@ -137,7 +137,7 @@ void RowArena::ReleaseSegments() {
     capacity_ = BeginOf(segments_.size());
   }
   if (size_ == 0) {
-    *this = RowArena(record_bytes_, pool_);
+    *this = RowArena(record_bytes_, pool_, max_segment_bytes());
   } else if (used_.capacity() > 64 + capacity_ / 16) {
     used_.resize((capacity_ + 63) / 64);
     used_.shrink_to_fit();
