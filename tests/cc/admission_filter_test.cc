@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/config/table_config.h"
 #include "ops/cc/hash/hash.h"
 #include "ops/cc/hash/partition.h"
@@ -67,7 +67,7 @@ struct FilteredStripes {
 
   const AdmissionConfig config;
   const RowLayout layout{SgdConfig(1)};
-  StripeSet stripes{&layout, KeyedHash(7, 11), RowArena::kMaxSegmentBytes};
+  StripeSet stripes{&layout, KeyedHash(7, 11), RowArena::kMaxSlabBytes};
   AdmissionFilter filter;
 };
 

@@ -37,8 +37,7 @@ struct CappedStripes {
   explicit CappedStripes(const TableConfig& config)
       : config(config),
         layout(this->config),
-        stripes(&layout, KeyedHash(7, 11),
-                SegmentBytesOf(this->config.eviction)),
+        stripes(&layout, KeyedHash(7, 11), SlabBytesOf(this->config.eviction)),
         cap(this->config, &layout, &stripes) {}
 
   // Inserts a row, or touches it, as a part of `update` does.
@@ -229,15 +228,15 @@ TEST(CapEnforcerTest, CountersOfWaitingIdsTakeOfABytesLimit) {
   }
 }
 
-TEST(CapEnforcerTest, SegmentsAreFewBytesOfASmallLimit) {
+TEST(CapEnforcerTest, SlabsAreFewBytesOfASmallLimit) {
   EvictionConfig eviction;
-  EXPECT_EQ(SegmentBytesOf(eviction), RowArena::kMaxSegmentBytes);
+  EXPECT_EQ(SlabBytesOf(eviction), RowArena::kMaxSlabBytes);
   eviction.max_bytes = 1;
-  EXPECT_EQ(SegmentBytesOf(eviction), 2048);
+  EXPECT_EQ(SlabBytesOf(eviction), 2048);
   eviction.max_bytes = 64 << 20;
-  EXPECT_EQ(SegmentBytesOf(eviction), 65536);
+  EXPECT_EQ(SlabBytesOf(eviction), 65536);
   eviction.max_bytes = int64_t{1} << 40;
-  EXPECT_EQ(SegmentBytesOf(eviction), RowArena::kMaxSegmentBytes);
+  EXPECT_EQ(SlabBytesOf(eviction), RowArena::kMaxSlabBytes);
 }
 
 }  // namespace

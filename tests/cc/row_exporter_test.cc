@@ -49,7 +49,7 @@ class RowExporterTest : public ::testing::Test {
   }
 
   const RowLayout layout_{SgdConfig(2)};
-  StripeSet stripes_{&layout_, KeyedHash(7, 11), RowArena::kMaxSegmentBytes};
+  StripeSet stripes_{&layout_, KeyedHash(7, 11), RowArena::kMaxSlabBytes};
   const RowExporter exporter_{&layout_, &stripes_};
 };
 
@@ -137,7 +137,7 @@ TEST_F(RowExporterTest, RowsWithoutTimesHaveNoStamps) {
   TableConfig config = SgdConfig(2);
   config.tracks_changes = false;
   const RowLayout layout(config);
-  StripeSet stripes(&layout, KeyedHash(7, 11), RowArena::kMaxSegmentBytes);
+  StripeSet stripes(&layout, KeyedHash(7, 11), RowArena::kMaxSlabBytes);
   const uint64_t hash = stripes.hash()(4);
   {
     Stripe* const stripe = stripes.Of(hash);

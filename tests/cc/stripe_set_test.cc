@@ -47,7 +47,7 @@ class StripeSetTest : public ::testing::Test {
   }
 
   const RowLayout layout_{AdagradConfig(4)};
-  StripeSet stripes_{&layout_, KeyedHash(7, 11), RowArena::kMaxSegmentBytes};
+  StripeSet stripes_{&layout_, KeyedHash(7, 11), RowArena::kMaxSlabBytes};
 };
 
 TEST_F(StripeSetTest, AnIdIsInTheStripeThatItsHashNames) {
@@ -102,7 +102,7 @@ TEST_F(StripeSetTest, AWalkOverRunsStopsWhenItIsTold) {
 
 TEST_F(StripeSetTest, LongRowsMakeShortRuns) {
   const RowLayout layout(SgdConfig(4096));
-  StripeSet stripes(&layout, KeyedHash(7, 11), RowArena::kMaxSegmentBytes);
+  StripeSet stripes(&layout, KeyedHash(7, 11), RowArena::kMaxSlabBytes);
   const std::vector<int64_t> ids = Range(0, 1000);
   stripes.ForEachRun(ids.data(), 1000, StripePart(),
                      [&](Stripe*, const StripeRun& run) {

@@ -108,9 +108,9 @@ TEST_F(StripeTest, RowsStayWhereTheyAreWhileTheyAreWalkedOver) {
   EXPECT_EQ(stripe_.rows().end(), 100u);
 }
 
-TEST_F(StripeTest, SegmentsMoveTogetherAndKeepWhatIsInThem) {
+TEST_F(StripeTest, SlabsMoveTogetherAndKeepWhatIsInThem) {
   const std::vector<int64_t> ids = Range(0, 80000);
-  // Segments of two stripes take turns in the pool until one is emptied.
+  // Slabs of two stripes take turns in the pool until one is emptied.
   std::map<int64_t, std::vector<float>> expected;
   {
     Stripe other(4, &layout_, kHash, &pool_);
@@ -130,8 +130,8 @@ TEST_F(StripeTest, SegmentsMoveTogetherAndKeepWhatIsInThem) {
   for (bool has_moved = true; has_moved;) {
     has_moved = false;
     SpinLockHolder holder(stripe_.lock());
-    for (int64_t i = 0; i < stripe_.num_segments(); ++i) {
-      has_moved = stripe_.MoveSegments() || has_moved;
+    for (int64_t i = 0; i < stripe_.num_slabs(); ++i) {
+      has_moved = stripe_.MoveSlabs() || has_moved;
     }
   }
   while (pool_.Maintain()) {

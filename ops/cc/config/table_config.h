@@ -114,7 +114,7 @@ struct EvictionConfig {
   // that wait, the lowest rows by the policy go (of a large table the lowest of
   // a few random ones), but those of that update last; 0: no bound. Ids that
   // wait take at most half of max_bytes from the rows. Room for rows to come is
-  // not counted: an eighth, and in each of 64 stripes a segment of at most
+  // not counted: an eighth, and in each of 64 stripes a slab of at most
   // 128 KiB, 16 KiB of index, and what the pool keeps (memory_pool.h).
   int64_t max_rows = 0;
   int64_t max_bytes = 0;

@@ -1,6 +1,6 @@
 // hash.h
 //
-// The hash functions that the project writes into bytes and words other
+// The hash functions that the project writes into bytes that other
 // programs must repeat (docs/formats.md, golden vectors in the tests), and the
 // keyed hash that never leaves the process.
 
@@ -13,7 +13,7 @@
 
 namespace monolith_tf {
 
-// The finalizer of splitmix64: a bijection of the 64-bit words. Never change
+// The finalizer of splitmix64: a bijection of the 64-bit integers. Never change
 // it: partitions, initial rows and checkpoints depend on it.
 inline uint64_t Mix64(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;

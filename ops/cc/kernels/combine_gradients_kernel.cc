@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/config/request_bounds.h"
 #include "ops/cc/features/combiner.h"
 #include "ops/cc/features/id_router.h"

@@ -11,8 +11,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/admission/count_sketch.h"
-#include "ops/cc/admission/count_word.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/config/table_config.h"
 #include "ops/cc/hash/hash.h"
 #include "ops/cc/hash/partition.h"
@@ -26,7 +26,7 @@ namespace {
 
 // A saved counter is two numbers: its id; its counts and interval.
 int64_t PackCounts(const OccurrenceCounts& counts) {
-  return static_cast<int64_t>(counts.bucket) << 32 |
+  return static_cast<int64_t>(counts.interval) << 32 |
          static_cast<int64_t>(counts.previous) << 16 | counts.current;
 }
 
@@ -158,8 +158,8 @@ absl::Status AdmissionFilter::Import(
     return status.ok() ? status : refuse("does not fit: ", status.message());
   }
   if (kind_ != Kind::kCount || saved.size() % 2 != 0) {
-    return refuse("has ", saved.size(), " words, which a table with admission ",
-                  "\"", config_.kind,
+    return refuse("has ", saved.size(),
+                  " numbers, which a table with admission ", "\"", config_.kind,
                   "\" has no use for. Restore with the admission that it was ",
                   "saved with.");
   }

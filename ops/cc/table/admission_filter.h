@@ -26,8 +26,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "ops/cc/admission/count_sketch.h"
-#include "ops/cc/admission/count_word.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/config/table_config.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/stripe_set.h"
@@ -50,7 +50,7 @@ class AdmissionFilter {
   AdmissionFilter& operator=(const AdmissionFilter&) = delete;
 
   // Whether an id without a row gets one now. Counts its occurrences first:
-  // `packed_count` has them and the overrides of the id (count_word.h). When
+  // `packed_count` has them and the overrides of the id (packed_count.h). When
   // memory ends, ids are admitted rather than lost.
   bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t packed_count,
               const Moment& moment) const
@@ -60,7 +60,7 @@ class AdmissionFilter {
   }
 
   // The interval of the window that an event time in seconds is in.
-  uint32_t IntervalOf(uint32_t time) const { return window_.BucketOf(time); }
+  uint32_t IntervalOf(uint32_t time) const { return window_.IntervalOf(time); }
 
   // The largest min_count that an id may bring as an override.
   int64_t max_min_count() const;

@@ -43,28 +43,28 @@ CappedBytes CappedBytesOf(const EvictionConfig& eviction,
   // An index that shrinks keeps buckets until its load is 3/4 of what it is
   // just after a split: 10.9 bytes there (cuckoo_index.h).
   constexpr double kIndexBytes = 10.9 * 4 / 3;
-  // The bits of a record, and what is known of a segment, in vectors that have
+  // The bits of a record, and what is known of a slab, in vectors that have
   // room for twice as much (row_arena.h).
   constexpr double kBitsBytes = 2 * 1.02 / 8;
-  constexpr double kBytesOfSegment = 2 * 64;
-  // Of tables so small that a segment a stripe is more than this, that is
+  constexpr double kBytesOfSlab = 2 * 64;
+  // Of tables so small that a slab a stripe is more than this, that is
   // beyond max_bytes.
   constexpr double kMaxShareBegun = 0.1;
   const auto bytes_in = [&](const RowArena& arena) {
-    const auto segment_bytes = static_cast<double>(arena.max_segment_bytes());
-    // The last segments of the stripes, which may just have been begun: stripes
+    const auto slab_bytes = static_cast<double>(arena.max_slab_bytes());
+    // The last slabs of the stripes, which may just have been begun: stripes
     // fill evenly.
     const double share_begun =
-        std::min(kMaxShareBegun, StripeSet::kNumStripes * segment_bytes /
+        std::min(kMaxShareBegun, StripeSet::kNumStripes * slab_bytes /
                                      static_cast<double>(eviction.max_bytes));
     return static_cast<double>(arena.stride()) *
-               (1 + kBytesOfSegment / segment_bytes) / (1 - share_begun) +
+               (1 + kBytesOfSlab / slab_bytes) / (1 - share_begun) +
            kIndexBytes + kBitsBytes;
   };
-  const int64_t segment_bytes = SegmentBytesOf(eviction);
-  return {bytes_in(
-              RowArena(layout.record_bytes(), /*pool=*/nullptr, segment_bytes)),
-          bytes_in(RowArena(sizeof(Counter), /*pool=*/nullptr, segment_bytes))};
+  const int64_t slab_bytes = SlabBytesOf(eviction);
+  return {
+      bytes_in(RowArena(layout.record_bytes(), /*pool=*/nullptr, slab_bytes)),
+      bytes_in(RowArena(sizeof(Counter), /*pool=*/nullptr, slab_bytes))};
 }
 
 // The most rows that `eviction` allows, 0 for any number: of max_rows and
@@ -79,14 +79,14 @@ int64_t CapOf(const EvictionConfig& eviction, const RowLayout& layout) {
 
 }  // namespace
 
-int64_t SegmentBytesOf(const EvictionConfig& eviction) {
+int64_t SlabBytesOf(const EvictionConfig& eviction) {
   // What is less would take more to keep account of than it saves.
   constexpr int64_t kMinBytes = 2048;
-  constexpr int64_t kSegmentsPerStripe = 16;
-  if (eviction.max_bytes == 0) return RowArena::kMaxSegmentBytes;
+  constexpr int64_t kSlabsPerStripe = 16;
+  if (eviction.max_bytes == 0) return RowArena::kMaxSlabBytes;
   return std::clamp(
-      eviction.max_bytes / (StripeSet::kNumStripes * kSegmentsPerStripe),
-      kMinBytes, RowArena::kMaxSegmentBytes);
+      eviction.max_bytes / (StripeSet::kNumStripes * kSlabsPerStripe),
+      kMinBytes, RowArena::kMaxSlabBytes);
 }
 
 CapEnforcer::CapEnforcer(const TableConfig& config, const RowLayout* layout,

@@ -43,10 +43,10 @@ struct RunningUpdate {
   int64_t number = 0;
 };
 
-// The size up to which segments of rows grow in a table with this limit:
-// segments that its stripes have just begun count too, so they are kept small
+// The size up to which slabs of rows grow in a table with this limit:
+// slabs that its stripes have just begun count too, so they are kept small
 // relative to max_bytes.
-int64_t SegmentBytesOf(const EvictionConfig& eviction);
+int64_t SlabBytesOf(const EvictionConfig& eviction);
 
 class CapEnforcer {
  public:

@@ -13,7 +13,7 @@
 namespace monolith_tf {
 
 StripeSet::StripeSet(const RowLayout* layout, KeyedHash hash,
-                     int64_t max_segment_bytes)
+                     int64_t max_slab_bytes)
     : hash_(hash),
       run_rows_(static_cast<int>(std::clamp<int64_t>(
           kMaxRunBytes / static_cast<int64_t>(layout->record_bytes()), 1,
@@ -21,7 +21,7 @@ StripeSet::StripeSet(const RowLayout* layout, KeyedHash hash,
       pool_(std::make_unique<MemoryPool>()) {
   for (int number = 0; number < kNumStripes; ++number) {
     stripes_[number] = std::make_unique<Stripe>(number, layout, hash,
-                                                pool_.get(), max_segment_bytes);
+                                                pool_.get(), max_slab_bytes);
   }
 }
 

@@ -37,9 +37,9 @@ class StripeSet {
   static constexpr int kMovesPerRun = 8;
   static constexpr uint32_t kRecordsPerHold = 256;
 
-  // Empty stripes. `layout` outlives them. `max_segment_bytes` is that of their
+  // Empty stripes. `layout` outlives them. `max_slab_bytes` is that of their
   // arenas (row_arena.h).
-  StripeSet(const RowLayout* layout, KeyedHash hash, int64_t max_segment_bytes);
+  StripeSet(const RowLayout* layout, KeyedHash hash, int64_t max_slab_bytes);
   StripeSet(const StripeSet&) = delete;
   StripeSet& operator=(const StripeSet&) = delete;
 
@@ -83,12 +83,12 @@ class StripeSet {
                           const Read& read, const Visit& visit);
 
   // What a thread does after it changed a stripe, under the stripe's lock:
-  // moves up to kMovesPerRun records to close gaps, and a segment if segments
-  // are scattered.
+  // moves up to kMovesPerRun records to close gaps, and a slab if slabs are
+  // scattered.
   void Compact(Stripe* stripe) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe->lock()) {
     stripe->Compact(kMovesPerRun);
-    if (pool_->is_scattered()) stripe->MoveSegments();
+    if (pool_->is_scattered()) stripe->MoveSlabs();
   }
 
  private:

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/available_memory.h"
 #include "ops/cc/memory/copy_floats.h"
@@ -53,7 +53,7 @@ absl::Status Table::Reserve() {
   const auto num_rows =
       static_cast<int64_t>(std::ceil(share + 4 * std::sqrt(share)));
   const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr,
-                       SegmentBytesOf(config_.eviction));
+                       SlabBytesOf(config_.eviction));
   // Of an index that was just split, and with the pages of a pool.
   constexpr int64_t kMostIndexBytesPerRow = 11;
   const int64_t wanted = kNumStripes * (arena.BytesFor(num_rows) +
@@ -82,8 +82,7 @@ Table::Table(const TableConfig& config)
     : config_(config),
       layout_(config),
       table_key_(TableKey(config.seed, config.name)),
-      stripes_(&layout_, KeyedHash::OfProcess(),
-               SegmentBytesOf(config_.eviction)),
+      stripes_(&layout_, KeyedHash::OfProcess(), SlabBytesOf(config_.eviction)),
       filter_(config_.admission, table_key_, &stripes_),
       cap_(config_, &layout_, &stripes_),
       exporter_(&layout_, &stripes_) {}
@@ -167,8 +166,8 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
       read_missing);
 }
 
-uint32_t Table::StampedTime(uint32_t time, int64_t word) const {
-  const int64_t ttl = OwnTtlOf(word);
+uint32_t Table::StampedTime(uint32_t time, int64_t packed_count) const {
+  const int64_t ttl = OwnTtlOf(packed_count);
   if (ttl == 0) return time;
   // As much earlier as makes the row's time run out when its own ttl is over.
   const int64_t earlier = config_.eviction.ttl_seconds - ttl;
@@ -429,7 +428,7 @@ int64_t Table::Remove(const int64_t* ids, int64_t n) {
 
 void Table::Clear() {
   for (const auto& stripe : stripes_) {
-    std::vector<MemoryPool::Segment> index = stripe->MakeIndex();
+    std::vector<MemoryPool::Slab> index = stripe->MakeIndex();
     RowArena rows(layout_.record_bytes(), stripes_.pool());
     RowArena counters(sizeof(Counter), stripes_.pool());
     bool is_tracking;

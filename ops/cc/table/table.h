@@ -50,7 +50,7 @@
 //     kSweptPerUpdate rows of one stripe more.
 // Rows move only to close gaps that removal left; then memory goes back to the
 // system, a 2 MiB page at a time. So that whole pages get free, a run may
-// also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
+// also move a slab of an arena, of up to 128 KiB, and a chunk of the index.
 //
 // Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
 // once). Memory above the floats of a row: 16 bytes of header (8 when changes
@@ -88,9 +88,9 @@ struct ApplyRequest {
   // [n]. Meant to be distinct; a repeated id is stepped again, in order.
   const int64_t* ids = nullptr;
   // [n] occurrences of each id in the batch, 1 .. kMaxOccurrences, and its own
-  // terms instead of the table's (count_word.h): a feature may have a min_count
-  // of its own, above 1 if admission counts, or a probability, and a ttl of at
-  // most the table's.
+  // terms instead of the table's (packed_count.h): a feature may have a
+  // min_count of its own, above 1 if admission counts, or a probability, and a
+  // ttl of at most the table's.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -258,16 +258,16 @@ class Table {
                           const float* rows, int64_t n, StripePart part);
 
   // What admission remembers of the ids of groups [first_group, last_group),
-  // one vector a group, empty where it is nothing. docs/formats.md gives the
-  // words.
+  // one vector a group, empty where it is nothing. docs/formats.md
+  // specifies the numbers.
   std::vector<std::vector<int64_t>> ExportFilter(int first_group,
                                                  int last_group) const {
     return filter_.Export(first_group, last_group);
   }
-  // Puts saved words of a group together with what is there; of the ids for
+  // Puts saved numbers of a group together with what is there; of the ids for
   // which `is_owned` holds if they are named one by one. InvalidArgument, and
   // no change, when they are not of this table's kind of admission.
-  absl::Status ImportFilter(int group, const std::vector<int64_t>& words,
+  absl::Status ImportFilter(int group, const std::vector<int64_t>& saved,
                             const std::function<bool(int64_t)>& is_owned);
 
   // Deltas. TableSet numbers the cuts; `cut` is 1 .. kMaxCut and larger than
@@ -321,12 +321,12 @@ class Table {
   void SweepNextStripe();
   // What a run does besides its own work, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles);
-  // Brings the segments of rows together, so that pages become free.
-  void GatherSegments();
+  // Brings the slabs of rows together, so that pages become free.
+  void GatherSlabs();
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
   // The time to stamp a row with that is updated at `time` on the terms of a
-  // count's word.
-  uint32_t StampedTime(uint32_t time, int64_t word) const;
+  // packed count.
+  uint32_t StampedTime(uint32_t time, int64_t packed_count) const;
   absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
 

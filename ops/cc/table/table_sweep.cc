@@ -85,7 +85,7 @@ void Table::Maintain(Stripe* stripe, int num_handles) {
   stripes_.Compact(stripe);
 }
 
-void Table::GatherSegments() {
+void Table::GatherSlabs() {
   // What the pool keeps free is no reason.
   constexpr int64_t kMinIdleBytes = 2 * MemoryPool::kPageBytes;
   bool has_moved = true;
@@ -95,11 +95,11 @@ void Table::GatherSegments() {
       int64_t num_left;
       {
         SpinLockHolder holder(stripe->lock());
-        num_left = stripe->num_segments();
+        num_left = stripe->num_slabs();
       }
       for (; num_left > 0; --num_left) {
         SpinLockHolder holder(stripe->lock());
-        has_moved = stripe->MoveSegments() || has_moved;
+        has_moved = stripe->MoveSlabs() || has_moved;
       }
     }
   }
@@ -142,7 +142,7 @@ int64_t Table::Sweep(int64_t event_time) {
       is_done = stripe->Compact(kMovesPerHold, /*to_the_last=*/true) == 0;
     }
   }
-  GatherSegments();
+  GatherSlabs();
   while (stripes_.pool()->Maintain()) {
   }
   return num_gone;
