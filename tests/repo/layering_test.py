@@ -180,9 +180,9 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 # Folder of ops/cc -> the folders that it may include, lowest first. Abseil and
 # TensorFlow count as folders. No exceptions: a new folder gets a line.
 MAY_INCLUDE = {
-    "hash": ("absl",),
-    "memory": ("absl",),
     "simd": (),
+    "memory": ("absl",),
+    "hash": ("absl", "simd"),
     "config": ("absl", "hash"),
     "optimizer": ("absl", "simd", "config"),
     "initializer": ("absl", "hash", "simd", "config"),
@@ -205,9 +205,11 @@ SHARES_NO_INLINE_FUNCTION = {
     "stdint.h",
     "ops/cc/initializer/initializer_loops.h",
     "ops/cc/features/wire_loops.h",
+    "ops/cc/optimizer/ftrl_step.h",
     "ops/cc/optimizer/row_loops.h",
     "ops/cc/precision/precision_loops.h",
     "ops/cc/simd/instruction_set.h",
+    "ops/cc/simd/loop_math.h",
     "ops/cc/simd/row_loop.h",
     "ops/cc/simd/row_rule.h",
     "ops/cc/simd/row_sum.h",

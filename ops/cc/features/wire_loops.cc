@@ -1,31 +1,21 @@
 #include "ops/cc/features/wire_loops.h"
 
-// No other include: see the header.
+// No other include: see loop_math.h.
 #include <stdint.h>
+
+#include "ops/cc/simd/loop_math.h"
 
 namespace monolith_tf {
 namespace {
 
-#define MONOLITH_INLINE inline __attribute__((always_inline))
-
-MONOLITH_INLINE uint32_t BitsOfFloat(float number) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
-
-MONOLITH_INLINE float FloatOfBits(uint32_t bits) {
-  float number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-constexpr uint32_t kSign = 0x80000000u;
-constexpr uint32_t kInfinity = 0x7F800000u;
+using loop_math::BitsOfFloat;
+using loop_math::FloatOfBits;
+using loop_math::kInfinity;
+using loop_math::kSign;
 
 MONOLITH_INLINE void Bfloat16(const float* __restrict floats, int64_t n,
                               uint16_t* __restrict halves) {
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < n; ++j) {
     const uint32_t bits = BitsOfFloat(floats[j]);
     const uint32_t size = bits & ~kSign;
@@ -39,7 +29,7 @@ MONOLITH_INLINE void Bfloat16(const float* __restrict floats, int64_t n,
 
 MONOLITH_INLINE void Float16(const float* __restrict floats, int64_t n,
                              uint16_t* __restrict halves) {
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < n; ++j) {
     const uint32_t bits = BitsOfFloat(floats[j]);
     const uint32_t size = bits & ~kSign;

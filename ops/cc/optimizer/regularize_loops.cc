@@ -17,7 +17,7 @@ struct RegularizeRule {
     MONOLITH_ROW_LOOP
     for (int64_t j = 0; j < dim; ++j) {
       const float w = weights[j];
-      clipped[j] = Clamped(gradient[j] + twice_l2 * w, clip_value);
+      clipped[j] = loop_math::Clamped(gradient[j] + twice_l2 * w, clip_value);
       weights[j] = w - w * weight_decay * rate;
     }
   }

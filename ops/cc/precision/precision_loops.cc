@@ -1,60 +1,31 @@
 #include "ops/cc/precision/precision_loops.h"
 
-// No other include: see the header.
+// No other include: see loop_math.h.
 #include <stdint.h>
+
+#include "ops/cc/simd/loop_math.h"
 
 namespace monolith_tf {
 namespace {
 
-#define MONOLITH_INLINE inline __attribute__((always_inline))
+using loop_math::BitsOfDouble;
+using loop_math::BitsOfFloat;
+using loop_math::DoubleOfBits;
+using loop_math::ElementBits;
+using loop_math::FloatOfBits;
+using loop_math::kDoubleSign;
+using loop_math::kInfinity;
+using loop_math::kSign;
 
 // 16 bits of memory that may hold anything.
 using Half = uint16_t __attribute__((may_alias));
-
-// The bits of element j are Mix(key + (j + 1) * kGamma), as in hash.h.
-constexpr uint64_t kGamma = 0x9E3779B97F4A7C15ULL;
-
-MONOLITH_INLINE uint64_t ElementBits(uint64_t key, int64_t j) {
-  uint64_t z = key + (static_cast<uint64_t>(j) + 1) * kGamma;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
-
-MONOLITH_INLINE float FloatOfBits(uint32_t bits) {
-  float number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-MONOLITH_INLINE uint32_t BitsOfFloat(float number) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
-
-MONOLITH_INLINE double DoubleOfBits(uint64_t bits) {
-  double number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-MONOLITH_INLINE uint64_t BitsOfDouble(double number) {
-  uint64_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
-
-constexpr uint64_t kDoubleSign = 0x8000000000000000ULL;
-constexpr uint32_t kSign = 0x80000000u;
-constexpr uint32_t kInfinity = 0x7F800000u;
 
 // --- bfloat16: the upper half of a float ------------------------------------
 
 MONOLITH_INLINE void DecodeBfloat16(const char* stored, int64_t dim, float,
                                     float* __restrict weights) {
   const Half* halves = reinterpret_cast<const Half*>(stored);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     weights[j] = FloatOfBits(static_cast<uint32_t>(halves[j]) << 16);
   }
@@ -64,7 +35,7 @@ MONOLITH_INLINE void EncodeBfloat16(const float* __restrict weights,
                                     int64_t dim, uint64_t key, float,
                                     char* stored) {
   Half* __restrict halves = reinterpret_cast<Half*>(stored);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const auto random = static_cast<uint32_t>(ElementBits(key, j) >> 48);
     const uint32_t bits = BitsOfFloat(weights[j]);
@@ -83,7 +54,7 @@ MONOLITH_INLINE void DecodeFloat16(const char* stored, int64_t dim, float,
   const Half* halves = reinterpret_cast<const Half*>(stored);
   // From the bias of the exponent of a float16, 15, to that of a float, 127.
   constexpr uint32_t kRebias = 112u << 23;
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const uint32_t half = halves[j];
     const uint32_t size = half & 0x7FFF;
@@ -102,7 +73,7 @@ MONOLITH_INLINE void DecodeFloat16(const char* stored, int64_t dim, float,
 MONOLITH_INLINE void EncodeFloat16(const float* __restrict weights, int64_t dim,
                                    uint64_t key, float, char* stored) {
   Half* __restrict halves = reinterpret_cast<Half*>(stored);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const auto random = static_cast<uint32_t>(ElementBits(key, j) >> 32);
     const uint32_t bits = BitsOfFloat(weights[j]);
@@ -136,7 +107,7 @@ MONOLITH_INLINE void EncodeFloat16(const float* __restrict weights, int64_t dim,
 MONOLITH_INLINE void DecodeInt8(const char* stored, int64_t dim, float step,
                                 float* __restrict weights) {
   const auto* levels = reinterpret_cast<const signed char*>(stored);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     weights[j] = static_cast<float>(static_cast<int32_t>(levels[j])) * step;
   }
@@ -146,7 +117,7 @@ MONOLITH_INLINE void EncodeInt8(const float* __restrict weights, int64_t dim,
                                 uint64_t key, float step, char* stored) {
   auto* __restrict levels = reinterpret_cast<signed char*>(stored);
   const uint32_t limit_bits = BitsOfFloat(127.0f * step);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const auto random = static_cast<int32_t>(ElementBits(key, j) >> 40);
     const uint32_t bits = BitsOfFloat(weights[j]);
@@ -200,7 +171,7 @@ MONOLITH_INLINE double SizeUpTo40(double x) {
 MONOLITH_INLINE void Tanh(const float* weights, int64_t dim, double slope,
                           float height, float* out) {
 #pragma GCC ivdep
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const double x = slope * static_cast<double>(weights[j]);
     const double e = ExpOfMinusTwice(SizeUpTo40(x));
@@ -214,7 +185,7 @@ MONOLITH_INLINE void TanhGradient(const float* weights, int64_t dim,
                                   double slope, float height, float* out) {
   const double factor = 4 * slope * static_cast<double>(height);
 #pragma GCC ivdep
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const double x = slope * static_cast<double>(weights[j]);
     const double e = ExpOfMinusTwice(SizeUpTo40(x));

@@ -17,12 +17,8 @@
 #include <stdint.h>
 
 #include "ops/cc/simd/instruction_set.h"
+#include "ops/cc/simd/loop_math.h"
 #include "ops/cc/simd/row_loop.h"
-
-#define MONOLITH_INLINE inline __attribute__((always_inline))
-
-// Before a loop over [dim]: unrolled whole, dim 16 would be left as scalars.
-#define MONOLITH_ROW_LOOP _Pragma("GCC unroll 1")
 
 // No floating-point exception is looked at, so both sides of a choice may be
 // worked out: without, g++ leaves loops with a choice as scalars.
@@ -31,12 +27,6 @@
 #endif
 
 namespace monolith_tf {
-
-// x cut at -limit and limit.
-static MONOLITH_INLINE float Clamped(float x, float limit) {
-  const float low = x > limit ? limit : x;
-  return low < -limit ? -limit : low;
-}
 
 template <typename Rule>
 class RowLoopsOf {
