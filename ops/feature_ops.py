@@ -26,7 +26,7 @@ class FeatureBatch:
         n: Of first_n; else 0.
         padding_id: The id that stands for none, or None.
         own_terms: On what terms its ids get a row and keep it
-            (ops/cc/admission/count_word.h), 0 for what the table says.
+            (ops/cc/admission/packed_count.h), 0 for what the table says.
         default_id: The id of a list without ids, see `fill_missing`; or None.
     """
 

@@ -2,7 +2,7 @@
 
 Features that share a table may each have a min_count or a probability, and a
 ttl, of their own. They travel with the gradients in one integer
-(ops/cc/admission/count_word.h).
+(ops/cc/admission/packed_count.h).
 """
 
 from __future__ import annotations
