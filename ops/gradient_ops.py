@@ -54,7 +54,7 @@ def slices(
         present([feature], "splits"),
         present([feature], "weights"),
         combiner=feature.combiner or "none",
-        n=feature.n,
+        n=feature.max_sequence_length,
         dim=dim,
         own_terms=feature.own_terms,
     )

@@ -20,7 +20,7 @@ class OneFeature:
         table: TableConfig | Table,
         combiner: str | None = None,
         padding_id: int | None = None,
-        n: int | None = None,
+        max_sequence_length: int | None = None,
         min_count: int | None = None,
         default_id: int | None = None,
         ttl_seconds: int | None = None,
@@ -31,13 +31,13 @@ class OneFeature:
         feature = FeatureConfig(
             "ids",
             table,
-            combiner,
-            padding_id,
-            n,
-            min_count,
-            default_id,
-            ttl_seconds,
-            probability,
+            combiner=combiner,
+            padding_id=padding_id,
+            max_sequence_length=max_sequence_length,
+            min_count=min_count,
+            default_id=default_id,
+            ttl_seconds=ttl_seconds,
+            probability=probability,
         )
         super().__init__([feature], **kwargs)
         self._feature = feature

@@ -72,14 +72,14 @@ class FeatureIds:
             elif isinstance(value, tf.RaggedTensor):
                 ids, row_splits = value.flat_values, value.nested_row_splits[-1]
             batch = ops.FeatureBatch(
-                ids,
-                row_splits,
-                _weights(feature, value, weights.get(feature.name)),
-                feature.combiner,
-                feature.n or 0,
-                feature.padding_id,
-                feature.own_terms,
-                feature.default_id,
+                ids=ids,
+                splits=row_splits,
+                weights=_weights(feature, value, weights.get(feature.name)),
+                combiner=feature.combiner,
+                max_sequence_length=feature.max_sequence_length or 0,
+                padding_id=feature.padding_id,
+                own_terms=feature.own_terms,
+                default_id=feature.default_id,
             )
             batches.append(batch)
         return [

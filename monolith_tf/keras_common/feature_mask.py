@@ -49,7 +49,7 @@ def _mask_of_first_n(feature: FeatureConfig, ids) -> tf.Tensor | None:
             number = tf.reduce_sum(number, axis=-1)
     if feature.default_id is not None:
         number = tf.maximum(number, 1)
-    return tf.range(feature.n) < number[..., tf.newaxis]
+    return tf.range(feature.max_sequence_length) < number[..., tf.newaxis]
 
 
 def _ones(feature: FeatureConfig, ids: tf.Tensor) -> tf.Tensor:

@@ -174,14 +174,10 @@ def checked(read: RowRead, features: list[ops.FeatureBatch]) -> list:
 
 
 def _form(feature: ops.FeatureBatch) -> tuple:
+    """Everything of a feature but the tensors of one batch."""
     return (
         feature.splits is None,
-        feature.combiner,
-        feature.n,
-        feature.padding_id,
-        feature.own_terms,
-        feature.default_id,
-        feature.ids.dtype,
+        dataclasses.replace(feature, ids=None, splits=None, weights=None),
     )
 
 

@@ -14,7 +14,7 @@ COMBINERS = ["sum", "mean", "sqrtn", "first_n", None]
 
 def make_layer(config, combiner=None, **kwargs):
     if combiner == "first_n":
-        kwargs["n"] = 2
+        kwargs["max_sequence_length"] = 2
     with mt.TableSet():
         return mt.keras3.DynamicEmbedding(config, combiner, **kwargs)
 
@@ -38,7 +38,9 @@ def test_outputs_and_symbolic_shapes_are_those_of_the_twin(
     layer = make_layer(make_config(), combiner)
     with mt.TableSet():
         twin = mt.layers.DynamicEmbedding(
-            make_config(), combiner, n=2 if combiner == "first_n" else None
+            make_config(),
+            combiner,
+            max_sequence_length=2 if combiner == "first_n" else None,
         )
     found, expected = layer(value), twin(value)
     assert type(found) is type(expected)

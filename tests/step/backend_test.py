@@ -15,7 +15,11 @@ FEATURES = {
     "sum": {"combiner": "sum"},
     "mean": {"combiner": "mean", "padding_id": 0},
     "sqrtn": {"combiner": "sqrtn"},
-    "first_n": {"combiner": "first_n", "n": 2, "padding_id": 3},
+    "first_n": {
+        "combiner": "first_n",
+        "max_sequence_length": 2,
+        "padding_id": 3,
+    },
 }
 
 
