@@ -360,7 +360,4 @@ def _destroy(handles) -> None:
 def _drop(devices, handles, name: str) -> None:
     for device, handle in zip(devices, handles, strict=True):
         with context.eager_mode(), tf.device(device):
-            try:
-                ops.table_drop(handle, name)
-            except tf.errors.FailedPreconditionError:
-                pass  # The set went first.
+            ops.table_drop(handle, name)

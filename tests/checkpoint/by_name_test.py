@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint import table_state
 from monolith_tf.errors import CheckpointError
 from monolith_tf.placement.graph_scope import graph_servers
 
@@ -78,14 +79,13 @@ def test_a_path_without_a_checkpoint_is_refused(tmp_path):
 def test_what_was_saved_before_there_were_names_restores_by_its_key(
     tmp_path, monkeypatch
 ):
-    table_checkpoint = mt.table.table_checkpoint
     with mt.TableSet(num_shards=2):
         old = mt.Table(config())
     old.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
     parts = old._serialize_to_tensors()
-    parts["layout"] = tf.constant(table_checkpoint.layout(old))
+    parts["layout"] = tf.constant(table_state.layout(old))
     with monkeypatch.context() as patch:
-        patch.setattr(table_checkpoint, "serialize", lambda *_: parts)
+        patch.setattr(table_state, "serialize", lambda *_: parts)
         path = tf.train.Checkpoint(key=old).write(str(tmp_path / "old"))
     with mt.TableSet(num_shards=3):
         table = mt.Table(config())

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 BATCH = 8
 LENGTH = 5
@@ -170,7 +171,7 @@ def contents(model):
             for ids, _, rows in table.export_whole()
             for one, row in zip(ids, rows, strict=True)
         }
-        for table in mt.table_set.tables_of(model)
+        for table in tables_of(model)
     }
 
 

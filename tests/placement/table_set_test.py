@@ -122,9 +122,7 @@ def test_restore_draws_a_new_generation(tmp_path):
     assert not set(generations) & set(renewed)
 
 
-@hypothesis.settings(
-    max_examples=30, deadline=None, derandomize=True, database=None
-)
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     operations=st.lists(
         st.tuples(
