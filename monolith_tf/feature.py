@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 
 from monolith_tf.config import feature_overrides
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.config.validation import as_integer
 from monolith_tf.table import Table
@@ -97,7 +99,7 @@ class FeatureConfig:
                 f"combiner={self.combiner!r}."
             )
         self._check_max_sequence_length()
-        self._check_own_terms()
+        self._check_overrides()
         self._check_id("padding_id")
         self._check_id("default_id")
         if self.default_id is None:
@@ -158,7 +160,7 @@ class FeatureConfig:
             )
         object.__setattr__(self, "max_sequence_length", length)
 
-    def _check_own_terms(self) -> None:
+    def _check_overrides(self) -> None:
         owner = f"feature {self.name!r}"
         min_count = feature_overrides.checked_min_count(
             owner, self.min_count, self.config
@@ -173,10 +175,10 @@ class FeatureConfig:
         )
         object.__setattr__(self, "ttl_seconds", ttl_seconds)
 
-    @property
-    def own_terms(self) -> int:
-        """The `OwnTerms.word` of what the feature has not of the table."""
-        return feature_overrides.word_of(
+    @functools.cached_property
+    def overrides(self) -> FeatureOverrides:
+        """Overrides of the table's admission and time to live."""
+        return feature_overrides.overrides_of(
             self.min_count, self.probability, self.ttl_seconds, self.config
         )
 

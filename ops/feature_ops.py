@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import NO_OVERRIDES
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops.library import library
 
 
@@ -27,8 +29,7 @@ class FeatureBatch:
         max_sequence_length: Number of ids that first_n keeps; 0 for other
             combiners.
         padding_id: The id that stands for none, or None.
-        own_terms: On what terms its ids get a row and keep it
-            (ops/cc/admission/count_word.h), 0 for what the table says.
+        overrides: Overrides of admission and time to live for its ids.
         default_id: The id of a list without ids, see `fill_missing`; or None.
     """
 
@@ -38,7 +39,7 @@ class FeatureBatch:
     combiner: str | None = None
     max_sequence_length: int = 0
     padding_id: int | None = None
-    own_terms: int = 0
+    overrides: FeatureOverrides = NO_OVERRIDES
     default_id: int | None = None
 
 
@@ -193,7 +194,7 @@ def attach(
         combiner=feature.combiner or "none",
         n=feature.max_sequence_length,
         dim=dim,
-        own_terms=feature.own_terms,
+        own_terms=feature.overrides.encode(),
     )
 
 

@@ -60,9 +60,8 @@ class Keras3Layer(SymbolicCall, TableReader, keras.layers.Layer):
                     "mt.layers."
                 )
         self._table_weights = [
-            TableWeight.of(anchor)
-            for anchor in self._anchors_of_tables()
-            + self._anchors_of_own_terms()
+            TableWeight.of(variable)
+            for variable in self._table_variables() + self._override_variables()
         ]
         self.built = True
 

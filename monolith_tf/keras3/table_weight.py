@@ -20,7 +20,7 @@ _NO_VALUE = (
     "rows use mt.Table.lookup and mt.Table.assign."
 )
 
-# By id of the anchor, which its weight keeps alive.
+# By id of the table variable, which its weight keeps alive.
 _weights: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
@@ -33,21 +33,21 @@ class TableWeight(keras.Variable):
     all of them.
 
     Args:
-        anchor: The variable of the table.
+        variable: The variable of the table.
     """
 
-    def __init__(self, anchor: TableVariable):
+    def __init__(self, variable: TableVariable):
         """Wraps the variable; nothing is copied."""
         # Before anything, as Keras reads attributes while it initializes.
-        self._table_name = anchor.table.name
+        self._table_name = variable.table.name
         super().__init__(
-            anchor,
+            variable,
             dtype="float32",
             trainable=True,
             autocast=False,
-            name=anchor.name.partition(":")[0].replace("/", "_"),
+            name=variable.name.partition(":")[0].replace("/", "_"),
         )
-        if self.value is not anchor:
+        if self.value is not variable:
             raise MonolithError(
                 f"Keras {keras.__version__} made a copy of the variable of "
                 f"table {self._table_name!r} where it has to keep it, so that "
@@ -56,11 +56,11 @@ class TableWeight(keras.Variable):
             )
 
     @classmethod
-    def of(cls, anchor: TableVariable) -> TableWeight:
+    def of(cls, variable: TableVariable) -> TableWeight:
         """Returns the weight of a variable; there is one for each."""
-        weight = _weights.get(id(anchor))
+        weight = _weights.get(id(variable))
         if weight is None:
-            weight = _weights[id(anchor)] = cls(anchor)
+            weight = _weights[id(variable)] = cls(variable)
         return weight
 
     def numpy(self):

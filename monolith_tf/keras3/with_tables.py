@@ -10,10 +10,10 @@ from monolith_tf.keras3.clipping import clip
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.table_weight import table_variable_of
 from monolith_tf.keras3.table_weight import without_tables
-from monolith_tf.optimizers.table_slices import TableSlices
-from monolith_tf.optimizers.table_slices import check_names
-from monolith_tf.optimizers.table_slices import check_slices
+from monolith_tf.step.apply import TableSlices
 from monolith_tf.step.apply import apply_row_gradients
+from monolith_tf.step.apply import check_names
+from monolith_tf.step.apply import check_slices
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"
@@ -150,7 +150,7 @@ class _WithTables(_KnowsTables):
         applied = apply_row_gradients(
             [part.table for part in parts],
             clipped[: len(parts)],
-            own_terms=[part.own_terms() for part in parts],
+            overrides=[part.overrides() for part in parts],
             step=tf.identity(tf.convert_to_tensor(self.iterations)),
         )
         clipped = clipped[len(parts) :]

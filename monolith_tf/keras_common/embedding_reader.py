@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from monolith_tf.checkpoint.keras_file import load_tables
 from monolith_tf.checkpoint.keras_file import save_tables
+from monolith_tf.config.feature_overrides import NO_OVERRIDES
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.feature_ids import FeatureIds
 from monolith_tf.placement.registry import two_configs_message
-from monolith_tf.step.lookup import lookup_features
+from monolith_tf.step.backend import current_backend
 from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.table import Table
 
@@ -32,18 +33,18 @@ class TableReader:
             set(self._table_of_feature.values()), key=lambda table: table.name
         )
 
-    def _anchors_of_tables(self) -> list[TableVariable]:
-        """The variables of lookups on the tables' own terms."""
-        return [table.anchor for table in self._table_list]
+    def _table_variables(self) -> list[TableVariable]:
+        """The variables of lookups without overrides."""
+        return [table.variable_for(NO_OVERRIDES) for table in self._table_list]
 
-    def _anchors_of_own_terms(self) -> list[TableVariable]:
-        """The variables of features that have terms of their own."""
-        own = {
-            (self._table_of_feature[feature.name], feature.own_terms): None
+    def _override_variables(self) -> list[TableVariable]:
+        """The variables of features with overrides."""
+        distinct = {
+            (self._table_of_feature[feature.name], feature.overrides): None
             for feature in self._feature_list
-            if feature.own_terms
+            if feature.overrides
         }
-        return [table.anchor_of(own_terms) for table, own_terms in own]
+        return [table.variable_for(overrides) for table, overrides in distinct]
 
     @property
     def tables(self) -> list[Table]:
@@ -63,8 +64,9 @@ class TableReader:
         self._refuse_other_keras(inputs)
         weights = {} if weights is None else weights
         self._check_weights(inputs, weights)
-        found = FeatureIds.of_all(self._feature_list, inputs, weights)
-        vectors = lookup_features(
+        backend = current_backend()
+        found = FeatureIds.of_all(backend, self._feature_list, inputs, weights)
+        vectors = backend.read_features(
             self._table_list,
             [feature_ids.batch for feature_ids in found],
             [

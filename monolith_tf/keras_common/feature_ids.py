@@ -14,7 +14,7 @@ import tensorflow as tf
 from monolith_tf import ops
 from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.loaded_model_build import ids_of
-from monolith_tf.step.backend import current_backend
+from monolith_tf.step.backend import LookupBackend
 
 _NO_GRADIENT = (
     "weights of feature {name!r} get no gradient. Pass them through "
@@ -39,11 +39,16 @@ class FeatureIds:
 
     @classmethod
     def of_all(
-        cls, features: Sequence[FeatureConfig], inputs: dict, weights: dict
+        cls,
+        backend: LookupBackend,
+        features: Sequence[FeatureConfig],
+        inputs: dict,
+        weights: dict,
     ) -> list[FeatureIds]:
-        """Checks inputs and takes them apart.
+        """Checks the inputs of all features and takes them apart.
 
         Args:
+            backend: Backend that the ids are read from.
             features: The features.
             inputs: Feature name to ids.
             weights: Feature name to float32 of the structure of the ids, for
@@ -62,7 +67,7 @@ class FeatureIds:
         ]
         sparse = [v for v in values if isinstance(v, tf.SparseTensor)]
         # By one op for all.
-        splits = iter(_sparse_splits(sparse) if sparse else [])
+        splits = iter(backend.sparse_splits(sparse) if sparse else [])
         batches = []
         for feature, value in zip(features, values, strict=True):
             ids, row_splits = value, None
@@ -74,18 +79,20 @@ class FeatureIds:
             batch = ops.FeatureBatch(
                 ids=ids,
                 splits=row_splits,
-                weights=_weights(feature, value, weights.get(feature.name)),
+                weights=_weights(
+                    backend, feature, value, weights.get(feature.name)
+                ),
                 combiner=feature.combiner,
                 max_sequence_length=feature.max_sequence_length or 0,
                 padding_id=feature.padding_id,
-                own_terms=feature.own_terms,
+                overrides=feature.overrides,
                 default_id=feature.default_id,
             )
             batches.append(batch)
         return [
             cls(feature, _without_gradient(feature, batch), value)
             for feature, batch, value in zip(
-                features, _fill_missing(batches), values, strict=True
+                features, backend.fill_missing(batches), values, strict=True
             )
         ]
 
@@ -151,7 +158,9 @@ def _checked_ids(feature: FeatureConfig, value):
     return value
 
 
-def _weights(feature: FeatureConfig, value, weights) -> tf.Tensor | None:
+def _weights(
+    backend: LookupBackend, feature: FeatureConfig, value, weights
+) -> tf.Tensor | None:
     """Checks weights, if there are some, and takes them apart as the ids."""
     if weights is None:
         return None
@@ -178,9 +187,11 @@ def _weights(feature: FeatureConfig, value, weights) -> tf.Tensor | None:
         )
     weights = tf.cast(weights, tf.float32)
     if kind is tf.RaggedTensor:
-        flat = _checked_flat(feature, weights, value)
+        flat = _checked_flat(backend, feature, weights, value)
     elif kind is tf.SparseTensor:
-        flat = _checked(weights.values, weights.indices, value.indices)
+        flat = backend.checked_weights(
+            weights.values, weights.indices, value.indices
+        )
     else:
         flat = weights
     return flat
@@ -196,7 +207,9 @@ def _without_gradient(feature: FeatureConfig, batch: ops.FeatureBatch):
     return dataclasses.replace(batch, weights=weights)
 
 
-def _checked_flat(feature: FeatureConfig, weights, value) -> tf.Tensor:
+def _checked_flat(
+    backend: LookupBackend, feature: FeatureConfig, weights, value
+) -> tf.Tensor:
     """Flat values of ragged weights."""
     if weights.ragged_rank != value.ragged_rank:
         raise ValueError(
@@ -209,26 +222,10 @@ def _checked_flat(feature: FeatureConfig, weights, value) -> tf.Tensor:
         weights.nested_row_splits, value.nested_row_splits, strict=True
     ):
         if places is not expected:
-            flat = _checked(flat, tf.cast(places, tf.int64), expected)
+            flat = backend.checked_weights(
+                flat, tf.cast(places, tf.int64), expected
+            )
     return flat
-
-
-def _checked(weights, places, expected) -> tf.Tensor:
-    if current_backend() is None:
-        return ops.checked_weights(weights, places, expected)
-    return ops.stock_checked_weights(weights, places, expected)
-
-
-def _fill_missing(batches) -> list[ops.FeatureBatch]:
-    if current_backend() is None:
-        return ops.fill_missing(batches)
-    return ops.stock_fill_missing(batches)
-
-
-def _sparse_splits(values) -> list[tf.Tensor]:
-    if current_backend() is None:
-        return ops.sparse_splits(values)
-    return ops.stock_sparse_splits(values)
 
 
 def _with_innermost(value: tf.RaggedTensor, vectors: tf.Tensor):

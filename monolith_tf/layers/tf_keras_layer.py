@@ -27,10 +27,10 @@ class TfKerasLayer(TableReader, tf_keras.layers.Layer):
         # dtype, and hide a wrong dtype so.
         self._autocast = False
         self._make_tables(features)
-        self._anchors = self._anchors_of_tables()
+        self._anchors = self._table_variables()
         # Not in checkpoints: a model that was saved restores into one whose
         # features have other min_counts or ttls.
-        self._own_anchors = NoDependency(self._anchors_of_own_terms())
+        self._own_anchors = NoDependency(self._override_variables())
 
     def compute_mask(self, inputs, mask=None):
         """Masks vectors that stand for no id; see `mt.FeatureConfig`."""

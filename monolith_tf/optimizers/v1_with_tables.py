@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from monolith_tf.optimizers.table_slices import TableSlices
+from monolith_tf.step.apply import TableSlices
 from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.table_variable import TableVariable
 
@@ -70,12 +70,12 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
                     "tf.IndexedSlices, as compute_gradients gives it. "
                     f"Received: {gradient!r}."
                 )
-        tables, slices, own_terms, dense = [], [], [], []
+        tables, slices, overrides, dense = [], [], [], []
         for part in TableSlices.group(pairs):
             if isinstance(part, TableSlices):
                 tables.append(part.table)
                 slices.append(part.together())
-                own_terms.append(part.own_terms())
+                overrides.append(part.overrides())
             else:
                 dense.append(part)
         count = global_step
@@ -84,7 +84,7 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
         # Read before it is incremented: the rows are stepped first.
         step = tf.identity(tf.convert_to_tensor(count))
         applied = apply_row_gradients(
-            tables, slices, own_terms=own_terms, step=step
+            tables, slices, overrides=overrides, step=step
         )
         with tf.control_dependencies(applied):
             if dense:

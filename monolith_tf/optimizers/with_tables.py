@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from monolith_tf.config.keras_version import is_keras_3
-from monolith_tf.optimizers.table_slices import TableSlices
-from monolith_tf.optimizers.table_slices import check_names
-from monolith_tf.optimizers.table_slices import check_slices
 from monolith_tf.optimizers.v1_with_tables import V1WithTables
+from monolith_tf.step.apply import TableSlices
 from monolith_tf.step.apply import apply_row_gradients
+from monolith_tf.step.apply import check_names
+from monolith_tf.step.apply import check_slices
 from monolith_tf.step.table_variable import TableVariable
 
 if TYPE_CHECKING:
@@ -169,12 +169,12 @@ class _WithTables:
                 for part in parts
             ]
         )
-        dense, tables, slices, own_terms = [], [], [], []
+        dense, tables, slices, overrides = [], [], [], []
         for gradient, part in zip(clipped, parts, strict=True):
             if isinstance(part, TableSlices):
                 tables.append(part.table)
                 slices.append(gradient)
-                own_terms.append(part.own_terms())
+                overrides.append(part.overrides())
             else:
                 dense.append((gradient, part[1]))
         with tf.init_scope():
@@ -184,7 +184,7 @@ class _WithTables:
         applied = apply_row_gradients(
             tables,
             slices,
-            own_terms=own_terms,
+            overrides=overrides,
             step=self.iterations.read_value(),
         )
         with tf.control_dependencies(applied):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.step.backend import StockBackend
 from monolith_tf.step.backend import lookup_backend
 
 NUM_IDS = 9
@@ -23,7 +24,7 @@ FEATURES = {
 }
 
 
-class Rows:
+class Rows(StockBackend):
     """Reads the rows 0 to NUM_IDS - 1 of tables as they were when made."""
 
     def __init__(self, tables):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.step.concat_gradients import columns_of
+from monolith_tf.step.fused_gradients import columns_of
 
 BATCH = 5
 
