@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras3.installed import keras
+from monolith_tf.keras3.symbolic import is_symbolic
 from monolith_tf.keras3.symbolic import traced
 from monolith_tf.keras_common.feature_mask import mask_of
 from monolith_tf.keras_common.serialization import describe_feature
 from monolith_tf.keras_common.serialization import described_feature
+
+
+def mask_for(feature: FeatureConfig, ids):
+    """Does what `mask_of` does, for symbolic ids too."""
+    rule = FeatureMask.of if is_symbolic(ids) else mask_of
+    return rule(feature, ids)
 
 
 @keras.saving.register_keras_serializable(package="monolith_tf")

@@ -25,12 +25,11 @@ _weights: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 class TableWeight(keras.Variable):
-    """What stands for a table in the `trainable_weights` of a layer.
+    """Represents a table in the `trainable_weights` of a layer.
 
-    A Keras variable around the table's own `TableVariable`, so that the
-    gradient for it is that of the lookups: a `tf.IndexedSlices`. Layers that
-    read one table have one, and what Keras does to it (`trainable`) it does for
-    all of them.
+    A Keras variable around the table's `TableVariable`, so that its gradient is
+    that of the lookups: a `tf.IndexedSlices`. Layers that read one table share
+    one weight, and its `trainable` applies to all of them.
 
     Args:
         variable: The variable of the table.
@@ -38,7 +37,7 @@ class TableWeight(keras.Variable):
 
     def __init__(self, variable: TableVariable):
         """Wraps the variable; nothing is copied."""
-        # Before anything, as Keras reads attributes while it initializes.
+        # First, because Keras reads attributes while it initializes.
         self._table_name = variable.table.name
         super().__init__(
             variable,
@@ -64,7 +63,7 @@ class TableWeight(keras.Variable):
         return weight
 
     def numpy(self):
-        """Refuses: there is no array to give."""
+        """Refuses: there is no array."""
         raise MonolithError(_NO_VALUE.format(name=self._table_name))
 
     def assign(self, value):
@@ -77,12 +76,12 @@ class TableWeight(keras.Variable):
 
 
 def table_variable_of(variable) -> TableVariable | None:
-    """Returns the table's variable in a weight or variable, if it is one."""
+    """Returns the table variable in a weight or variable, else None."""
     if isinstance(variable, keras.Variable):
         variable = variable.value
     return variable if isinstance(variable, TableVariable) else None
 
 
 def without_tables(variables) -> list[keras.Variable | tf.Variable]:
-    """Returns the variables that do not stand for a table."""
+    """Returns the variables that do not represent a table."""
     return [v for v in variables if table_variable_of(v) is None]

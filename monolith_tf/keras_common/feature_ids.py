@@ -1,7 +1,7 @@
-"""The ids of one feature in one batch: what the ops take of an input.
+"""Conversion of Keras inputs to the ids that ops take, and of vectors back.
 
-Dense, ragged and sparse inputs become ids with or without row splits;
-afterwards the vectors that come back get the structure of the input.
+Dense, ragged and sparse inputs become ids with or without row splits. The
+vectors of the ids get the structure of the input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import FeatureConfig
-from monolith_tf.keras_common.loaded_model_build import ids_of
 from monolith_tf.step.backend import LookupBackend
 
 _NO_GRADIENT = (
@@ -23,13 +22,35 @@ _NO_GRADIENT = (
 )
 
 
+# Names of the graph in which tf_keras and Keras 3 build a loaded model.
+_BUILD_GRAPHS = ("build_graph", "scratch_graph")
+
+
+def ids_of(value):
+    """Returns an input of a layer, with float placeholders as ids.
+
+    To build a subclassed model that was loaded, Keras calls it on placeholders
+    of the saved shapes. All of them are floats, and nothing runs; a Keras
+    Embedding accepts them as well.
+
+    Args:
+        value: Tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+    """
+    if not tf.is_tensor(value) or not value.dtype.is_floating:
+        return value
+    name = getattr(tf.compat.v1.get_default_graph(), "name", "")
+    if not name.startswith(_BUILD_GRAPHS):
+        return value
+    return tf.cast(value, tf.int64)
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureIds:
-    """Ids of a feature, and how to give vectors their structure.
+    """Ids of a feature in one batch, and the structure of its input.
 
     Attributes:
         feature: The feature.
-        batch: What the ops take.
+        batch: The ids for the ops.
         value: The input: int64 tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
     """
 
@@ -58,7 +79,7 @@ class FeatureIds:
             One for each feature.
 
         Raises:
-            TypeError: An input does not hold integers, or weights no floats.
+            TypeError: An input is not of integers, or weights not of floats.
             ValueError: An input has no batch dimension, or is ragged or sparse
                 without an inner dimension; weights have another structure.
         """
@@ -66,13 +87,13 @@ class FeatureIds:
             _checked_ids(feature, inputs[feature.name]) for feature in features
         ]
         sparse = [v for v in values if isinstance(v, tf.SparseTensor)]
-        # By one op for all.
+        # One op for all.
         splits = iter(backend.sparse_splits(sparse) if sparse else [])
         batches = []
         for feature, value in zip(features, values, strict=True):
             ids, row_splits = value, None
             if isinstance(value, tf.SparseTensor):
-                # Cells of a sparse row that are left out hold no id.
+                # Empty cells of a sparse row hold no id.
                 ids, row_splits = value.values, next(splits)
             elif isinstance(value, tf.RaggedTensor):
                 ids, row_splits = value.flat_values, value.nested_row_splits[-1]
@@ -100,12 +121,12 @@ class FeatureIds:
         """Gives vectors the structure of the input.
 
         Args:
-            vectors: What the ops gave for `batch`.
+            vectors: Output of the ops for `batch`.
 
         Returns:
-            `[..., dim]`: one vector an example (the innermost dimension of the
-            input is combined; `[batch]` counts as one id an example), or one an
-            id, zeros for padding, when the combiner is None.
+            `[..., dim]`: one vector per example (the innermost dimension of the
+            input is combined; `[batch]` is one id per example). If the combiner
+            is None, one vector per id, zeros for padding.
         """
         value = self.value
         if isinstance(value, tf.Tensor):

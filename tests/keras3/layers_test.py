@@ -162,7 +162,7 @@ def test_names_that_are_no_features_are_refused(make_config):
 def test_a_layer_in_a_tf_keras_model_is_refused(make_config):
     layer = make_layer(make_config())
     with pytest.raises(TypeError, match=r"Use mt\.layers\.DynamicEmbedding"):
-        layer.read({"ids": tf_keras.Input([], dtype="int64")})
+        layer.call(tf_keras.Input([], dtype="int64"))
 
     class Model(tf_keras.Model):
         def __init__(self):
