@@ -64,7 +64,9 @@ class DynamicEmbedding(keras.layers.Layer):
             ttl_seconds=ttl_seconds,
             probability=probability,
         )
-        self._reader = keras3_adapter.reader_for(self, [self._feature])
+        self._reader = keras3_adapter.reader_for(
+            self, [self._feature], are_named=False
+        )
 
     @property
     def table(self) -> Table:

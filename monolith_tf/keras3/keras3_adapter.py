@@ -18,7 +18,9 @@ keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
 
 
 def reader_for(
-    layer: keras.layers.Layer, features: Sequence[FeatureConfig]
+    layer: keras.layers.Layer,
+    features: Sequence[FeatureConfig],
+    are_named: bool = True,
 ) -> EmbeddingReader:
     """Makes the tables of features, and makes the layer track them.
 
@@ -27,6 +29,7 @@ def reader_for(
             of the tables, its weights the variables of the tables. It is built
             afterwards.
         features: The features that the layer reads.
+        are_named: False if the user did not name the features.
 
     Raises:
         ValueError: A strategy is open, or a table lies on parameter servers.
@@ -44,7 +47,7 @@ def reader_for(
     layer.autocast = False
     # XLA does not compile table ops; "auto" is then False on GPUs also.
     layer.supports_jit = False
-    reader = EmbeddingReader(layer.name, features)
+    reader = EmbeddingReader(layer.name, features, are_named)
     for table in reader.tables:
         if table.table_set.strategy is not None:
             raise ValueError(

@@ -11,7 +11,9 @@ from monolith_tf.config.table_config import TableConfig
 from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.feature_ids import FeatureIds
 from monolith_tf.placement.registry import two_configs_message
+from monolith_tf.step.backend import IdRead
 from monolith_tf.step.backend import current_backend
+from monolith_tf.step.backend import current_reads
 from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.table import Table
 
@@ -24,6 +26,7 @@ class EmbeddingReader:
     Args:
         layer_name: Name of the layer, for messages.
         features: `mt.FeatureConfig`s with different names.
+        are_named: False if the user did not name the features.
 
     Attributes:
         features: The features, in order.
@@ -35,9 +38,15 @@ class EmbeddingReader:
             one name and different configs.
     """
 
-    def __init__(self, layer_name: str, features: Sequence[FeatureConfig]):
+    def __init__(
+        self,
+        layer_name: str,
+        features: Sequence[FeatureConfig],
+        are_named: bool = True,
+    ):
         """Checks the features and makes their tables."""
         self._layer_name = layer_name
+        self._are_named = are_named
         self.features = _checked(features)
         tables = _tables_of(self.features)
         self.tables = sorted(set(tables), key=lambda table: table.name)
@@ -96,6 +105,9 @@ class EmbeddingReader:
             weights = {}
         else:
             self._check_weights(weights)
+        reads = current_reads()
+        if reads is not None:
+            reads += self._id_reads(inputs)
         backend = current_backend()
         found = FeatureIds.of_all(backend, self.features, inputs, weights)
         vectors = backend.read_features(
@@ -109,6 +121,19 @@ class EmbeddingReader:
             )
             for feature_ids, feature_vectors in zip(found, vectors, strict=True)
         }
+
+    def _id_reads(self, inputs: dict) -> list[IdRead]:
+        return [
+            IdRead(
+                f"feature {feature.name!r}"
+                if self._are_named
+                else f"layer {self._layer_name!r}",
+                feature.name if self._are_named else None,
+                feature.padding_id,
+                inputs[feature.name],
+            )
+            for feature in self.features
+        ]
 
     def _check_weights(self, weights) -> None:
         if not isinstance(weights, dict):

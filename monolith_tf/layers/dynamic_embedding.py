@@ -90,7 +90,9 @@ class DynamicEmbedding(tf_keras.layers.Layer):
             ttl_seconds=ttl_seconds,
             probability=probability,
         )
-        self._reader = tf_keras_adapter.reader_for(self, [self._feature])
+        self._reader = tf_keras_adapter.reader_for(
+            self, [self._feature], are_named=False
+        )
 
     @property
     def table(self) -> Table:

@@ -17,7 +17,9 @@ tf_keras.saving.register_keras_serializable(package="monolith_tf")(TableConfig)
 
 
 def reader_for(
-    layer: tf_keras.layers.Layer, features: Sequence[FeatureConfig]
+    layer: tf_keras.layers.Layer,
+    features: Sequence[FeatureConfig],
+    are_named: bool = True,
 ) -> EmbeddingReader:
     """Makes the tables of features, and makes the layer track them.
 
@@ -25,11 +27,12 @@ def reader_for(
         layer: The layer, after `Layer.__init__`. Its checkpoints get the rows
             of the tables, its weights the variables of the tables.
         features: The features that the layer reads.
+        are_named: False if the user did not name the features.
     """
     # Autocast would cast float inputs to the dtype of the layer, and hide a
     # wrong dtype. It never casts int64.
     layer._autocast = False
-    reader = EmbeddingReader(layer.name, features)
+    reader = EmbeddingReader(layer.name, features, are_named)
     # The names of these attributes are edges in TensorFlow's checkpoints.
     layer._table_list = list(reader.tables)
     layer._anchors = reader.table_variables()
