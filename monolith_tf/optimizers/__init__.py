@@ -1,7 +1,8 @@
-"""Optimizers: those of tables, and the wrapper that reaches the tables.
+"""Row optimizers of tables, and the wrapper that sends gradients to tables.
 
-`SGD`, `Adagrad`, `Adam` and the others are a table's own; `with_tables` makes a
-Keras optimizer send the gradients of rows to the tables.
+`SGD`, `Adagrad`, `Adam` and others step the rows of a table. `with_tables`
+makes a Keras optimizer send the gradients of rows to the tables. May import
+`feature` and all rooms below it. Start with `with_tables.py`.
 """
 
 from monolith_tf.config.row_optimizers import SGD

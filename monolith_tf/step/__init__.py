@@ -1,4 +1,5 @@
 """One training step: lookups, gradients and applies of tables.
 
-Imports `placement` and below. Start with `lookup.py`, then `apply.py`.
+May import `placement` and all rooms below it. Start with `lookup.py`, then
+`apply.py`.
 """
