@@ -338,7 +338,9 @@ def _step(table) -> int:
     """
     kinds = [segment.precision.kind for segment in table.config.segments]
     # Nothing else depends on it.
-    return table.least_step() if "onebit" in kinds else 0
+    if "onebit" not in kinds:
+        return 0
+    return min(step for step, _ in table.table_set.clocks(table.name))
 
 
 def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:

@@ -47,10 +47,10 @@ class TrainerState:
                 f"set, dense variables). Received: {type(source).__name__}."
             )
         # Here, so that a pusher of a table set needs no model.
-        from monolith_tf.placement import table_set as table_set_lib
+        from monolith_tf.placement.registry import tables_of
         from monolith_tf.serving.graph import model_trace
 
-        tables = table_set_lib.tables_of(source)
+        tables = tables_of(source)
         if not tables:
             raise ValueError(
                 f"Model {getattr(source, 'name', source)!r} has no tables, so "

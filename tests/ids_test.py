@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.checkpoint.table_state import owners
 from monolith_tf.placement import sharding
+from monolith_tf.placement.sharding import owners_of
 
 
 def test_from_strings_is_stable():
@@ -98,13 +98,13 @@ def test_groups_of_all_shards_cover_every_partition(num_shards):
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 3, 17])
-def test_ops_python_and_stock_ops_agree_on_owners(num_shards):
+def test_ops_python_and_stock_ops_agree_on_owners_of(num_shards):
     random = np.random.default_rng(0)
     ids = random.integers(-(1 << 63), (1 << 63) - 1, 500)
     expected = [
         sharding.owner(sharding.partition(int(id)), num_shards) for id in ids
     ]
-    assert owners(tf.constant(ids), num_shards).numpy().tolist() == expected
+    assert owners_of(tf.constant(ids), num_shards).numpy().tolist() == expected
     packed, _ = mt.ops.partition(
         [mt.ops.FeatureBatch(tf.constant(ids))], num_shards=num_shards
     )

@@ -131,6 +131,6 @@ def _tables_of(features: Sequence[FeatureConfig]) -> dict[str, Table]:
                     two_configs_message(made[name].config, feature.config)
                 )
         elif name not in made:
-            made[name] = Table(by_name[name])
+            made[name] = Table.get_or_create(by_name[name])
         of_feature[feature.name] = made[name]
     return of_feature

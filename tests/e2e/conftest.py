@@ -11,6 +11,8 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import servers_of
 
 PROGRAM = pathlib.Path(__file__).with_name("parameter_server_program.py")
 DEADLINE_SECONDS = 300
@@ -54,11 +56,9 @@ def parameter_server_run(tmp_path_factory):
                 mt.TableConfig("ordered", dim=3, optimizer=mt.optimizers.Adam())
             )
         for shard in range(shards):
-            mine = mt.table.table_checkpoint.owners(
-                tf.constant(ids), shards
-            ).numpy()
+            mine = owners_of(tf.constant(ids), shards).numpy()
             mt.ops.import_rows(
-                table.table_set.handles[shard],
+                servers_of(table.table_set)[shard].handle,
                 np.stack([ids, contents["times"]], axis=1)[mine == shard],
                 contents["rows"][mine == shard],
                 table="ordered",

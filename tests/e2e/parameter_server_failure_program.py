@@ -15,6 +15,9 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf.cluster import ChildProcess
 from monolith_tf.cluster import LocalCluster
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import Server
+from monolith_tf.placement.table_set import servers_of
 
 IDS = np.arange(20)
 
@@ -29,11 +32,12 @@ def attempt(call):
 
 def renew_handles(table_set):
     """Names the table sets again, as a program does that connects anew."""
+    servers = []
     for shard, device in enumerate(table_set.devices):
         with tf.device(device):
-            table_set.handles[shard] = mt.ops.table_set_handle(
-                f"{table_set._name}/{shard}"
-            )
+            handle = mt.ops.table_set_handle(f"{table_set._name}/{shard}")
+        servers.append(Server(device, handle))
+    table_set._servers = tuple(servers)
 
 
 def main():
@@ -51,7 +55,7 @@ def main():
                 )
             )
         table.assign(IDS, np.ones([20, 1], np.float32))
-        owners = mt.table.table_checkpoint.owners(tf.constant(IDS), 2).numpy()
+        owners = owners_of(tf.constant(IDS), 2).numpy()
         lookup = tf.function(
             lambda ids: table.lookup(ids)[:, 0],
             input_signature=[tf.TensorSpec([None], tf.int64)],
@@ -94,7 +98,7 @@ def main():
             report["connected"] = attempt(from_chief)
             report["other_server"] = attempt(
                 lambda: mt.ops.lookup_with_exists(
-                    table.table_set.handles[0],
+                    servers_of(table.table_set)[0].handle,
                     tf.constant(IDS[owners == 0]),
                     table="movie",
                     dim=1,

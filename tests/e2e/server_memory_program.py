@@ -12,6 +12,7 @@ import sys
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving.trainer_state import TrainerState
 
 CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
@@ -62,7 +63,7 @@ def main():
         def take_delta_eagerly():
             with tf.device(table_set.devices[0]):
                 taken = mt.ops.take_delta(
-                    table_set.handles[0],
+                    servers_of(table_set)[0].handle,
                     tf.constant(cut, tf.int64),
                     tables=["movie"],
                     dims=[4],

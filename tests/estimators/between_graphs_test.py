@@ -18,6 +18,7 @@ import pytest
 
 import monolith_tf as mt
 from monolith_tf import estimators
+from monolith_tf.placement.sharding import owners_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -169,7 +170,7 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
     owner = dict(
         zip(
             ids.tolist(),
-            mt.table.table_checkpoint.owners(ids, NUM_PS).numpy().tolist(),
+            owners_of(ids, NUM_PS).numpy().tolist(),
         )
     )
     lost = [program.sums([batch]) for batch in under_way]

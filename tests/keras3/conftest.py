@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def contents():
         return {
             table.name: {
                 int(one): (int(time) if times else 0, row.tobytes())
-                for ids, stamps, rows in table.export_whole()
+                for ids, stamps, rows in export_rows(table)
                 for one, time, row in zip(ids, stamps, rows, strict=True)
             }
             for table in mt.table_set.tables_of(model)

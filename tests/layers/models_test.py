@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
 LABELS = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
@@ -102,7 +103,7 @@ def dict_of(table):
     """Id to (weights and slots), for comparisons with ==."""
     return {
         int(one): row.tobytes()
-        for ids, _, rows in table.export_whole()
+        for ids, _, rows in export_rows(table)
         for one, row in zip(ids, rows, strict=True)
     }
 
