@@ -84,7 +84,7 @@ class SessionTableSet:
             generation=int(taken.generation),
             from_cut=int(taken.from_cut),
             to_cut=int(taken.to_cut),
-            tables={name: TableDelta(*part) for name, *part in parts},
+            tables={name: TableDelta.of_op(*part) for name, *part in parts},
         )
 
     def run(self, fetches, number: int = 0):

@@ -1,7 +1,7 @@
-"""Keras models over ids that nobody counted in advance.
+"""Embedding tables for Keras models with unbounded id vocabularies.
 
-Rows live in collisionless tables on parameter servers; training runs in batch
-or on a stream; changed rows flow to TensorFlow Serving while it runs.
+Rows live in tables without collisions, on parameter servers. While training
+runs, the rows that changed flow to TensorFlow Serving.
 
 >>> import monolith_tf as mt
 >>> config = mt.TableConfig("movie", dim=16)
@@ -10,7 +10,8 @@ or on a stream; changed rows flow to TensorFlow Serving while it runs.
 Importing the package loads the op library: a parameter server that imports it
 before it starts can run its ops, and a library that was built for another
 TensorFlow says so at once. The public names load on first use: the command line
-and the model server need no Keras.
+and the model server need no Keras. Layers and optimizers are registered with
+each Keras as soon as it is loaded, so that saved models load.
 """
 
 from __future__ import annotations
@@ -117,5 +118,8 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    """Lists the public names, loaded or not."""
+    return sorted(["__version__", *__all__])
+
+
+importlib.import_module("monolith_tf.keras_registration").register_when_loaded()

@@ -358,8 +358,8 @@ def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
 
 def _lookup_function(table: ServingTable):
     def lookup(ids):
-        rows, live = table.lookup(ids)
-        return {"rows": rows, "live": live}
+        rows, exists = table.lookup(ids)
+        return {"rows": rows, "exists": exists}
 
     return tf.function(lookup, autograph=False).get_concrete_function(
         ids=tf.TensorSpec([None], tf.int64)

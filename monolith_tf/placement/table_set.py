@@ -219,9 +219,7 @@ class TableSet:
             from_cut=int(taken.from_cut),
             to_cut=int(taken.to_cut),
             tables={
-                table.name: TableDelta(
-                    ids.numpy(), exists.numpy(), rows.numpy()
-                )
+                table.name: TableDelta.of_op(ids, exists, rows)
                 for table, ids, exists, rows in zip(
                     tables, taken.ids, taken.exists, taken.rows, strict=True
                 )
@@ -407,10 +405,7 @@ def _destroy(servers: tuple[Server, ...]) -> None:
 def _drop(servers: tuple[Server, ...], name: str) -> None:
     for device, handle in servers:
         with context.eager_mode(), tf.device(device):
-            try:
-                ops.table_drop(handle, name)
-            except tf.errors.FailedPreconditionError:
-                pass  # The set went first.
+            ops.table_drop(handle, name)
 
 
 @functools.cache

@@ -5,13 +5,15 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from monolith_tf import cluster
+from processes import DEADLINE_SECONDS
+from processes import wait_until
 
-DEADLINE_SECONDS = 60.0
+pytestmark = pytest.mark.e2e
+
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
 DEAF = [
     sys.executable,
@@ -38,13 +40,6 @@ with child:
     sys.stdin.readline()
     {then}
 """
-
-
-def wait_until(condition, what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        os.sched_yield()
 
 
 def is_alive(pid: int) -> bool:
@@ -146,7 +141,7 @@ def test_a_child_that_dies_before_it_listens_is_reported_at_once(tmp_path):
 def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path):
     log = tmp_path / "log"
     with cluster.ChildProcess("deaf", DEAF, log) as child:
-        wait_until(lambda: "deaf" in log.read_text(), "deaf child")
+        wait_until(lambda: "deaf" in log.read_text())
         child.stop(grace_seconds=0.1)
         assert child.wait() == -signal.SIGKILL
         child.stop()
@@ -164,16 +159,14 @@ def test_free_ports_are_distinct():
     assert len(set(ports)) == 20
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_child_of_a_killed_parent_ends(tmp_path, number):
     parent, child_pid = start_parent(tmp_path, then="pass")
     parent.send_signal(number)
     assert parent.wait(DEADLINE_SECONDS) == -number
-    wait_until(lambda: not is_alive(child_pid), "child of a killed parent")
+    wait_until(lambda: not is_alive(child_pid))
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("then", ["raise ValueError('broken')", "pass"])
 def test_the_child_of_a_parent_that_leaves_the_block_ends(tmp_path, then):
     parent, child_pid = start_parent(tmp_path, then=then)
@@ -182,7 +175,6 @@ def test_the_child_of_a_parent_that_leaves_the_block_ends(tmp_path, then):
     assert not is_alive(child_pid)
 
 
-@pytest.mark.e2e
 def test_ctrl_c_in_the_parent_ends_the_child(tmp_path):
     parent, child_pid = start_parent(tmp_path, then="pass")
     parent.send_signal(signal.SIGINT)

@@ -8,8 +8,10 @@ import threading
 import pytest
 
 from monolith_tf import cluster
+from processes import DEADLINE_SECONDS
 
-DEADLINE_SECONDS = 60.0
+pytestmark = pytest.mark.e2e
+
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
 
 

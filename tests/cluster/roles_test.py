@@ -4,14 +4,12 @@ import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
 import monolith_tf as mt
+import processes
 
-DEADLINE_SECONDS = 120.0
 ADDRESSES = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 CHIEF = """
 import json
@@ -25,7 +23,10 @@ import monolith_tf as mt
 
 report = {}
 with mt.cluster.LocalCluster(
-    num_ps=2, num_workers=1, log_directory=sys.argv[1]
+    num_ps=2,
+    num_workers=1,
+    log_directory=sys.argv[1],
+    start_timeout_seconds=600.0,
 ) as cluster:
     report["names"] = [child.name for child in cluster.children]
     report["pids"] = [child.pid for child in cluster.children]
@@ -48,7 +49,7 @@ with mt.cluster.LocalCluster(
     cluster.check()
     victim = cluster.children[2]
     os.kill(victim.pid, signal.SIGKILL)
-    victim.wait(60)
+    victim.wait()
     try:
         cluster.check()
     except mt.cluster.ProcessError as error:
@@ -94,27 +95,22 @@ def test_a_role_refuses_the_place_of_another():
         mt.cluster.run_worker(tf_config("ps", 0))
 
 
+@pytest.mark.e2e
 def test_the_command_refuses_to_be_a_chief():
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "monolith_tf.cluster"],
+    done = processes.run(
+        [*processes.PYTHON, "-m", "monolith_tf.cluster"],
+        code=2,
         env={**os.environ, "TF_CONFIG": tf_config("chief", 0)},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=DEADLINE_SECONDS,
     )
-    assert done.returncode == 2
     assert "A chief is your own training program." in done.stderr
 
 
+@pytest.mark.e2e
 def test_the_command_says_what_it_does_and_shows_a_tf_config():
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "monolith_tf.cluster", "--help"],
+    done = processes.run(
+        [*processes.PYTHON, "-m", "monolith_tf.cluster", "--help"],
         env={**os.environ, "TF_CONFIG": ""},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=DEADLINE_SECONDS,
     )
-    assert done.returncode == 0
     assert "worker or parameter server" in done.stdout
     assert '"task": {"type": "ps", "index": 0}' in " ".join(done.stdout.split())
 
@@ -146,14 +142,7 @@ def test_a_cluster_that_is_too_slow_is_reported_and_leaves_nothing(tmp_path):
 @pytest.mark.slow
 def test_a_cluster_serves_a_strategy_and_reports_a_dead_server(tmp_path):
     # In a process of its own: a strategy connects a process for good.
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", CHIEF, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
-    assert done.returncode == 0, done.stdout
+    done = processes.run([*processes.PYTHON, "-c", CHIEF, tmp_path])
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["names"] == ["worker 0", "ps 0", "ps 1"]
     assert report["sum"] == 42.0

@@ -7,6 +7,7 @@ import pytest
 
 import monolith_tf as mt
 from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.registry import tables_of
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def contents():
                 for ids, stamps, rows in export_rows(table)
                 for one, time, row in zip(ids, stamps, rows, strict=True)
             }
-            for table in mt.table_set.tables_of(model)
+            for table in tables_of(model)
         }
 
     return read

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 RAGGED = tf.ragged.constant([[1, 2], [], [3]], tf.int64)
 COMBINERS = ["sum", "mean", "sqrtn", "first_n", None]
@@ -256,7 +257,7 @@ def test_ragged_ids_train_functional_and_subclassed_models(make_config):
         )
         data = tf.data.Dataset.from_tensors((RAGGED, tf.zeros([3, 2])))
         model.fit(data, verbose=0, shuffle=False)
-        (table,) = mt.table_set.tables_of(model)
+        (table,) = tables_of(model)
         assert table.size() == 3
         # d loss / d row is 1 / 3, by the rate 0.5.
         np.testing.assert_allclose(

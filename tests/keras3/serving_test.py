@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving import export_saved_model
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.server import ModelServer
@@ -162,7 +163,7 @@ def test_deltas_keep_a_server_equal_to_the_model_that_fit_trains(tmp_path):
                 model(inputs, training=False)["click"],
                 rtol=1e-5,
             )
-            for index, table in enumerate(mt.table_set.tables_of(model)):
+            for index, table in enumerate(tables_of(model)):
                 rows = client.predict(
                     "ranker", {"ids": IDS}, f"monolith_lookup_{index}"
                 )

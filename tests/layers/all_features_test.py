@@ -7,6 +7,7 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.registry import tables_of
 
 BATCH = 8
 LENGTH = 5
@@ -169,7 +170,7 @@ def contents(model):
             for ids, _, rows in export_rows(table)
             for one, row in zip(ids, rows, strict=True)
         }
-        for table in mt.table_set.tables_of(model)
+        for table in tables_of(model)
     }
 
 

@@ -7,6 +7,7 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
 LABELS = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
@@ -51,7 +52,7 @@ def contents(model):
             for ids, times, rows in export_rows(table)
             for one, time, row in zip(ids, times, rows, strict=True)
         }
-        for table in mt.table_set.tables_of(model)
+        for table in tables_of(model)
     }
 
 
@@ -167,7 +168,7 @@ def test_weights_of_a_keras_file_load_into_the_same_model(tmp_path):
     model, other = make_model(), make_model()
     fit(model, epochs=2)
     fit(other)
-    mt.table_set.tables_of(other)[0].assign([77], np.ones([1, 3], "f"))
+    tables_of(other)[0].assign([77], np.ones([1, 3], "f"))
     model.save(tmp_path / "model.keras")
     other.load_weights(tmp_path / "model.keras")
     assert contents(other) == contents(model)

@@ -11,6 +11,7 @@ import tf_keras
 import monolith_tf as mt
 from monolith_tf import serving
 from monolith_tf.errors import ExportError
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving import export as export_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -100,7 +101,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_shard_restored_meanwhile_fails_the_export(tmp_path, monkeypatch):
     model = one_table_model()
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     answers = iter([[1], [2]])
     monkeypatch.setattr(
         type(table.table_set), "generations", lambda self: next(answers)

@@ -11,6 +11,8 @@ import textwrap
 import pytest
 import tensorflow as tf
 
+import small_trainer
+
 COMMAND = str(pathlib.Path(sys.executable).with_name("monolith-tf"))
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -64,7 +66,7 @@ def test_a_server_killed_and_restarted_catches_up(
     trainer.change(seed=2)
     serve(start_process, base_path, port)
     trainer.change(seed=3)
-    pusher.flush(60)
+    pusher.flush()
     assert pusher.metrics.replays > 0
     assert pusher.metrics.resyncs == 0
     with PredictionClient(f"127.0.0.1:{port}") as client:
@@ -73,12 +75,11 @@ def test_a_server_killed_and_restarted_catches_up(
 
 TRAINER = textwrap.dedent(
     """
-    import importlib.util, sys
-    folder, port, checkpoint, base_path, log = sys.argv[1:]
-    spec = importlib.util.spec_from_file_location("helpers", folder)
-    helpers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(helpers)
-    trainer = helpers.make_small_trainer(num_shards=2)
+    import sys
+    harness, port, checkpoint, base_path, log = sys.argv[1:]
+    sys.path.append(harness)
+    import small_trainer
+    trainer = small_trainer.make_small_trainer(num_shards=2)
     trainer.change(seed=1)
     trainer.model.save_weights(checkpoint)
     record = trainer.export(base_path)
@@ -110,7 +111,7 @@ def test_a_trainer_killed_and_restored_from_before_ends_equal(
         "-P",
         "-c",
         TRAINER,
-        str(pathlib.Path(__file__).with_name("conftest.py")),
+        str(pathlib.Path(small_trainer.__file__).parent),
         port,
         checkpoint,
         base_path,
@@ -123,11 +124,11 @@ def test_a_trainer_killed_and_restored_from_before_ends_equal(
     trainer.change(seed=99)
     # It knows only the export of its former life.
     pusher = make_pusher(f"127.0.0.1:{port}", os.path.join(base_path, "1"))
-    pusher.flush(60)
+    pusher.flush()
     assert pusher.metrics.resyncs == 1
     trainer.tables["movie"].apply_gradients(
         tf.constant([1, 1, 599], tf.int64), tf.ones([3, 3])
     )
-    pusher.flush(60)
+    pusher.flush()
     with PredictionClient(f"127.0.0.1:{port}") as client:
         assert_equal(client, trainer)

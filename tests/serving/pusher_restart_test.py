@@ -28,10 +28,10 @@ def test_a_trainer_that_came_back_with_older_rows_ends_equal(
     restored.model.load_weights(checkpoint)
     restored.change(seed=3)
     second = make_pusher(server, record, source=restored)
-    second.flush(30)
+    second.flush()
     assert second.metrics.resyncs == 1
     restored.change(seed=4)
-    second.flush(30)
+    second.flush()
     assert_equal(client, restored)
 
 
@@ -45,7 +45,7 @@ def test_a_pusher_made_again_beside_the_same_trainer_goes_on(
     first.close()
     trainer.change(seed=2)
     second = make_pusher(server, record)
-    second.flush(30)
+    second.flush()
     assert second.metrics.resyncs == 0
     assert_equal(make_client(server), trainer)
 
@@ -80,6 +80,6 @@ def test_a_pusher_whose_log_is_gone_exports_anew(
         os.remove(path)
     trainer.change(seed=2)
     second = make_pusher(server, record)
-    second.flush(30)
+    second.flush()
     assert second.metrics.resyncs == 1
     assert_equal(make_client(server), trainer)

@@ -3,23 +3,17 @@
 import pathlib
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from monolith_tf.serving.client import ServingCallError
+from processes import DEADLINE_SECONDS
+from processes import wait_until
 
 
 def inputs():
     return {"ids": np.array([1]), "weights": np.zeros((1, 2), np.float32)}
-
-
-def wait_until(condition, timeout_seconds=30):
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def served(server):
@@ -64,7 +58,7 @@ def test_an_unloaded_version_can_no_longer_be_named(write_model, serve):
     server = serve(write_model(1, factor=1))
     server.client.predict("scale", inputs(), version=1)
     write_model(2, factor=2)
-    server.client.wait_until_available("scale", 2)
+    server.client.wait_until_available("scale", 2, DEADLINE_SECONDS)
     wait_until(lambda: server.client.status("scale", 1)[0].state == "END")
     with pytest.raises(ServingCallError, match=r"Loaded: \[2\]"):
         server.client.predict("scale", inputs(), version=1)
@@ -107,5 +101,5 @@ def test_a_model_without_a_version_is_waited_for(write_model, serve, tmp_path):
     with pytest.raises(ServingCallError, match="has no version yet"):
         served(server)
     write_model(1, factor=1)
-    server.client.wait_until_available("scale")
+    server.client.wait_until_available("scale", None, DEADLINE_SECONDS)
     assert served(server) == 1

@@ -1,6 +1,6 @@
 """A chief that trains with `fit` and goes on where its checkpoint was.
 
-python nobody_watches_program.py DIRECTORY EPOCHS
+python unattended_training_program.py DIRECTORY EPOCHS
 
 Prints a line an epoch; what it trained goes to DIRECTORY/report.json. The last
 epoch begins when there is a file DIRECTORY/may_end.

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 # The gradients reach the tables in one op, or as slices of one kind or another.
 WAYS = ["fused", "eager", "clipped", "in a function"]
@@ -268,7 +269,7 @@ def test_what_is_left_of_a_ttl_is_kept_with_the_rows(tmp_path, way):
         model.save(tmp_path / "model.keras")
         with mt.TableSet():
             loaded = tf_keras.models.load_model(tmp_path / "model.keras")
-        (table,) = mt.table_set.tables_of(loaded)
+        (table,) = tables_of(loaded)
         features = loaded.get_layer(layer.name).features
         assert [f.ttl_seconds for f in features] == [10, None]
     else:
