@@ -1,4 +1,4 @@
-"""A training loop of its own on parameter servers, with request ids.
+"""A custom training loop on parameter servers, with request ids.
 
 monolith-tf launch --num_ps=2 --num_workers=2 examples/pss_custom_loop.py DIR
 """
@@ -15,7 +15,7 @@ STEPS = 100  # from one checkpoint to the next
 
 
 def main():
-    """Trains, or goes on from the last checkpoint."""
+    """Trains, or resumes from the last checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model_dir", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=4)
@@ -38,7 +38,7 @@ def main():
                     loss = tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
                 variables = [table.anchor, bias]
                 gradients = tape.gradient(loss, variables)
-                # A worker that is lost makes the coordinator run this again.
+                # If a worker is lost, the coordinator runs this again.
                 with mt.request_id(number):
                     optimizer.apply_gradients(
                         zip(gradients, variables, strict=True)

@@ -122,4 +122,6 @@ def __dir__() -> list[str]:
     return sorted(["__version__", *__all__])
 
 
-importlib.import_module("monolith_tf.keras_registration").register_when_loaded()
+importlib.import_module(
+    "monolith_tf.keras_common.registration"
+).register_when_loaded()

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf.step.backend import IdRead
+from monolith_tf.step.backend import note_read
 from monolith_tf.stock_ops import hashing
 
 __all__ = ["cross", "from_strings", "pack"]
@@ -182,6 +184,8 @@ def cross(
         padding_id = _checked_integer(
             "padding_id", padding_id, -(1 << 63), 1 << 63
         )
+        for value in inputs:
+            note_read(IdRead("a cross", None, padding_id, value))
     seed = tf.constant(
         hashing.mix64(salt + len(inputs) * hashing.GOLDEN_GAMMA), tf.uint64
     )

@@ -91,7 +91,7 @@ class Benchmark {
         at(times, 0.999), at(times, 1.0));
     const int64_t floats = table_->row_width() * sizeof(float);
     std::printf(
-        "memory             %7.2f bytes a row above its floats\n",
+        "memory             %7.2f bytes per row above its floats\n",
         static_cast<double>(table_->memory_bytes()) / table_->size() - floats);
   }
 

@@ -12,6 +12,8 @@ from monolith_tf.config.table_config import TableConfig
 from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.feature_ids import FeatureIds
 from monolith_tf.placement.registry import two_configs_message
+from monolith_tf.step.backend import IdRead
+from monolith_tf.step.backend import note_read
 from monolith_tf.step.lookup import lookup_features
 from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.table import Table
@@ -63,6 +65,8 @@ class TableReader:
         self._refuse_other_keras(inputs)
         weights = {} if weights is None else weights
         self._check_weights(inputs, weights)
+        for feature in self._feature_list:
+            note_read(self._read_of(feature, inputs[feature.name]))
         found = FeatureIds.of_all(self._feature_list, inputs, weights)
         vectors = lookup_features(
             self._table_list,
@@ -78,6 +82,12 @@ class TableReader:
             )
             for feature_ids, feature_vectors in zip(found, vectors, strict=True)
         }
+
+    def _read_of(self, feature: FeatureConfig, ids) -> IdRead:
+        """Names a read of ids as the user knows it."""
+        return IdRead(
+            f"feature {feature.name!r}", feature.name, feature.padding_id, ids
+        )
 
     def save_own_variables(self, store):
         """Writes the rows with their slots into a .keras file."""

@@ -192,8 +192,8 @@ class TableSet:
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
 
-        What an earlier call handed out above `acked_cut` comes again, so a lost
-        answer loses nothing.
+        What an earlier call handed out above `acked_cut` comes again. A cut of
+        a former life of the shard raises `tf.errors.OutOfRangeError`.
 
         Args:
             shard: Which shard.

@@ -19,12 +19,10 @@ import pytest
 import monolith_tf as mt
 from monolith_tf import estimators
 from monolith_tf.placement.sharding import owners_of
-
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+from processes import DEADLINE_SECONDS
 
 PROGRAM = pathlib.Path(__file__).with_name("between_graphs_program.py")
 NUM_PS = 2
-DEADLINE_SECONDS = 240
 
 
 @pytest.fixture(scope="module")

@@ -2,41 +2,26 @@
 
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+import processes
 
-DEADLINE_SECONDS = 200
 EXAMPLES = ("pss_fit.py", "pss_custom_loop.py")
 
 
 @pytest.fixture
 def launch(repository_root, tmp_path):
     def launch(name, *arguments):
-        done = subprocess.run(
+        return processes.run(
             [
-                *(
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "monolith_tf",
-                    "launch",
-                ),
-                *("--num_ps=2", "--num_workers=2"),
+                *(*processes.MONOLITH_TF, "launch"),
+                *("--num_ps=2", "--num_workers=1"),
                 f"--log_dir={tmp_path / 'logs'}",
-                str(repository_root / "examples" / name),
-                *map(str, arguments),
+                *(repository_root / "examples" / name, *arguments),
             ],
             cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        ).stdout
 
     return launch
 

@@ -32,7 +32,7 @@ class Subclassed(keras.Model):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.embeddings = layers().EmbeddingCollection(
-            [mt.Feature("movie", mt.TableConfig("movie", 2), "mean")]
+            [mt.FeatureConfig("movie", mt.TableConfig("movie", 2), "mean")]
         )
         self.top = keras.layers.Dense(1)
 
@@ -53,7 +53,10 @@ def functional():
     ids = keras.Input([2], dtype="int64")
     movie = mt.TableConfig("movie", 2)
     vectors = layers().EmbeddingCollection(
-        [mt.Feature("ids", movie, "sum"), mt.Feature("crossed", movie, "mean")]
+        [
+            mt.FeatureConfig("ids", movie, "sum"),
+            mt.FeatureConfig("crossed", movie, "mean"),
+        ]
     )({"ids": ids, "crossed": layers().CrossedIds(salt=1)([ids, ids])})
     hidden = keras.layers.Concatenate()(list(vectors.values()))
     return keras.Model(ids, keras.layers.Dense(1)(hidden))

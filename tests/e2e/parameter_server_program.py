@@ -1,16 +1,11 @@
-"""Trains on two parameter servers and two workers; writes what it found.
+"""Part of `cluster_program.py`: trains, saves, restores and writes tables.
 
-python parameter_server_program.py DIRECTORY
-
-DIRECTORY holds checkpoints `shards-1` and `shards-3`. Results go to
-`report.json` and to one .npz file a table.
+Its folder holds checkpoints `shards-1` and `shards-3`. Tables go to one .npz
+file per table.
 """
 
 import collections
 import gc
-import json
-import pathlib
-import sys
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +13,6 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf.checkpoint.table_rows import export_rows
-from monolith_tf.cluster import LocalCluster
 from monolith_tf.placement.table_set import servers_of
 
 
@@ -349,30 +343,22 @@ def warm_config(name, optimizer):
     )
 
 
-def main():
-    """Runs everything on one cluster."""
-    directory = pathlib.Path(sys.argv[1])
-    report = {}
-    with LocalCluster(num_ps=2, num_workers=2) as cluster:
-        strategy = tf.distribute.ParameterServerStrategy(
-            cluster.cluster_resolver
-        )
-        coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
-        report["exact"] = sum_exactly(strategy, coordinator)
-        report["rates"] = change_learning_rate(strategy, coordinator)
-        report["made again"] = make_again(strategy)
-        report["by feature"] = admit_by_feature(strategy, coordinator)
-        report["expires"] = expire_by_feature(strategy, coordinator)
-        train_in_order(strategy, directory)
-        warm_start(strategy, directory)
-        report["fit"] = fit(strategy, directory)
-        try:
-            with strategy.scope():
-                mt.TableSet(num_shards=2)
-        except ValueError as error:
-            report["num_shards"] = str(error)
-    (directory / "report.json").write_text(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main()
+def run(cluster, strategy, coordinator, directory):
+    """Runs everything; returns the report."""
+    del cluster
+    report = {
+        "exact": sum_exactly(strategy, coordinator),
+        "rates": change_learning_rate(strategy, coordinator),
+        "made again": make_again(strategy),
+        "by feature": admit_by_feature(strategy, coordinator),
+        "expires": expire_by_feature(strategy, coordinator),
+    }
+    train_in_order(strategy, directory)
+    warm_start(strategy, directory)
+    report["fit"] = fit(strategy, directory)
+    try:
+        with strategy.scope():
+            mt.TableSet(num_shards=2)
+    except ValueError as error:
+        report["num_shards"] = str(error)
+    return report

@@ -78,7 +78,7 @@ class Tower(tf_keras.layers.Layer):
         self.embeddings = embeddings or make_layer()
         self.cross = mt.layers.CrossedIds(salt=5)
         self.pack = mt.layers.PackedIds(3)
-        self.lstm = tf_keras.layers.LSTM(2)
+        self.rnn = tf_keras.layers.SimpleRNN(2)
         self.dense = tf_keras.layers.Dense(1)
 
     def call(self, inputs):
@@ -91,7 +91,7 @@ class Tower(tf_keras.layers.Layer):
         wide = vectors["item"][:, :1]
         deep = [
             vectors["item"][:, 1:],
-            self.lstm(vectors["history"]),
+            self.rnn(vectors["history"]),
             tf.reshape(vectors["last"], [-1, 8]),
             *(vectors[n] for n in ("shown", "crossed", "genres", "country")),
         ]
@@ -128,7 +128,7 @@ def functional():
     deep = tf_keras.layers.Concatenate()(
         [
             vectors["item"][:, 1:],
-            tf_keras.layers.LSTM(2)(vectors["history"]),
+            tf_keras.layers.SimpleRNN(2)(vectors["history"]),
             tf_keras.layers.Flatten()(vectors["last"]),
             *(vectors[n] for n in ("shown", "crossed", "genres", "country")),
         ]
@@ -238,7 +238,7 @@ def test_a_model_of_all_features_is_kept_and_goes_on(tmp_path, make_model):
             lambda table: [
                 mt.layers.PackedIds(2),
                 mt.layers.DynamicEmbedding(table, "first_n", n=2, min_count=1),
-                tf_keras.layers.LSTM(2),
+                tf_keras.layers.SimpleRNN(2),
             ],
             tf.RaggedTensorSpec([None, None], tf.int64),
         ),

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "step": (*_CORE, "placement"),
     "checkpoint": _STEP,
     "table": (*_STEP, "metrics", "checkpoint"),
-    "ids": _CORE,
+    "ids": _STEP,
     "feature": (*_STEP, "metrics", "checkpoint", "table", "ids"),
     "optimizers": _MODEL,
     "keras_common": _MODEL,

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -15,13 +14,13 @@ import zipfile
 import pytest
 import tensorflow as tf
 
+import processes
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def run(*command, **kwargs):
-    done = subprocess.run(command, capture_output=True, text=True, **kwargs)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return processes.run(command, **kwargs).stdout
 
 
 def build_wheel(source, folder):
@@ -101,12 +100,11 @@ def prepare_metadata(sources, folder, python):
         "from setuptools import build_meta\n"
         "build_meta.prepare_metadata_for_build_wheel(sys.argv[1])\n"
     )
-    return subprocess.run(
+    return processes.run(
         [sys.executable, "-c", program, folder],
+        code=None,
         cwd=sources,
         env={**os.environ, "MONOLITH_TF_PYTHON": python},
-        capture_output=True,
-        text=True,
     )
 
 
@@ -296,12 +294,11 @@ def test_a_build_without_tensorflow_says_what_to_install(
     repository_root, tmp_path
 ):
     python = interpreter_without_tensorflow(tmp_path)
-    done = subprocess.run(
+    done = processes.run(
         [sys.executable, "setup.py", "-q", "build_ext"],
+        code=None,
         cwd=repository_root,
         env={**os.environ, "MONOLITH_TF_PYTHON": python},
-        capture_output=True,
-        text=True,
     )
     assert done.returncode != 0
     assert "Install TensorFlow first" in done.stderr

@@ -118,13 +118,26 @@ def test_a_model_without_tables_is_refused(tmp_path):
         serving.export_saved_model(model, tmp_path)
 
 
-def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
+def test_a_padded_feature_without_padding_id_is_named_with_its_input(
+    tmp_path,
+):
     model = ragged_model(padding_id=None)
-    with pytest.raises(
-        ValueError, match="'genres' has no padding_id.*ragged=\"row_splits\""
-    ):
-        serving.export_saved_model(model, tmp_path)
+    message = (
+        "Ragged input 'genres' has no padding.*it is read without a padding_id "
+        "by feature 'genres'.*ragged=\"row_splits\""
+    )
+    with pytest.raises(ValueError, match=message):
+        serving.export_saved_model(model, tmp_path, ragged="padded")
     serving.export_saved_model(model, tmp_path, ragged="row_splits")
+
+
+def test_a_refused_export_does_not_make_tables_log_their_changes(tmp_path):
+    model = ragged_model(padding_id=None)
+    with pytest.raises(ValueError, match="has no padding"):
+        serving.export_saved_model(model, tmp_path, ragged="padded")
+    (table_set,) = {t.table_set for t in tables_of(model)}
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        table_set.take_delta(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -136,10 +149,11 @@ def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
             r" Its inputs are \['genres', 'movie_id'\]",
         ),
         ({"string_features": "movie_id"}, "must be a list of names"),
-        ({"ragged": "flat"}, 'must be "padded" or "row_splits".*flat'),
+        ({"ragged": "flat"}, 'must be "padded", "row_splits" or None.*flat'),
         ({"version": 0}, "version must be from 1 to .* Received: 0"),
         ({"version": "1"}, "version must be a positive integer.*'1'"),
-        ({"expected_rows": 0}, "must be 1 or more. Received: 0"),
+        ({"expected_rows": 0}, "from 1 to 3458764513820540928. Received: 0"),
+        ({"expected_rows": 2**62}, "from 1 to 34587.*Received: 461168601842"),
         (
             {"expected_rows": {"user": 5}},
             r"names \['user'\], the tables of the model are \['genre', 'movie'",
@@ -152,6 +166,17 @@ def test_arguments_that_do_not_fit_are_refused(
     with pytest.raises(ValueError, match=message):
         serving.export_saved_model(model, tmp_path, **arguments)
     assert os.listdir(tmp_path) == []
+
+
+def test_after_the_last_version_that_servers_read_no_export_is_made(
+    model, tmp_path
+):
+    (tmp_path / str(2**31)).mkdir()
+    record = serving.export_saved_model(model, tmp_path)
+    assert record.version == 2**31 + 1
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(mt.errors.ExportError, match="No version is left in"):
+        serving.export_saved_model(model, tmp_path)
 
 
 def test_a_float_feature_can_not_travel_as_strings(tmp_path):

@@ -83,3 +83,25 @@ def test_a_pusher_whose_log_is_gone_exports_anew(
     second.flush()
     assert second.metrics.resyncs == 1
     assert_equal(make_client(server), trainer)
+
+
+def test_a_trainer_that_came_back_with_fewer_cuts_ends_equal(
+    trainer, make_trainer, base_path, make_server, make_client, make_pusher,
+    assert_equal, caplog,
+):  # fmt: skip
+    # The log knows cuts that the new tables have not come to.
+    record = trainer.export(base_path)
+    server = make_server()
+    pusher = make_pusher(server, record)
+    for seed in range(20):
+        trainer.change(seed)
+        pusher.push()
+    # Killed: no goodbye, only the lock is free.
+    pusher._log.close()
+    restored = make_trainer()
+    restored.change(seed=30)
+    second = make_pusher(server, record, source=restored)
+    second.flush(30)
+    assert second.metrics.resyncs == 1
+    assert "does not hold the changes after cut 20: it was" in caplog.text
+    assert_equal(make_client(server), restored)

@@ -29,6 +29,14 @@ def test_the_newest_numeric_version_is_served(write_model, serve):
     assert served(serve(path)) == 10
 
 
+def test_versions_to_the_end_of_int64_are_served_and_others_left_alone(
+    write_model, serve
+):
+    for version in (2**31, 2**63 - 1, 2**63, 10**20):
+        path = write_model(version, factor=1)
+    assert served(serve(path)) == 2**63 - 1
+
+
 def test_a_new_version_takes_over_without_a_failed_call(write_model, serve):
     server = serve(write_model(1, factor=1))
     failures, versions = [], set()
