@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from monolith_tf import ops
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import call_servers
 
 # What each number is, in words; the order is that of `ops.STATS`.
 _GAUGES = {
@@ -177,7 +178,7 @@ def stats(tables) -> dict[str, TableStats]:
             return {}
         table_set, wanted = found[0].table_set, {t.name for t in found}
     sums: dict[str, list[int]] = {}
-    for names, numbers in table_set.ask(ops.stats):
+    for names, numbers in call_servers(table_set, ops.stats):
         for name, row in zip(names.numpy(), numbers.numpy(), strict=True):
             total = sums.setdefault(name.decode(), [0] * len(ops.STATS))
             for i, number in enumerate(row):
