@@ -41,7 +41,7 @@ def test_first_n_of_short_lists_is_filled_with_zeros(kind):
     ids = tf.ragged.constant([[3, 5, 7], [], [7]], tf.int64)
     if kind == "sparse":
         ids = ids.to_sparse()
-    got = make_layer("first_n", n=2)(ids)
+    got = make_layer("first_n", max_sequence_length=2)(ids)
     assert got.shape == [3, 2, 2]
     assert got[..., 0].numpy().tolist() == [[3, 5], [0, 0], [7, 0]]
 
