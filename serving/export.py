@@ -356,7 +356,9 @@ def _step(table) -> int:
     """
     kinds = [segment.precision.kind for segment in table.config.segments]
     # Nothing else depends on it.
-    return table.least_step() if "onebit" in kinds else 0
+    if "onebit" not in kinds:
+        return 0
+    return min(step for step, _ in table.table_set.clocks(table.name))
 
 
 def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
@@ -374,8 +376,8 @@ def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
 
 def _lookup_function(table: ServingTable):
     def lookup(ids):
-        rows, live = table.lookup(ids)
-        return {"rows": rows, "live": live}
+        rows, exists = table.lookup(ids)
+        return {"rows": rows, "exists": exists}
 
     return tf.function(lookup, autograph=False).get_concrete_function(
         ids=tf.TensorSpec([None], tf.int64)

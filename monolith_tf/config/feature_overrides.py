@@ -2,7 +2,7 @@
 
 Features that share a table may each have their own `min_count` or
 `probability`, and their own `ttl_seconds`. Ops take the overrides of a feature
-packed into one integer (ops/cc/admission/count_word.h).
+packed into one integer (ops/cc/admission/packed_count.h).
 """
 
 from __future__ import annotations

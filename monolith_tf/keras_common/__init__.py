@@ -1,5 +1,4 @@
-"""What the layers of both Kerases share. Loads neither Keras.
+"""Parts that the layers of tf_keras and of Keras 3 share; loads neither.
 
-May import `table`, `feature` and all rooms below them. Start with
-`embedding_reader.py`, which a layer holds.
+Imports `feature` and below. Start with `embedding_reader.py`.
 """

@@ -11,10 +11,10 @@ from monolith_tf.config.table_config import TableConfig
 from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.feature_ids import FeatureIds
 from monolith_tf.placement.registry import two_configs_message
-from monolith_tf.step.backend import IdRead
 from monolith_tf.step.backend import current_backend
-from monolith_tf.step.backend import current_reads
 from monolith_tf.step.table_variable import TableVariable
+from monolith_tf.stock_ops.id_reads import IdRead
+from monolith_tf.stock_ops.id_reads import current_reads
 from monolith_tf.table import Table
 
 
@@ -189,5 +189,5 @@ def _tables_of(features: Sequence[FeatureConfig]) -> list[Table]:
                     two_configs_message(made[name].config, feature.config)
                 )
         elif name not in made:
-            made[name] = Table(by_name[name])
+            made[name] = Table.get_or_create(by_name[name])
     return [made[feature.config.name] for feature in features]

@@ -1,6 +1,6 @@
-"""Layers of tf_keras that read tables, and layers that make ids.
+"""Keras layers that read tables, and layers that make ids.
 
-May import `keras_common` and all rooms below it. Start with
+Imports `keras_common`, `optimizers` and below. Start with
 `dynamic_embedding.py`.
 """
 

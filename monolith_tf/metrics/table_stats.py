@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from monolith_tf import ops
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import call_servers
 
 # What each number is, in words; the order is that of `ops.STATS`.
 _GAUGES = {
@@ -24,7 +25,7 @@ _GAUGES = {
     "idle_bytes": "Of pool_bytes, those that hold nothing.",
     "huge_page_bytes": "Of pool_bytes, those in huge pages.",
     "index_entries": "Entries of the index.",
-    "index_slots": "Slots of the index.",
+    "index_capacity": "Entries that the index has room for.",
     "index_stash": "Entries that found no slot.",
     "probed_entries": "Entries of a sample of the index.",
     "probed_in_first": "Of these, entries in their first bucket.",
@@ -74,7 +75,7 @@ class TableStats:
             rows of `initial_capacity`, or not yet given back.
         huge_page_bytes: Of `pool_bytes`, those in huge pages; 0 if not known.
         index_entries: Entries of the index.
-        index_slots: Slots of the index.
+        index_capacity: Entries that the index has room for.
         index_stash: Entries that found no slot.
         probed_entries: Entries of a sample of the index.
         probed_in_first: Of these, entries in their first bucket.
@@ -108,7 +109,7 @@ class TableStats:
     idle_bytes: int
     huge_page_bytes: int
     index_entries: int
-    index_slots: int
+    index_capacity: int
     index_stash: int
     probed_entries: int
     probed_in_first: int
@@ -134,7 +135,7 @@ class TableStats:
     @property
     def load_factor(self) -> float:
         """Share of the index's slots that are taken, 0 to 1."""
-        return self.index_entries / max(1, self.index_slots)
+        return self.index_entries / max(1, self.index_capacity)
 
     @property
     def huge_page_share(self) -> float:
@@ -177,7 +178,7 @@ def stats(tables) -> dict[str, TableStats]:
             return {}
         table_set, wanted = found[0].table_set, {t.name for t in found}
     sums: dict[str, list[int]] = {}
-    for names, numbers in table_set.ask(ops.stats):
+    for names, numbers in call_servers(table_set, ops.stats):
         for name, row in zip(names.numpy(), numbers.numpy(), strict=True):
             total = sums.setdefault(name.decode(), [0] * len(ops.STATS))
             for i, number in enumerate(row):

@@ -1,8 +1,8 @@
-"""Row optimizers of tables, and the wrapper that sends gradients to tables.
+"""Optimizers of tables, and the wrapper that sends gradients to tables.
 
-`SGD`, `Adagrad`, `Adam` and others step the rows of a table. `with_tables`
-makes a Keras optimizer send the gradients of rows to the tables. May import
-`feature` and all rooms below it. Start with `with_tables.py`.
+A table has its own optimizer: `SGD`, `Adagrad`, `Adam` and others. The wrapper
+`with_tables` makes a Keras optimizer send the gradients of rows to the tables.
+Imports `feature` and below. Start with `with_tables.py`.
 """
 
 from monolith_tf.config.row_optimizers import SGD

@@ -13,13 +13,25 @@ class TableDelta:
 
     Attributes:
         ids: int64 `[n]`, distinct.
-        exists: bool `[n]`; False is a tombstone, the row was removed.
-        rows: float32 `[n, dim]`; zeros where the row was removed.
+        exists: bool `[n]`; False marks a tombstone, the row was removed.
+        rows: float32 `[m, dim]`, one row per id that exists, in order of `ids`.
     """
 
     ids: np.ndarray
     exists: np.ndarray
     rows: np.ndarray
+
+    @classmethod
+    def of_op(cls, ids, exists, rows) -> TableDelta:
+        """Takes the outputs of `ops.take_delta`, where removed rows are 0.
+
+        Args:
+            ids: int64 `[n]`.
+            exists: bool `[n]`.
+            rows: float32 `[n, dim]`.
+        """
+        exists = np.asarray(exists)
+        return cls(np.asarray(ids), exists, np.asarray(rows)[exists])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,9 @@ from monolith_tf.placement import graph_scope
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import active_sets
+from monolith_tf.placement.table_set import belongs_to
 from monolith_tf.placement.table_set import current_strategy
+from monolith_tf.placement.table_set import live_table
 from monolith_tf.placement.table_set import lock
 
 # Where the table of a config object was made last.
@@ -30,7 +32,7 @@ def table_set_for(config: TableConfig) -> TableSet:
     """
     if active_sets():
         table_set = active_sets()[-1]
-        found = table_set.find(config.name)
+        found = live_table(table_set, config.name)
         if found is not None and found.config is not config:
             raise ValueError(two_configs_message(found.config, config))
         return table_set
@@ -39,7 +41,7 @@ def table_set_for(config: TableConfig) -> TableSet:
         sets = graph.get_collection(graph_scope.TABLE_SETS)
         if not sets:
             return TableSet()
-        found = sets[0].find(config.name)
+        found = live_table(sets[0], config.name)
         if found is not None and not found.config.same_as(config):
             raise ValueError(two_configs_message(found.config, config))
         return sets[0]
@@ -47,9 +49,8 @@ def table_set_for(config: TableConfig) -> TableSet:
     with lock:
         # A config object stands for one table, whatever other models began.
         home = _homes.get(config, lambda: None)()
-        is_here = home is not None and home.strategy is strategy
-        if is_here and (home._strategy is None) == (strategy is None):
-            table = home.find(config.name)
+        if home is not None and belongs_to(home, strategy):
+            table = live_table(home, config.name)
             if table is not None and table.config is config:
                 return home
         if strategy is None:
@@ -60,7 +61,7 @@ def table_set_for(config: TableConfig) -> TableSet:
             key = strategy
         table_set = found.get(key)
         if table_set is not None and table_set.tables:
-            table = table_set.find(config.name)
+            table = live_table(table_set, config.name)
             if table is None or table.config is config:
                 _homes[config] = weakref.ref(table_set)
                 return table_set

@@ -13,6 +13,7 @@ from monolith_tf.config.feature_overrides import completed
 from monolith_tf.placement.registry import by_table_set
 from monolith_tf.placement.registry import two_configs_message
 from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.step.event_time import current_event_time
 from monolith_tf.step.fused_gradients import FusedGradients
 from monolith_tf.step.request_id import current_request_id
@@ -156,7 +157,7 @@ def apply_row_gradients(
             with tf.device(device):
                 applied.append(
                     ops.apply(
-                        table_set.handles[shard],
+                        servers_of(table_set)[shard].handle,
                         packed[shard],
                         wire.receive(message, num_exact=num_rates),
                         tables=[tables[n].name for n in numbers],

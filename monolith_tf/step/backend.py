@@ -12,7 +12,6 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 from collections.abc import Sequence
-from typing import NamedTuple
 from typing import Protocol
 
 import tensorflow as tf
@@ -20,22 +19,6 @@ import tensorflow as tf
 from monolith_tf import ops
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.step.lookup import TableOps
-
-
-class IdRead(NamedTuple):
-    """One use of ids by a layer, while `observed_reads` observes.
-
-    Attributes:
-        reader: Names the reader, for messages: "feature 'genres'".
-        feature: Name of the feature; None if it has no name of its own.
-        padding_id: Padding id of the feature, or None.
-        ids: The ids: tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
-    """
-
-    reader: str
-    feature: str | None
-    padding_id: int | None
-    ids: object
 
 
 class LookupBackend(Protocol):
@@ -144,33 +127,6 @@ def lookup_backend(backend: LookupBackend) -> Iterator[None]:
         yield
     finally:
         _backend.reset(token)
-
-
-_reads: contextvars.ContextVar[list[IdRead] | None] = contextvars.ContextVar(
-    "monolith_tf_observed_reads", default=None
-)
-
-
-@contextlib.contextmanager
-def observed_reads() -> Iterator[list[IdRead]]:
-    """Collects the ids that layers read in this context.
-
-    An export finds in this way which feature reads which input of a model.
-
-    Yields:
-        A list that grows with each read.
-    """
-    found: list[IdRead] = []
-    token = _reads.set(found)
-    try:
-        yield found
-    finally:
-        _reads.reset(token)
-
-
-def current_reads() -> list[IdRead] | None:
-    """Returns the list that layers add their reads to, or None."""
-    return _reads.get()
 
 
 def read_rows(table: TableHandle, ids: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,7 @@ from tensorflow.python.ops import control_flow_util
 from monolith_tf import ops
 from monolith_tf.placement.registry import by_table_set
 from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.step import prefetch
 from monolith_tf.step.transport import Wire
 
@@ -87,7 +88,7 @@ def _send_read(table_set, tables, features, feature_tables):
     for shard, device in enumerate(table_set.devices):
         with tf.device(device):
             rows = ops.lookup(
-                table_set.handles[shard],
+                servers_of(table_set)[shard].handle,
                 packed[shard],
                 tables=[table.name for table in tables],
                 dims=[table.dim for table in tables],

@@ -18,7 +18,7 @@ import pytest
 
 import monolith_tf as mt
 from monolith_tf import estimators
-from monolith_tf.checkpoint import table_state
+from monolith_tf.placement.sharding import owners_of
 from processes import DEADLINE_SECONDS
 
 PROGRAM = pathlib.Path(__file__).with_name("between_graphs_program.py")
@@ -168,7 +168,7 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
     owner = dict(
         zip(
             ids.tolist(),
-            table_state.owners(ids, NUM_PS).numpy().tolist(),
+            owners_of(ids, NUM_PS).numpy().tolist(),
         )
     )
     lost = [program.sums([batch]) for batch in under_way]

@@ -12,11 +12,13 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.table_set import servers_of
 
 
 def dump(table, path):
     """Writes ids, times, and weights with slots, ordered by id."""
-    parts = list(table.export_whole(batch_size=64))
+    parts = list(export_rows(table, batch_size=64))
     ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     np.savez(path, ids=ids[order], times=times[order], rows=rows[order])
@@ -85,7 +87,7 @@ def sum_exactly(strategy, coordinator):
         "steps": int(optimizer.iterations.numpy()),
         "sizes_of_shards": [
             int(mt.ops.size(handle, table="exact"))
-            for handle in table.table_set.handles
+            for _, handle in servers_of(table.table_set)
         ],
     }
 

@@ -14,7 +14,8 @@ import sys
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.checkpoint import table_state
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving.trainer_state import TrainerState
 
 
@@ -59,7 +60,7 @@ def run(cluster, strategy, coordinator, directory, calls=300):
     def take_delta_eagerly():
         with tf.device(table_set.devices[0]):
             taken = mt.ops.take_delta(
-                table_set.handles[0],
+                servers_of(table_set)[0].handle,
                 tf.constant(cut, tf.int64),
                 tables=["asked"],
                 dims=[4],
@@ -90,7 +91,7 @@ def run(cluster, strategy, coordinator, directory, calls=300):
 
 def owners(ids, table):
     """Returns the shard of each id."""
-    return table_state.owners(ids, len(table.table_set.devices))
+    return owners_of(ids, len(table.table_set.devices))
 
 
 def main():

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.placement.registry import tables_of
 
 BATCH = 8
@@ -168,7 +169,7 @@ def contents(model):
     return {
         table.name: {
             int(one): row.tobytes()
-            for ids, _, rows in table.export_whole()
+            for ids, _, rows in export_rows(table)
             for one, row in zip(ids, rows, strict=True)
         }
         for table in tables_of(model)

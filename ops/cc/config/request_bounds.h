@@ -1,16 +1,16 @@
 // Bounds of the numbers that ops have as attributes. Shape functions and
 // kernels both check them: eager calls come without those of the first.
 
-#ifndef MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
-#define MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
+#ifndef MONOLITH_TF_OPS_CC_CONFIG_REQUEST_BOUNDS_H_
+#define MONOLITH_TF_OPS_CC_CONFIG_REQUEST_BOUNDS_H_
 
 #include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/partition.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/partition.h"
 
 namespace monolith_tf {
 
@@ -73,4 +73,4 @@ inline absl::Status CheckFirstColumn(int64_t first) {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_TABLE_REQUEST_BOUNDS_H_
+#endif  // MONOLITH_TF_OPS_CC_CONFIG_REQUEST_BOUNDS_H_

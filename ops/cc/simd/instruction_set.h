@@ -5,8 +5,8 @@
 // or in a fixed order, with correctly rounded operations, and nothing is
 // contracted to fused multiply-adds (-ffp-contract=off).
 
-#ifndef MONOLITH_TF_OPS_CC_MEMORY_INSTRUCTION_SET_H_
-#define MONOLITH_TF_OPS_CC_MEMORY_INSTRUCTION_SET_H_
+#ifndef MONOLITH_TF_OPS_CC_SIMD_INSTRUCTION_SET_H_
+#define MONOLITH_TF_OPS_CC_SIMD_INSTRUCTION_SET_H_
 
 namespace monolith_tf {
 
@@ -17,4 +17,4 @@ InstructionSet WidestInstructionSet();
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_MEMORY_INSTRUCTION_SET_H_
+#endif  // MONOLITH_TF_OPS_CC_SIMD_INSTRUCTION_SET_H_

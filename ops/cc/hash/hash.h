@@ -1,25 +1,22 @@
 // hash.h
 //
-// The hash functions that the project writes into bytes and words other
+// The hash functions that the project writes into bytes that other
 // programs must repeat (docs/formats.md, golden vectors in the tests), and the
 // keyed hash that never leaves the process.
 
-#ifndef MONOLITH_TF_OPS_CC_TABLE_HASH_H_
-#define MONOLITH_TF_OPS_CC_TABLE_HASH_H_
+#ifndef MONOLITH_TF_OPS_CC_HASH_HASH_H_
+#define MONOLITH_TF_OPS_CC_HASH_HASH_H_
 
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+#include "ops/cc/simd/loop_math.h"
 
 namespace monolith_tf {
 
-// The finalizer of splitmix64: a bijection of the 64-bit words. Never change
+// The finalizer of splitmix64: a bijection of the 64-bit integers. Never change
 // it: partitions, initial rows and checkpoints depend on it.
-inline uint64_t Mix64(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
+inline uint64_t Mix64(uint64_t z) { return loop_math::Mix64(z); }
 
 // 64-bit FNV-1a of the bytes of `text`.
 inline uint64_t Fnv1a64(absl::string_view text) {
@@ -43,7 +40,7 @@ inline uint64_t IdKey(uint64_t table_key, int64_t id) {
 
 // The random bits of element `j` of an initial row.
 inline uint64_t ElementBits(uint64_t id_key, uint64_t j) {
-  return Mix64(id_key + (j + 1) * 0x9E3779B97F4A7C15ULL);
+  return loop_math::ElementBits(id_key, j);
 }
 
 // The key that the initial weights of a segment which starts `first_element`
@@ -77,4 +74,4 @@ class KeyedHash {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_TABLE_HASH_H_
+#endif  // MONOLITH_TF_OPS_CC_HASH_HASH_H_

@@ -1,4 +1,4 @@
-"""One delta chunk as a request to an export, and what the export answers."""
+"""Requests that carry one delta chunk to an export, and their replies."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def request_inputs(
                 f"of dim {table.dim}."
             )
         inputs[f"ids_{i}"] = table.ids[np.newaxis]
-        inputs[f"live_{i}"] = table.live.astype(np.int64)[np.newaxis]
+        inputs[f"exists_{i}"] = table.exists.astype(np.int64)[np.newaxis]
         inputs[f"rows_{i}"] = table.rows.reshape(1, -1)
     if by_name:
         raise ValueError(

@@ -2,15 +2,13 @@
 //
 // What a table is made from. Two tables of one name must have equal configs.
 
-#ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_CONFIG_H_
-#define MONOLITH_TF_OPS_CC_TABLE_TABLE_CONFIG_H_
+#ifndef MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_
+#define MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_
 
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "absl/status/status.h"
 
 namespace monolith_tf {
 
@@ -116,7 +114,7 @@ struct EvictionConfig {
   // that wait, the lowest rows by the policy go (of a large table the lowest of
   // a few random ones), but those of that update last; 0: no bound. Ids that
   // wait take at most half of max_bytes from the rows. Room for rows to come is
-  // not counted: an eighth, and in each of 64 stripes a segment of at most
+  // not counted: an eighth, and in each of 64 stripes a slab of at most
   // 128 KiB, 16 KiB of index, and what the pool keeps (memory_pool.h).
   int64_t max_rows = 0;
   int64_t max_bytes = 0;
@@ -159,9 +157,6 @@ struct TableConfig {
   // Weights of a row.
   int64_t dim() const;
 
-  // InvalidArgument that names the table, what was passed and what to pass.
-  absl::Status Validate() const;
-
   // One line for error messages.
   std::string DebugString() const;
 };
@@ -178,4 +173,4 @@ inline bool operator!=(const TableConfig& a, const TableConfig& b) {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_TABLE_TABLE_CONFIG_H_
+#endif  // MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_

@@ -1,4 +1,5 @@
-// count_word.h: what an update says of an id beside its gradient, in one word.
+// packed_count.h: what an update says of an id beside its gradient, in one
+// number.
 //
 //    63  62            32  31          16  15             0
 //   +---+----------------+---------------+----------------+
@@ -18,8 +19,8 @@
 // longest ttl hold; where some count and some draw lots, those that count. A
 // feature without a term brings that of the table where others bring theirs.
 
-#ifndef MONOLITH_TF_OPS_CC_ADMISSION_COUNT_WORD_H_
-#define MONOLITH_TF_OPS_CC_ADMISSION_COUNT_WORD_H_
+#ifndef MONOLITH_TF_OPS_CC_ADMISSION_PACKED_COUNT_H_
+#define MONOLITH_TF_OPS_CC_ADMISSION_PACKED_COUNT_H_
 
 #include <algorithm>
 #include <cmath>
@@ -46,17 +47,17 @@ inline int64_t PackCount(int64_t occurrences, int64_t own_terms) {
   return static_cast<int64_t>(static_cast<uint64_t>(own_terms) << 16) |
          std::min(occurrences, kMaxOccurrences);
 }
-inline int64_t OccurrencesOf(int64_t word) { return word & 0xFFFF; }
-inline int64_t OwnTermsOf(int64_t word) {
-  return static_cast<int64_t>(static_cast<uint64_t>(word) >> 16);
+inline int64_t OccurrencesOf(int64_t packed) { return packed & 0xFFFF; }
+inline int64_t OwnTermsOf(int64_t packed) {
+  return static_cast<int64_t>(static_cast<uint64_t>(packed) >> 16);
 }
-inline int64_t OwnTtlOf(int64_t word) { return word >> 32 & kMaxOwnTtl; }
-inline bool IsByLot(int64_t word) { return word < 0; }
+inline int64_t OwnTtlOf(int64_t packed) { return packed >> 32 & kMaxOwnTtl; }
+inline bool IsByLot(int64_t packed) { return packed < 0; }
 // 0 for none; only where the id is not admitted by lot.
-inline int64_t OwnMinCountOf(int64_t word) { return word >> 16 & 0xFFFF; }
+inline int64_t OwnMinCountOf(int64_t packed) { return packed >> 16 & 0xFFFF; }
 // Only where the id is admitted by lot.
-inline double OwnProbabilityOf(int64_t word) {
-  const int64_t bar = word >> 16 & 0xFFFF;
+inline double OwnProbabilityOf(int64_t packed) {
+  const int64_t bar = packed >> 16 & 0xFFFF;
   return std::ldexp(static_cast<double>(2048 + (bar & 2047)),
                     static_cast<int>(bar >> 11) - 42);
 }
@@ -82,4 +83,4 @@ inline int64_t MergedOwnTerms(int64_t one, int64_t other) {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_ADMISSION_COUNT_WORD_H_
+#endif  // MONOLITH_TF_OPS_CC_ADMISSION_PACKED_COUNT_H_

@@ -1,4 +1,4 @@
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 
 #include <cstdint>
 #include <random>

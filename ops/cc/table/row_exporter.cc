@@ -1,6 +1,4 @@
-// How a table is walked: stripe by stripe, first the ids, then their rows. A
-// stripe that is walked is pinned, so that no row moves from where the walk
-// still has to come to where it has been.
+#include "ops/cc/table/row_exporter.h"
 
 #include <algorithm>
 #include <cstddef>
@@ -8,22 +6,17 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/admission/count_sketch.h"
-#include "ops/cc/memory/memory_pool.h"
+#include "ops/cc/hash/partition.h"
+#include "ops/cc/memory/copy_floats.h"
 #include "ops/cc/memory/spin_lock.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/stripe.h"
-#include "ops/cc/table/table.h"
-#include "ops/cc/table/table_rows.h"
+#include "ops/cc/table/stripe_set.h"
 
 namespace monolith_tf {
 namespace {
-
-// Handles looked at under one hold of a lock: free ones are cheap.
-constexpr uint32_t kHandlesPerHold = 256;
 
 // The order of an iteration within a stripe: bits of the keyed hash that have
 // nothing to do with the stripe, so that nobody can choose ids that tie.
@@ -43,38 +36,17 @@ uint64_t EndOfPiece(uint64_t begin, int64_t num_wanted, int64_t num_rows) {
 }  // namespace
 
 template <typename Visit>
-void Table::VisitIds(Stripe* stripe, const Visit& visit) {
-  {
-    SpinLockHolder holder(stripe->lock());
-    stripe->Pin();
-  }
-  int64_t ids[kHandlesPerHold];
-  uint32_t handle = 0;
-  for (bool is_done = false; !is_done;) {
-    int count = 0;
-    {
-      SpinLockHolder holder(stripe->lock());
-      const RowArena& rows = stripe->rows();
-      // Clear() may have emptied the stripe since the last hold.
-      handle = std::min(handle, rows.end());
-      const uint32_t last = std::min(rows.end(), handle + kHandlesPerHold);
-      for (handle = rows.NextUsed(handle); handle < last;
-           handle = rows.NextUsed(handle + 1)) {
-        ids[count++] = stripe->RowAt(handle)->id;
-      }
-      handle = std::max(handle, last);
-      is_done = handle >= rows.end();
-      if (is_done) stripe->Unpin();
-    }
-    for (int i = 0; i < count; ++i) visit(ids[i]);
-  }
+void RowExporter::VisitIds(Stripe* stripe, const Visit& visit) {
+  StripeSet::WalkRecords<int64_t>(
+      stripe, [&]() -> const RowArena& { return stripe->rows(); },
+      [&](uint32_t handle) { return stripe->RowAt(handle)->id; }, visit);
 }
 
-int64_t Table::AppendRows(const std::vector<int64_t>& from,
-                          std::vector<int64_t>* ids,
-                          std::vector<int64_t>* stamps,
-                          std::vector<float>* rows) const {
-  const int64_t width = row_width();
+int64_t RowExporter::AppendRows(const std::vector<int64_t>& from,
+                                std::vector<int64_t>* ids,
+                                std::vector<int64_t>* stamps,
+                                std::vector<float>* rows) const {
+  const int64_t width = layout_->row_width();
   const size_t n = from.size();
   const size_t begin = ids->size();
   const size_t first_stamp = stamps == nullptr ? 0 : stamps->size();
@@ -83,17 +55,17 @@ int64_t Table::AppendRows(const std::vector<int64_t>& from,
   if (stamps != nullptr) stamps->resize(first_stamp + n);
   if (rows != nullptr) rows->resize(first_float + n * width);
   std::vector<char> exists(n, 0);
-  ForEachRow(
+  stripes_->ForEachRow(
       from.data(), static_cast<int64_t>(n),
-      rows == nullptr ? sizeof(Row) : layout_.record_bytes(), [](int64_t) {},
+      rows == nullptr ? sizeof(Row) : layout_->record_bytes(), [](int64_t) {},
       [&](int64_t position, const Row* row) {
         exists[position] = 1;
         if (stamps != nullptr) {
           (*stamps)[first_stamp + position] =
-              layout_.tracks_changes() ? StampOf(*row) : 0;
+              layout_->tracks_changes() ? StampOf(*row) : 0;
         }
         if (rows != nullptr) {
-          layout_.ReadAll(row, rows->data() + first_float + position * width);
+          layout_->ReadAll(row, rows->data() + first_float + position * width);
         }
       },
       [](int64_t) {});
@@ -119,11 +91,12 @@ int64_t Table::AppendRows(const std::vector<int64_t>& from,
   return static_cast<int64_t>(kept);
 }
 
-int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
-                           std::vector<int64_t>* ids, std::vector<float>* rows,
-                           std::vector<int64_t>* stamps) const {
+int64_t RowExporter::ExportChunk(int64_t cursor, int64_t max_rows,
+                                 std::vector<int64_t>* ids,
+                                 std::vector<float>* rows,
+                                 std::vector<int64_t>* stamps) const {
   // A cursor is a stripe in the upper half, a place of its order in the lower.
-  if (cursor < 0 || (cursor >> 32) >= kNumStripes) return -1;
+  if (cursor < 0 || (cursor >> 32) >= StripeSet::kNumStripes) return -1;
   auto stripe_number = static_cast<int>(cursor >> 32);
   auto begin = static_cast<uint64_t>(cursor & 0xFFFFFFFF);
   int64_t num_left = std::max<int64_t>(max_rows, 1);
@@ -133,7 +106,7 @@ int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
   std::vector<std::pair<uint32_t, int64_t>> piece;
   std::vector<int64_t> chosen;
   while (num_left > 0) {
-    Stripe* const stripe = stripes_[stripe_number].get();
+    Stripe* const stripe = stripes_->at(stripe_number);
     int64_t num_rows;
     {
       SpinLockHolder holder(stripe->lock());
@@ -142,7 +115,7 @@ int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
     uint64_t end = EndOfPiece(begin, num_left, num_rows);
     piece.clear();
     VisitIds(stripe, [&](int64_t id) {
-      const uint32_t order = OrderOf(hash_(id));
+      const uint32_t order = OrderOf(stripes_->hash()(id));
       if (order >= begin && order < end) piece.emplace_back(order, id);
     });
     std::sort(piece.begin(), piece.end());
@@ -168,22 +141,22 @@ int64_t Table::ExportChunk(int64_t cursor, int64_t max_rows,
     begin = end;
     if (end >> 32 != 0) {
       begin = 0;
-      if (++stripe_number == kNumStripes) return -1;
+      if (++stripe_number == StripeSet::kNumStripes) return -1;
     }
   }
   return (static_cast<int64_t>(stripe_number) << 32) |
          static_cast<int64_t>(begin);
 }
 
-void Table::ExportGroups(int first_group, int last_group,
-                         std::vector<int64_t>* group_counts,
-                         std::vector<int64_t>* ids,
-                         std::vector<int64_t>* stamps,
-                         std::vector<float>* rows) const {
+void RowExporter::ExportGroups(int first_group, int last_group,
+                               std::vector<int64_t>* group_counts,
+                               std::vector<int64_t>* ids,
+                               std::vector<int64_t>* stamps,
+                               std::vector<float>* rows) const {
   first_group = std::clamp(first_group, 0, kNumGroups);
   last_group = std::clamp(last_group, first_group, kNumGroups);
   std::vector<std::vector<int64_t>> ids_of_group(last_group - first_group);
-  for (const auto& stripe : stripes_) {
+  for (const auto& stripe : *stripes_) {
     VisitIds(stripe.get(), [&](int64_t id) {
       const int group = GroupOf(id);
       if (group >= first_group && group < last_group) {
@@ -200,37 +173,6 @@ void Table::ExportGroups(int first_group, int last_group,
     members.erase(std::unique(members.begin(), members.end()), members.end());
     group_counts->push_back(AppendRows(members, ids, stamps, rows));
     members = std::vector<int64_t>();
-  }
-}
-
-void Table::Clear() {
-  for (const auto& stripe : stripes_) {
-    std::vector<MemoryPool::Segment> index = stripe->MakeIndex();
-    RowArena rows(layout_.record_bytes(), pool_.get());
-    RowArena counters(sizeof(Counter), pool_.get());
-    bool is_tracking;
-    {
-      SpinLockHolder holder(stripe->lock());
-      is_tracking = stripe->is_tracking();
-      if (cap_ > 0) {
-        num_rows_.fetch_sub(stripe->num_rows(), std::memory_order_relaxed);
-      }
-      stripe->Clear(&index, &rows, &counters);
-    }
-    num_removed_.fetch_add(rows.size(), std::memory_order_relaxed);
-    // The rows are gone for everybody; their ids are logged a few at a time.
-    // A cut in between gives the rest to the next.
-    uint32_t handle = rows.NextUsed(0);
-    while (is_tracking && handle < rows.end()) {
-      SpinLockHolder holder(stripe->lock());
-      for (uint32_t i = 0; i < kHandlesPerHold && handle < rows.end(); ++i) {
-        stripe->LogRemoval(reinterpret_cast<const Row*>(rows.At(handle))->id);
-        handle = rows.NextUsed(handle + 1);
-      }
-    }
-  }
-  if (sketch_ != nullptr) sketch_->Clear();
-  while (pool_->Maintain()) {
   }
 }
 

@@ -3,12 +3,12 @@
 // Sums over a row that come out the same in every instruction set. Only for
 // the files of row_rule.h.
 
-#ifndef MONOLITH_TF_OPS_CC_FEATURES_ROW_SUM_H_
-#define MONOLITH_TF_OPS_CC_FEATURES_ROW_SUM_H_
+#ifndef MONOLITH_TF_OPS_CC_SIMD_ROW_SUM_H_
+#define MONOLITH_TF_OPS_CC_SIMD_ROW_SUM_H_
 
 #include <stdint.h>
 
-#include "ops/cc/optimizer/row_rule.h"
+#include "ops/cc/simd/row_rule.h"
 
 namespace monolith_tf {
 
@@ -70,4 +70,4 @@ static MONOLITH_INLINE float SumOfSquares(int64_t dim, const float* floats) {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_FEATURES_ROW_SUM_H_
+#endif  // MONOLITH_TF_OPS_CC_SIMD_ROW_SUM_H_

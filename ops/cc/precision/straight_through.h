@@ -4,8 +4,8 @@
 // of the identity, except where it would push a weight further out of the
 // range that can be stored.
 
-#ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_STRAIGHT_THROUGH_H_
-#define MONOLITH_TF_OPS_CC_OPTIMIZER_STRAIGHT_THROUGH_H_
+#ifndef MONOLITH_TF_OPS_CC_PRECISION_STRAIGHT_THROUGH_H_
+#define MONOLITH_TF_OPS_CC_PRECISION_STRAIGHT_THROUGH_H_
 
 #include <cstdint>
 
@@ -24,4 +24,4 @@ inline void StopAtLimit(const float* weights, int64_t dim, float limit,
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_OPTIMIZER_STRAIGHT_THROUGH_H_
+#endif  // MONOLITH_TF_OPS_CC_PRECISION_STRAIGHT_THROUGH_H_

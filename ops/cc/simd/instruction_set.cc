@@ -1,4 +1,4 @@
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 

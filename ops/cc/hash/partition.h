@@ -4,12 +4,12 @@
 // These numbers are part of the file formats (docs/formats.md): a checkpoint
 // of N servers restores on M because its groups depend on ids alone.
 
-#ifndef MONOLITH_TF_OPS_CC_TABLE_PARTITION_H_
-#define MONOLITH_TF_OPS_CC_TABLE_PARTITION_H_
+#ifndef MONOLITH_TF_OPS_CC_HASH_PARTITION_H_
+#define MONOLITH_TF_OPS_CC_HASH_PARTITION_H_
 
 #include <cstdint>
 
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 
 namespace monolith_tf {
 
@@ -33,4 +33,4 @@ inline int OwnerOf(int partition, int num_shards) {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_TABLE_PARTITION_H_
+#endif  // MONOLITH_TF_OPS_CC_HASH_PARTITION_H_

@@ -11,17 +11,14 @@
 // includes this header only, and the header nothing with inline functions, so
 // none can be compiled for such a machine and then be linked for all.
 
-#ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_RULE_H_
-#define MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_RULE_H_
+#ifndef MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
+#define MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
 
 #include <stdint.h>
 
-#include "ops/cc/optimizer/row_loops.h"
-
-#define MONOLITH_INLINE inline __attribute__((always_inline))
-
-// Before a loop over [dim]: unrolled whole, dim 16 would be left as scalars.
-#define MONOLITH_ROW_LOOP _Pragma("GCC unroll 1")
+#include "ops/cc/simd/instruction_set.h"
+#include "ops/cc/simd/loop_math.h"
+#include "ops/cc/simd/row_loop.h"
 
 // No floating-point exception is looked at, so both sides of a choice may be
 // worked out: without, g++ leaves loops with a choice as scalars.
@@ -30,12 +27,6 @@
 #endif
 
 namespace monolith_tf {
-
-// x cut at -limit and limit.
-static MONOLITH_INLINE float Clamped(float x, float limit) {
-  const float low = x > limit ? limit : x;
-  return low < -limit ? -limit : low;
-}
 
 template <typename Rule>
 class RowLoopsOf {
@@ -89,4 +80,4 @@ class RowLoopsOf {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_RULE_H_
+#endif  // MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
