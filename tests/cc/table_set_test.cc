@@ -51,14 +51,14 @@ TEST_F(TableSetTest, CreatingATableAgainKeepsItsRows) {
 TEST_F(TableSetTest, AnotherConfigUnderTheSameNameIsRefusedWithBoth) {
   ExpectError(tables_.CreateTable(SgdConfig(8, "movie")),
               absl::StatusCode::kInvalidArgument,
-              {"\"ranker\"", "\"movie\"", "dim: 1", "dim: 8"});
+              {"'ranker'", "'movie'", "dim: 1", "dim: 8"});
 }
 
 TEST_F(TableSetTest, AnUnknownTableIsNotFoundAndTheOthersAreListed) {
   ExpectError(tables_.Find("user").status(), absl::StatusCode::kNotFound,
-              {"no table \"user\"", "shard 1 of 3", "[genre, movie]"});
+              {"no table 'user'", "shard 1 of 3", "[genre, movie]"});
   ExpectError(tables_.DropTable("user"), absl::StatusCode::kNotFound,
-              {"no table \"user\""});
+              {"no table 'user'"});
 }
 
 TEST_F(TableSetTest, ADroppedTableLivesAsLongAsItsReaders) {
