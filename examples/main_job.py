@@ -21,27 +21,27 @@ from served import MODEL
 from served import Server
 from trainer import Trainer
 
+import monolith_tf as mt
 from monolith_tf import data
-from monolith_tf import estimators
 from monolith_tf import serving
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the flags of demo.py say.
+    """Options of the job, the flags of demo.py.
 
     Attributes:
-      name: What the data is called in the report.
-      seed: Seed of the weights and of what is drawn for measuring.
-      num_ps: Number of parameter servers.
-      num_workers: Number of workers.
-      batch_size: Examples of a step in the batch half.
-      batch_epochs: Epochs of the batch half.
-      chunk: Examples that are scored, then trained on, online.
-      push_interval_seconds: Least time from one push to the next.
-      freshness_rows: How many changed rows to time.
-      output_dir: Folder for logs, exports and the plot.
+        name: Name of the data in the report.
+        seed: Seed of the weights and of the random probes.
+        num_ps: Number of parameter servers.
+        num_workers: Number of workers.
+        batch_size: Examples per step in the batch half.
+        batch_epochs: Epochs of the batch half.
+        chunk: Examples that are scored, then trained on, online.
+        push_interval_seconds: Least time from one push to the next.
+        freshness_rows: Number of changed rows to time.
+        output_dir: Folder for logs, exports and the plot.
     """
 
     name: str
@@ -60,15 +60,15 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
     """Runs the whole job.
 
     Args:
-      ratings: What to learn from, in time order; the first half in batch.
-      options: How.
+        ratings: Training data in time order; the first half in batch.
+        options: Options of the job.
 
     Returns:
-      The report, which `report.summary` prints.
+        The report, which `report.summary` prints.
 
     Raises:
-      MonolithError: If a process dies or deltas cannot be delivered.
-      TimeoutError: If a change does not reach the server in time.
+        MonolithError: If a process dies or deltas cannot be delivered.
+        TimeoutError: If a change does not reach the server in time.
     """
     started = time.monotonic()
     half = len(ratings) // 2
@@ -83,14 +83,14 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
             )
         )
         cluster = stack.enter_context(
-            estimators.LocalCluster(
+            mt.cluster.LocalCluster(
                 options.num_ps,
                 options.num_workers,
                 log_directory=options.output_dir / "logs",
             )
         )
-        stack.enter_context(estimators.DeathWatch(cluster.children))
-        # A model tells its servers when it is freed: have that happen here.
+        stack.enter_context(mt.cluster.DeathWatch(cluster.children))
+        # A freed model tells its servers; do it while they run.
         stack.callback(gc.collect)
         measured, online = _train_and_serve(cluster, past, stream, options, bar)
     return {
@@ -107,7 +107,7 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
 
 
 def _train_and_serve(
-    cluster: estimators.LocalCluster,
+    cluster: mt.cluster.LocalCluster,
     past: data.Ratings,
     stream: data.Ratings,
     options: Options,
@@ -115,7 +115,7 @@ def _train_and_serve(
 ) -> tuple[dict[str, Any], OnlineResult]:
     """Returns speeds, rows and deltas for the report, and the online half."""
     trainer = Trainer(cluster, options.num_workers, options.seed)
-    # Ends in the reverse order: pusher, then servers, however this ends.
+    # Closes in reverse order, pusher first, on every exit.
     with contextlib.ExitStack() as stack:
         bar.set_description("batch")
         fit_started = time.monotonic()
@@ -148,8 +148,8 @@ def _train_and_serve(
             for name in ("live", "frozen")
         )
         servers = [live.process, frozen.process]
-        stack.callback(estimators.stop_all, servers)
-        stack.enter_context(estimators.DeathWatch(servers))
+        stack.callback(mt.cluster.stop_all, servers)
+        stack.enter_context(mt.cluster.DeathWatch(servers))
         live.wait_until_available()
         frozen.wait_until_available()
 

@@ -1,4 +1,4 @@
-"""A training loop of its own on parameter servers, with request ids.
+"""A custom training loop on parameter servers, with request ids.
 
 monolith-tf launch --num_ps=2 --num_workers=2 examples/pss_custom_loop.py DIR
 """
@@ -10,26 +10,25 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 STEPS = 100  # from one checkpoint to the next
 
 
 def main():
-    """Trains, or goes on from the last checkpoint."""
+    """Trains, or resumes from the last checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model_dir", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
-    with estimators.exit_for_restart():
-        strategy = estimators.parameter_server_strategy()
+    with mt.cluster.exit_for_restart():
+        strategy = mt.cluster.parameter_server_strategy()
         coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         with strategy.scope():
             adagrad = mt.optimizers.Adagrad(0.5)
             table = mt.Table(mt.TableConfig("item", 4, optimizer=adagrad))
             bias = tf.Variable(0.0)
             optimizer = mt.optimizers.with_tables("adam")
-            optimizer.build([table.anchor, bias])
+            optimizer.build([*table.trainable_variables, bias])
 
         @tf.function
         def step(number, ids, labels):
@@ -37,9 +36,9 @@ def main():
                 with tf.GradientTape() as tape:
                     logits = tf.reduce_sum(table.lookup(ids), axis=1) + bias
                     loss = tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
-                variables = [table.anchor, bias]
+                variables = [*table.trainable_variables, bias]
                 gradients = tape.gradient(loss, variables)
-                # A worker that is lost makes the coordinator run this again.
+                # If a worker is lost, the coordinator runs this again.
                 with mt.request_id(number):
                     optimizer.apply_gradients(
                         zip(gradients, variables, strict=True)
@@ -71,7 +70,7 @@ def main():
             manager.save()
             mean = np.mean([loss.fetch() for loss in losses])
             print(f"round {int(rounds)}: loss {mean:.3f}", flush=True)
-        print(f"rows {table.size()}, {mt.request_counts(table)}")
+        print(f"rows {table.size()}, {mt.metrics.request_counts(table)}")
 
 
 if __name__ == "__main__":

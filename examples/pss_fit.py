@@ -1,4 +1,4 @@
-"""Trains with Keras `fit` on parameter servers, and comes back after failures.
+"""Trains with Keras `fit` on parameter servers, and resumes after failures.
 
 monolith-tf launch --num_ps=2 --num_workers=2 examples/pss_fit.py DIR EPOCHS
 """
@@ -10,11 +10,10 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 
 def make_dataset(_):
-    """Endless batches of two ids and whether one is odd."""
+    """Endless batches of two ids; the label says if one is odd."""
 
     def batch(_):
         # Without a seed, so that workers draw different ones.
@@ -26,14 +25,14 @@ def make_dataset(_):
 
 
 def make_model():
-    """A ranker whose tables learn at four times the dense rate."""
+    """A ranker whose tables use four times the dense learning rate."""
     rate = tf.Variable(0.0)
     adagrad = mt.optimizers.Adagrad(rate)
     inputs, features = {}, []
     for name in ("user", "movie"):
         inputs[name] = tf_keras.Input([], dtype="int64", name=name)
         config = mt.TableConfig(name, dim=8, optimizer=adagrad)
-        features.append(mt.Feature(name, config))
+        features.append(mt.FeatureConfig(name, config))
     vectors = mt.layers.EmbeddingCollection(features)(inputs)
     both = tf_keras.layers.Concatenate()([*vectors.values()])
     hidden = tf_keras.layers.Dense(32, "relu")(both)
@@ -48,10 +47,10 @@ def make_model():
 
 
 def main():
-    """Trains, or goes on; writes an export."""
+    """Trains or resumes, then writes an export."""
     folder, num_epochs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    with estimators.exit_for_restart():
-        strategy = estimators.parameter_server_strategy()
+    with mt.cluster.exit_for_restart():
+        strategy = mt.cluster.parameter_server_strategy()
         with strategy.scope():
             model = make_model()
         checkpoints = mt.callbacks.Checkpoints(model, folder / "saved")

@@ -1,8 +1,9 @@
-"""Python wrappers of the C++ ops, one function an op.
+"""Python wrappers of the C++ ops, installed as `monolith_tf.ops`.
 
-The wrappers check nothing that the ops check themselves; they name arguments,
-and say shapes and dtypes. Models use `mt.Table` and the layers, which call them
-for every shard:
+One function per op. Imports `config` and below. Start with `table_ops.py`; the
+C++ starts with `cc/table/table.h`. A wrapper names arguments and documents
+shapes and dtypes; the op checks them. Models use `mt.Table` and the layers,
+which call the wrappers per shard:
 
 >>> import monolith_tf as mt
 >>> import tensorflow as tf

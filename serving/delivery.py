@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import grpc
 
 from monolith_tf.errors import DeliveryError
-from monolith_tf.serving import apply
+from monolith_tf.serving import delta_request
 from monolith_tf.serving import status as status_lib
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.client import ServingCallError
@@ -213,7 +213,7 @@ class Delivery:
                 self._metrics.count("replays")
             # Before the call: one that fails may have been applied.
             stream.highest_sent = max(stream.highest_sent, sequence)
-            reply = apply.apply_chunk(
+            reply = delta_request.apply_chunk(
                 self._client,
                 self._model_name,
                 self._record.version,
@@ -225,7 +225,7 @@ class Delivery:
         return True
 
     def _took(
-        self, stream: Stream, chunk: DeltaChunk, reply: apply.ApplyReply
+        self, stream: Stream, chunk: DeltaChunk, reply: delta_request.ApplyReply
     ) -> bool:
         if reply.status == DeltaStatus.APPLIED:
             stream.last_applied = chunk.sequence

@@ -33,7 +33,7 @@ _BLOCK = struct.Struct("<IIQ")
 _BLOCK_COVERED = struct.Struct("<IQ")
 # The eight numbers of the request's header, number of tables, dense bytes.
 _HEADER = struct.Struct("<8qQQ")
-# bytes of the name, dim, number of ids, number of live ids.
+# bytes of the name, dim, number of ids, number of rows.
 _TABLE = struct.Struct("<IIQQ")
 
 _HEADER_BLOCK = 1
@@ -67,13 +67,13 @@ class TableChunk:
     Args:
         name: name of the table.
         ids: int64 `[n]`, distinct.
-        live: bool `[n]`; False marks a tombstone.
-        rows: float32 `[m, dim]`, one row for each live id, in order of `ids`.
+        exists: bool `[n]`; False marks a tombstone, the row was removed.
+        rows: float32 `[m, dim]`, one row per id that exists, in order of `ids`.
     """
 
     name: str
     ids: np.ndarray
-    live: np.ndarray
+    exists: np.ndarray
     rows: np.ndarray
 
     def __post_init__(self):
@@ -83,21 +83,21 @@ class TableChunk:
                 f"`ids` of table {self.name!r} must be int64 [n]. Received: "
                 f"{self.ids.dtype} {self.ids.shape}."
             )
-        if self.live.dtype != np.bool_ or self.live.shape != self.ids.shape:
+        if self.exists.dtype != np.bool_ or self.exists.shape != self.ids.shape:
             raise ValueError(
-                f"`live` of table {self.name!r} must be bool "
-                f"{self.ids.shape}. Received: {self.live.dtype} "
-                f"{self.live.shape}."
+                f"`exists` of table {self.name!r} must be bool "
+                f"{self.ids.shape}. Received: {self.exists.dtype} "
+                f"{self.exists.shape}."
             )
-        num_live = int(np.count_nonzero(self.live))
+        num_rows = int(np.count_nonzero(self.exists))
         if (
             self.rows.dtype != np.float32
             or self.rows.ndim != 2
-            or self.rows.shape[0] != num_live
+            or self.rows.shape[0] != num_rows
         ):
             raise ValueError(
                 f"`rows` of table {self.name!r} must be float32 "
-                f"[{num_live}, dim], one row a live id. Received: "
+                f"[{num_rows}, dim], one row per id that exists. Received: "
                 f"{self.rows.dtype} {self.rows.shape}."
             )
 
@@ -198,7 +198,7 @@ def encode(chunk: DeltaChunk) -> bytes:
                 ),
                 name,
                 table.ids.astype("<i8").tobytes(),
-                table.live.astype("u1").tobytes(),
+                table.exists.astype("u1").tobytes(),
                 table.rows.astype("<f4").tobytes(),
             )
         )
@@ -351,8 +351,8 @@ class _Reader:
     def _table(self, payload: bytes) -> TableChunk:
         if len(payload) < _TABLE.size:
             self._refuse(f"a table block of {len(payload)} bytes")
-        name_bytes, dim, num_ids, num_live = _TABLE.unpack_from(payload)
-        expected = _TABLE.size + name_bytes + 9 * num_ids + 4 * dim * num_live
+        name_bytes, dim, num_ids, num_rows = _TABLE.unpack_from(payload)
+        expected = _TABLE.size + name_bytes + 9 * num_ids + 4 * dim * num_rows
         if len(payload) != expected:
             self._refuse(
                 f"a table block of {len(payload)} bytes; its counts need "
@@ -366,14 +366,14 @@ class _Reader:
         at += name_bytes
         ids = np.frombuffer(payload, "<i8", num_ids, at)
         at += 8 * num_ids
-        live = np.frombuffer(payload, "u1", num_ids, at)
+        exists = np.frombuffer(payload, "u1", num_ids, at)
         at += num_ids
-        if np.any(live > 1) or int(live.sum()) != num_live:
-            self._refuse(f"live flags of table {name!r} do not add up")
-        rows = np.frombuffer(payload, "<f4", num_live * dim, at)
+        if np.any(exists > 1) or int(exists.sum()) != num_rows:
+            self._refuse(f"exists flags of table {name!r} do not add up")
+        rows = np.frombuffer(payload, "<f4", num_rows * dim, at)
         return TableChunk(
             name=name,
             ids=ids.astype(np.int64, copy=False),
-            live=live.astype(np.bool_),
-            rows=rows.astype(np.float32, copy=False).reshape(num_live, dim),
+            exists=exists.astype(np.bool_),
+            rows=rows.astype(np.float32, copy=False).reshape(num_rows, dim),
         )

@@ -69,10 +69,10 @@ def _dump_delta(path: str, max_ids: int) -> Iterator[str]:
             f"{table.num_tombstones} tombstones"
         )
         rows = iter(table.rows)
-        for id_, live in zip(
-            table.ids[:max_ids], table.live[:max_ids], strict=True
+        for id_, exists in zip(
+            table.ids[:max_ids], table.exists[:max_ids], strict=True
         ):
-            yield f"    {id_}: {_row(next(rows)) if live else 'tombstone'}"
+            yield f"    {id_}: {_row(next(rows)) if exists else 'tombstone'}"
         if table.ids.size > max_ids:
             yield f"    ... {table.ids.size - max_ids} more"
     yield f"  dense: {len(chunk.dense)} bytes"

@@ -47,10 +47,10 @@ class TrainerState:
                 f"set, dense variables). Received: {type(source).__name__}."
             )
         # Here, so that a pusher of a table set needs no model.
-        from monolith_tf.placement import table_set as table_set_lib
+        from monolith_tf.placement.registry import tables_of
         from monolith_tf.serving.graph import model_trace
 
-        tables = table_set_lib.tables_of(source)
+        tables = tables_of(source)
         if not tables:
             raise ValueError(
                 f"Model {getattr(source, 'name', source)!r} has no tables, so "
@@ -134,20 +134,21 @@ def split_delta(
     piece, room = [], chunk_rows
     for name in sorted(delta.tables.keys() & set(names)):
         table = delta.tables[name]
-        start, num_ids = 0, len(table.ids)
+        start, first_row, num_ids = 0, 0, len(table.ids)
         while start < num_ids:
             end = min(num_ids, start + room)
-            live = np.asarray(table.exists[start:end], np.bool_)
+            exists = table.exists[start:end]
+            end_row = first_row + int(np.count_nonzero(exists))
             piece.append(
                 delta_lib.TableChunk(
                     name=name,
-                    ids=np.asarray(table.ids[start:end], np.int64),
-                    live=live,
-                    rows=np.asarray(table.rows[start:end], np.float32)[live],
+                    ids=table.ids[start:end],
+                    exists=exists,
+                    rows=table.rows[first_row:end_row],
                 )
             )
             room -= end - start
-            start = end
+            start, first_row = end, end_row
             if room == 0:
                 yield tuple(piece)
                 piece, room = [], chunk_rows

@@ -19,8 +19,11 @@ from tensorflow.python.training.saving import saveable_object
 
 from monolith_tf import ops
 from monolith_tf.checkpoint import table_state
+from monolith_tf.checkpoint.saved_tables import ATTRIBUTES
+from monolith_tf.checkpoint.step_counter import keep_step_counter
 from monolith_tf.placement.graph_scope import building_graph
 from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.placement.table_set import servers_of
 
 # Collections of a graph: its tables, and the variables that say that a server
 # has them.
@@ -34,7 +37,6 @@ KEPT = ("monolith_tf", "kept")
 
 # Where the parts of a table stand in a checkpoint of a graph.
 KEY_PREFIX = "monolith_tf/"
-ATTRIBUTES = "/.ATTRIBUTES/"
 
 
 def tables_in(graph: tf.Graph) -> list[TableHandle]:
@@ -42,26 +44,20 @@ def tables_in(graph: tf.Graph) -> list[TableHandle]:
     return sorted(graph.get_collection(TABLES), key=lambda table: table.name)
 
 
-def ready_variables(
-    table: TableHandle, created: Sequence[tf.Operation]
-) -> list[tf.Variable]:
-    """Makes the variables that say that a server has a table.
+def add_table(table: TableHandle, created: Sequence[tf.Operation]) -> None:
+    """Adds a new table to the graph: its ready variables and its savers.
+
+    Ready variables are int64 scalars, one per server and placed there. The
+    first is the table's step counter.
 
     Args:
         table: A table of the graph that is built.
-        created: One a server, the operation that makes the table there.
-
-    Returns:
-        int64 scalars, one a server, each on it. The first counts the calls of
-        `Table.apply_gradients`.
+        created: Per server the operation that creates the table there.
     """
     made = []
     graph = building_graph()
     kept = [variable.initializer for variable in graph.get_collection(KEPT)]
-    table_set = table.table_set
-    for shard, (device, handle) in enumerate(
-        zip(table_set.devices, table_set.handles, strict=True)
-    ):
+    for shard, (device, handle) in enumerate(servers_of(table.table_set)):
 
         def start(device=device, handle=handle, create=created[shard]):
             # A server that was not restarted, but whose chief was, has rows.
@@ -81,28 +77,27 @@ def ready_variables(
             )
         graph.add_to_collection(READY, variable)
         made.append(variable)
+    keep_step_counter(table, made)
     graph.add_to_collection(TABLES, table)
-    for saveable in _SavedTable(table, made, created).saveables:
+    for saveable in _TableSaver(table, created).saveables:
         graph.add_to_collection(
             tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS, saveable
         )
-    return made
 
 
-class _SavedTable:
+class _TableSaver:
     """A table's parts of a `tf.compat.v1.train.Saver`: one a server.
 
     Each server writes and reads the groups that it has. What is restored is put
     in when all parts are there: for a saver asks each server for its own.
     """
 
-    def __init__(self, table: TableHandle, ready, created):
+    def __init__(self, table: TableHandle, created):
         """Builds the ops that read the table."""
         self._table = table
-        self._ready = ready
         self._created = created
         by_server: dict[str, dict[str, tf.Tensor]] = {}
-        for part, tensor in table_state.serialize(table, ready[0]).items():
+        for part, tensor in table_state.serialize(table).items():
             by_server.setdefault(tensor.device, {})[part] = tensor
         self.saveables = [
             _ServerSaveable(self, number, created[number], device, parts)
@@ -133,15 +128,13 @@ class _SavedTable:
             for part, tensor in tensors.items():
                 with tf.device(tensor.device):
                     tensors[part] = tf.identity(tensor)
-        return table_state.restore(
-            self._table, self._ready[0], tensors, ready=self._ready[1:]
-        )
+        return table_state.restore(self._table, tensors)
 
 
 class _ServerSaveable(saveable_object.SaveableObject):
     """What one server has of a table."""
 
-    def __init__(self, saved: _SavedTable, number, op, device, parts):
+    def __init__(self, saved: _TableSaver, number, op, device, parts):
         """Names the tensors as they stand in a checkpoint."""
         self._saved = saved
         self._number = number

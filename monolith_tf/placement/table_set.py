@@ -8,7 +8,6 @@ whose scope is open, else the process's own.
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 import functools
 import numbers
 import secrets
@@ -16,8 +15,8 @@ import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
@@ -25,52 +24,25 @@ from monolith_tf import ops
 from monolith_tf.config.initializers import Pretrained
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.placement import graph_scope
+from monolith_tf.placement import sharding
+from monolith_tf.placement.deltas import ShardDelta
+from monolith_tf.placement.deltas import TableDelta
 from monolith_tf.placement.server_calls import ServerCalls
-from monolith_tf.placement.sharding import NUM_PARTITIONS
 from monolith_tf.placement.table_handle import TableHandle
-from monolith_tf.stock_ops import hashing
 
 _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
     "monolith_tf_table_sets", default=()
 )
-_lock = threading.RLock()
+lock = threading.RLock()
+_MAX_SHARDS = sharding.NUM_PARTITIONS
 _WIRE_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
 
-@dataclasses.dataclass(frozen=True)
-class TableDelta:
-    """What changed in one table of one shard.
+class Server(NamedTuple):
+    """One server of a table set: a device and the resource on it."""
 
-    Attributes:
-        ids: int64 `[n]`, distinct.
-        exists: bool `[n]`; False is a tombstone, the row was removed.
-        rows: float32 `[n, dim]`; zeros where the row was removed.
-    """
-
-    ids: np.ndarray
-    exists: np.ndarray
-    rows: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardDelta:
-    """The final states of the ids of one shard that changed between two cuts.
-
-    Attributes:
-        shard: Which shard of `num_shards`.
-        num_shards: Number of shards.
-        generation: The shard's generation.
-        from_cut: Changes after this cut are in here,
-        to_cut: up to this one.
-        tables: Per table name, what changed.
-    """
-
-    shard: int
-    num_shards: int
-    generation: int
-    from_cut: int
-    to_cut: int
-    tables: dict[str, TableDelta]
+    device: str
+    handle: tf.Tensor
 
 
 class TableSet:
@@ -116,7 +88,7 @@ class TableSet:
                 f"wire_dtype must be one of {[d.name for d in _WIRE_DTYPES]}. "
                 f"Received: wire_dtype={wire_dtype!r}."
             )
-        strategy = _current_strategy()
+        strategy = current_strategy()
         if strategy is not None:
             if num_shards is not None:
                 raise ValueError(
@@ -132,13 +104,13 @@ class TableSet:
             num_shards = 1 if num_shards is None else num_shards
             if not isinstance(num_shards, numbers.Integral):
                 raise TypeError(
-                    f"num_shards must be an integer from 1 to {NUM_PARTITIONS}"
-                    f". Received: num_shards={num_shards!r} (of type "
+                    f"num_shards must be an integer from 1 to {_MAX_SHARDS}. "
+                    f"Received: num_shards={num_shards!r} (of type "
                     f"{type(num_shards).__name__})."
                 )
-            if not 1 <= num_shards <= NUM_PARTITIONS:
+            if not 1 <= num_shards <= _MAX_SHARDS:
                 raise ValueError(
-                    f"num_shards must be from 1 to {NUM_PARTITIONS}. Received: "
+                    f"num_shards must be from 1 to {_MAX_SHARDS}. Received: "
                     f"num_shards={num_shards}."
                 )
             self.devices = _local_devices(num_shards)
@@ -159,16 +131,16 @@ class TableSet:
             weakref.WeakValueDictionary()
         )
         self._calls = ServerCalls()
-        # Names of tables that were made, also of those that are gone.
-        self._made: set[str] = set()
-        self.handles = []
+        # Names of the tables created so far, dropped ones included.
+        self._created: set[str] = set()
+        servers = []
         for shard, device in enumerate(self.devices):
             with tf.init_scope(), tf.device(device):
-                self.handles.append(
-                    ops.table_set_handle(f"{self._name}/{shard}")
-                )
+                handle = ops.table_set_handle(f"{self._name}/{shard}")
+            servers.append(Server(device, handle))
+        self._servers = tuple(servers)
         if strategy is None and self.graph is None:
-            weakref.finalize(self, _destroy, self.handles).atexit = False
+            weakref.finalize(self, _destroy, self._servers).atexit = False
 
     @property
     def num_shards(self) -> int:
@@ -183,86 +155,8 @@ class TableSet:
     @property
     def tables(self) -> list[TableHandle]:
         """The live tables, ordered by name."""
-        with _lock:
+        with lock:
             return [table for _, table in sorted(self._tables.items())]
-
-    def find(self, name: str) -> TableHandle | None:
-        """Returns the live table of a name, or None."""
-        return self._tables.get(name)
-
-    def create(self, table: TableHandle) -> list:
-        """Makes a table on every server; `mt.Table` calls it.
-
-        Returns:
-            In a graph, one operation a server, which makes it there.
-        """
-        try:
-            return self._create(table)
-        except tf.errors.ResourceExhaustedError:
-            # Those that have the memory would keep what another refused. On
-            # servers of a strategy the next table of the name sees to it.
-            if self.strategy is None:
-                _drop(self.devices, self.handles, table.config.name)
-            raise
-
-    def _create(self, table: TableHandle) -> list:
-        config = table.config
-        if self.strategy is not None and config.name in self._made:
-            # Servers keep a table that went here, and a new one would go on
-            # with its rows.
-            _drop(self.devices, self.handles, config.name)
-        self._made.add(config.name)
-        in_graph = self.graph is not None
-        created = []
-        for shard, (device, handle) in enumerate(
-            zip(self.devices, self.handles, strict=True)
-        ):
-            with tf.init_scope(), tf.device(device):
-                create = ops.table_create(
-                    handle,
-                    config=config,
-                    shard=shard,
-                    num_shards=self.num_shards,
-                    # A graph may run again: 0 is drawn when it does.
-                    generation=0 if in_graph else new_generation(),
-                )
-                after = [create] if in_graph else []
-                with tf.control_dependencies(after):
-                    after += self._send_pretrained(config, shard, handle)
-                created.append(tf.group(after) if in_graph else None)
-        with _lock:
-            self._tables[config.name] = table
-        if self.strategy is None and not in_graph:
-            weakref.finalize(
-                table, _drop, self.devices, list(self.handles), config.name
-            ).atexit = False
-        return created
-
-    def _send_pretrained(self, config: TableConfig, shard: int, handle) -> list:
-        """Gives a server the pretrained rows of the ids that it owns."""
-        sent = []
-        for number, segment in enumerate(config.segments):
-            if not isinstance(segment.initializer, Pretrained):
-                continue
-            ids = segment.initializer.ids
-            with context.eager_mode():
-                hashes = hashing.mix64_tensor(
-                    hashing.as_uint64(tf.constant(ids))
-                ).numpy()
-            owners = (hashes >> np.uint64(52)).astype(np.int64)
-            mine = owners * self.num_shards // NUM_PARTITIONS == shard
-            if not mine.any():
-                continue
-            sent.append(
-                ops.set_pretrained(
-                    handle,
-                    tf.constant(ids[mine], tf.int64),
-                    tf.constant(segment.initializer.rows[mine], tf.float32),
-                    table=config.name,
-                    segment=number,
-                )
-            )
-        return sent
 
     def generations(self) -> list[int]:
         """Returns each shard's generation, an int63 drawn anew at a restore."""
@@ -272,18 +166,34 @@ class TableSet:
         """Returns the cut that each shard has reached."""
         return [cut for _, cut in self._status()]
 
+    def clocks(self, table_name: str) -> list[tuple[int, int]]:
+        """Returns the clock of one table on each shard.
+
+        Args:
+            table_name: Name of a table of the set.
+
+        Returns:
+            Per shard the number of the latest update and the latest event time
+            in seconds since the epoch. Until the next restore, rows read later
+            include that update.
+        """
+        return [
+            (int(step), int(event_time))
+            for step, event_time in call_servers(self, _read_clock(table_name))
+        ]
+
     def start_deltas(self) -> list[int]:
         """Starts to log changed ids; returns per shard the cut reached.
 
         Deltas hold what changes after it. Calling it again does no harm.
         """
-        return [int(cut) for cut in self.ask(ops.start_deltas)]
+        return [int(cut) for cut in call_servers(self, ops.start_deltas)]
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
 
-        What an earlier call handed out above `acked_cut` comes again, so a lost
-        answer loses nothing.
+        What an earlier call handed out above `acked_cut` comes again. A cut of
+        a former life of the shard raises `tf.errors.OutOfRangeError`.
 
         Args:
             shard: Which shard.
@@ -293,10 +203,10 @@ class TableSet:
         tables = self.tables
         names = tuple(table.name for table in tables)
         dims = tuple(table.dim for table in tables)
-        handle = self.handles[shard]
+        device, handle = self._servers[shard]
         taken = self._calls.call(
             ("take_delta", shard, names, dims),
-            self.devices[shard],
+            device,
             lambda acked: ops.take_delta(
                 handle, acked, tables=names, dims=dims
             ),
@@ -309,36 +219,17 @@ class TableSet:
             from_cut=int(taken.from_cut),
             to_cut=int(taken.to_cut),
             tables={
-                table.name: TableDelta(
-                    ids.numpy(), exists.numpy(), rows.numpy()
-                )
+                table.name: TableDelta.of_op(ids, exists, rows)
                 for table, ids, exists, rows in zip(
                     tables, taken.ids, taken.exists, taken.rows, strict=True
                 )
             },
         )
 
-    def ask(self, op: Callable[[tf.Tensor], Any]) -> list:
-        """Asks every server the same, and leaves nothing behind there.
-
-        Args:
-            op: A function of `monolith_tf.ops` that takes a server's handle and
-                returns tensors, in any structure.
-
-        Returns:
-            What each server answered.
-        """
-        return [
-            self._calls.call((op, shard), device, functools.partial(op, handle))
-            for shard, (device, handle) in enumerate(
-                zip(self.devices, self.handles, strict=True)
-            )
-        ]
-
     def _status(self) -> list[tuple[int, int]]:
         return [
             (int(generation), int(cut))
-            for generation, cut in self.ask(ops.table_set_status)
+            for generation, cut in call_servers(self, ops.table_set_status)
         ]
 
     def __enter__(self) -> TableSet:
@@ -351,99 +242,128 @@ class TableSet:
         _active.set(_active.get()[:-1])
 
 
-def table_set_for(config: TableConfig) -> TableSet:
-    """Returns the set that a table of this config belongs to now.
-
-    Outside of a `with mt.TableSet():` block another live table of the same name
-    means that a new model begins, and with it a new set.
-
-    Raises:
-        ValueError: The set of the `with` block has another table of that name.
-    """
-    if _active.get():
-        table_set = _active.get()[-1]
-        found = table_set.find(config.name)
-        if found is not None and found.config is not config:
-            raise ValueError(two_configs_message(found.config, config))
-        return table_set
-    graph = graph_scope.building_graph()
-    if graph is not None:
-        sets = graph.get_collection(graph_scope.TABLE_SETS)
-        if not sets:
-            return TableSet()
-        found = sets[0].find(config.name)
-        if found is not None and not found.config.same_as(config):
-            raise ValueError(two_configs_message(found.config, config))
-        return sets[0]
-    strategy = _current_strategy()
-    with _lock:
-        # A config object stands for one table, whatever other models began.
-        home = _homes.get(config, lambda: None)()
-        is_here = home is not None and home.strategy is strategy
-        if is_here and (home._strategy is None) == (strategy is None):
-            table = home.find(config.name)
-            if table is not None and table.config is config:
-                return home
-        if strategy is None:
-            found = _process_sets
-            key = "process"
-        else:
-            found = _strategy_sets
-            key = strategy
-        table_set = found.get(key)
-        if table_set is not None and table_set.tables:
-            table = table_set.find(config.name)
-            if table is None or table.config is config:
-                _homes[config] = weakref.ref(table_set)
-                return table_set
-        found[key] = TableSet()
-        _homes[config] = weakref.ref(found[key])
-        return found[key]
+def servers_of(table_set: TableSet) -> tuple[Server, ...]:
+    """Returns the servers of a table set, one per shard."""
+    return table_set._servers
 
 
-def two_configs_message(first: TableConfig, second: TableConfig) -> str:
-    """Says that a name stands for two tables, and what to do."""
-    return (
-        f"Two tables are named {first.name!r}: {first} and {second}. A model "
-        "holds at most one table of a name: pass the same TableConfig object "
-        "(or the same mt.Table) wherever the table is used, or rename one."
-    )
-
-
-def tables_of(model) -> list[TableHandle]:
-    """Returns the distinct tables that a model's layers read, by name.
+def call_servers(
+    table_set: TableSet, op: Callable[[tf.Tensor], Any]
+) -> list[Any]:
+    """Runs an op on every server without retaining kernels there.
 
     Args:
-        model: A Keras model or layer, an `mt.Table`, or a list of these.
+        table_set: The table set.
+        op: A function of `monolith_tf.ops` that takes a server's handle and
+            returns tensors, in any structure. Pass the same object each time:
+            a function is traced per object.
 
-    Raises:
-        ValueError: Two tables of the model have one name, or they lie in
-            different table sets.
+    Returns:
+        The result of each server.
     """
-    found: dict[str, TableHandle] = {}
-    for part in model if isinstance(model, (list, tuple)) else [model]:
-        if hasattr(part, "_flatten_layers"):
-            holders = list(part._flatten_layers())
-        else:
-            holders = [part]
-        for holder in holders:
-            tables = getattr(holder, "tables", None)
-            if tables is None:
-                tables = [holder] if hasattr(holder, "table_set") else []
-            for table in tables:
-                other = found.setdefault(table.name, table)
-                if other is not table:
-                    raise ValueError(
-                        two_configs_message(other.config, table.config)
-                    )
-    if len({id(table.table_set) for table in found.values()}) > 1:
-        raise ValueError(
-            "The model's tables lie in different table sets, because it was "
-            "built while another model with tables of the same names was "
-            f"alive: {sorted(found)}. Build each model in a set of its own: "
-            "`with mt.TableSet(): model = build()`."
+    return [
+        table_set._calls.call(
+            (op, shard), server.device, functools.partial(op, server.handle)
         )
-    return [table for _, table in sorted(found.items())]
+        for shard, server in enumerate(table_set._servers)
+    ]
+
+
+def belongs_to(table_set: TableSet, strategy) -> bool:
+    """Returns True if a table set was made under this strategy (or None).
+
+    A set whose strategy is gone belongs to no strategy that is open, and not
+    to None either.
+    """
+    if strategy is None:
+        return table_set._strategy is None
+    return table_set.strategy is strategy
+
+
+def live_table(table_set: TableSet, name: str) -> TableHandle | None:
+    """Returns the live table of a name, or None."""
+    return table_set._tables.get(name)
+
+
+def create_table(table_set: TableSet, table: TableHandle) -> list:
+    """Creates a table on every server and registers it in the set.
+
+    Returns:
+        In a graph one operation per server, which creates the table there.
+    """
+    name = table.config.name
+    servers = table_set._servers
+    if table_set.strategy is not None and name in table_set._created:
+        # Servers keep a deleted table, and a new one would continue with its
+        # rows.
+        _drop(servers, name)
+    table_set._created.add(name)
+    try:
+        created = _create_on_servers(table_set, table.config)
+    except tf.errors.ResourceExhaustedError:
+        # Servers that had the memory would keep a table that another refused.
+        # Under a strategy, the next table of the name drops them.
+        if table_set.strategy is None:
+            _drop(servers, name)
+        raise
+    with lock:
+        table_set._tables[name] = table
+    if table_set.strategy is None and table_set.graph is None:
+        weakref.finalize(table, _drop, servers, name).atexit = False
+    return created
+
+
+def _create_on_servers(table_set: TableSet, config: TableConfig) -> list:
+    in_graph = table_set.graph is not None
+    created = []
+    for shard, (device, handle) in enumerate(table_set._servers):
+        with tf.init_scope(), tf.device(device):
+            create = ops.table_create(
+                handle,
+                config=config,
+                shard=shard,
+                num_shards=table_set.num_shards,
+                # A graph may run again: 0 is drawn when it does.
+                generation=0 if in_graph else new_generation(),
+            )
+            after = [create] if in_graph else []
+            with tf.control_dependencies(after):
+                after += _send_pretrained(table_set, config, shard)
+            created.append(tf.group(after) if in_graph else None)
+    return created
+
+
+def _send_pretrained(
+    table_set: TableSet, config: TableConfig, shard: int
+) -> list:
+    """Sends a server the pretrained rows of the ids that it owns."""
+    sent = []
+    for number, segment in enumerate(config.segments):
+        if not isinstance(segment.initializer, Pretrained):
+            continue
+        ids = segment.initializer.ids
+        with context.eager_mode():
+            owners = sharding.owners_of(
+                tf.constant(ids, tf.int64), table_set.num_shards
+            ).numpy()
+        mine = owners == shard
+        if not mine.any():
+            continue
+        sent.append(
+            ops.set_pretrained(
+                table_set._servers[shard].handle,
+                tf.constant(ids[mine], tf.int64),
+                tf.constant(segment.initializer.rows[mine], tf.float32),
+                table=config.name,
+                segment=number,
+            )
+        )
+    return sent
+
+
+def active_sets() -> tuple[TableSet, ...]:
+    """Returns the table sets of the open `with` blocks, innermost last."""
+    return _active.get()
 
 
 def new_generation() -> int:
@@ -451,13 +371,7 @@ def new_generation() -> int:
     return secrets.randbits(63) or 1
 
 
-# Where the table of a config object was made last.
-_homes: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_process_sets: dict[str, TableSet] = {}
-_strategy_sets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def _current_strategy():
+def current_strategy():
     """Returns the open ParameterServerStrategy, or None for one process."""
     if not tf.distribute.has_strategy():
         return None
@@ -478,20 +392,23 @@ def _local_devices(num_shards: int) -> tuple[str, ...]:
     return (tf.config.list_logical_devices("CPU")[0].name,) * num_shards
 
 
-def _destroy(handles) -> None:
+def _destroy(servers: tuple[Server, ...]) -> None:
     # The collector may run within `with graph.as_default()`, which init_scope
     # does not leave.
-    for handle in handles:
+    for server in servers:
         with context.eager_mode():
             tf.raw_ops.DestroyResourceOp(
-                resource=handle, ignore_lookup_error=True
+                resource=server.handle, ignore_lookup_error=True
             )
 
 
-def _drop(devices, handles, name: str) -> None:
-    for device, handle in zip(devices, handles, strict=True):
+def _drop(servers: tuple[Server, ...], name: str) -> None:
+    for device, handle in servers:
         with context.eager_mode(), tf.device(device):
-            try:
-                ops.table_drop(handle, name)
-            except tf.errors.FailedPreconditionError:
-                pass  # The set went first.
+            ops.table_drop(handle, name)
+
+
+@functools.cache
+def _read_clock(table_name: str):
+    # One object per name, because `call_servers` traces per object.
+    return functools.partial(ops.read_clock, table=table_name)

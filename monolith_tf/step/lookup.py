@@ -1,7 +1,7 @@
-"""Reads rows of tables, and sends gradients back to them.
+"""Reads rows of the training tables.
 
-One lookup op and one apply op per server carry all tables of a set, whatever
-the number of features.
+One lookup op per server carries all tables of a set, for any number of
+features.
 """
 
 from __future__ import annotations
@@ -13,146 +13,53 @@ from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from monolith_tf import ops
+from monolith_tf.placement.registry import by_table_set
 from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.step import prefetch
-from monolith_tf.step.backend import current_backend
-from monolith_tf.step.event_time import current_event_time
-from monolith_tf.step.fused_gradients import RoutedGradients
-from monolith_tf.step.request_id import current_request_id
 from monolith_tf.step.transport import Wire
 
 
-def lookup_rows(
-    tables: Sequence[TableHandle], ids: Sequence[tf.Tensor]
-) -> list[tf.Tensor]:
-    """Reads rows, each tied to its table so that gradients find the way back.
+class TableOps:
+    """Reads the training tables by the ops of this library.
 
-    Args:
-        tables: Distinct tables.
-        ids: Per table int64 `[n_t]`, duplicates allowed.
-
-    Returns:
-        Per table float32 `[n_t, dim_t]`, in the order of the ids; an unseen id
-        reads its initial row.
+    The default `LookupBackend`; see `monolith_tf.step.backend`.
     """
-    features = [ops.FeatureBatch(table_ids) for table_ids in ids]
-    return lookup_features(tables, features, range(len(tables)))
 
+    fill_missing = staticmethod(ops.fill_missing)
+    sparse_splits = staticmethod(ops.sparse_splits)
+    checked_weights = staticmethod(ops.checked_weights)
 
-def lookup_features(
-    tables: Sequence[TableHandle],
-    features: Sequence[ops.FeatureBatch],
-    feature_tables: Sequence[int],
-) -> list[tf.Tensor]:
-    """Reads the rows of features and combines them.
+    @staticmethod
+    def read_features(
+        tables: Sequence[TableHandle],
+        features: Sequence[ops.FeatureBatch],
+        feature_tables: Sequence[int],
+    ) -> list[tf.Tensor]:
+        """Reads the rows of features and combines them.
 
-    Args:
-        tables: Distinct tables.
-        features: The features; several may read one table.
-        feature_tables: Which of the tables each feature reads.
+        Args:
+            tables: Distinct tables.
+            features: The features; several may read one table.
+            feature_tables: Per feature the position of its table in `tables`.
 
-    Returns:
-        Per feature float32, of the shape that `ops.combine` gives, tied to its
-        table so that gradients find the way back.
-    """
-    backend = current_backend()
-    if backend is not None:
-        return _lookup_in_backend(backend, tables, features, feature_tables)
-    _refuse_xla(tables)
-    vectors: list[tf.Tensor | None] = [None] * len(features)
-    for table_set, numbers in _by_table_set(tables):
-        chosen = [f for f, t in enumerate(feature_tables) if t in numbers]
-        read = _lookup_in_set(
-            table_set,
-            [tables[number] for number in numbers],
-            [features[f] for f in chosen],
-            [numbers.index(feature_tables[f]) for f in chosen],
-        )
-        for f, feature_vectors in zip(chosen, read, strict=True):
-            vectors[f] = feature_vectors
-    return vectors
-
-
-def apply_row_gradients(
-    tables: Sequence[TableHandle],
-    gradients: Sequence[tf.IndexedSlices],
-    *,
-    step: tf.Tensor,
-    own_terms: Sequence[tf.Tensor | None] | None = None,
-    event_time: tf.Tensor | None = None,
-    learning_rates: Sequence[Sequence[tf.Tensor]] | None = None,
-) -> list[tf.Operation]:
-    """Runs each table's optimizer once for every distinct id.
-
-    Args:
-        tables: Distinct tables.
-        gradients: Per table the slices of all uses of the table in this step:
-            values float32 `[n_t, dim_t]`, indices int64 `[n_t]`; equal ids are
-            summed.
-        step: int64 scalar, the steps made before this one.
-        own_terms: Per table int64 `[n_t]`, the terms of each slice
-            (`OwnTerms.word`), or None for what the table says; default is None
-            for all. Of an id with several the smallest min_count and the
-            longest ttl hold.
-        event_time: int64 scalar, seconds since the epoch; default is that of
-            `mt.event_time`, or the clock.
-        learning_rates: Per table float32 scalars, one a segment; default is
-            what the optimizers of the segments say for this step.
-
-    Returns:
-        The apply operations (empty when executing eagerly).
-    """
-    event_time = current_event_time(event_time)
-    request = current_request_id()
-    if request is not None:
-        event_time = ops.with_request(event_time, request)
-    step = tf.cast(step, tf.int64)
-    if learning_rates is None:
-        learning_rates = [
-            table.config.learning_rates_at(step) for table in tables
-        ]
-    applied = []
-    for table_set, numbers in _by_table_set(tables):
-        packed, values = _gradients_by_shard(
-            table_set,
-            [tables[n] for n in numbers],
-            [gradients[n] for n in numbers],
-            [own_terms[n] for n in numbers] if own_terms else None,
-            global_step=step + 1,
-            event_time=event_time,
-            learning_rates=tf.stack(
-                [rate for n in numbers for rate in learning_rates[n]]
-            ),
-        )
-        wire = Wire(table_set.wire_dtype)
-        num_rates = sum(len(tables[n].config.segments) for n in numbers)
-        for shard, device in enumerate(table_set.devices):
-            message = wire.send(values[shard], num_exact=num_rates)
-            with tf.device(device):
-                applied.append(
-                    ops.apply(
-                        table_set.handles[shard],
-                        packed[shard],
-                        wire.receive(message, num_exact=num_rates),
-                        tables=[tables[n].name for n in numbers],
-                        dims=[tables[n].dim for n in numbers],
-                    )
-                )
-    return [operation for operation in applied if operation is not None]
-
-
-def _gradients_by_shard(table_set, tables, gradients, own_terms, **step):
-    """Sums gradients by id and splits them: the inputs of `ops.apply`."""
-    routed = RoutedGradients.find(gradients)
-    if routed is not None:
-        return routed.by_shard([table.config for table in tables], **step)
-    return ops.partition_gradients(
-        ids=[gradient.indices for gradient in gradients],
-        gradients=[gradient.values for gradient in gradients],
-        own_terms=own_terms,
-        num_shards=table_set.num_shards,
-        **step,
-    )
+        Returns:
+            Per feature float32, of the shape that `ops.combine` gives. Its
+            gradient goes to the variable of the feature's table.
+        """
+        _refuse_xla(tables)
+        vectors: list[tf.Tensor | None] = [None] * len(features)
+        for table_set, numbers in by_table_set(tables):
+            chosen = [f for f, t in enumerate(feature_tables) if t in numbers]
+            read = _lookup_in_set(
+                table_set,
+                [tables[number] for number in numbers],
+                [features[f] for f in chosen],
+                [numbers.index(feature_tables[f]) for f in chosen],
+            )
+            for f, feature_vectors in zip(chosen, read, strict=True):
+                vectors[f] = feature_vectors
+        return vectors
 
 
 def _lookup_in_set(
@@ -169,7 +76,7 @@ def _lookup_in_set(
 
 
 def _send_read(table_set, tables, features, feature_tables):
-    """Asks every server for the rows of its ids."""
+    """Sends one lookup to each server."""
     packed, positions = ops.partition(
         features,
         feature_tables=feature_tables,
@@ -181,7 +88,7 @@ def _send_read(table_set, tables, features, feature_tables):
     for shard, device in enumerate(table_set.devices):
         with tf.device(device):
             rows = ops.lookup(
-                table_set.handles[shard],
+                servers_of(table_set)[shard].handle,
                 packed[shard],
                 tables=[table.name for table in tables],
                 dims=[table.dim for table in tables],
@@ -200,10 +107,10 @@ def _send_read(table_set, tables, features, feature_tables):
 
 
 def _only_reads(table_set) -> bool:
-    """Whether rows are read eagerly, near by, and surely without a gradient.
+    """Returns True for an eager lookup in this process without a gradient.
 
-    Then a search for duplicates takes longer than it saves. In functions
-    ops/cc/kernels/duplicates_pass.cc tells.
+    There the search for duplicates costs more than it saves. In functions
+    ops/cc/kernels/duplicates_pass.cc finds such lookups.
     """
     return (
         tf.executing_eagerly()
@@ -217,63 +124,35 @@ def _only_reads(table_set) -> bool:
 def _combine(
     read: prefetch.RowRead, features: list[ops.FeatureBatch]
 ) -> list[tf.Tensor]:
-    """Makes the vectors of features out of the rows that were read."""
+    """Combines rows to vectors and ties them to the variables of tables."""
     tables, feature_tables = read.tables, read.feature_tables
-    packed, positions = read.packed, read.positions
-    shard_rows = read.shard_rows
     dims = [table.dim for table in tables]
     vectors = ops.combine(
-        packed,
-        shard_rows,
-        positions,
+        read.packed,
+        read.shard_rows,
+        read.positions,
         features,
         feature_tables=feature_tables,
         dims=dims,
     )
-    anchors = [
-        (table, feature.own_terms)
+    keys = [
+        (table, feature.overrides)
         for table, feature in zip(feature_tables, features, strict=True)
     ]
     sources = {
-        (table, own_terms): tables[table].anchor_of(own_terms).gradient_source()
-        for table, own_terms in dict.fromkeys(anchors)
+        key: tables[key[0]].variable_for(key[1]).gradient_source()
+        for key in dict.fromkeys(keys)
     }
     return [
-        ops.attach(sources[anchor], *feature, dim=dims[anchor[0]])
-        for anchor, *feature in zip(
-            anchors, vectors, positions, features, strict=True
+        ops.attach(sources[key], *feature, dim=dims[key[0]])
+        for key, *feature in zip(
+            keys, vectors, read.positions, features, strict=True
         )
     ]
 
 
-def _lookup_in_backend(
-    backend, tables, features, feature_tables
-) -> list[tf.Tensor]:
-    """Reads by a backend, one lookup a table, and combines by stock ops."""
-    valid = [ops.valid_ids(feature) for feature in features]
-    wanted = []
-    for feature, mask in zip(features, valid, strict=True):
-        ids = tf.reshape(feature.ids, [-1])
-        if mask is not None:
-            ids = tf.boolean_mask(ids, tf.reshape(mask, [-1]))
-        wanted.append(ids)
-    vectors: list[tf.Tensor | None] = [None] * len(features)
-    for number, table in enumerate(tables):
-        chosen = [f for f, t in enumerate(feature_tables) if t == number]
-        rows = backend.lookup(
-            table, tf.concat([wanted[f] for f in chosen], axis=0)
-        )
-        parts = tf.split(
-            rows, [tf.shape(wanted[f])[0] for f in chosen], num=len(chosen)
-        )
-        for f, part in zip(chosen, parts, strict=True):
-            part = tf.ensure_shape(part, [None, table.dim])
-            vectors[f] = ops.stock_combine(part, valid[f], features[f])
-    return vectors
-
-
 def _refuse_xla(tables: Sequence[TableHandle]) -> None:
-    """Says what XLA would say later, and in other words."""
+    """Refuses XLA before TensorFlow does, with the fix."""
     if tf.executing_eagerly():
         return
     if control_flow_util.GraphOrParentsInXlaContext(
@@ -284,13 +163,3 @@ def _refuse_xla(tables: Sequence[TableHandle]) -> None:
             "compiles. Leave jit_compile=True out of model.compile or "
             "tf.function; parts of the model without tables may keep it."
         )
-
-
-def _by_table_set(tables):
-    """Groups the positions of tables by their table set, order kept."""
-    groups = {}
-    for number, table in enumerate(tables):
-        groups.setdefault(id(table.table_set), (table.table_set, []))[1].append(
-            number
-        )
-    return list(groups.values())

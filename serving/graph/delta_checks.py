@@ -191,10 +191,10 @@ def check_sequence(sequence: tf.Tensor, expected: tf.Tensor) -> list[Check]:
 
 
 def _check_rows(inputs, index: int, dim: int, is_dense) -> list[Check]:
-    names = [f"{kind}_{index}" for kind in ("ids", "rows", "live")]
-    ids, rows, live = (inputs[name] for name in names)
+    names = [f"{kind}_{index}" for kind in ("ids", "rows", "exists")]
+    ids, rows, exists = (inputs[name] for name in names)
     num_ids = tf.size(ids, out_type=tf.int64)
-    num_live = tf.reduce_sum(tf.cast(tf.equal(live, 1), tf.int64))
+    num_rows = tf.reduce_sum(tf.cast(tf.equal(exists, 1), tf.int64))
     num_distinct = tf.size(tf.unique(tf.reshape(ids, [-1])).y, tf.int64)
     return [
         *(
@@ -203,35 +203,35 @@ def _check_rows(inputs, index: int, dim: int, is_dense) -> list[Check]:
                 DeltaStatus.MALFORMED,
                 _shape_message(name, tensor, "n"),
             )
-            for name, tensor in zip(names, (ids, rows, live), strict=True)
+            for name, tensor in zip(names, (ids, rows, exists), strict=True)
         ),
         Check(
-            tf.equal(tf.size(live, out_type=tf.int64), num_ids),
+            tf.equal(tf.size(exists, out_type=tf.int64), num_ids),
             DeltaStatus.MALFORMED,
             lambda: _text(
-                f"live_{index} has ",
-                tf.size(live),
-                f" elements, expected one for each of ids_{index}: ",
+                f"exists_{index} has ",
+                tf.size(exists),
+                f" elements, expected one per id of ids_{index}: ",
                 num_ids,
             ),
         ),
         Check(
-            tf.reduce_all(tf.equal(live, 0) | tf.equal(live, 1)),
+            tf.reduce_all(tf.equal(exists, 0) | tf.equal(exists, 1)),
             DeltaStatus.MALFORMED,
             lambda: tf.constant(
-                f"live_{index} has elements other than 0 (tombstone) and 1 "
+                f"exists_{index} has elements other than 0 (tombstone) and 1 "
                 "(row)"
             ),
         ),
         Check(
-            tf.equal(tf.size(rows, out_type=tf.int64), num_live * dim),
+            tf.equal(tf.size(rows, out_type=tf.int64), num_rows * dim),
             DeltaStatus.MALFORMED,
             lambda: _text(
                 f"rows_{index} has ",
                 tf.size(rows),
                 " floats, expected ",
-                num_live * dim,
-                f": one row of {dim} for each 1 in live_{index}",
+                num_rows * dim,
+                f": one row of {dim} per 1 in exists_{index}",
             ),
         ),
         Check(
@@ -282,7 +282,9 @@ def _check_precision(inputs, index: int, table: ServingTable) -> list[Check]:
 
 
 def _check_dense(dense, dense_bytes: int, is_dense) -> list[Check]:
-    length = tf.reduce_sum(tf.strings.length(dense, unit="BYTE"))
+    length = tf.reduce_sum(
+        tf.cast(tf.strings.length(dense, unit="BYTE"), tf.int64)
+    )
     return [
         Check(
             tf.equal(tf.size(dense), 1),

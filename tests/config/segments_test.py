@@ -10,6 +10,8 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -80,7 +82,7 @@ def test_whole_rows_are_all_weights_and_then_all_slots():
     )
     assert table.config.row_width == 3 + 1 + 2
     table.apply_gradients([1], [[4.0, 2.0, 0.0]])
-    ((_, _, rows),) = table.export_whole()
+    ((_, _, rows),) = export_rows(table)
     # 5 - 4 / sqrt(9 + 16); 7 - 2; accumulator 25; momentum -2.
     np.testing.assert_allclose(rows, [[4.2, 5, 7, 25, -2, 0]], rtol=1e-6)
 
@@ -213,7 +215,7 @@ def test_a_keras_file_keeps_segments(tmp_path):
     model.fit(IDS, LABELS, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = tf_keras.models.load_model(tmp_path / "model.keras")
-    (table,) = mt.table_set.tables_of(loaded)
+    (table,) = tables_of(loaded)
     assert [s.dim for s in table.config.segments] == [1, 4]
     for each in (model, loaded):
         each.fit(IDS, LABELS, shuffle=False, verbose=0)

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 STEPS = 40
 DIM = 4
@@ -24,7 +23,7 @@ DIM = 4
 def main():
     """Trains and compares."""
     directory, num_rounds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    strategy = estimators.parameter_server_strategy()
+    strategy = mt.cluster.parameter_server_strategy()
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
     with strategy.scope():
         table = mt.Table(
@@ -36,7 +35,7 @@ def main():
             )
         )
         optimizer = mt.optimizers.with_tables("sgd")
-        optimizer.build([table.anchor])
+        optimizer.build(table.trainable_variables)
 
     @tf.function(
         input_signature=[
@@ -49,9 +48,11 @@ def main():
         def replica(number, ids, weights):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup(ids) * weights)
-            gradient = tape.gradient(loss, table.anchor)
+            gradient = tape.gradient(loss, table.trainable_variables[0])
             with mt.request_id(number):
-                optimizer.apply_gradients([(gradient, table.anchor)])
+                optimizer.apply_gradients(
+                    [(gradient, table.trainable_variables[0])]
+                )
             return loss
 
         return strategy.run(replica, args=(number, ids, weights))
@@ -86,7 +87,7 @@ def main():
         print(f"round {round_number + 1}", flush=True)
     ids = sorted(expected)
     sums = np.stack([expected[one] for one in ids])
-    counts = mt.request_counts(table)
+    counts = mt.metrics.request_counts(table)
     report = {
         "rows": table.size(),
         "expected_rows": len(ids),

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 PLAIN = ["sgd", "adam", "adagrad", "adamw", "ftrl", "rmsprop", "nadam", "lion"]
 
@@ -111,7 +112,7 @@ def test_every_optimizer_moves_dense_weights_as_it_does_alone(name):
                     loss += tf.reduce_sum(table.lookup([1, 2]))
             variables = [weight]
             if wrap is mt.keras3.with_tables:
-                variables.insert(0, table.anchor)
+                variables.insert(0, table.trainable_variables[0])
             optimizer.apply(tape.gradient(loss, variables), variables)
         weights.append(weight.numpy())
         assert int(optimizer.iterations) == 3
@@ -223,7 +224,7 @@ def test_a_schedule_of_keras_3_is_a_tables_learning_rate(tmp_path):
     assert float(layer.table.lookup([7])[0, 0]) == -0.5 - 0.25
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    (table,) = mt.table_set.tables_of(loaded)
+    (table,) = tables_of(loaded)
     assert table.config.get_config() == config.get_config()
     (segment,) = table.config.segments
     assert isinstance(segment.optimizer.learning_rate, type(schedule))

@@ -19,8 +19,15 @@ PACKAGES = {
 # package. `errors` may import none. No exceptions: a new room gets a line.
 _CORE = ("errors", "config", "ops", "stock_ops")
 _STEP = (*_CORE, "placement", "step")
-_MODEL = (*_STEP, "checkpoint", "table", "ids", "crossed_ids", "feature")
-_SERVING = (*_STEP, "ids", "crossed_ids")
+_MODEL = (
+    *_STEP,
+    "metrics",
+    "checkpoint",
+    "table",
+    "ids",
+    "feature",
+)
+_SERVING = (*_STEP, "ids")
 _TRAINING = (*_MODEL, "optimizers", "keras_common")
 MAY_IMPORT = {
     "errors": (),
@@ -29,12 +36,12 @@ MAY_IMPORT = {
     "stock_ops": ("errors", "config", "ops"),
     "cluster": ("errors", "config", "ops"),
     "placement": _CORE,
+    "metrics": (*_CORE, "placement"),
     "step": (*_CORE, "placement"),
     "checkpoint": _STEP,
-    "table": (*_STEP, "checkpoint"),
-    "crossed_ids": _CORE,
-    "ids": (*_CORE, "crossed_ids"),
-    "feature": (*_STEP, "checkpoint", "table", "ids"),
+    "table": (*_STEP, "metrics", "checkpoint"),
+    "ids": _CORE,
+    "feature": (*_STEP, "metrics", "checkpoint", "table", "ids"),
     "optimizers": _MODEL,
     "keras_common": _MODEL,
     "layers": _TRAINING,
@@ -134,6 +141,56 @@ def test_the_rooms_form_a_ladder():
         if name != "commands":
             assert set(below) <= climbed | {"commands"}, name
         climbed.add(name)
+
+
+def rooms_of(root):
+    """Yields the `__init__.py` of every room, sub-rooms included."""
+    for folder in PACKAGES:
+        yield from sorted((root / folder).rglob("__init__.py"))
+
+
+def opened_by(room_name, docstring):
+    """Rooms that a docstring says a room may import."""
+    (sentence,) = re.findall(r"Imports (.*?)(?:[.;]|, and no)", docstring, re.S)
+    if "every room" in sentence:
+        return set(MAY_IMPORT) - {room_name, "__main__"}
+    named = re.findall(r"`(\w+)`", sentence)
+    found = set(named)
+    if "and below" in sentence:
+        for name in named:
+            found |= set(MAY_IMPORT[name])
+    return found
+
+
+def test_every_room_says_what_to_read_first(repository_root):
+    for path in rooms_of(repository_root):
+        if path.parent.name == "monolith_tf":
+            continue  # The table of contents.
+        text = ast.get_docstring(ast.parse(path.read_text()))
+        assert text, path
+        (first,) = re.findall(r"Start\s+with\s+`([\w/]+\.py)`", text)
+        assert (path.parent / first).is_file(), f"{path}: no {first}"
+
+
+def test_every_room_says_what_it_may_import(repository_root):
+    for path in rooms_of(repository_root):
+        name = room(module_name(path, repository_root))
+        if name is None:
+            continue
+        text = ast.get_docstring(ast.parse(path.read_text()))
+        is_room = path.parent.name == name
+        opened = opened_by(name, text)
+        allowed = set(MAY_IMPORT[name]) - {name, "__main__"}
+        assert opened == allowed if is_room else opened <= allowed, path
+
+
+def test_every_folder_outside_the_package_says_what_it_installs_as(
+    repository_root,
+):
+    for folder, package in PACKAGES.items():
+        if folder != package:
+            text = (repository_root / folder / "__init__.py").read_text()
+            assert f"`{package}`" in text.partition("\n\n")[0], folder
 
 
 @pytest.mark.parametrize(

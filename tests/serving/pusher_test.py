@@ -9,14 +9,15 @@ import pytest
 import tensorflow as tf
 
 from monolith_tf.errors import DeliveryError
-from monolith_tf.serving import apply
 from monolith_tf.serving import delta as delta_lib
+from monolith_tf.serving import delta_request
 from monolith_tf.serving.client import ServingCallError
 from monolith_tf.serving.delivery import DeltaRefusedError
 from monolith_tf.serving.graph.delta_status import DeltaStatus
 from monolith_tf.serving.push_metrics import PushMetrics
 from monolith_tf.serving.push_options import PushOptions
 from monolith_tf.serving.pusher import DeltaPusher
+from processes import DEADLINE_SECONDS
 
 
 def log_files(tmp_path):
@@ -142,7 +143,7 @@ def test_a_duplicated_delta_changes_nothing(
     before = last_sequences(client)
     tables = [(t["name"], t["dim"]) for t in record.tables]
     for path in log_files(tmp_path):
-        reply = apply.apply_chunk(
+        reply = delta_request.apply_chunk(
             client, "ranker", 1, delta_lib.read(path), tables
         )
         assert reply.status == DeltaStatus.DUPLICATE
@@ -159,17 +160,17 @@ def test_a_dropped_delta_is_refused_then_replayed(
     server = make_server()
     pusher = make_pusher(server, record, verify_seconds=1e6)
     pusher.push()
-    really = apply.apply_chunk
+    really = delta_request.apply_chunk
 
     def lose(client, model_name, version, chunk, tables):
-        return apply.ApplyReply(
+        return delta_request.ApplyReply(
             DeltaStatus.APPLIED, chunk.sequence + 1, chunk.generation, 0, "", 0
         )
 
-    monkeypatch.setattr(apply, "apply_chunk", lose)
+    monkeypatch.setattr(delta_request, "apply_chunk", lose)
     trainer.change(seed=1)
     pusher.push()
-    monkeypatch.setattr(apply, "apply_chunk", really)
+    monkeypatch.setattr(delta_request, "apply_chunk", really)
     trainer.change(seed=2)
     assert pusher.push().delivered
     assert pusher.metrics.refusals >= 1
@@ -186,7 +187,7 @@ def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
     server = make_server()
     pusher = make_pusher(server, record, verify_seconds=1e6)
     pusher.push()
-    really = apply.apply_chunk
+    really = delta_request.apply_chunk
 
     class Lost(ServingCallError):
         unreachable = True
@@ -199,10 +200,10 @@ def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
         really(*arguments)
         raise Lost()
 
-    monkeypatch.setattr(apply, "apply_chunk", lose_reply)
+    monkeypatch.setattr(delta_request, "apply_chunk", lose_reply)
     trainer.change(seed=1)
     assert not pusher.push().delivered
-    monkeypatch.setattr(apply, "apply_chunk", really)
+    monkeypatch.setattr(delta_request, "apply_chunk", really)
     assert pusher.push().delivered
     assert pusher.metrics.duplicates == 1
     assert_equal(make_client(server), trainer)
@@ -222,7 +223,7 @@ def test_a_server_that_restarted_gets_the_log_again(
     assert not pusher.push().delivered
     assert pusher.metrics.unreachable >= 1
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert pusher.metrics.resyncs == 0
     assert_equal(make_client(restarted), trainer)
 
@@ -237,7 +238,7 @@ def test_a_server_that_restarted_is_found_though_nothing_changes(
     pusher.push()
     server.close()
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert_equal(make_client(restarted), trainer)
 
 
@@ -257,7 +258,7 @@ def test_a_damaged_log_file_is_refused_and_named_then_replaced_by_an_export(
     damaged.write_bytes(content)
     server.close()
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert str(damaged) in caplog.text
     assert "checksum" in caplog.text
     assert pusher.metrics.corrupt_files == 1
@@ -279,7 +280,7 @@ def test_what_fell_off_the_log_is_replaced_by_an_export(
     assert pusher.metrics.resyncs == 0
     server.close()
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert pusher.metrics.resyncs == 1
     assert_equal(make_client(restarted), trainer)
 
@@ -298,7 +299,7 @@ def test_without_export_fn_a_needed_resync_is_an_error_that_says_so(
     server.close()
     make_server(port=server.port)
     with pytest.raises(DeliveryError, match="Expected `export_fn`"):
-        pusher.flush(30)
+        pusher.flush()
 
 
 def test_a_log_that_cannot_be_written_loses_nothing(
@@ -347,9 +348,9 @@ def test_a_newer_version_on_the_server_makes_the_pusher_export(
     pusher = make_pusher(server, record)
     pusher.push()
     trainer.export(base_path)
-    client.wait_until_available("ranker", 2)
+    client.wait_until_available("ranker", 2, DEADLINE_SECONDS)
     trainer.change(seed=1)
-    pusher.flush(30)
+    pusher.flush()
     assert pusher.record.version == 3
     assert_equal(client, trainer)
 
@@ -359,10 +360,10 @@ def test_a_pusher_of_another_model_is_refused(
 ):
     record = trainer.export(base_path)
     pusher = make_pusher(make_server(), record)
-    malformed = apply.ApplyReply(
+    malformed = delta_request.ApplyReply(
         DeltaStatus.MALFORMED, 1, 0, 0, "rows_0 has 5 floats", 0
     )
-    monkeypatch.setattr(apply, "apply_chunk", lambda *_: malformed)
+    monkeypatch.setattr(delta_request, "apply_chunk", lambda *_: malformed)
     with pytest.raises(DeltaRefusedError, match="rows_0 has 5 floats"):
         pusher.push()
 

@@ -1,7 +1,8 @@
-"""Optimizers of tables: one step for each distinct id of a training step.
+"""Row optimizers: one step per distinct id of a training step.
 
-A step changes only the rows it names, exactly as if the tf.keras optimizer ran
-on a dense variable made of just those rows and their slots.
+A step changes only the rows that it names, exactly as if the tf.keras optimizer
+ran on a dense variable of those rows and their slots. Imports `errors`. Start
+with `base.py`.
 """
 
 from __future__ import annotations

@@ -131,15 +131,27 @@ class OneTableOp : public OpKernel {
   std::string name_;
 };
 
-class TableDropOp : public OneTableOp {
+// What is gone already is dropped: a finalizer that runs after the table set
+// went must not log an error.
+class TableDropOp : public OpKernel {
  public:
-  using OneTableOp::OneTableOp;
-
- protected:
-  void Run(OpKernelContext* context, TableSetResource* resource,
-           Table*) override {
-    OP_REQUIRES_OK(context, resource->tables().DropTable(name()));
+  explicit TableDropOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("table", &name_));
   }
+
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, CheckHandle(context->input(0)));
+    TableSetPtr resource;
+    const absl::Status found = tensorflow::LookupResource(
+        context, tensorflow::HandleFromInput(context, 0), &resource);
+    if (absl::IsNotFound(found)) return;
+    OP_REQUIRES_OK(context, found);
+    const absl::Status dropped = resource->tables().DropTable(name_);
+    if (!absl::IsNotFound(dropped)) OP_REQUIRES_OK(context, dropped);
+  }
+
+ private:
+  std::string name_;
 };
 
 class LookupWithExistsOp : public OneTableOp {

@@ -73,6 +73,18 @@ def test_each_stream_has_a_sequence_of_its_own(replica):
     assert replica.status()["last_sequences"] == [3, 1, 2]
 
 
+@pytest.mark.parametrize("last", [2**20, 2**24, 2**31, 2**63 - 3])
+def test_sequences_count_to_the_end_of_int64(replica, last):
+    replica.control._last_sequences.assign([last, 0, last])
+    for shard in (0, 2):
+        assert replica.apply(last + 2, shard=shard)["status"] == GAP
+        assert replica.apply(last, shard=shard)["status"] == DUPLICATE
+        outputs = replica.apply(last + 1, shard=shard)
+        assert outputs["status"] == APPLIED
+        assert outputs["expected_sequence"] == last + 2
+    assert replica.status()["last_sequences"] == [last + 1, 0, last + 1]
+
+
 def test_a_delta_sent_twice_changes_nothing_the_second_time(replica):
     replica.apply(1, rows=[{5: [1, 2]}])
     replica.apply(2, rows=[{5: [3, 4]}])
@@ -187,22 +199,20 @@ def replaced(name, value):
             b"must leave this model's control signatures alone",
         ),
         (
-            replaced("live_0", [[1, 1, 1]]),
-            b"live_0 has 3 elements, expected one for each of ids_0: 2",
+            replaced("exists_0", [[1, 1, 1]]),
+            b"exists_0 has 3 elements, expected one per id of ids_0: 2",
         ),
         (
-            replaced("live_0", [[1, 2]]),
-            b"live_0 has elements other than 0 (tombstone) and 1 (row)",
+            replaced("exists_0", [[1, 2]]),
+            b"exists_0 has elements other than 0 (tombstone) and 1 (row)",
         ),
         (
             replaced("rows_0", [[1.0, 2.0, 3.0]]),
-            b"rows_0 has 3 floats, expected 4: one row of 2 for each 1 in "
-            b"live_0",
+            b"rows_0 has 3 floats, expected 4: one row of 2 per 1 in exists_0",
         ),
         (
-            replaced("live_0", [[1, 0]]),
-            b"rows_0 has 4 floats, expected 2: one row of 2 for each 1 in "
-            b"live_0",
+            replaced("exists_0", [[1, 0]]),
+            b"rows_0 has 4 floats, expected 2: one row of 2 per 1 in exists_0",
         ),
         (
             replaced("ids_0", [[5, 5]]),
@@ -210,8 +220,7 @@ def replaced(name, value):
         ),
         (
             replaced("rows_1", [[1.0, 2.0, 3.0, 4.0]]),
-            b"rows_1 has 4 floats, expected 3: one row of 3 for each 1 in "
-            b"live_1",
+            b"rows_1 has 4 floats, expected 3: one row of 3 per 1 in exists_1",
         ),
         (
             replaced("dense", [DENSE]),
