@@ -29,21 +29,21 @@ class DeltaPush(tf_keras.callbacks.Callback):
 
     Args:
         address: "host:port" of the model server's gRPC port.
-        model_name: name of the model there.
-        log_directory: directory for the delta log; one pusher at a time.
-        export_record: what `export_saved_model` returned, or the path of its
+        model_name: Name of the model there.
+        log_directory: Directory for the delta log; one pusher at a time.
+        export_record: What `export_saved_model` returned, or the path of its
             version directory.
-        export_fn: writes a new version when deltas cannot go on, and returns
+        export_fn: Writes a new version when deltas cannot go on, and returns
             its record; it is called on the pusher's thread. None makes that an
             error of `fit`.
-        interval_seconds: a push starts when the last one was acknowledged and
+        interval_seconds: A push starts when the last one was acknowledged and
             this long has passed since it started.
-        options: bounds and deadlines; see `monolith_tf.serving.PushOptions`.
+        options: Bounds and deadlines; see `monolith_tf.serving.PushOptions`.
 
     Attributes:
         metrics: `PushMetrics` of all pushes of this callback.
-        record: the export that the deltas go to.
-        pusher: the `DeltaPusher` while `fit` runs, else None.
+        record: The export that the deltas go to.
+        pusher: The `DeltaPusher` while `fit` runs, else None.
 
     Example:
     ```python

@@ -33,14 +33,14 @@ class ChildProcess:
     start it from a thread that lives as long as the child is needed.
 
     Args:
-      name: What to call it in errors, such as "worker 0".
-      command: Program and arguments.
-      log_path: File that standard output and error are appended to; its folder
-        exists.
-      environment: Variables to add to those of this process.
+        name: What to call it in errors, such as "worker 0".
+        command: Program and arguments.
+        log_path: File that standard output and error are appended to; its
+            folder exists.
+        environment: Variables to add to those of this process.
 
     Raises:
-      OSError: If the process cannot be started.
+        OSError: If the process cannot be started.
 
     Example:
     >>> import tempfile
@@ -93,7 +93,7 @@ class ChildProcess:
         """Waits for the end and returns the exit code, -n for signal n.
 
         Raises:
-          ProcessError: If it still runs after `timeout_seconds`.
+            ProcessError: If it still runs after `timeout_seconds`.
         """
         try:
             return self._process.wait(timeout_seconds)
@@ -107,7 +107,7 @@ class ChildProcess:
         """Raises if the command has ended.
 
         Raises:
-          ProcessError: With the exit code and the end of the log.
+            ProcessError: With the exit code and the end of the log.
         """
         code = self._process.poll()
         if code is None:
@@ -124,11 +124,11 @@ class ChildProcess:
         """Waits until the command listens on a port of this machine.
 
         Args:
-          port: TCP port.
-          timeout_seconds: How long to wait.
+            port: TCP port.
+            timeout_seconds: How long to wait.
 
         Raises:
-          ProcessError: If the command ends before, or the time is over.
+            ProcessError: If the command ends before, or the time is over.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -155,8 +155,8 @@ class ChildProcess:
         """Ends the command and its process group; does nothing if it ended.
 
         Args:
-          grace_seconds: How long it may take to end after SIGTERM before it
-            is killed.
+            grace_seconds: How long it may take to end after SIGTERM before it
+                is killed.
         """
         stop_all([self], grace_seconds)
 
@@ -180,8 +180,8 @@ def stop_all(
     """Ends children together: SIGTERM to all, then SIGKILL to who remains.
 
     Args:
-      children: The processes; those that ended already are left alone.
-      grace_seconds: How long all of them may take after SIGTERM.
+        children: The processes; those that ended already are left alone.
+        grace_seconds: How long all of them may take after SIGTERM.
     """
     children = list(children)
     try:

@@ -25,12 +25,12 @@ class DeathWatch:
     Ctrl-C is ignored, as in what a shell script starts in the background.
 
     Args:
-      children: Processes that are to live as long as the block.
-      repeat_seconds: How long the block may go on after an interrupt until the
-        next one comes.
+        children: Processes that are to live as long as the block.
+        repeat_seconds: How long the block may go on after an interrupt until
+            the next one comes.
 
     Raises:
-      RuntimeError: On entering outside the main thread.
+        RuntimeError: On entering outside the main thread.
 
     Example:
     ```python

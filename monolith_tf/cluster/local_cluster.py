@@ -27,17 +27,18 @@ class LocalCluster:
     exception, at Ctrl-C. If this process is killed, so are they.
 
     Args:
-      num_ps: Number of parameter servers, at least 1.
-      num_workers: Number of workers, at least 1.
-      log_directory: Folder for one log a process, `ps-0.log`,
-        `worker-0.log` ...; made if needed. A new temporary folder when None.
-      start_timeout_seconds: How long all processes may take until they answer.
-      modules: Names of modules that each process imports before it serves,
-        such as ones that load custom ops of yours. It finds them where Python
-        does; set `PYTHONPATH` for others.
+        num_ps: Number of parameter servers, at least 1.
+        num_workers: Number of workers, at least 1.
+        log_directory: Folder for one log a process, `ps-0.log`, `worker-0.log`
+            ...; made if needed. A new temporary folder when None.
+        start_timeout_seconds: How long all processes may take until they
+            answer.
+        modules: Names of modules that each process imports before it serves,
+            such as ones that load custom ops of yours. It finds them where
+            Python does; set `PYTHONPATH` for others.
 
     Raises:
-      ValueError: If a number is below 1.
+        ValueError: If a number is below 1.
 
     Example:
     ```python
@@ -98,8 +99,8 @@ class LocalCluster:
         """Starts all processes and returns when each of them answers.
 
         Raises:
-          RuntimeError: If the cluster is running.
-          ProcessError: If a process ends, or does not answer in time.
+            RuntimeError: If the cluster is running.
+            ProcessError: If a process ends, or does not answer in time.
         """
         if self._children:
             raise RuntimeError(
@@ -143,7 +144,7 @@ class LocalCluster:
         """Raises if a process of the cluster has died.
 
         Raises:
-          ProcessError: With its exit code and the end of its log.
+            ProcessError: With its exit code and the end of its log.
         """
         for child in self._children:
             child.check()

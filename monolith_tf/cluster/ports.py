@@ -19,13 +19,13 @@ def pick_free_ports(count: int) -> list[int]:
     as an error to show.
 
     Args:
-      count: How many, at least 0.
+        count: How many, at least 0.
 
     Returns:
-      The ports.
+        The ports.
 
     Raises:
-      OSError: If no free port was found.
+        OSError: If no free port was found.
 
     Example:
     >>> len(set(pick_free_ports(3)))

@@ -30,12 +30,12 @@ def run_parameter_server(tf_config: str | None = None) -> None:
     """Serves as the parameter server that `TF_CONFIG` names; never returns.
 
     Args:
-      tf_config: The configuration as JSON; the environment variable
-        `TF_CONFIG` when None.
+        tf_config: The configuration as JSON; the environment variable
+            `TF_CONFIG` when None.
 
     Raises:
-      ValueError: If the configuration is missing or malformed, or names
-        another role.
+        ValueError: If the configuration is missing or malformed, or names
+            another role.
     """
     _serve(PARAMETER_SERVER, tf_config)
 
@@ -44,12 +44,12 @@ def run_worker(tf_config: str | None = None) -> None:
     """Serves as the worker that `TF_CONFIG` names; never returns.
 
     Args:
-      tf_config: The configuration as JSON; the environment variable
-        `TF_CONFIG` when None.
+        tf_config: The configuration as JSON; the environment variable
+            `TF_CONFIG` when None.
 
     Raises:
-      ValueError: If the configuration is missing or malformed, or names
-        another role.
+        ValueError: If the configuration is missing or malformed, or names
+            another role.
     """
     _serve(WORKER, tf_config)
 
@@ -60,14 +60,14 @@ def parse_tf_config(
     """Returns the addresses of each role, and this process's role and index.
 
     Args:
-      text: The value of `TF_CONFIG`.
+        text: The value of `TF_CONFIG`.
 
     Returns:
-      `(cluster, role, index)`: the addresses by role, "chief", "worker" or
-      "ps", and which of them this process is.
+        `(cluster, role, index)`: the addresses by role, "chief", "worker" or
+        "ps", and which of them this process is.
 
     Raises:
-      ValueError: If `text` is not a cluster with a task in it.
+        ValueError: If `text` is not a cluster with a task in it.
 
     Example:
     >>> parse_tf_config(
