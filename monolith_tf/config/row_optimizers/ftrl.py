@@ -132,9 +132,9 @@ class GroupFtrl(SteppedRowOptimizer):
 
     The group Adagrad of Yue et al. (see `GroupAdagrad` for the penalty and the
     closed form), which stores the dual: `z += gradient - (sqrt(n +
-    gradient^2) - sqrt(n)) / learning_rate * row; n += gradient^2; Q = (sqrt(n) + beta) /
-    learning_rate`. Without `l21` it is `Ftrl`. A step with a learning rate of 0
-    changes nothing.
+    gradient^2) - sqrt(n)) / learning_rate * row; n += gradient^2; Q = (sqrt(n)
+    + beta) / learning_rate`. Without `l21` it is `Ftrl`. A step with a learning
+    rate of 0 changes nothing.
 
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
