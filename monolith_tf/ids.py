@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from monolith_tf.step.backend import IdRead
-from monolith_tf.step.backend import note_read
 from monolith_tf.stock_ops import hashing
+from monolith_tf.stock_ops.id_reads import IdRead
+from monolith_tf.stock_ops.id_reads import current_reads
 
 __all__ = ["cross", "from_strings", "pack"]
 
@@ -184,8 +184,11 @@ def cross(
         padding_id = _checked_integer(
             "padding_id", padding_id, -(1 << 63), 1 << 63
         )
-        for value in inputs:
-            note_read(IdRead("a cross", None, padding_id, value))
+        reads = current_reads()
+        if reads is not None:
+            reads += [
+                IdRead("a cross", None, padding_id, value) for value in inputs
+            ]
     seed = tf.constant(
         hashing.mix64(salt + len(inputs) * hashing.GOLDEN_GAMMA), tf.uint64
     )

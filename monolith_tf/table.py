@@ -16,6 +16,8 @@ from monolith_tf.checkpoint.step_counter import make_step_counter
 from monolith_tf.checkpoint.step_counter import step_counter
 from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.config import feature_overrides
+from monolith_tf.config.feature_overrides import NO_OVERRIDES
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.errors import MonolithError
 from monolith_tf.metrics.table_stats import TableStats
@@ -30,8 +32,8 @@ from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.arguments import rate_for
 from monolith_tf.step.arguments import rows_for
 from monolith_tf.step.arguments import vector_of_ids
+from monolith_tf.step.backend import read_rows
 from monolith_tf.step.event_time import current_event_time
-from monolith_tf.step.lookup import lookup_rows
 from monolith_tf.step.table_variable import TableVariable
 
 _making = threading.RLock()
@@ -83,8 +85,8 @@ class Table(trackable.Trackable):
             self._config = config
             self._table_set = table_set
             created = create_table(table_set, self)
-            self._anchors: dict[int, TableVariable] = {}
-            self.anchor_of(0)
+            self._variables: dict[FeatureOverrides, TableVariable] = {}
+            self.variable_for(NO_OVERRIDES)
             if table_set.graph is None:
                 make_step_counter(self)
             else:
@@ -135,37 +137,25 @@ class Table(trackable.Trackable):
         """The table set that the table belongs to."""
         return self._table_set
 
-    @property
-    def anchor(self) -> TableVariable:
-        """The zero-row variable that gradients of lookups are taken for."""
-        return self._anchors[0]
-
-    def anchor_of(self, own_terms: int) -> TableVariable:
-        """The zero-row variable of features with terms of their own.
-
-        Args:
-            own_terms: The `OwnTerms.word` of the features; 0 for the table's.
-
-        Returns:
-            One for each number; made the first time.
-        """
-        if own_terms not in self._anchors:
-            self._anchors[own_terms] = TableVariable(
+    def variable_for(self, overrides: FeatureOverrides) -> TableVariable:
+        """Implements `TableHandle`: one variable per distinct overrides."""
+        if overrides not in self._variables:
+            self._variables[overrides] = TableVariable(
                 self,
                 self._table_set.devices[0],
                 _open_strategy() or self._table_set.strategy,
-                own_terms,
+                overrides,
             )
-        return self._anchors[own_terms]
+        return self._variables[overrides]
 
     @property
     def trainable_variables(self) -> list[TableVariable]:
         """Sources for a `tf.GradientTape`, like those of a layer.
 
-        One variable, and one more per combination of overrides (min_count,
-        probability and ttl) of features.
+        The variable of lookups without overrides is the first. Each distinct
+        combination of min_count, probability and ttl of features adds one.
         """
-        return list(self._anchors.values())
+        return list(self._variables.values())
 
     def lookup(self, ids) -> tf.Tensor:
         """Reads rows; an unseen id reads its initial row and stays unseen.
@@ -184,7 +174,7 @@ class Table(trackable.Trackable):
                 table; the message names both.
         """
         ids = vector_of_ids(self.name, ids)
-        return lookup_rows([self], [ids])[0]
+        return read_rows(self, ids)
 
     def lookup_with_exists(self, ids) -> tuple[tf.Tensor, tf.Tensor]:
         """Reads rows, and which ids have one.
@@ -247,7 +237,7 @@ class Table(trackable.Trackable):
                 min_count or ttl_seconds, or probability is out of range.
         """
         owner = f"apply_gradients of table {self.name!r}"
-        terms = feature_overrides.word_of(
+        overrides = feature_overrides.overrides_of(
             feature_overrides.checked_min_count(owner, min_count, self.config),
             feature_overrides.checked_probability(
                 owner, probability, min_count
@@ -256,7 +246,7 @@ class Table(trackable.Trackable):
             self.config,
         )
         ids = vector_of_ids(self.name, ids)
-        if terms or len(self._anchors) > 1:
+        if overrides or len(self._variables) > 1:
             # A copy: gradients of a lookup are recognized by their ids, and
             # would bring the overrides of its features.
             ids = tf.identity(ids)
@@ -272,11 +262,7 @@ class Table(trackable.Trackable):
             [self],
             [tf.IndexedSlices(gradients, ids)],
             step=step,
-            own_terms=(
-                [tf.fill(tf.shape(ids), tf.constant(terms, tf.int64))]
-                if terms
-                else None
-            ),
+            overrides=[[(ids, overrides)]] if overrides else None,
             event_time=event_time,
             learning_rates=rates,
         )

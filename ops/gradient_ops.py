@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops.feature_ops import FeatureBatch
 from monolith_tf.ops.feature_ops import list_attributes
 from monolith_tf.ops.feature_ops import present
@@ -54,9 +55,9 @@ def slices(
         present([feature], "splits"),
         present([feature], "weights"),
         combiner=feature.combiner or "none",
-        n=feature.n,
+        n=feature.max_sequence_length,
         dim=dim,
-        own_terms=feature.own_terms,
+        own_terms=feature.overrides.encode(),
     )
 
 
@@ -79,7 +80,7 @@ def partition_gradients(
         ids: Per table int64 `[n_t]`.
         gradients: Per table float32 `[n_t, dim_t]`.
         own_terms: Per table int64 `[n_t]`, what each slice brings for its id
-            (`FeatureBatch.own_terms`), or None for a table whose slices bring
+            (encoded `FeatureOverrides`), or None for a table whose slices bring
             nothing; default is None for all. Of an id the easiest bar and the
             longest ttl hold.
         num_shards: Number of servers.
@@ -165,8 +166,8 @@ def combine_gradients(
         tables=list(tables),
         dims=list(dims),
         own_terms=(
-            [feature.own_terms for feature in features]
-            if any(feature.own_terms for feature in features)
+            [feature.overrides.encode() for feature in features]
+            if any(feature.overrides for feature in features)
             else []
         ),
         **list_attributes(features),
@@ -224,5 +225,5 @@ def feature_of(op, ids: tf.Tensor, rest: Sequence[tf.Tensor]) -> FeatureBatch:
         next((t for t in rest if t.dtype == tf.float32), None),
         None if combiner == "none" else combiner,
         op.get_attr("n"),
-        own_terms=op.get_attr("own_terms"),
+        overrides=FeatureOverrides.decode(op.get_attr("own_terms")),
     )

@@ -31,7 +31,7 @@ STATS = (
     "idle_bytes",
     "huge_page_bytes",
     "index_entries",
-    "index_slots",
+    "index_capacity",
     "index_stash",
     "probed_entries",
     "probed_in_first",

@@ -1,6 +1,6 @@
 """Exports, deltas and a model server, installed as `monolith_tf.serving`.
 
-Imports `ids` and below. Start with `export.py`, then `pusher.py`. The public
+Imports `ids`, `step` and below. Start with `export.py`, then `pusher.py`. The public
 names load on first use, so a process loads only the parts that it uses.
 """
 

@@ -26,10 +26,10 @@
 #include <vector>
 
 #include "benchmarks/cc/benchmark_support.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/copy_floats.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 namespace {

@@ -25,7 +25,7 @@ _GAUGES = {
     "idle_bytes": "Of pool_bytes, those that hold nothing.",
     "huge_page_bytes": "Of pool_bytes, those in huge pages.",
     "index_entries": "Entries of the index.",
-    "index_slots": "Slots of the index.",
+    "index_capacity": "Entries that the index has room for.",
     "index_stash": "Entries that found no slot.",
     "probed_entries": "Entries of a sample of the index.",
     "probed_in_first": "Of these, entries in their first bucket.",
@@ -75,7 +75,7 @@ class TableStats:
             rows of `initial_capacity`, or not yet given back.
         huge_page_bytes: Of `pool_bytes`, those in huge pages; 0 if not known.
         index_entries: Entries of the index.
-        index_slots: Slots of the index.
+        index_capacity: Entries that the index has room for.
         index_stash: Entries that found no slot.
         probed_entries: Entries of a sample of the index.
         probed_in_first: Of these, entries in their first bucket.
@@ -109,7 +109,7 @@ class TableStats:
     idle_bytes: int
     huge_page_bytes: int
     index_entries: int
-    index_slots: int
+    index_capacity: int
     index_stash: int
     probed_entries: int
     probed_in_first: int
@@ -135,7 +135,7 @@ class TableStats:
     @property
     def load_factor(self) -> float:
         """Share of the index's slots that are taken, 0 to 1."""
-        return self.index_entries / max(1, self.index_slots)
+        return self.index_entries / max(1, self.index_capacity)
 
     @property
     def huge_page_share(self) -> float:

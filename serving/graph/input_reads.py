@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from monolith_tf.serving.graph.rebind import needed_ops
 from monolith_tf.serving.graph.rebind import ops_behind
-from monolith_tf.step.backend import IdRead
+from monolith_tf.stock_ops.id_reads import IdRead
 
 # Ops whose output holds values of these inputs and no others.
 _SAME_VALUES = {

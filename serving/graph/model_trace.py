@@ -15,8 +15,8 @@ from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.rebind import rebind
 from monolith_tf.serving.graph.saved_model_files import check_stock_ops
 from monolith_tf.step.backend import lookup_backend
-from monolith_tf.step.backend import observed_reads
 from monolith_tf.step.table_variable import TableVariable
+from monolith_tf.stock_ops.id_reads import observed_reads
 
 
 def dense_variables(model) -> list[tf.Variable]:

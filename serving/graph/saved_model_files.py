@@ -32,8 +32,8 @@ def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
                 f"The model still has the op {node.op} at {node.name!r} after "
                 "its tables were replaced; a server without this library can't "
                 "load that. Layers must read rows through "
-                "monolith_tf.step.backend.current_backend() when there is "
-                "one, as those of mt.layers do."
+                "monolith_tf.step.backend.current_backend(), as those of "
+                "mt.layers do."
             )
 
 

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from monolith_tf.errors import ExportError
 from monolith_tf.serving.graph.serving_table import ServingTable
+from monolith_tf.step.backend import StockBackend
 
 
-class ServingBackend:
-    """A `monolith_tf.step.backend.LookupBackend` over serving tables.
+class ServingBackend(StockBackend):
+    """Lookup backend over serving tables.
 
     Args:
         tables: Training tables of the model.

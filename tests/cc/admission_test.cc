@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/admission/count_word.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/admission/packed_count.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
 
@@ -413,22 +413,22 @@ TEST(AdmissionTest, AFilterOfAnotherKindIsRefused) {
   const auto counting = MakeTable(Config(Count(3)));
   Occur(counting.get(), {5});
   const int group = GroupOf(5);
-  const std::vector<int64_t> words =
+  const std::vector<int64_t> saved =
       counting->ExportFilter(group, group + 1)[0];
-  EXPECT_EQ(words, (std::vector<int64_t>{5, 1}));
+  EXPECT_EQ(saved, (std::vector<int64_t>{5, 1}));
   const auto everyone = [](int64_t) { return true; };
   for (const AdmissionConfig& admission :
        {AdmissionConfig(), Probability(0.5f), Sketch(3, 4096)}) {
     const auto other = MakeTable(Config(admission));
-    ExpectError(other->ImportFilter(group, words, everyone),
+    ExpectError(other->ImportFilter(group, saved, everyone),
                 absl::StatusCode::kInvalidArgument,
                 {"table \"movie\": the saved filter", "saved with"});
     EXPECT_TRUE(other->ImportFilter(group, {}, everyone).ok());
   }
   const auto other = MakeTable(Config(Count(3)));
-  ExpectError(other->ImportFilter((group + 1) % kNumGroups, words, everyone),
+  ExpectError(other->ImportFilter((group + 1) % kNumGroups, saved, everyone),
               absl::StatusCode::kInvalidArgument, {"counts id 5 of group"});
-  ExpectError(other->ImportFilter(kNumGroups, words, everyone),
+  ExpectError(other->ImportFilter(kNumGroups, saved, everyone),
               absl::StatusCode::kInvalidArgument,
               {"must be of a group in [0, 64)", "Received: 64"});
   EXPECT_EQ(other->stats().num_counted, 0);

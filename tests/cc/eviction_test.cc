@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
@@ -132,21 +132,21 @@ TEST(CountWordTest, TermsMergeAndOccurrencesEnd) {
   EXPECT_EQ(MergedOwnTerms(0, other), other);
   EXPECT_EQ(MergedOwnTerms(PackOwnTerms(0, 90), other), PackOwnTerms(5, 90));
   const int64_t largest = PackOwnTerms(kMaxOwnMinCount, kMaxOwnTtl);
-  const int64_t word = PackCount(int64_t{1} << 40, largest);
-  EXPECT_FALSE(IsByLot(word));
-  EXPECT_EQ(OccurrencesOf(word), kMaxOccurrences);
-  EXPECT_EQ(OwnMinCountOf(word), kMaxOwnMinCount);
-  EXPECT_EQ(OwnTtlOf(word), kMaxOwnTtl);
-  EXPECT_EQ(OwnTermsOf(word), largest);
+  const int64_t packed = PackCount(int64_t{1} << 40, largest);
+  EXPECT_FALSE(IsByLot(packed));
+  EXPECT_EQ(OccurrencesOf(packed), kMaxOccurrences);
+  EXPECT_EQ(OwnMinCountOf(packed), kMaxOwnMinCount);
+  EXPECT_EQ(OwnTtlOf(packed), kMaxOwnTtl);
+  EXPECT_EQ(OwnTermsOf(packed), largest);
 }
 
 TEST(CountWordTest, LotsHaveTheirProbabilityAndTtl) {
-  const int64_t word = PackCount(1, kMaxOwnTerms);
-  EXPECT_TRUE(IsByLot(word));
-  EXPECT_EQ(OccurrencesOf(word), 1);
-  EXPECT_EQ(OwnProbabilityOf(word), 1.0);
-  EXPECT_EQ(OwnTtlOf(word), kMaxOwnTtl);
-  EXPECT_EQ(OwnTermsOf(word), kMaxOwnTerms);
+  const int64_t packed = PackCount(1, kMaxOwnTerms);
+  EXPECT_TRUE(IsByLot(packed));
+  EXPECT_EQ(OccurrencesOf(packed), 1);
+  EXPECT_EQ(OwnProbabilityOf(packed), 1.0);
+  EXPECT_EQ(OwnTtlOf(packed), kMaxOwnTtl);
+  EXPECT_EQ(OwnTermsOf(packed), kMaxOwnTerms);
   const auto probability = [](int64_t bar) {
     return OwnProbabilityOf(PackCount(1, PackOwnTerms(bar, 0, true)));
   };

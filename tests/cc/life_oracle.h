@@ -17,14 +17,14 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/admission/count_word.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/admission/packed_count.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/initializer/initializer.h"
 #include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/precision/precision.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 
@@ -236,7 +236,7 @@ class LifeOracle {
         IsByLot(count) || (admission.kind == "probability" && own == 0);
     const OccurrenceWindow window(admission.window_seconds);
     const int64_t counted =
-        counts_[id].Add(occurrences, window.BucketOf(clock_));
+        counts_[id].Add(occurrences, window.IntervalOf(clock_));
     if (!is_by_lot) return counted >= (own > 0 ? own : admission.min_count);
     double refused = 1;
     for (int64_t i = 0; i < occurrences; ++i) {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"
@@ -128,10 +128,10 @@ class LifeStressTest : public ::testing::TestWithParam<std::string> {
     ExpectStayingOnce(ids);
     for (size_t i = 0; i < ids.size(); ++i) ExpectWhole(&rows[i * kDim]);
     int64_t num_counted = 0;
-    for (const std::vector<int64_t>& words :
+    for (const std::vector<int64_t>& saved :
          table_->ExportFilter(0, kNumGroups)) {
-      for (size_t i = 0; i < words.size(); i += 2) {
-        num_counted += words[i] >> 60 == 1;
+      for (size_t i = 0; i < saved.size(); i += 2) {
+        num_counted += saved[i] >> 60 == 1;
       }
     }
     EXPECT_EQ(num_counted, kNumCounted);

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/precision/precision_loops.h"
-#include "ops/cc/table/hash.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/table_config.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/config_validation.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/life_oracle.h"
 #include "tests/cc/test_support.h"
@@ -444,7 +445,7 @@ TEST(TableMatrixTest, AnyTwoFactorsWorkTogether) {
     SCOPED_TRACE(absl::StrCat("case ", number,
                               ", in parts: ", cases[number][kInParts], ", ",
                               config.DebugString()));
-    ASSERT_TRUE(config.Validate().ok()) << config.Validate();
+    ASSERT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
     for (const uint64_t seed : {1, 2}) RandomLife(cases[number], seed).Go();
     if (HasFatalFailure()) return;
     for (int a = 0; a < kNumFactors; ++a) {
@@ -464,7 +465,7 @@ TEST(TableMatrixTest, WhatDoesNotGoTogetherIsRefusedWithAReason) {
     factors[kTracksChanges] = 1;
     factors[a] = i;
     factors[b] = j;
-    ExpectError(ConfigOf(factors).Validate(),
+    ExpectError(ValidateConfig(ConfigOf(factors)),
                 absl::StatusCode::kInvalidArgument,
                 {"table \"movie\": ", RefusalOf(a, i, b, j), "Received: "});
   }

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -154,7 +154,7 @@ TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
   const auto table = MakeTable(config);
   const auto other = MakeTable(AdagradConfig(16));
   const int64_t bytes = table->memory_bytes();
-  const int64_t num_slots = table->stats().index_slots;
+  const int64_t capacity = table->stats().index_capacity;
   EXPECT_GE(bytes, kRows * (144 + 7));
   EXPECT_LE(bytes, kRows * (144 + 11) * 5 / 4 + (4 << 20));
   std::vector<int64_t> ids(kRows);
@@ -163,7 +163,7 @@ TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
   ASSERT_TRUE(Step(table.get(), ids, gradients, 1.0f).ok());
   ASSERT_TRUE(Step(other.get(), ids, gradients, 1.0f).ok());
   EXPECT_EQ(Rows(*table, ids), Rows(*other, ids));
-  EXPECT_EQ(table->stats().index_slots, num_slots);
+  EXPECT_EQ(table->stats().index_capacity, capacity);
   // Small segments and the bits that say which records are used are made on
   // the way.
   EXPECT_LE(table->memory_bytes(), bytes + bytes / 8);
@@ -172,7 +172,7 @@ TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
   EXPECT_GE(table->memory_bytes(), kRows * (144 + 7));
   table->Clear();
   EXPECT_GE(table->memory_bytes(), kRows * (144 + 7));
-  EXPECT_EQ(table->stats().index_slots, num_slots);
+  EXPECT_EQ(table->stats().index_capacity, capacity);
   ASSERT_TRUE(Step(table.get(), ids, gradients, 1.0f).ok());
   EXPECT_EQ(Rows(*table, ids), Rows(*other, ids));
 }

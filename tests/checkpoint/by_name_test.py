@@ -197,7 +197,9 @@ def test_another_dim_is_refused_and_no_table_changes(saved, slots):
 def test_names_of_no_table_are_refused(saved):
     (table,) = tables_of_a_model(movie=None)
     for kwargs in ({"names": {"film": "movie"}}, {"only": ["film"]}):
-        with pytest.raises(ValueError, match=r"\['film'\].*Expected tables of the model"):
+        with pytest.raises(
+            ValueError, match=r"\['film'\].*Expected tables of the model"
+        ):
             mt.checkpoint.restore_tables(table, saved, **kwargs)
     with pytest.raises(ValueError, match="a collection of names"):
         mt.checkpoint.restore_tables(table, saved, only="movie")

@@ -36,7 +36,7 @@ def sum_exactly(strategy, coordinator):
             )
         )
         optimizer = mt.optimizers.with_tables("sgd")
-        optimizer.build([table.anchor])
+        optimizer.build(table.trainable_variables)
 
     @tf.function(
         input_signature=[
@@ -48,8 +48,10 @@ def sum_exactly(strategy, coordinator):
         def replica(ids, weights):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup(ids) * weights)
-            gradients = tape.gradient(loss, [table.anchor])
-            optimizer.apply_gradients([(gradients[0], table.anchor)])
+            gradients = tape.gradient(loss, table.trainable_variables)
+            optimizer.apply_gradients(
+                [(gradients[0], table.trainable_variables[0])]
+            )
             return loss
 
         return strategy.run(replica, args=(ids, weights))
@@ -163,7 +165,12 @@ def change_learning_rate(strategy, coordinator):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup([7]))
             optimizer.apply_gradients(
-                [(tape.gradient(loss, table.anchor), table.anchor)]
+                [
+                    (
+                        tape.gradient(loss, table.trainable_variables[0]),
+                        table.trainable_variables[0],
+                    )
+                ]
             )
 
         strategy.run(replica)

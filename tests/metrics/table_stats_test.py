@@ -176,9 +176,9 @@ def test_the_index_tells_its_load_and_its_probes(shards):
     update(table, range(10_000))
     stats = table.stats()
     assert stats.index_entries == 10_000
-    assert stats.index_slots > 10_000
+    assert stats.index_capacity > 10_000
     assert 0 <= stats.index_stash < 100
-    assert stats.load_factor == stats.index_entries / stats.index_slots
+    assert stats.load_factor == stats.index_entries / stats.index_capacity
     assert 0 < stats.probed_in_first <= stats.probed_entries <= 10_000
     assert 1.0 <= stats.mean_probes < 2.0
 

@@ -319,7 +319,9 @@ def partitioned_lists(ids):
 
 def test_a_feature_of_too_many_vectors_says_so_where_it_is_used():
     feature = ops.FeatureBatch(
-        tf.zeros([1 << 18, 1], tf.int64), combiner="first_n", n=2**31 - 1
+        tf.zeros([1 << 18, 1], tf.int64),
+        combiner="first_n",
+        max_sequence_length=2**31 - 1,
     )
     packed, positions = ops.partition([feature], num_shards=1)
     with pytest.raises(

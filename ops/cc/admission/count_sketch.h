@@ -8,10 +8,10 @@
 //
 // A line
 //
-//   0        4                                                  64
-//   +--------+--------------------------+--------------------------+
-//   | bucket | cells: current           | cells: previous          |
-//   +--------+--------------------------+--------------------------+
+//   0          4                                                  64
+//   +----------+--------------------------+--------------------------+
+//   | interval | cells: current           | cells: previous          |
+//   +----------+--------------------------+--------------------------+
 //
 // Cells are of one byte when counts up to 255 are asked for, else of two: 60
 // or 30 of them, half of them previous ones when there is a window
@@ -41,9 +41,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/memory_block.h"
 #include "ops/cc/memory/spin_lock.h"
-#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
 
@@ -57,26 +57,26 @@ class CountSketch {
   CountSketch(const CountSketch&) = delete;
   CountSketch& operator=(const CountSketch&) = delete;
 
-  // Adds `count` >= 1 occurrences of `id` in `bucket` and returns its count.
+  // Adds `count` >= 1 occurrences of `id` in `interval` and returns its count.
   // When memory ends it returns kMax: ids are admitted rather than lost.
-  int64_t Add(int64_t id, int64_t count, uint32_t bucket);
+  int64_t Add(int64_t id, int64_t count, uint32_t interval);
 
   // The largest count that Add tells apart from smaller ones.
   int64_t max_count() const { return is_wide_ ? OccurrenceCounts::kMax : 255; }
   int64_t memory_bytes() const;
 
-  // Words of the saved state of a group: its lines, 8 words each. Empty when
-  // nothing was counted in it.
+  // The saved state of a group: its lines, 8 numbers each. Empty when nothing
+  // was counted in it.
   std::vector<int64_t> Export(int group) const;
   // Puts a saved group, or what several shards saved of it one after the
   // other, together with what is there. InvalidArgument, and no change, when it
   // was saved by a sketch of another size.
-  absl::Status Import(int group, const int64_t* words, int64_t num_words);
+  absl::Status Import(int group, const int64_t* saved, int64_t num_saved);
   void Clear();
 
  private:
   struct alignas(64) Line {
-    uint32_t bucket;
+    uint32_t interval;
     uint8_t cells[60];
   };
   static_assert(sizeof(Line) == 64, "one cache line");
@@ -89,11 +89,11 @@ class CountSketch {
 
   template <typename Cell>
   int64_t AddToLine(Line* line, uint64_t hash, int64_t count,
-                    uint32_t bucket) const;
+                    uint32_t interval) const;
   template <typename Cell>
   void MergeLine(const Line& from, Line* to) const;
   template <typename Cell>
-  void RollOver(Line* line, uint32_t bucket) const;
+  void RollOver(Line* line, uint32_t interval) const;
   // False when memory ends.
   bool MakeLines(Group* group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(group->lock);
 

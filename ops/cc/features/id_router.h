@@ -5,9 +5,9 @@
 // numbered in the order in which the ids first stand, so results do not depend
 // on hashing. One that is not `distinct` takes every id for a new one.
 //
-// Thread safety: one thread at a time. Memory: 4 bytes a hash slot (two to four
-// slots an id of the batch; 8 bytes from 2^32 ids on), 8 to 24 bytes a distinct
-// id and 8 bytes an id. Every int64 is an id.
+// Thread safety: one thread at a time. Memory: 4 bytes a hash entry (two to
+// four entries an id of the batch; 8 bytes from 2^32 ids on), 8 to 24 bytes a
+// distinct id and 8 bytes an id. Every int64 is an id.
 
 #ifndef MONOLITH_TF_OPS_CC_FEATURES_ID_ROUTER_H_
 #define MONOLITH_TF_OPS_CC_FEATURES_ID_ROUTER_H_
@@ -63,20 +63,20 @@ class IdRouter {
   // Calls visit(position, distinct) for every position, in order.
   template <typename Visit>
   void ForEachId(const int64_t* ids, int64_t n, const Visit& visit);
-  template <typename Slot, typename Visit>
-  void ForEachIdWithSlots(std::vector<Slot>* slots, const int64_t* ids,
-                          int64_t n, const Visit& visit);
+  template <typename Entry, typename Visit>
+  void ForEachIdWithEntries(std::vector<Entry>* entries, const int64_t* ids,
+                            int64_t n, const Visit& visit);
 
   // Add without a search.
   void AddAll(const int64_t* ids, int64_t n, int64_t* places);
 
   int num_shards_;
   bool distinct_;
-  // Index of the distinct id plus one; 0 is an empty slot. The ids are not in
-  // here: small slots stay in the cache, and a new id, as most are, needs none
-  // but its own. Only one of the two is in use.
-  std::vector<uint32_t> slots_;
-  std::vector<uint64_t> wide_slots_;
+  // Index of the distinct id plus one; 0 is an empty entry. The ids are not in
+  // here: small entries stay in the cache, and a new id, as most are, needs
+  // none but its own. Only one of the two is in use.
+  std::vector<uint32_t> entries_;
+  std::vector<uint64_t> wide_entries_;
   std::vector<int64_t> ids_;
   std::vector<int64_t> counts_;
   // Empty with one shard.

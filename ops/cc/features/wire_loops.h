@@ -13,14 +13,14 @@
 
 #include <stdint.h>
 
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 
 // Rounds floats [n] to the nearest that 16 bits hold, ties to an even last bit.
 // A finite float that is too large becomes the largest finite one, infinities
 // stay, what is not a number becomes the one NaN of its sign.
-using NarrowLoop = void (*)(const float* floats, int64_t n, uint16_t* words);
+using NarrowLoop = void (*)(const float* floats, int64_t n, uint16_t* halves);
 
 // The loops in `set`, which the machine must have.
 NarrowLoop NarrowToBfloat16In(InstructionSet set);

@@ -11,7 +11,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 
 namespace monolith_tf {
 

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 
 namespace monolith_tf {
 namespace {

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 
 namespace monolith_tf {
 

@@ -7,8 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/kernels/table_set_resource.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 
 namespace monolith_tf {
 

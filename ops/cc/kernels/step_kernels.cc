@@ -10,12 +10,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/server_counters.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/memory/copy_floats.h"
-#include "ops/cc/table/request_bounds.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

@@ -10,15 +10,16 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/kernels/config_attributes.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/partition.h"
-#include "ops/cc/table/request_bounds.h"
+#include "ops/cc/table/config_validation.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_op_kernel.h"
@@ -65,7 +66,7 @@ class TableCreateOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("shard", &shard_));
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
     OP_REQUIRES_OK(context, context->GetAttr("generation", &generation_));
-    OP_REQUIRES_OK(context, config_.Validate());
+    OP_REQUIRES_OK(context, ValidateConfig(config_));
     OP_REQUIRES(context,
                 num_shards_ >= 1 && num_shards_ <= kNumPartitions &&
                     shard_ >= 0 && shard_ < num_shards_,

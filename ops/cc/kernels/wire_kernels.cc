@@ -63,7 +63,7 @@ class NarrowOp : public WireOp {
     OP_REQUIRES_OK(
         context,
         context->allocate_output(
-            0, TensorShape({WireFormat::NumWords(n, num_exact_)}), &output));
+            0, TensorShape({WireFormat::NumHalves(n, num_exact_)}), &output));
     const float* floats = input.flat<float>().data();
     uint16_t* words = output->flat<uint16_t>().data();
     WireFormat::SplitExact(floats, num_exact_, words);

@@ -1,19 +1,19 @@
 // memory_pool.h
 //
-// Cuts segments for the rows and the index of all stripes of a table from
+// Cuts slabs for the rows and the index of all stripes of a table from
 // extents of huge pages. The stripes of a table grow evenly: with memory of
 // their own, all would touch a fresh 2 MiB page in the same batch, and each
 // would leave half a page unused. From one pool, pages are touched one after
-// the other, and the segments that a shrinking table gives back make whole
+// the other, and the slabs that a shrinking table gives back make whole
 // pages free.
 //
 //   extent   +--------------+--------------+--------------+---
 //   32 MiB   | page, 2 MiB  | page         | page         | ...  16 of them
 //            +--------------+--------------+--------------+---
-//            | seg | seg | seg | seg | free  ...
+//            | slab | slab | slab | free  ...
 //
-// A segment is cut from the lowest free place that is long enough, so memory
-// in use stays together. A segment may lie over the border of two pages.
+// A slab is cut from the lowest free place that is long enough, so memory
+// in use stays together. A slab may lie over the border of two pages.
 //
 // System calls are not made where a caller may hold a lock: a page is cleared
 // by the system at its first touch (0.1 ms and more) and given back by
@@ -43,19 +43,19 @@ class MemoryPool {
  public:
   static constexpr size_t kPageBytes = MemoryBlock::kHugePageBytes;
   static constexpr size_t kExtentBytes = 16 * kPageBytes;
-  // Segments of less have memory of their own, so that a small table does not
+  // Slabs of less have memory of their own, so that a small table does not
   // touch a huge page; those of kPageBytes and more have a mapping of their
   // own, which is resident as far as it was touched.
   static constexpr size_t kMinSharedBytes = size_t{16} << 10;
 
   // Memory with undefined contents on a cache line; goes back to the pool,
   // which lives longer, when destroyed.
-  class Segment {
+  class Slab {
    public:
-    Segment() = default;
-    ~Segment() { Release(); }
-    Segment(Segment&& other) noexcept;
-    Segment& operator=(Segment&& other) noexcept;
+    Slab() = default;
+    ~Slab() { Release(); }
+    Slab(Slab&& other) noexcept;
+    Slab& operator=(Slab&& other) noexcept;
 
     char* data() const { return data_; }
     bool empty() const { return data_ == nullptr; }
@@ -80,17 +80,17 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
-  // An empty segment when memory ends.
-  Segment Allocate(size_t bytes);
+  // An empty slab when memory ends.
+  Slab Allocate(size_t bytes);
 
-  // Whether segments lie so far apart, after many went, that moving them would
+  // Whether slabs lie so far apart, after many went, that moving them would
   // make whole pages free. Costs a load.
   bool is_scattered() const {
     return is_scattered_.load(std::memory_order_relaxed);
   }
-  // A segment as long as this one that lies before it and on pages that are
+  // A slab as long as this one that lies before it and on pages that are
   // resident, or an empty one.
-  Segment AllocateBefore(const Segment& segment);
+  Slab AllocateBefore(const Slab& slab);
 
   // Makes pages for `bytes` more than are in use resident, and keeps as many
   // from then on. Makes system calls. False when memory ends: then there are
@@ -107,7 +107,7 @@ class MemoryPool {
 
   // Bytes of the pages that were touched and not given back.
   int64_t resident_bytes() const;
-  // Those of them that no segment uses.
+  // Those of them that no slab uses.
   int64_t idle_bytes() const;
   // Those of the idle bytes that are not reserved.
   int64_t surplus_bytes() const;
@@ -116,16 +116,16 @@ class MemoryPool {
 
  private:
   static constexpr int kPagesPerExtent = kExtentBytes / kPageBytes;
-  // Free pages that stay resident, for the segments to come.
+  // Free pages that stay resident, for the slabs to come.
   static constexpr int64_t kMaxFreePages = 2;
-  // Segments are scattered when the pages that they are on have more room left
+  // Slabs are scattered when the pages that they are on have more room left
   // than this, and an eighth.
   static constexpr int64_t kMaxHolesBytes = 2 * kPageBytes;
   static constexpr uint64_t kNoPosition = ~uint64_t{0};
 
   struct Extent {
     MemoryBlock memory;
-    // Bytes of each page that segments use; whether the page is resident.
+    // Bytes of each page that slabs use; whether the page is resident.
     uint32_t used[kPagesPerExtent] = {};
     bool is_resident[kPagesPerExtent] = {};
     int64_t used_bytes = 0;
@@ -154,7 +154,7 @@ class MemoryPool {
   void SetHasWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   bool IsResident(uint64_t position, size_t bytes) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  Segment MakeSegment(uint64_t position, size_t bytes)
+  Slab MakeSlab(uint64_t position, size_t bytes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The first free page that is not resident, the last one that is; or
   // kNoPosition.

@@ -8,8 +8,8 @@
 
 #include <memory>
 
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

@@ -9,16 +9,10 @@
 
 #include <stdint.h>
 
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
+#include "ops/cc/simd/row_loop.h"
 
 namespace monolith_tf {
-
-// Steps n rows in order: weights [n], slots [n] and gradients [n] point at
-// the floats of each row. Slots are [dim] each, one behind the other.
-// `scalars` are the numbers that the rule names, in that order.
-using RowLoop = void (*)(int64_t dim, int n, float* const* weights,
-                         float* const* slots, const float* const* gradients,
-                         const float* scalars);
 
 // Scalars {rate}.
 RowLoop SgdLoop(InstructionSet set);

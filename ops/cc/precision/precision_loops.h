@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 

@@ -179,7 +179,7 @@ anchor: the variable's value `[0, dim]`, or its handle.
 ids, positions, splits, weights: of the feature, as MonolithPartition and
   MonolithCombine have them.
 dim: row length of the table, which the shape of `vectors` may not tell.
-own_terms: of the feature, 0 for none (count_word.h). Handed to MonolithSlices.
+own_terms: of the feature, 0 for none (packed_count.h). Handed to MonolithSlices.
 )doc");
 
 REGISTER_OP("MonolithWeights")

@@ -6,9 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/registrations/feature_shapes.h"
 #include "ops/cc/registrations/shape_helpers.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -100,7 +100,7 @@ asked for, in the order of the ids: the gradient of MonolithAttach.
 values: `[m, dim]`, gradients of rows.
 indices: `[m]`, their ids; duplicates repeated.
 own_terms: changes nothing here. It tells whoever puts slices together on which
-  terms ids of this feature get a row and keep it (count_word.h), 0 for what the
+  terms ids of this feature get a row and keep it (packed_count.h), 0 for what the
   table says.
 )doc");
 
@@ -147,7 +147,7 @@ the inputs of MonolithApply.
 
 learning_rates: copied in front of the gradients as they are.
 own_terms: of those tables that `counted_tables` numbers, one number a slice, what
-  it brings for its id (count_word.h), 0 for nothing. Of an id that comes with
+  it brings for its id (packed_count.h), 0 for nothing. Of an id that comes with
   several the easiest bar and the longest ttl hold.
 )doc");
 

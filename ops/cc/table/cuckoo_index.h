@@ -10,10 +10,10 @@
 //   +--------------------+--------------------------------------+------+
 //   | tag [10], 0: empty | handle [10]                          | more |
 //   +--------------------+--------------------------------------+------+
-// A search compares all ten tags at once, in two SSE2 words, which every x86-64
-// has (elsewhere in a loop). Wider words have nothing more to compare, and a
-// dispatch at run time, as the loops over rows have it (instruction_set.h),
-// would put a call into the shortest loop there is.
+// A search compares all ten tags at once, in two SSE2 registers, which every
+// x86-64 has (elsewhere in a loop). Wider registers have nothing more to
+// compare, and a dispatch at run time, as the loops over rows have it
+// (instruction_set.h), would put a call into the shortest loop there is.
 //
 // The hash (64 bits, keyed per process)
 //
@@ -22,11 +22,11 @@
 //   | stripe  | tag      | first bucket (its low bits)                 |
 //   +---------+----------+---------------------------------------------+
 //
-// An entry has two words, hash and hash ^ Spread(tag), and lies in the bucket
-// of one of them. Spread is odd: the two buckets differ whenever there are
-// two.
+// An entry has two probes, hash and hash ^ Spread(tag), and lies in the bucket
+// that one of them names. Spread is odd: the two buckets differ whenever there
+// are two.
 //
-// # Which bucket a word names
+// # Which bucket a probe names
 //
 // As in linear hashing (Litwin 1980). With n = 2^level + split buckets, the
 // buckets [0, split) of the level were split in two, the others not yet:
@@ -35,9 +35,9 @@
 //    +---------+---------------+---------------+
 //    |  split  |  not split    | other halves  |
 //    +---------+---------------+---------------+
-//      level+1     level bits       level+1 bits of the word
+//      level+1     level bits       level+1 bits of the probe
 //
-// To grow by a bucket, bucket `split` gives the entries whose word has the
+// To grow by a bucket, bucket `split` gives the entries whose probe has the
 // next bit set to bucket n; to shrink, they come back. So there is one array,
 // nothing is ever moved to another, and no insert pays for more than one
 // bucket. Splitting starts when a level is full to max_load and goes on with
@@ -47,16 +47,16 @@
 // speed). The load is thus 0.88 when splitting starts and 0.59 when a level is
 // done; an index that shrinks starts at 3/4 of these.
 //
-// The rest of an entry's word follows from the id in its row. `more` keeps
-// three more bits for every slot, from the last multiple of three on that is
+// The rest of an entry's probe follows from the id in its row. `more` keeps
+// three more bits for every place, from the last multiple of three on that is
 // not above the bits of its bucket (shifted by the stripe's number, so that
 // stripes differ): enough to split it up to three times. So two of three
 // splits read no row.
 //
 // # Insert
 //
-// Takes the first bucket while more than kReservedSlots of it are free, so that
-// most are found there; else the emptier of the two, which keeps all about
+// Takes the first bucket while more than kReservedEntries of it are free, so
+// that most are found there; else the emptier of the two, which keeps all about
 // equally full: few inserts find both full. Those search breadth-first, over at
 // most kMaxSearchNodes buckets, for a chain of entries that can each move to
 // their other bucket. When that fails the entry goes to a stash that every
@@ -95,22 +95,22 @@ namespace monolith_tf {
 
 class CuckooIndex {
  public:
-  static constexpr int kSlots = 10;
+  static constexpr int kEntriesPerBucket = 10;
   static constexpr int kChunkBuckets = 256;
   // Buckets that one Insert splits, that one Erase joins, at most.
   static constexpr int kBucketsPerInsert = 1;
   static constexpr int kBucketsPerErase = 1;
-  // Free slots of a bucket that are kept for entries whose first bucket is
+  // Free places of a bucket that are kept for entries whose first bucket is
   // full: without them the second choice would come too late.
-  static constexpr int kReservedSlots = 2;
-  // Buckets that the search for a free slot looks at.
+  static constexpr int kReservedEntries = 2;
+  // Buckets that the search for a free place looks at.
   static constexpr int kMaxSearchNodes = 256;
   // Inserts for each split while a level is being split.
   static constexpr int kInsertsPerSplit = 3;
-  // Above 0.93 the search for a free slot gets long.
+  // Above 0.93 the search for a free place gets long.
   static constexpr float kMaxLoad = 0.87f;
 
-  // `pool` lives longer. A level is split once `max_load` of its slots are
+  // `pool` lives longer. A level is split once `max_load` of its places are
   // taken. Stripes of different numbers read rows at different levels.
   explicit CuckooIndex(MemoryPool* pool, int stripe = 0,
                        float max_load = kMaxLoad)
@@ -124,6 +124,8 @@ class CuckooIndex {
     return 0.82f + 0.0016f * static_cast<float>(stripe & 63);
   }
 
+  // Stripes of a table, 0 .. kNumStripes - 1: the upper bits of a hash.
+  static constexpr int kNumStripes = 64;
   static int StripeOf(uint64_t hash) { return static_cast<int>(hash >> 58); }
 
   // The handle of the entry with this hash for which matches(handle) holds,
@@ -144,7 +146,7 @@ class CuckooIndex {
     if (ABSL_PREDICT_FALSE(shape.n == 0)) return kNoHandle;
     const uint16_t tag = TagOf(hash);
     const uint32_t candidate =
-        CandidateIn(At(shape.BucketOf(OtherWord(hash, tag))), tag);
+        CandidateIn(At(shape.BucketOf(OtherProbe(hash, tag))), tag);
     return ABSL_PREDICT_TRUE(stash_.empty()) || candidate != kNoHandle
                ? candidate
                : CandidateInStash(hash);
@@ -178,13 +180,12 @@ class CuckooIndex {
   // Makes as many buckets as `num_entries` <= 2^31 fill without a split, and
   // keeps them until Clear. The index is empty. False when memory ends. Takes
   // much of the time from who made `chunks` before.
-  bool Reserve(int64_t num_entries,
-               std::vector<MemoryPool::Segment> chunks = {});
+  bool Reserve(int64_t num_entries, std::vector<MemoryPool::Slab> chunks = {});
   // Memory for Reserve, as far as there is some. Safe beside any other call.
-  std::vector<MemoryPool::Segment> MakeChunks(int64_t num_entries) const;
+  std::vector<MemoryPool::Slab> MakeChunks(int64_t num_entries) const;
 
   // Empties the index. Returns its memory, to be destroyed where nobody waits.
-  std::vector<MemoryPool::Segment> Clear();
+  std::vector<MemoryPool::Slab> Clear();
 
   // Starts to bring the first or the second bucket of `hash` into the cache.
   // PrefetchFirst is a guess: safe without the lock, beside any other call.
@@ -197,7 +198,7 @@ class CuckooIndex {
   void PrefetchSecond(uint64_t hash) const {
     const Shape shape = this->shape();
     if (shape.n == 0) return;
-    PrefetchLine(&At(shape.BucketOf(OtherWord(hash, TagOf(hash)))));
+    PrefetchLine(&At(shape.BucketOf(OtherProbe(hash, TagOf(hash)))));
   }
 
   int64_t num_buckets() const { return shape().n; }
@@ -212,9 +213,9 @@ class CuckooIndex {
 
  private:
   struct alignas(64) Bucket {
-    uint16_t tags[kSlots];
-    uint32_t handles[kSlots];
-    // Three bits a slot.
+    uint16_t tags[kEntriesPerBucket];
+    uint32_t handles[kEntriesPerBucket];
+    // Three bits a place.
     uint32_t more;
   };
   static_assert(sizeof(Bucket) == 64, "one cache line");
@@ -227,9 +228,9 @@ class CuckooIndex {
   // Buckets that a first chunk has at first.
   static constexpr uint32_t kMinBuckets = 4;
 
-  // An entry with the low `num_bits` of its word for the bucket it lies in.
+  // An entry with the low `num_bits` of its probe for the bucket it lies in.
   struct Entry {
-    uint64_t word;
+    uint64_t probe;
     int num_bits;
     uint16_t tag;
     uint32_t handle;
@@ -243,19 +244,19 @@ class CuckooIndex {
     const uint16_t tag = static_cast<uint16_t>(hash >> 42);
     return tag == 0 ? 1 : tag;
   }
-  static uint64_t OtherWord(uint64_t word, uint16_t tag) {
-    return word ^ (((tag * 0x9E3779B97F4A7C15ULL) >> 20) | 1);
+  static uint64_t OtherProbe(uint64_t probe, uint16_t tag) {
+    return probe ^ (((tag * 0x9E3779B97F4A7C15ULL) >> 20) | 1);
   }
 
-  // How many buckets there are, n < 2^32, and 2 * 2^level - 1; in one word, so
-  // that Prefetch sees a pair.
+  // How many buckets there are, n < 2^32, and 2 * 2^level - 1; in one number,
+  // so that Prefetch sees a pair.
   struct Shape {
-    explicit Shape(uint64_t word)
-        : n(static_cast<uint32_t>(word)),
-          mask(static_cast<uint32_t>(word >> 32)) {}
-    // The bucket, of n > 0, that a word of an entry names.
-    uint32_t BucketOf(uint64_t word) const {
-      const uint32_t bucket = static_cast<uint32_t>(word) & mask;
+    explicit Shape(uint64_t packed)
+        : n(static_cast<uint32_t>(packed)),
+          mask(static_cast<uint32_t>(packed >> 32)) {}
+    // The bucket, of n > 0, that a probe of an entry names.
+    uint32_t BucketOf(uint64_t probe) const {
+      const uint32_t bucket = static_cast<uint32_t>(probe) & mask;
       return bucket < n ? bucket : bucket & (mask >> 1);
     }
     uint32_t n;
@@ -278,53 +279,53 @@ class CuckooIndex {
     return *reinterpret_cast<Bucket*>(AddressOf(bucket));
   }
 
-  // One bit a slot whose tag is `tag`.
+  // One bit a place whose tag is `tag`.
   static uint32_t MatchTags(const Bucket& bucket, uint16_t tag) {
 #if defined(__SSE2__)
-    const __m128i* words = reinterpret_cast<const __m128i*>(&bucket);
+    const __m128i* halves = reinterpret_cast<const __m128i*>(&bucket);
     const __m128i wanted = _mm_set1_epi16(static_cast<int16_t>(tag));
-    const __m128i low = _mm_cmpeq_epi16(_mm_load_si128(words), wanted);
-    const __m128i high = _mm_cmpeq_epi16(_mm_load_si128(words + 1), wanted);
-    // The second word holds tags 8 and 9, then handles.
+    const __m128i low = _mm_cmpeq_epi16(_mm_load_si128(halves), wanted);
+    const __m128i high = _mm_cmpeq_epi16(_mm_load_si128(halves + 1), wanted);
+    // The second half holds tags 8 and 9, then handles.
     return static_cast<uint32_t>(
                _mm_movemask_epi8(_mm_packs_epi16(low, high))) &
-           ((1u << kSlots) - 1);
+           ((1u << kEntriesPerBucket) - 1);
 #else
     uint32_t bits = 0;
-    for (int slot = 0; slot < kSlots; ++slot) {
-      bits |= static_cast<uint32_t>(bucket.tags[slot] == tag) << slot;
+    for (int place = 0; place < kEntriesPerBucket; ++place) {
+      bits |= static_cast<uint32_t>(bucket.tags[place] == tag) << place;
     }
     return bits;
 #endif
   }
-  // Of the first slot whose tag is `tag`. Without a branch: it could not be
+  // Of the first place whose tag is `tag`. Without a branch: it could not be
   // predicted.
   ABSL_ATTRIBUTE_ALWAYS_INLINE static uint32_t CandidateIn(const Bucket& bucket,
                                                            uint16_t tag) {
     const uint32_t matches = MatchTags(bucket, tag);
     const uint32_t handle =
-        bucket.handles[__builtin_ctz(matches | 1u << (kSlots - 1))];
+        bucket.handles[__builtin_ctz(matches | 1u << (kEntriesPerBucket - 1))];
     return matches != 0 ? handle : kNoHandle;
   }
-  static uint32_t FreeSlots(const Bucket& bucket) {
+  static uint32_t FreePlaces(const Bucket& bucket) {
     return MatchTags(bucket, 0);
   }
 
   uint32_t CandidateInStash(uint64_t hash) const;
   bool InsertEntry(uint64_t hash, uint32_t handle, const Rows& rows);
   void EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows);
-  // Where (hash, handle) is: slot -1 when it is not in a bucket.
+  // Where (hash, handle) is: place -1 when it is not in a bucket.
   struct Location {
     Bucket* bucket;
-    int slot;
+    int place;
   };
   Location Locate(uint64_t hash, uint32_t handle) const;
 
-  Entry EntryAt(uint32_t bucket, int slot) const;
-  // Writes an entry to a slot of the bucket that its word names. Reads the
+  Entry EntryAt(uint32_t bucket, int place) const;
+  // Writes an entry to a place of the bucket that its probe names. Reads the
   // row when the entry has too few bits.
-  void Put(uint32_t bucket, int slot, Entry entry, const Rows& rows);
-  // Completes the word of an entry from its row.
+  void Put(uint32_t bucket, int place, Entry entry, const Rows& rows);
+  // Completes the probe of an entry from its row.
   static void Complete(Entry* entry, const Rows& rows);
   // Puts an entry into one of its buckets, moving others if need be; false
   // when it finds no place.
@@ -370,7 +371,7 @@ class CuckooIndex {
   uint32_t min_buckets_ = 0;
   // Buckets that there is memory for.
   uint32_t capacity_ = 0;
-  std::vector<MemoryPool::Segment> chunks_;
+  std::vector<MemoryPool::Slab> chunks_;
   // The chunk that MoveChunk looks at next.
   size_t hand_ = 0;
   // The directory in use is the last. PrefetchFirst may read one that became
@@ -389,7 +390,7 @@ uint32_t CuckooIndex::Find(uint64_t hash, const Matches& matches) const {
   const uint16_t tag = TagOf(hash);
   // Both buckets at once: which of them has the entry cannot be predicted.
   const Bucket* const buckets[] = {&At(shape.BucketOf(hash)),
-                                   &At(shape.BucketOf(OtherWord(hash, tag)))};
+                                   &At(shape.BucketOf(OtherProbe(hash, tag)))};
   uint32_t bits = MatchTags(*buckets[0], tag) | MatchTags(*buckets[1], tag)
                                                     << 16;
   for (; bits != 0; bits &= bits - 1) {

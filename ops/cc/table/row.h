@@ -36,11 +36,18 @@ struct Row {
   uint32_t cut : 28;
   uint32_t frequency : 4;
   // Event time of the last update, seconds since the epoch; earlier by as much
-  // as the ttl of that update was shorter than the table's (count_word.h). The
-  // latest of all updates: the row expires when the last of their ttls is over.
+  // as the ttl of that update was shorter than the table's (packed_count.h).
+  // The latest of all updates: the row expires when the last of their ttls is
+  // over.
   uint32_t last_update;
 };
 static_assert(sizeof(Row) == 16, "documented above and in table.h");
+
+// What is known of a row besides its floats, as checkpoints keep it: the event
+// time of the last update in the low 32 bits, the frequency above.
+inline int64_t StampOf(const Row& row) {
+  return static_cast<int64_t>(row.frequency) << 32 | row.last_update;
+}
 
 // The frequency after `count` >= 0 more occurrences: unbiased, and a function
 // of `random_bits`.

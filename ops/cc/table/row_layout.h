@@ -33,13 +33,13 @@
 #include <mutex>
 #include <vector>
 
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/initializer/initializer.h"
 #include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/memory/copy_floats.h"
 #include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/precision/precision.h"
 #include "ops/cc/table/row.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

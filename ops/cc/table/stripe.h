@@ -19,11 +19,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/prefetch.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/row_layout.h"
@@ -53,24 +53,24 @@ class alignas(64) Stripe {
   static constexpr int kMaxCandidates = 64;
 
   // The stripe with this number. The memory of its rows comes from `pool`,
-  // which lives as long, as `layout` does, in segments of up to
-  // `max_segment_bytes`.
+  // which lives as long, as `layout` does, in slabs of up to
+  // `max_slab_bytes`.
   Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool,
-         int64_t max_segment_bytes = RowArena::kMaxSegmentBytes)
+         int64_t max_slab_bytes = RowArena::kMaxSlabBytes)
       : layout_(layout),
         hash_(hash),
         pool_(pool),
-        max_segment_bytes_(max_segment_bytes),
+        max_slab_bytes_(max_slab_bytes),
         index_(pool, number, CuckooIndex::MaxLoadOf(number)),
-        rows_(layout->record_bytes(), pool, max_segment_bytes),
-        counters_(sizeof(Counter), pool, max_segment_bytes) {}
+        rows_(layout->record_bytes(), pool, max_slab_bytes),
+        counters_(sizeof(Counter), pool, max_slab_bytes) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
   // Without the lock.
   void PrefetchBucket(uint64_t hash) const { index_.PrefetchFirst(hash); }
 
-  // Guesses at the rows of a group of up to kMaxCandidates ids, for FindAt, and
+  // Guesses at the rows of a run of up to kMaxCandidates ids, for FindAt, and
   // starts to bring the first `bytes` of each into the cache. The second bucket
   // of an id is fetched only when the first has nothing for it. fetch(k) may
   // fetch what else the k-th id needs.
@@ -103,7 +103,7 @@ class alignas(64) Stripe {
   bool Remove(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Adds occurrences of an id without a row; returns how many count then, or
   // OccurrenceCounts::kMax when memory ends.
-  int64_t Count(uint64_t hash, int64_t id, int64_t count, uint32_t bucket)
+  int64_t Count(uint64_t hash, int64_t id, int64_t count, uint32_t interval)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Puts saved counts of an id without a row together with its counter: the
   // larger of the two stays. False when memory ends.
@@ -126,8 +126,8 @@ class alignas(64) Stripe {
   // rows whose last update is older than `ttl` at `clock`. Returns how many.
   int64_t SweepExpired(uint32_t clock, uint32_t ttl, int64_t num_handles)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // The same for counters that count nothing at `bucket` any more.
-  void SweepCounters(uint32_t bucket, int64_t num_handles)
+  // The same for counters that count nothing at `interval` any more.
+  void SweepCounters(uint32_t interval, int64_t num_handles)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // For caps: the layout numbers updates. Rows that update `spared_from` or a
   // later one changed are spared.
@@ -168,11 +168,11 @@ class alignas(64) Stripe {
   // 0 when there is nothing left to do.
   int Compact(int max_moves, bool to_the_last = false)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Moves a segment of rows, one of counters and a chunk of the index to where
+  // Moves a slab of rows, one of counters and a chunk of the index to where
   // others become a free page, if it can. Returns whether it could.
-  bool MoveSegments() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  bool MoveSlabs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // So many calls try all.
-  int64_t num_segments() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  int64_t num_slabs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // An iteration keeps rows where they are while it is pinned.
   void Pin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { ++num_pins_; }
   void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }
@@ -182,10 +182,10 @@ class alignas(64) Stripe {
   bool Reserve(int64_t num_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Empties the stripe, but for what is reserved, whose memory may be in
   // `index`; index and rows go to the outputs.
-  void Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
+  void Clear(std::vector<MemoryPool::Slab>* index, RowArena* rows,
              RowArena* counters) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Memory for Clear. Whoever holds the lock waits for its pages.
-  std::vector<MemoryPool::Segment> MakeIndex() const ABSL_LOCKS_EXCLUDED(lock_);
+  std::vector<MemoryPool::Slab> MakeIndex() const ABSL_LOCKS_EXCLUDED(lock_);
 
   // Starts or ends the logging of changes; what was logged stays.
   void SetTracking(bool is_tracking) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
@@ -268,7 +268,7 @@ class alignas(64) Stripe {
   const RowLayout* const layout_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
-  const int64_t max_segment_bytes_;
+  const int64_t max_slab_bytes_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
   // 0 while changes are not tracked.

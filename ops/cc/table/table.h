@@ -39,18 +39,18 @@
 //
 // Concurrency. Every method may be called from any number of threads at once.
 // A stripe's lock is held for the copy or the update of a few neighbouring
-// rows of the batch (at most kMaxGroupRows rows and about kMaxGroupBytes
-// bytes), so:
+// rows of the batch (a run: at most StripeSet::kMaxRunRows rows and about
+// kMaxRunBytes bytes), so:
 //   * the update of one row is atomic: no reader sees half of it;
 //   * a batch is not atomic: a reader may see some of its rows new, some old;
 //   * growth, removal, sweeps, export and cuts stop nobody for longer than
-//     that: under one hold a group moves at most kBucketsPerInsert buckets of
+//     that: under one hold a run moves at most kBucketsPerInsert buckets of
 //     the index an insert, sweeps at most kSweptPerId rows an id, and moves at
-//     most kMovesPerGroup rows of the arena; beside its groups an update sweeps
+//     most kMovesPerRun rows of the arena; besides its runs an update sweeps
 //     kSweptPerUpdate rows of one stripe more.
 // Rows move only to close gaps that removal left; then memory goes back to the
-// system, a 2 MiB page at a time. So that whole pages get free, a group may
-// also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
+// system, a 2 MiB page at a time. So that whole pages get free, a run may
+// also move a slab of an arena, of up to 128 KiB, and a chunk of the index.
 //
 // Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
 // once). Memory above the floats of a row: 16 bytes of header (8 when changes
@@ -65,47 +65,32 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "ops/cc/admission/occurrence_window.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/table/admission_filter.h"
+#include "ops/cc/table/cap_enforcer.h"
 #include "ops/cc/table/row.h"
+#include "ops/cc/table/row_exporter.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/stripe_set.h"
+#include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {
-
-class CountSketch;
-class MemoryPool;
-class Stripe;
-enum class EvictionPolicy;
-
-// One of `count` parts of the stripes: every `count`-th from `index` on.
-struct StripePart {
-  int index = 0;
-  int count = 1;
-};
-
-// A change of rows that is made in parts: an update, an assignment or an
-// import. The table begins and ends it, once each.
-struct RunningUpdate {
-  // Among the changes of the table: 1 for the first.
-  int64_t number = 0;
-};
 
 // One table's part of an update. The pointers need to live for the call only.
 struct ApplyRequest {
   // [n]. Meant to be distinct; a repeated id is stepped again, in order.
   const int64_t* ids = nullptr;
   // [n] occurrences of each id in the batch, 1 .. kMaxOccurrences, and its own
-  // terms instead of the table's (count_word.h): a feature may have a min_count
-  // of its own, above 1 if admission counts, or a probability, and a ttl of at
-  // most the table's.
+  // terms instead of the table's (packed_count.h): a feature may have a
+  // min_count of its own, above 1 if admission counts, or a probability, and a
+  // ttl of at most the table's.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -129,26 +114,17 @@ struct Clock {
   int64_t event_time = 0;
 };
 
-// What is known of a row beside its floats, as checkpoints keep it: the event
-// time of the last update in the low 32 bits, the frequency (row.h) above.
-inline int64_t StampOf(const Row& row) {
-  return static_cast<int64_t>(row.frequency) << 32 | row.last_update;
-}
-
 class Table {
  public:
-  static constexpr int kNumStripes = 64;
-  // Bounds of the work done under one hold of a stripe's lock.
-  static constexpr int kMaxGroupRows = 64;
-  static constexpr int64_t kMaxGroupBytes = 32 * 1024;
-  static constexpr int kMovesPerGroup = 8;
-  // More than one: of an update whose ids are all new, the sweep would else see
-  // just the rows that the update made, and never come around.
+  static constexpr int kNumStripes = StripeSet::kNumStripes;
+  // Rows and counters that a run of an update sweeps per id. More than one: of
+  // an update whose ids are all new, the sweep would else see just the rows
+  // that the update made, and never come around.
   static constexpr int kSweptPerId = 2;
   // Of another stripe, each in its turn.
   static constexpr int kSweptPerUpdate = 64;
 
-  // An empty table, or the InvalidArgument of config.Validate(), or
+  // An empty table, or the InvalidArgument of ValidateConfig, or
   // ResourceExhausted when there is no memory for its initial capacity.
   static absl::StatusOr<std::unique_ptr<Table>> Create(
       const TableConfig& config);
@@ -160,7 +136,7 @@ class Table {
   const TableConfig& config() const { return config_; }
   int64_t dim() const { return layout_.dim(); }
   int num_segments() const { return layout_.num_segments(); }
-  bool has_cap() const { return cap_ > 0; }
+  bool has_cap() const { return cap_.has_cap(); }
   // Floats of a row with its slots.
   int64_t row_width() const { return layout_.row_width(); }
 
@@ -198,12 +174,12 @@ class Table {
                          StripePart part);
 
   // Begins a change in parts that is not an Apply.
-  RunningUpdate BeginUpdate();
+  RunningUpdate BeginUpdate() { return cap_.BeginUpdate(); }
   // Ends a change after all of its parts, whether they went well or not. Until
   // then the table may hold its new rows above the cap; now as many rows go as
   // are too many, those that this and later changes touched only when no other
   // is left. No row goes for the cap at another time, but by Sweep.
-  void EndUpdate(RunningUpdate update);
+  void EndUpdate(RunningUpdate update) { cap_.EndUpdate(update); }
 
   // Sets the weights of `ids` [n] to `rows` [n, dim], keeps the slots and
   // moves the time to `event_time`; a new row gets initial slots. No admission.
@@ -235,7 +211,7 @@ class Table {
   absl::Status SetClock(const Clock& clock);
 
   // Rows now.
-  int64_t size() const;
+  int64_t size() const { return stripes_.num_rows(); }
   // Resident bytes of rows, index, counters, sketch and logs, counted in
   // touched pages, with the pages of the pool that hold nothing
   // (stats().idle_bytes), bytes of pretrained rows, and of the table itself.
@@ -251,7 +227,9 @@ class Table {
   // hundredth of the table and more cost little.
   int64_t ExportChunk(int64_t cursor, int64_t max_rows,
                       std::vector<int64_t>* ids, std::vector<float>* rows,
-                      std::vector<int64_t>* stamps) const;
+                      std::vector<int64_t>* stamps) const {
+    return exporter_.ExportChunk(cursor, max_rows, ids, rows, stamps);
+  }
 
   // Of whole rows [n, row_width] what a lookup returns of them now, [n, dim].
   void ValuesOf(const float* rows, int64_t n, float* values) const;
@@ -264,7 +242,10 @@ class Table {
   void ExportGroups(int first_group, int last_group,
                     std::vector<int64_t>* group_counts,
                     std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
-                    std::vector<float>* rows) const;
+                    std::vector<float>* rows) const {
+    exporter_.ExportGroups(first_group, last_group, group_counts, ids, stamps,
+                           rows);
+  }
 
   // Writes whole rows [n, row_width] with their slots and stamps, over what
   // may be there. Rows whose time is 0, as those of a table without times, get
@@ -277,14 +258,16 @@ class Table {
                           const float* rows, int64_t n, StripePart part);
 
   // What admission remembers of the ids of groups [first_group, last_group),
-  // one vector a group, empty where it is nothing. docs/formats.md gives the
-  // words.
+  // one vector a group, empty where it is nothing. docs/formats.md
+  // specifies the numbers.
   std::vector<std::vector<int64_t>> ExportFilter(int first_group,
-                                                 int last_group) const;
-  // Puts saved words of a group together with what is there; of the ids for
+                                                 int last_group) const {
+    return filter_.Export(first_group, last_group);
+  }
+  // Puts saved numbers of a group together with what is there; of the ids for
   // which `is_owned` holds if they are named one by one. InvalidArgument, and
   // no change, when they are not of this table's kind of admission.
-  absl::Status ImportFilter(int group, const std::vector<int64_t>& words,
+  absl::Status ImportFilter(int group, const std::vector<int64_t>& saved,
                             const std::function<bool(int64_t)>& is_owned);
 
   // Deltas. TableSet numbers the cuts; `cut` is 1 .. kMaxCut and larger than
@@ -309,26 +292,17 @@ class Table {
  private:
   // What an update does with an id that it found a row for, or none.
   enum class Decision { kUse, kInsert, kSkip };
-  enum class AdmissionKind { kAll, kCount, kSketch, kProbability };
 
   explicit Table(const TableConfig& config);
   // Makes memory for the initial capacity ready.
   absl::Status Reserve();
 
-  // What Lookup and its kin share. Calls found(position, row) under the lock
-  // of the row's stripe for the ids that have a row, and missing(position)
-  // without it for the others; `bytes` of a row are brought into the cache, and
-  // before, fetch(position) may fetch what else the id needs.
-  template <typename Fetch, typename Found, typename Missing>
-  void ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
-                  const Fetch& fetch, const Found& found,
-                  const Missing& missing) const;
   // What Apply, Assign and Import share, for the ids of `part`. Rows get the
-  // `number` of the update, where they have one. For a group of ids:
-  // prepare(group) without the lock; then under it fetch(position) for
-  // each, as in ForEachRow, decide(stripe, group, k, row) what to do with the
-  // k-th id, initialize(group, k, row) for new ones, and update(group, rows,
-  // picks, count): rows[i] is that of the id picks[i]. Rows whose time ran out
+  // `number` of the update, where they have one. For a run of ids:
+  // prepare(run) without the lock; then under it fetch(position) for each, as
+  // in StripeSet::ForEachRow, decide(stripe, run, k, row) what to do with the
+  // k-th id, initialize(run, k, row) for new ones, and update(run, rows, picks,
+  // count): rows[i] is that of the id picks[i]. Rows whose time ran out
   // are gone before decide.
   template <typename Prepare, typename Fetch, typename Decide,
             typename Initialize, typename Update>
@@ -337,101 +311,42 @@ class Table {
                           const Fetch& fetch, const Decide& decide,
                           const Initialize& initialize, const Update& update);
 
-  // Whether an id without a row gets one.
-  bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t word,
-              int64_t global_step, uint32_t bucket) const;
-  // Whether one of so many occurrences in a step draws the lot for its id.
-  bool WinsLot(int64_t id, int64_t occurrences, int64_t global_step,
-               double probability) const;
-  static AdmissionKind AdmissionKindOf(const std::string& kind);
   // Move the clock on.
   void SeeTime(uint32_t time);
   void SeeStep(int64_t global_step);
-  bool sweeps_counters() const;
   // Removes what ran out among the next `num_handles` rows and counters.
   void SweepStripe(Stripe* stripe, int num_handles);
   // Sweeps a little of the stripe whose turn it is, of a table whose rows or
   // counters run out: stripes that updates have no ids of would else keep them.
   void SweepNextStripe();
-  // What a group does beside its own work, under the lock of its stripe.
+  // What a run does besides its own work, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles);
-  // Brings the segments of rows together, so that pages become free.
-  void GatherSegments();
-  // What may be held now: cap_, or less where max_bytes pays for counters too.
-  int64_t PresentCap() const;
-  // Removes rows down to the cap; returns how many. Those that update
-  // `spared_from` or a later one changed go last.
-  int64_t EnforceCap(int64_t spared_from);
-  // The lowest rows of all. For small caps, which samples of a stripe would
-  // serve badly.
-  int64_t EnforceSmallCap(int64_t cap, int64_t spared_from);
-  // The lowest of samples, from stripes that have more rows than their share.
-  int64_t EnforceLargeCap(int64_t cap, int64_t spared_from);
-  // One pass over the stripes. From those of more than `min_rows` rows,
-  // evict(stripe, num_rows) removes up to `most_at_once` under each hold of the
-  // lock, until no row is too many or nothing was found in `patience` calls in
-  // a row; 0: in as many as come around. Returns how many went.
-  template <typename Evict>
-  int64_t EvictFromStripes(int64_t cap, int64_t min_rows, int most_at_once,
-                           int patience, const Evict& evict);
-  // Takes up to `most` of the rows that are too many off num_rows_, for the
-  // caller to evict, so that updates that end together take none twice. What
-  // it does not find it puts back.
-  int64_t ClaimExcess(int64_t cap, int64_t most);
-
-  // Calls visit(id) for the rows of a stripe, a few under each hold of the
-  // lock, without the lock; no row moves meanwhile.
-  template <typename Visit>
-  static void VisitIds(Stripe* stripe, const Visit& visit);
-  // Reads whole rows of `ids`, which are distinct, behind the outputs, which
-  // may be null; ids that went are left out. Returns how many there are.
-  int64_t AppendRows(const std::vector<int64_t>& from,
-                     std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
-                     std::vector<float>* rows) const;
+  // Brings the slabs of rows together, so that pages become free.
+  void GatherSlabs();
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
-  // The largest min_count that an id may bring.
-  int64_t MaxOwnMinCount() const;
   // The time to stamp a row with that is updated at `time` on the terms of a
-  // count's word.
-  uint32_t StampedTime(uint32_t time, int64_t word) const;
+  // packed count.
+  uint32_t StampedTime(uint32_t time, int64_t packed_count) const;
   absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
-
-  // Below it, the lowest of all rows go.
-  static constexpr int64_t kSmallCap = 4096;
 
   const TableConfig config_;
   RowLayout layout_;
   const uint64_t table_key_;
-  const KeyedHash hash_;
-  // Rows of one hold of a lock, from the two bounds above.
-  const int group_rows_;
-  const AdmissionKind admission_;
-  const OccurrenceWindow window_;
-  const EvictionPolicy policy_;
-  // The most rows, while no counter takes of max_bytes; 0: any number.
-  const int64_t cap_;
-  const std::unique_ptr<CountSketch> sketch_;
+  StripeSet stripes_;
+  AdmissionFilter filter_;
+  CapEnforcer cap_;
+  const RowExporter exporter_;
   // The latest event time of an update, and its number.
   std::atomic<uint32_t> clock_{0};
   std::atomic<int64_t> last_step_{0};
-  // Kept up to date when there is a cap.
-  std::atomic<int64_t> num_rows_{0};
   std::atomic<int64_t> num_admitted_{0};
   std::atomic<int64_t> num_written_{0};
   std::atomic<int64_t> num_removed_{0};
   std::atomic<int64_t> num_rejected_{0};
   std::atomic<int64_t> num_bad_gradients_{0};
+  // The stripe that the next update sweeps.
   std::atomic<uint32_t> next_swept_{0};
-  // The number of the last update that was begun; how many are not ended.
-  std::atomic<int64_t> last_update_{0};
-  std::atomic<int64_t> num_running_{0};
-  // The stripe that the next update evicts from first.
-  std::atomic<uint32_t> next_capped_{0};
-  std::mutex small_cap_mutex_;
-  // Outlives the stripes.
-  const std::unique_ptr<MemoryPool> pool_;
-  std::unique_ptr<Stripe> stripes_[kNumStripes];
 };
 
 }  // namespace monolith_tf

@@ -40,10 +40,11 @@ namespace monolith_tf {
   FIELD(pool_bytes)                                                           \
   FIELD(idle_bytes)                                                           \
   FIELD(huge_page_bytes)                                                      \
-  /* The index: entries, slots, entries in the stash; of a sample of the */   \
-  /* entries, how many there were and how many lie in their first bucket. */  \
+  /* The index: entries, room for entries, entries in the stash; of a */      \
+  /* sample of the entries, how many there were and how many lie in */        \
+  /* their first bucket. */                                                   \
   FIELD(index_entries)                                                        \
-  FIELD(index_slots)                                                          \
+  FIELD(index_capacity)                                                       \
   FIELD(index_stash)                                                          \
   FIELD(probed_entries)                                                       \
   FIELD(probed_in_first)

@@ -129,7 +129,11 @@ class Oracle:
             self.rows[id] -= count
 
 
-COMBINERS = [{}, {"combiner": "sum"}, {"combiner": "first_n", "n": 2}]
+COMBINERS = [
+    {},
+    {"combiner": "sum"},
+    {"combiner": "first_n", "max_sequence_length": 2},
+]
 PADDING = 0
 
 
@@ -186,7 +190,7 @@ def asked_for(feature, ids):
     asked = []
     for example in ids.tolist():
         kept = [id for id in example if id != feature.padding_id]
-        asked += kept[: feature.n or 1 << 20]
+        asked += kept[: feature.max_sequence_length or 1 << 20]
     return asked
 
 
