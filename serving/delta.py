@@ -45,8 +45,8 @@ class CorruptDeltaError(FormatError):
     """A delta file that cannot be read; nothing of it was used.
 
     Attributes:
-        path: the file as it was named to the reader.
-        offset: byte where reading stopped.
+        path: The file as it was named to the reader.
+        offset: Byte where reading stopped.
     """
 
     def __init__(self, path: str, offset: int, reason: str):
@@ -65,7 +65,7 @@ class TableChunk:
     """The changed ids of one table.
 
     Args:
-        name: name of the table.
+        name: Name of the table.
         ids: int64 `[n]`, distinct.
         exists: bool `[n]`; False marks a tombstone, the row was removed.
         rows: float32 `[m, dim]`, one row per id that exists, in order of `ids`.
@@ -117,16 +117,16 @@ class DeltaChunk:
     """What one request to the delta signature carries.
 
     Args:
-        export_id: the export that this delta applies to.
-        generation: generation of the shard; of the dense stream, the export id.
+        export_id: The export that this delta applies to.
+        generation: Generation of the shard; of the dense stream, the export id.
         shard: 0 to num_shards - 1 for rows, num_shards for dense variables.
-        num_shards: number of shards of the trainer.
-        from_cut: the delta holds what changed after this cut ...
+        num_shards: Number of shards of the trainer.
+        from_cut: The delta holds what changed after this cut ...
         to_cut: ... up to and including this one.
-        sequence: number of this chunk in its stream; the first is 1.
-        tables: changed ids by table.
-        dense: little-endian bytes of all dense variables, or empty.
-        more: whether chunks with later sequences belong to the same delta.
+        sequence: Number of this chunk in its stream; the first is 1.
+        tables: Changed ids by table.
+        dense: Little-endian bytes of all dense variables, or empty.
+        more: Whether chunks with later sequences belong to the same delta.
     """
 
     export_id: int
@@ -218,11 +218,11 @@ def decode(data: bytes, path: str = "<bytes>") -> DeltaChunk:
     """Returns the chunk that a file holds, or refuses the whole file.
 
     Args:
-        data: every byte of the file.
-        path: name for error messages.
+        data: Every byte of the file.
+        path: Name for error messages.
 
     Raises:
-        CorruptDeltaError: unknown version, short, long, or wrong checksum.
+        CorruptDeltaError: Unknown version, short, long, or wrong checksum.
     """
     return _Reader(data, path).chunk()
 
@@ -231,8 +231,8 @@ def read(path: str | os.PathLike) -> DeltaChunk:
     """Reads one delta file.
 
     Raises:
-        CorruptDeltaError: see `decode`.
-        OSError: the file cannot be opened.
+        CorruptDeltaError: See `decode`.
+        OSError: The file cannot be opened.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:

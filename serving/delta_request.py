@@ -20,11 +20,11 @@ class ApplyReply:
 
     Args:
         status: `DeltaStatus`.
-        expected_sequence: the next one that the stream takes.
-        expected_generation: generation that the export knows for the shard.
-        export_id: the export that answered.
-        message: what was expected and how to go on, or "".
-        applied_rows: ids that were written.
+        expected_sequence: The next one that the stream takes.
+        expected_generation: Generation that the export knows for the shard.
+        export_id: The export that answered.
+        message: What was expected and how to go on, or "".
+        applied_rows: Ids that were written.
     """
 
     status: DeltaStatus
@@ -41,11 +41,11 @@ def request_inputs(
     """Returns the inputs of the delta signature; all have first dimension 1.
 
     Args:
-        chunk: what to send.
-        tables: name and dim of every table of the export, ordered by name.
+        chunk: What to send.
+        tables: Name and dim of every table of the export, ordered by name.
 
     Raises:
-        ValueError: the chunk has a table, or a dim, that the export lacks.
+        ValueError: The chunk has a table, or a dim, that the export lacks.
     """
     by_name = {table.name: table for table in chunk.tables}
     inputs = {
@@ -89,7 +89,7 @@ def apply_chunk(
     Sending it again is harmless: the export counts the sequence numbers.
 
     Raises:
-        ServingCallError: the server refused the call, or is out of reach.
+        ServingCallError: The server refused the call, or is out of reach.
     """
     outputs = client.predict(
         model_name, request_inputs(chunk, tables), SIGNATURE, version

@@ -18,14 +18,14 @@ def dump(path: str | os.PathLike, max_ids: int = 10) -> Iterator[str]:
     """Yields the lines that describe a file.
 
     Args:
-        path: a delta file, a row file of an export, an export's version
+        path: A delta file, a row file of an export, an export's version
             directory or its record, or a TensorFlow checkpoint (its prefix or
             its `.index` file).
-        max_ids: how many ids of a table are shown.
+        max_ids: How many ids of a table are shown.
 
     Raises:
-        FormatError: damaged, or none of these.
-        OSError: cannot be opened.
+        FormatError: Damaged, or none of these.
+        OSError: Cannot be opened.
     """
     path = os.fspath(path)
     if os.path.isdir(path):

@@ -18,9 +18,9 @@ class TrainerState:
     """A table set and the dense variables beside it.
 
     Args:
-        table_set: gives `num_shards`, `start_deltas()` and
-            `take_delta(shard, acked_cut)`.
-        dense_variables: variables in the order of the export's manifest.
+        table_set: Gives `num_shards`, `start_deltas()` and `take_delta(shard,
+            acked_cut)`.
+        dense_variables: Variables in the order of the export's manifest.
     """
 
     def __init__(self, table_set, dense_variables: Sequence):
@@ -34,8 +34,8 @@ class TrainerState:
         """Takes a model, or a pair (table set, dense variables).
 
         Raises:
-            TypeError: neither.
-            ValueError: the model has no tables, or tables of several sets.
+            TypeError: Neither.
+            ValueError: The model has no tables, or tables of several sets.
         """
         if isinstance(source, TrainerState):
             return source
@@ -68,7 +68,7 @@ class TrainerState:
         """Turns the logging of changed ids on.
 
         Raises:
-            ValueError: a table does not track changes.
+            ValueError: A table does not track changes.
         """
         silent = [
             table.name
@@ -94,7 +94,7 @@ class TrainerState:
         happen.
 
         Raises:
-            ValueError: the variables are not those of the export.
+            ValueError: The variables are not those of the export.
         """
         values = self._read_dense()
         expected = [(d["dtype"], tuple(d["shape"])) for d in record.dense]
@@ -124,9 +124,9 @@ def split_delta(
     """Yields the tables of a shard's delta in pieces of few rows.
 
     Args:
-        delta: what `take_delta` returned.
-        names: tables that the export has; others in the set are left out.
-        chunk_rows: most ids in a piece, over all its tables.
+        delta: What `take_delta` returned.
+        names: Tables that the export has; others in the set are left out.
+        chunk_rows: Most ids in a piece, over all its tables.
 
     Yields:
         A tuple of `TableChunk`, never empty; nothing for an empty delta.

@@ -46,7 +46,7 @@ def header_fields(header: tf.Tensor) -> dict[str, tf.Tensor]:
     """Scalars of a header by name; of a malformed header, of its first bytes.
 
     Args:
-      header: int64 `[1, 8]`, or any `[b, k]`.
+        header: int64 `[1, 8]`, or any `[b, k]`.
     """
     # Padded so that reading it cannot fail before the check has refused it.
     flat = tf.concat(
@@ -73,11 +73,11 @@ def check_delta(
     """All conditions that do not depend on the state.
 
     Args:
-      inputs: Inputs of `monolith_apply_delta` by name.
-      tables: Tables in the order of their names.
-      dense_bytes: Bytes of all dense variables.
-      export_id: Of the export that checks.
-      generations: Of each stream, the dense stream last.
+        inputs: Inputs of `monolith_apply_delta` by name.
+        tables: Tables in the order of their names.
+        dense_bytes: Bytes of all dense variables.
+        export_id: Of the export that checks.
+        generations: Of each stream, the dense stream last.
     """
     header = header_fields(inputs["header"])
     num_shards = len(generations) - 1
@@ -161,8 +161,8 @@ def check_sequence(sequence: tf.Tensor, expected: tf.Tensor) -> list[Check]:
     """Order: what was applied is a duplicate, what comes too early a gap.
 
     Args:
-      sequence: int64 scalar, of the delta.
-      expected: int64 scalar, the next of its stream.
+        sequence: int64 scalar, of the delta.
+        expected: int64 scalar, the next of its stream.
     """
     return [
         Check(

@@ -22,11 +22,11 @@ class DeltaControl(tf.Module):
     one mutex.
 
     Args:
-      tables: Tables in the order of their names.
-      dense: The dense variables.
-      export_id: Positive number of this export.
-      generations: One of each shard, at the time of the export.
-      mutex_name: Name of the mutex in a server, unique.
+        tables: Tables in the order of their names.
+        dense: The dense variables.
+        export_id: Positive number of this export.
+        generations: One of each shard, at the time of the export.
+        mutex_name: Name of the mutex in a server, unique.
     """
 
     def __init__(

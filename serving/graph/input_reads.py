@@ -40,14 +40,14 @@ class InputReads:
     """What one trace of a model did with its inputs.
 
     Args:
-      traced: The traced function.
-      arguments: Tensors of `traced` that each input has, by its name.
-      reads: What was observed while it was traced.
+        traced: The traced function.
+        arguments: Tensors of `traced` that each input has, by its name.
+        reads: What was observed while it was traced.
 
     Attributes:
-      names: Inputs that outputs or effects depend on.
-      direct: Reads of ids as they are in an input, by the input's name.
-      made: Readers of ids that are made of an input, by the input's name.
+        names: Inputs that outputs or effects depend on.
+        direct: Reads of ids as they are in an input, by the input's name.
+        made: Readers of ids that are made of an input, by the input's name.
     """
 
     def __init__(

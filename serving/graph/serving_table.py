@@ -41,12 +41,12 @@ class ServingTable(tf.Module):
     reserved id and others.
 
     Args:
-      config: `monolith_tf.TableConfig`; name, seed and segments count.
-      shared_name: Name of the hash table in a server, unique.
-      salt: Any int64.
-      step: Global step that all rows are of, or later: from `anneal_steps` on
-        `OneBit` is kept in bits.
-      num_buckets: Buckets to start with, a power of two.
+        config: `monolith_tf.TableConfig`; name, seed and segments count.
+        shared_name: Name of the hash table in a server, unique.
+        salt: Any int64.
+        step: Global step that all rows are of, or later: from `anneal_steps` on
+            `OneBit` is kept in bits.
+        num_buckets: Buckets to start with, a power of two.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class ServingTable(tf.Module):
         """Sets what a loaded copy starts with; call it before saving, once.
 
         Args:
-          files: Row files, without the reserved ids.
-          num_rows: Distinct ids in `files`.
-          reserved_rows: Packed rows of the reserved ids that have one, by id.
-          num_buckets: Buckets to start with, a power of two.
+            files: Row files, without the reserved ids.
+            num_rows: Distinct ids in `files`.
+            reserved_rows: Packed rows of the reserved ids that have one, by id.
+            num_buckets: Buckets to start with, a power of two.
         """
         self._map.start_from(files, num_buckets)
         values = self._reserved.numpy()
@@ -137,10 +137,10 @@ class ServingTable(tf.Module):
         """Rows of ids; initial rows of those that are absent or dead.
 
         Args:
-          ids: int64 `[n]`; may repeat.
+            ids: int64 `[n]`; may repeat.
 
         Returns:
-          `(rows, exists)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
+            `(rows, exists)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
         """
         values = self._find(ids)
         exists = values[:, -1] > 0
@@ -160,13 +160,13 @@ class ServingTable(tf.Module):
         """Sets rows and tombstones.
 
         Args:
-          ids: int64 `[n]`, distinct.
-          exists: bool `[n]`; False marks a tombstone.
-          rows: float32 `[m, dim]`, the rows in the order of the ids that have
-            one; all must fit `packed`.
+            ids: int64 `[n]`, distinct.
+            exists: bool `[n]`; False marks a tombstone.
+            rows: float32 `[m, dim]`, the rows in the order of the ids that have
+                one; all must fit `packed`.
 
         Returns:
-          int64 scalar `n`, after everything is written.
+            int64 scalar `n`, after everything is written.
         """
         flags = self._find(ids)[:, -1]
         was_live = flags > 0
