@@ -1,5 +1,4 @@
 """One training step: lookups, gradients and updates of tables.
 
-May import `placement` and all rooms below it. Start with `lookup.py`, then
-`apply.py`.
+Imports `placement` and below. Start with `lookup.py`, then `apply.py`.
 """
