@@ -1,4 +1,4 @@
-"""What an example without ids reads: zeros, or the row of a default id."""
+"""Examples without ids read zeros, or the row of a default id."""
 
 import numpy as np
 import pytest
@@ -299,7 +299,7 @@ def test_trainer_and_export_agree_on_missing_values(tmp_path, ragged):
         (
             {"default_id": 3, "padding_id": 3, "combiner": "sum"},
             ValueError,
-            "another id than its padding_id",
+            "must differ from its padding_id",
         ),
         ({"default_id": 3}, ValueError, "it needs a padding_id"),
     ],

@@ -65,7 +65,7 @@ BATCHES = [
     (([12], [8], [8, 9, 9]), {7: -2, 8: -2, 12: -1}),
     # 9 has occurred 4 times. 10 is new.
     (([10], [], [9]), {7: -2, 8: -2, 12: -1, 9: -1}),
-    # 10 has occurred 3 times, now in b and c. That it was in a is no matter.
+    # 10 has occurred 3 times, now in b and c. Occurrences in a do not count.
     (([], [10], [10, 11]), {7: -2, 8: -2, 12: -1, 9: -1, 10: -2}),
     # Whoever has a row keeps it.
     (([], [], [7]), {7: -3, 8: -2, 12: -1, 9: -1, 10: -2}),
@@ -118,8 +118,8 @@ class Oracle:
         for ids, min_count in features:
             for id in ids:
                 occurred[id] = occurred.get(id, 0) + 1
-                bar = self.min_count if min_count is None else min_count
-                least[id] = min(bar, least.get(id, bar))
+                threshold = self.min_count if min_count is None else min_count
+                least[id] = min(threshold, least.get(id, threshold))
         for id, count in occurred.items():
             if id not in self.rows:
                 self.counts[id] = self.counts.get(id, 0) + count
