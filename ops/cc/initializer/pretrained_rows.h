@@ -36,8 +36,8 @@ class PretrainedRows {
   int64_t dim() const { return dim_; }
   int64_t bytes() const;
 
-  // Returns the row [dim] of `id`, valid as long as this object; null if there
-  // is none.
+  // Returns the row [dim] of `id`, valid as long as this object; null if the
+  // id has none.
   const float* Find(int64_t id) const {
     for (uint64_t place = hash_(id) & mask_;; place = (place + 1) & mask_) {
       const uint32_t number = places_[place];
