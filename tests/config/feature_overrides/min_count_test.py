@@ -8,10 +8,12 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from feature_steps import WAYS
+from feature_steps import ragged
+from feature_steps import rows_of
+from feature_steps import trainer
 
 KINDS = {"exact": {}, "sketch": {"sketch_bytes": 1 << 16}}
-# The gradients reach the tables in one op, or as slices of one kind or another.
-WAYS = ["fused", "eager", "clipped", "in a function"]
 
 
 def make_config(name="item", min_count=4, **admission):
@@ -22,37 +24,6 @@ def make_config(name="item", min_count=4, **admission):
         initializer=mt.initializers.Zeros(),
         admission=mt.Admission(min_count=min_count, **admission),
     )
-
-
-def trainer(way, call, variables):
-    """A step whose loss has the gradient 1 for each id that is asked for."""
-    clip = {"clipnorm": 1e6} if way == "clipped" else {}
-    optimizer = mt.optimizers.with_tables(tf_keras.optimizers.SGD(**clip))
-    if way == "in a function":
-        call = tf.function(call, reduce_retracing=True)
-
-    def step(inputs):
-        with tf.GradientTape() as tape:
-            loss = tf.add_n([tf.reduce_sum(v) for v in call(inputs)])
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-    return step if way == "eager" else tf.function(step, reduce_retracing=True)
-
-
-def ragged(*ids):
-    """One example."""
-    return tf.RaggedTensor.from_row_lengths(
-        tf.constant(ids, tf.int64), [len(ids)]
-    )
-
-
-def rows_of(table):
-    return {
-        int(id): float(row[0])
-        for ids, rows in table.export()
-        for id, row in zip(ids, rows, strict=True)
-    }
 
 
 # What the features a, b and c have, and the rows that there are then. Ids are
@@ -137,7 +108,7 @@ COMBINERS = [
 PADDING = 0
 
 
-@pytest.mark.parametrize(("seed", "way"), enumerate(WAYS))
+@pytest.mark.parametrize(("seed", "way"), list(enumerate(WAYS)))
 def test_random_features_agree_with_a_dict(seed, way):
     random = np.random.default_rng(seed)
     kinds = [KINDS["exact"], KINDS["sketch"], KINDS["exact"]]

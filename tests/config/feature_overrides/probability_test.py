@@ -8,6 +8,9 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from feature_steps import WAYS
+from feature_steps import rows_of
+from feature_steps import trainer
 from monolith_tf.config import feature_overrides
 from monolith_tf.stock_ops import hashing
 
@@ -18,7 +21,6 @@ TABLES = {
     "sketch": {"min_count": 4, "sketch_bytes": 1 << 16},
     "probability": {"probability": 0.3},
 }
-WAYS = ["fused", "eager", "clipped", "in a function"]
 MASK = (1 << 64) - 1
 
 
@@ -30,30 +32,6 @@ def make_config(name="item", **admission):
         initializer=mt.initializers.Zeros(),
         admission=mt.Admission(**admission),
     )
-
-
-def trainer(way, call, variables):
-    """A step whose loss has the gradient 1 for each id that is asked for."""
-    clip = {"clipnorm": 1e6} if way == "clipped" else {}
-    optimizer = mt.optimizers.with_tables(tf_keras.optimizers.SGD(**clip))
-    if way == "in a function":
-        call = tf.function(call, reduce_retracing=True)
-
-    def step(inputs):
-        with tf.GradientTape() as tape:
-            loss = tf.add_n([tf.reduce_sum(v) for v in call(inputs)])
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-    return step if way == "eager" else tf.function(step, reduce_retracing=True)
-
-
-def rows_of(table):
-    return {
-        int(id): float(row[0])
-        for ids, rows in table.export()
-        for id, row in zip(ids, rows, strict=True)
-    }
 
 
 def mix64(z):
@@ -123,7 +101,7 @@ class Oracle:
             self.rows[id] -= count
 
 
-@pytest.mark.parametrize(("seed", "way"), enumerate(WAYS))
+@pytest.mark.parametrize(("seed", "way"), list(enumerate(WAYS)))
 def test_random_features_agree_with_a_dict(seed, way):
     random = np.random.default_rng(seed)
     configs = [make_config(name, **of) for name, of in TABLES.items()]
