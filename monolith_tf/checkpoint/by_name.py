@@ -68,8 +68,7 @@ def restore_tables(
     tables: Sequence = tables_of(model)
     if not tables:
         raise ValueError(
-            f"restore_tables: {model!r} has no table. Pass a model that reads "
-            "a table."
+            f"restore_tables needs a model with a table. Received: {model!r}."
         )
     _check_names(tables, "names", names)
     if only is not None:

@@ -236,5 +236,5 @@ def test_each_server_saves_and_restores_its_own_groups():
 
 
 def test_a_model_without_tables_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="5 has no table"):
+    with pytest.raises(ValueError, match="with a table. Received: 5"):
         mt.checkpoint.restore_tables(5, tmp_path)
