@@ -1,4 +1,4 @@
-"""Tables and variables of a training session, read beside its steps."""
+"""Tables and variables of a training session, read between its steps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ v1 = tf.compat.v1
 
 
 class SessionTableSet:
-    """A table set as `serving` knows it, over the session that trains.
+    """A table set for `serving`, over a training session.
 
-    Its operations are built in the current graph; they run in `session`, which
-    is set when there is one, and again after a recovery.
+    Its operations are built in the current graph. They run in `session`, which
+    is set when the session is created or recovered.
 
     Raises:
         ValueError: The graph has no tables.
@@ -73,7 +73,7 @@ class SessionTableSet:
         return [int(cut) for cut in self.run(self._start)]
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
-        """Reads what changed in a shard since a cut."""
+        """Reads the changes of a shard since a cut."""
         taken = self.run(self._take[shard], acked_cut)
         parts = zip(
             self._names, taken.ids, taken.exists, taken.rows, strict=True
@@ -91,19 +91,19 @@ class SessionTableSet:
         """Runs operations in the session.
 
         Args:
-            fetches: What `session.run` takes.
-            number: Value of the placeholder that the operations share.
+            fetches: Fetches of `session.run`.
+            number: Value of the common placeholder of the operations.
         """
         return self.session.run(fetches, {self._number: number})
 
 
 class SessionTable:
-    """A table as an export reads it.
+    """A table of a training session, for an export.
 
     Args:
         table: The table of the graph.
-        table_set: That of the session.
-        cursor: Placeholder of where to read on.
+        table_set: Table set of the session.
+        cursor: Placeholder of the read position.
     """
 
     def __init__(self, table, table_set: SessionTableSet, cursor):
@@ -128,8 +128,8 @@ class SessionTable:
     def export(
         self, batch_size: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields ids and rows, some at a time."""
-        del batch_size  # Is in the operations.
+        """Yields ids and rows in batches."""
+        del batch_size  # The operations have it.
         for chunk in self._chunks:
             cursor = 0
             while cursor != -1:
@@ -138,11 +138,11 @@ class SessionTable:
 
 
 class SessionVariable:
-    """A variable of the session that is an array whenever one is asked for.
+    """A variable of the session that converts to an array.
 
     Args:
         variable: The variable of the graph.
-        table_set: Has the session.
+        table_set: Table set of the session.
     """
 
     def __init__(self, variable, table_set: SessionTableSet):

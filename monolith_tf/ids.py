@@ -29,7 +29,7 @@ def from_strings(strings) -> tf.Tensor | tf.RaggedTensor | tf.SparseTensor:
     million.
 
     Args:
-        strings: string tensor, `tf.RaggedTensor` or `tf.SparseTensor` of any
+        strings: String tensor, `tf.RaggedTensor` or `tf.SparseTensor` of any
             shape, or a value that converts to one.
 
     Returns:

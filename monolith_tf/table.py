@@ -1,4 +1,4 @@
-"""The table: rows of float32 for ids that nobody counted in advance."""
+"""Tables: float32 rows of an unbounded id vocabulary."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Table(trackable.Trackable):
     """A named set of rows, sharded over the servers of the open strategy.
 
     Every int64 is an id, and two ids never share a row. A lookup changes
-    nothing; a row is made by the first gradient or assignment. Layers share
-    the table of a config object by `Table.get_or_create`.
+    nothing; the first gradient or assignment creates a row. Layers share the
+    table of a config object by `Table.get_or_create`.
 
-    A table is trackable: `tf.train.Checkpoint(table=table)` keeps its rows and
+    A table is trackable: `tf.train.Checkpoint(table=table)` saves its rows and
     slots, and restores them on any number of servers.
 
     Args:
@@ -134,7 +134,7 @@ class Table(trackable.Trackable):
 
     @property
     def table_set(self) -> TableSet:
-        """The table set that the table lives in."""
+        """The table set that the table belongs to."""
         return self._table_set
 
     def variable_for(self, overrides: FeatureOverrides) -> TableVariable:
@@ -150,7 +150,7 @@ class Table(trackable.Trackable):
 
     @property
     def trainable_variables(self) -> list[TableVariable]:
-        """Sources for a `tf.GradientTape`, as of a layer.
+        """Sources for a `tf.GradientTape`, like those of a layer.
 
         The variable of lookups without overrides is the first. Each distinct
         combination of min_count, probability and ttl of features adds one.
@@ -164,20 +164,20 @@ class Table(trackable.Trackable):
             ids: int64 `[n]`, duplicates allowed.
 
         Returns:
-            float32 `[n, dim]`, in the order of the ids. Its gradient goes to
-            `trainable_variables`.
+            float32 `[n, dim]`, in the order of the ids. Its gradient belongs
+            to `trainable_variables`.
 
         Raises:
             TypeError: The ids are not integers.
             ValueError: The ids are not a vector.
-            tf.errors.FailedPreconditionError: A server came back without the
+            tf.errors.FailedPreconditionError: A server restarted without the
                 table; the message names both.
         """
         ids = vector_of_ids(self.name, ids)
         return read_rows(self, ids)
 
     def lookup_with_exists(self, ids) -> tuple[tf.Tensor, tf.Tensor]:
-        """Reads rows and tells which ids have one.
+        """Reads rows, and which ids have one.
 
         Args:
             ids: int64 `[n]`.
@@ -209,7 +209,7 @@ class Table(trackable.Trackable):
         ttl_seconds=None,
         probability=None,
     ) -> None:
-        """Makes one optimizer step for every distinct id.
+        """Makes one optimizer step per distinct id.
 
         Args:
             ids: int64 `[n]`; gradients of equal ids are summed.
@@ -220,21 +220,21 @@ class Table(trackable.Trackable):
             event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
                 Default: that of `mt.event_time`, or the clock.
             learning_rate: float32 scalar for this call, for all segments.
-                Default: what their optimizers say.
-            min_count: Occurrences that admit the ids of this call, an int, as
-                that of `mt.FeatureConfig`. Default: the table's `mt.Admission`.
-            ttl_seconds: How long the rows of this call live after it, an int,
-                as that of `mt.FeatureConfig`. Default: what the table's
-                `mt.Eviction` says.
-            probability: In place of min_count: each occurrence admits its id
-                with this probability, a float, as that of `mt.FeatureConfig`.
+                Default: the rates of their optimizers.
+            min_count: Admission threshold for the ids of this call, an int, as
+                in `mt.FeatureConfig`. Default: that of the table's
+                `mt.Admission`.
+            ttl_seconds: Time to live of the rows of this call, an int, as in
+                `mt.FeatureConfig`. Default: that of the table's `mt.Eviction`.
+            probability: In place of min_count: the probability that an
+                occurrence admits its id, a float, as in `mt.FeatureConfig`.
 
         Raises:
-            TypeError: The ids are not integers or the gradients not floats,
-                event_time, min_count or ttl_seconds not ints, or probability no
-                number.
-            ValueError: The shapes do not fit, the table can't keep min_count
-                or ttl_seconds, or probability is out of range.
+            TypeError: The ids are not integers, the gradients are not floats,
+                event_time, min_count or ttl_seconds is not an int, or
+                probability is not a number.
+            ValueError: The shapes do not fit, the table does not support
+                min_count or ttl_seconds, or probability is out of range.
         """
         owner = f"apply_gradients of table {self.name!r}"
         overrides = feature_overrides.overrides_of(
@@ -270,19 +270,19 @@ class Table(trackable.Trackable):
             step_counter(self).assign_add(1)
 
     def assign(self, ids, rows, *, event_time=None) -> None:
-        """Sets rows; slots stay, and those of a new row are initial.
+        """Sets rows. Slots do not change; those of a new row are initial.
 
-        Admission is not asked.
+        Admission does not apply.
 
         Args:
-            ids: int64 `[n]`; of a repeated id the last row stays.
+            ids: int64 `[n]`; the last row of a repeated id wins.
             rows: float32 `[n, dim]`; other floats are cast.
             event_time: int64 scalar, seconds since the epoch, 0 to 2^32 - 1.
                 Default: that of `mt.event_time`, or the clock.
 
         Raises:
-            TypeError: The ids or the time are not integers, or the rows not
-                floats.
+            TypeError: The ids or the time are not integers, or the rows are
+                not floats.
             ValueError: The shapes do not fit.
         """
         ids = vector_of_ids(self.name, ids)
@@ -324,18 +324,18 @@ class Table(trackable.Trackable):
         return self._total(ops.size)
 
     def sweep(self, event_time=None) -> int:
-        """Evicts every row that is due and gives memory back to the system.
+        """Evicts every expired row and returns memory to the system.
 
-        Updates sweep a little each; this is the rest, all at once. Others go
-        on meanwhile.
+        Each update sweeps a part of the table; this call sweeps the rest at
+        once. Lookups and updates continue meanwhile.
 
         Args:
-            event_time: int64 scalar, seconds since the epoch; what counts is
-                the latest time that the table has seen, this one included.
-                Default: that of `mt.event_time`, or the clock.
+            event_time: int64 scalar, seconds since the epoch. The latest time
+                that the table has seen counts, this one included. Default:
+                that of `mt.event_time`, or the clock.
 
         Returns:
-            How many rows went (int64 in a function).
+            Number of evicted rows (an int64 tensor in a function).
         """
         event_time = current_event_time(event_time)
         return self._total(
@@ -343,7 +343,7 @@ class Table(trackable.Trackable):
         )
 
     def stats(self) -> TableStats:
-        """Returns what the table tells about itself, over all servers."""
+        """Returns the statistics of the table, over all servers."""
         return stats_of(self._table_set)[self.name]
 
     def memory_bytes(self) -> int:
@@ -353,13 +353,13 @@ class Table(trackable.Trackable):
     def export(
         self, batch_size: int = 65536
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Reads all rows, some at a time, while training may go on.
+        """Reads all rows, one batch at a time, while training may continue.
 
-        Rows are what `lookup` returns of their ids. A row that is there all the
-        while comes exactly once; the order is the table's own.
+        Rows are the values that `lookup` returns. A row that exists throughout
+        is yielded exactly once, in no particular order.
 
         Args:
-            batch_size: The most rows of a part.
+            batch_size: The most rows of a batch.
 
         Yields:
             ids int64 `[n]` and rows float32 `[n, dim]`, n <= batch_size.
@@ -380,10 +380,10 @@ class Table(trackable.Trackable):
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         if save_type == "savedmodel":
             raise MonolithError(
-                f"Table {self.name!r} can't be part of a SavedModel that "
-                "model.save or tf.saved_model.save writes. For serving use "
-                "monolith_tf.serving.export_saved_model(model, directory); to "
-                "load the model again, model.save with a path "
+                f"Table {self.name!r} can't be part of a SavedModel of "
+                "model.save or tf.saved_model.save. For serving use "
+                "monolith_tf.serving.export_saved_model(model, directory). To "
+                "load the model again use model.save with a path "
                 "that ends in .keras."
             )
         return super()._trackable_children(save_type, **kwargs)

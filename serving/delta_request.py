@@ -16,15 +16,15 @@ SIGNATURE = "monolith_apply_delta"
 
 @dataclasses.dataclass(frozen=True)
 class ApplyReply:
-    """What became of one chunk.
+    """Reply of an export to one chunk.
 
     Args:
         status: `DeltaStatus`.
-        expected_sequence: the next one that the stream takes.
-        expected_generation: generation that the export knows for the shard.
-        export_id: the export that answered.
-        message: what was expected and how to go on, or "".
-        applied_rows: ids that were written.
+        expected_sequence: The next sequence of the stream.
+        expected_generation: Generation of the shard in the export.
+        export_id: The export that answered.
+        message: The expected values and how to continue, or "".
+        applied_rows: Number of written ids.
     """
 
     status: DeltaStatus
@@ -41,11 +41,11 @@ def request_inputs(
     """Returns the inputs of the delta signature; all have first dimension 1.
 
     Args:
-        chunk: what to send.
-        tables: name and dim of every table of the export, ordered by name.
+        chunk: The chunk to send.
+        tables: Name and dim of every table of the export, ordered by name.
 
     Raises:
-        ValueError: the chunk has a table, or a dim, that the export lacks.
+        ValueError: The chunk has a table, or a dim, that the export lacks.
     """
     by_name = {table.name: table for table in chunk.tables}
     inputs = {
@@ -63,7 +63,7 @@ def request_inputs(
             )
         elif table.dim != dim:
             raise ValueError(
-                f"Table {name!r} has dim {dim} in the export. Received rows "
+                f"Table {name!r} has dim {dim} in the export. Received: rows "
                 f"of dim {table.dim}."
             )
         inputs[f"ids_{i}"] = table.ids[np.newaxis]
@@ -72,7 +72,7 @@ def request_inputs(
     if by_name:
         raise ValueError(
             f"The export has the tables {[name for name, _ in tables]}. "
-            f"Received changes of: {sorted(by_name)}. Write a new export."
+            f"Received: changes of {sorted(by_name)}. Write a new export."
         )
     return inputs
 
@@ -89,7 +89,7 @@ def apply_chunk(
     Sending it again is harmless: the export counts the sequence numbers.
 
     Raises:
-        ServingCallError: the server refused the call, or is out of reach.
+        ServingCallError: The server rejected the call, or is unreachable.
     """
     outputs = client.predict(
         model_name, request_inputs(chunk, tables), SIGNATURE, version

@@ -68,8 +68,7 @@ def restore_tables(
     tables: Sequence = tables_of(model)
     if not tables:
         raise ValueError(
-            f"restore_tables: there is no table in {model!r}; pass a model "
-            "that has one."
+            f"restore_tables needs a model with a table. Received: {model!r}."
         )
     _check_names(tables, "names", names)
     if only is not None:
@@ -77,9 +76,9 @@ def restore_tables(
         tables = [table for table in tables if table.name in only]
     if not slots and any(t.table_set.graph is not None for t in tables):
         raise ValueError(
-            "restore_tables takes weights without slots into tables that are "
-            "there, not into those of a graph. Leave slots=False out, or "
-            "restore before the graph is built."
+            "restore_tables with slots=False does not support tables of a "
+            "graph. Leave slots=False out, or restore before the graph is "
+            "built."
         )
     path = checkpoint_path(path)
     saved = [
@@ -124,8 +123,8 @@ def _check_names(tables, argument: str, names: Collection[str]) -> None:
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise ValueError(
-            f"{argument} names {unknown}, which are no tables of the model. "
-            f"Those are {known}."
+            f"{argument} names {unknown}. Expected tables of the model: "
+            f"{known}."
         )
 
 

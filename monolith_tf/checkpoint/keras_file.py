@@ -1,4 +1,4 @@
-"""The rows of tables among the own variables of a layer, in .keras files."""
+"""Rows of tables in .keras files, among the own variables of a layer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from monolith_tf.placement.table_handle import TableHandle
 
 
 def save_tables(tables: Sequence[TableHandle], store) -> None:
-    """Writes rows with their slots, and what admission counted.
+    """Writes rows with their slots, and the counts of admission.
 
     Args:
         tables: Distinct tables.
-        store: Name to array, as Keras gives it to `save_own_variables`.
+        store: Name to array, as Keras passes it to `save_own_variables`.
     """
     for table in tables:
         parts = list(export_rows(table))
@@ -47,11 +47,11 @@ def save_tables(tables: Sequence[TableHandle], store) -> None:
 
 
 def load_tables(tables: Sequence[TableHandle], store) -> None:
-    """Puts the rows of a file in place of the tables'.
+    """Replaces the rows of tables by those of a file.
 
     Args:
         tables: Distinct tables.
-        store: As `save_tables` filled it.
+        store: Name to array, as `save_tables` filled it.
 
     Raises:
         CheckpointError: A part is missing, or the rows are of another layout;
@@ -75,7 +75,7 @@ def load_tables(tables: Sequence[TableHandle], store) -> None:
 
 @tf.autograph.experimental.do_not_convert
 def _check_stored(table: TableHandle, store) -> None:
-    """Refuses what a .keras file has of a table unless all of it fits."""
+    """Rejects the parts of a table in a .keras file unless all of them fit."""
     parts, found = f"{table.name}:parts", f"{table.name}:layout"
     if parts not in store or found not in store:
         raise CheckpointError(

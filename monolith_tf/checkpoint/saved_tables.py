@@ -84,9 +84,9 @@ class SavedTable:
         if name not in found:
             raise CheckpointError(
                 f"The checkpoint {path!r} has no table {name!r}. It has "
-                f"{sorted(found)}. Map the names where they differ; a "
-                "checkpoint of before tables had names in it restores by "
-                "tf.train.Checkpoint(...).restore, as it was saved."
+                f"{sorted(found)}. Map the names where they differ. Restore a "
+                "checkpoint from before tables had names by "
+                "tf.train.Checkpoint(...).restore."
             )
         return cls(path, name, found[name])
 

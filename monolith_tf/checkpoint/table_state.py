@@ -1,13 +1,16 @@
 """A table's part of a checkpoint: tensors keyed by fixed groups of partitions.
 
-The keys do not depend on the number of servers, so what N servers saved
-restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
-`[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
-`filter-<group>`, int64, what admission counted; `layout` says what the rows
-are and of which table, `filter` what the filters are, `counts`, int64 `[64]`,
-how many rows each group has, `clock`, int64 `[2]`, the number of the latest
-update and the latest event time, `step` how often `Table.apply_gradients` was
-called.
+The keys do not depend on the number of servers, so a checkpoint of N servers
+restores on M (docs/formats.md). The parts:
+
+- per group `keys-<group>`, int64 `[n, 2]` (id, stamp), `rows-<group>`, float32
+  `[n, row_width]`, and `filter-<group>`, int64, the counts of admission,
+- `layout`, a text that describes the rows and names the table, and `filter`, a
+  text that describes the counts,
+- `counts`, int64 `[64]`, the number of rows per group,
+- `clock`, int64 `[2]`, the number of the latest update and the latest event
+  time, and
+- `step`, int64, the number of `Table.apply_gradients` calls.
 """
 
 from __future__ import annotations
@@ -60,7 +63,7 @@ def serialize(table: TableHandle) -> dict[str, tf.Tensor]:
     tensors = {}
     counts = []
     for group in _GROUPS:
-        # A group that two servers share is put together on the first of them.
+        # A group on two servers is concatenated on the first of them.
         with tf.device(homes[group]):
             tensors[f"keys-{group:02d}"] = _concat(keys[group])
             tensors[f"rows-{group:02d}"] = _concat(rows[group])
@@ -79,13 +82,13 @@ def serialize(table: TableHandle) -> dict[str, tf.Tensor]:
 
 @dataclasses.dataclass(frozen=True)
 class TableState:
-    """What a table remembers beside its rows, in arrays.
+    """State of a table other than its rows, in arrays.
 
     Attributes:
         clock: int64 `[2]`: number of the latest update, latest event time.
-        filter: What the words of `counted` are; of `Admission.filter_layout`.
-        counted: int64 `[n]`: what admission counted, group after group.
-        words: int64 `[64]`: how many words of it each group has.
+        filter: Describes the words of `counted`: `Admission.filter_layout`.
+        counted: int64 `[n]`: the counts of admission, group after group.
+        words: int64 `[64]`: number of words of `counted` per group.
     """
 
     clock: np.ndarray
@@ -95,7 +98,7 @@ class TableState:
 
 
 def state_of(table: TableHandle) -> TableState:
-    """Reads what a table remembers beside its rows."""
+    """Reads the state of a table other than its rows."""
     tensors = _filters(table)
     words = [filter_.numpy() for filter_ in tensors]
     return TableState(
@@ -107,10 +110,10 @@ def state_of(table: TableHandle) -> TableState:
 
 
 def set_state(table: TableHandle, state: TableState) -> None:
-    """Sets it, with nothing counted by the table yet.
+    """Sets the state of a table that has counted nothing yet.
 
     Raises:
-        CheckpointError: The state is of another admission.
+        CheckpointError: The state belongs to another admission.
     """
     check_filter(table, tf.constant(state.filter))
     warn_of_dropped_counts(table, tf.constant(state.filter))
@@ -131,10 +134,10 @@ def set_state(table: TableHandle, state: TableState) -> None:
 
 
 def renew_if_steps_matter(table: TableHandle) -> list[tf.Operation | None]:
-    """Gives the servers new generations if values of rows depend on the step.
+    """Renews the generations if values of rows depend on the step.
 
-    Called before a table's step goes back, and after: exports and deltas of one
-    generation rely on it that a step which was reached stays so.
+    Call it before and after a table's step goes back: exports and deltas of one
+    generation rely on steps that only advance.
     """
     kinds = [segment.precision.kind for segment in table.config.segments]
     if "onebit" not in kinds:
@@ -163,7 +166,7 @@ def _clock(table: TableHandle) -> tf.Tensor:
 
 
 def _filters(table: TableHandle) -> list[tf.Tensor]:
-    """Reads the words of each group."""
+    """Reads the words of the admission counts per group."""
     found: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     homes: list[str] = [""] * len(_GROUPS)
     table_set = table.table_set
@@ -224,7 +227,7 @@ def restore(
     counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
     servers = servers_of(table_set)
-    # In a graph that is no function, nothing else orders the ops.
+    # Outside of a function, nothing else orders the ops of a graph.
     with tf.control_dependencies(checks):
         cleared = []
         for device, handle in servers:
@@ -238,7 +241,7 @@ def restore(
                 clocks.append(
                     ops.set_clock(handle, tensors["clock"], table=table.name)
                 )
-    # Rows that were saved without times are stamped with the clock.
+    # Rows that were saved without times get the time of the clock.
     with _after(clocks):
         imported = []
         for shard, (device, handle) in enumerate(servers):
@@ -286,7 +289,7 @@ def _check_counts(table: TableHandle, tensors) -> list[tf.Operation]:
     for kind in _KINDS:
         for group in _GROUPS:
             tensor = tensors[f"{kind}-{group:02d}"]
-            # Counted where it lies: no rows travel for that.
+            # On the tensor's device, so that no rows travel.
             with tf.compat.v1.colocate_with(tensor):
                 lengths.append(tf.shape(tensor, out_type=tf.int64)[0])
     found = tf.stack(lengths)

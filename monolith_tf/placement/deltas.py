@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class TableDelta:
-    """What changed in one table of one shard.
+    """The changes of one table of one shard.
 
     Attributes:
         ids: int64 `[n]`, distinct.
@@ -39,12 +39,12 @@ class ShardDelta:
     """The final states of the ids of one shard that changed between two cuts.
 
     Attributes:
-        shard: Which shard of `num_shards`.
+        shard: Number of the shard.
         num_shards: Number of shards.
         generation: The shard's generation.
-        from_cut: Changes after this cut are in here,
-        to_cut: up to this one.
-        tables: Per table name, what changed.
+        from_cut: The delta holds the changes after this cut ...
+        to_cut: ... up to and including this one.
+        tables: Table name to changes.
     """
 
     shard: int

@@ -1,4 +1,4 @@
-"""Finds the table set of a new table, and the tables of a model."""
+"""The table set of a new table, and the tables of a model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from monolith_tf.placement.table_set import current_strategy
 from monolith_tf.placement.table_set import live_table
 from monolith_tf.placement.table_set import lock
 
-# Where the table of a config object was made last.
+# Table set in which the table of a config object was made last.
 _homes: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _process_sets: dict[str, TableSet] = {}
 _strategy_sets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def table_set_for(config: TableConfig) -> TableSet:
-    """Returns the set that a table of this config belongs to now.
+    """Returns the table set that a table of this config belongs to now.
 
-    Outside of a `with mt.TableSet():` block another live table of the same name
-    means that a new model begins, and with it a new set.
+    Outside of a `with mt.TableSet():` block, another live table of the same
+    name means that a new model begins, and with it a new set.
 
     Raises:
         ValueError: The set of the `with` block has another table of that name.
@@ -47,7 +47,7 @@ def table_set_for(config: TableConfig) -> TableSet:
         return sets[0]
     strategy = current_strategy()
     with lock:
-        # A config object stands for one table, whatever other models began.
+        # A config object is one table, even after other models began.
         home = _homes.get(config, lambda: None)()
         if home is not None and belongs_to(home, strategy):
             table = live_table(home, config.name)
@@ -71,11 +71,11 @@ def table_set_for(config: TableConfig) -> TableSet:
 
 
 def two_configs_message(first: TableConfig, second: TableConfig) -> str:
-    """Says that a name stands for two tables, and what to do."""
+    """Returns the error text for one name of two tables."""
     return (
-        f"Two tables are named {first.name!r}: {first} and {second}. A model "
-        "holds at most one table of a name: pass the same TableConfig object "
-        "(or the same mt.Table) wherever the table is used, or rename one."
+        f"Two tables are named {first.name!r}: {first} and {second}. Names of "
+        "tables are unique in a model: pass the same TableConfig object (or "
+        "the same mt.Table) wherever the table is used, or rename one."
     )
 
 
@@ -86,8 +86,8 @@ def tables_of(model) -> list[TableHandle]:
         model: A Keras model or layer, an `mt.Table`, or a list of these.
 
     Raises:
-        ValueError: Two tables of the model have one name, or they lie in
-            different table sets.
+        ValueError: Two tables of the model have one name, or the tables belong
+            to different table sets.
     """
     found: dict[str, TableHandle] = {}
     for part in model if isinstance(model, (list, tuple)) else [model]:
@@ -107,9 +107,9 @@ def tables_of(model) -> list[TableHandle]:
                     )
     if len({id(table.table_set) for table in found.values()}) > 1:
         raise ValueError(
-            "The model's tables lie in different table sets, because it was "
-            "built while another model with tables of the same names was "
-            f"alive: {sorted(found)}. Build each model in a set of its own: "
+            "The model's tables belong to different table sets, because it "
+            "was built while another model with tables of the same names was "
+            f"alive: {sorted(found)}. Build each model in its own set: "
             "`with mt.TableSet(): model = build()`."
         )
     return [table for _, table in sorted(found.items())]

@@ -1,4 +1,4 @@
-"""Which shard owns an id. docs/formats.md specifies it with golden vectors."""
+"""Partitions, groups and owners of ids; docs/formats.md specifies them."""
 
 from __future__ import annotations
 

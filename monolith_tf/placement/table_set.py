@@ -1,8 +1,8 @@
 """Table sets: which tables live together, and on which servers.
 
-A table set is one TensorFlow resource per server. `mt.Table`s are made in the
-current set: that of the `with mt.TableSet():` block, else that of the strategy
-whose scope is open, else the process's own.
+A table set is one TensorFlow resource per server. A new `mt.Table` belongs to
+the current set: that of the `with mt.TableSet():` block, else that of the
+strategy whose scope is open, else the default set of the process.
 """
 
 from __future__ import annotations
@@ -48,24 +48,24 @@ class Server(NamedTuple):
 class TableSet:
     """The tables of one model on all servers.
 
-    Made by itself where it is needed. Make one of your own to keep two models
-    apart, or to split tables in one process:
+    Created implicitly on first use. Create one explicitly to keep two models
+    apart, or to split tables in one process.
 
     Args:
-        num_shards: Number of shards, 1 to 4096, all in this process. Under a
-            ParameterServerStrategy leave it out: there is one shard a parameter
+        num_shards: Number of shards, 1 to 4096, all in this process. Omit it
+            under a ParameterServerStrategy, which has one shard per parameter
             server.
-        wire_dtype: How rows and their gradients travel between workers and
-            servers: float32, or half as many bytes as bfloat16 or float16,
-            each float rounded to the nearest. Tables and optimizers stay as
-            they are, and learning rates exact. What is beyond the largest
-            float16, 65,504, becomes that; gradients below 2^-25 become 0
-            there, so prefer bfloat16 unless they are scaled.
+        wire_dtype: Dtype of rows and their gradients between workers and
+            servers: float32, or bfloat16 or float16 for half the bytes, each
+            float rounded to the nearest. Tables, optimizers and learning rates
+            keep float32. float16 saturates at 65,504 and rounds gradients
+            below 2^-25 to 0, so prefer bfloat16 unless gradients are scaled.
 
     Raises:
-        TypeError: `num_shards` is not an integer, or `wire_dtype` no dtype.
+        TypeError: `num_shards` is not an integer, or `wire_dtype` is not a
+            dtype.
         ValueError: `num_shards` is out of range, or given under a
-            ParameterServerStrategy; or `wire_dtype` is another dtype; or the
+            ParameterServerStrategy; `wire_dtype` is not supported; or the
             strategy has several replicas.
 
     Example:
@@ -81,7 +81,7 @@ class TableSet:
         num_shards: int | None = None,
         wire_dtype: tf.DType | str = tf.float32,
     ):
-        """Chooses the devices; nothing is made on them yet."""
+        """Chooses the devices; tables are created later."""
         self.wire_dtype = tf.as_dtype(wire_dtype)
         if self.wire_dtype not in _WIRE_DTYPES:
             raise ValueError(
@@ -93,7 +93,7 @@ class TableSet:
             if num_shards is not None:
                 raise ValueError(
                     "Under a ParameterServerStrategy a table set has one shard "
-                    "a parameter server: leave num_shards out. Received: "
+                    "per parameter server: leave num_shards out. Received: "
                     f"num_shards={num_shards}."
                 )
             self.devices = tuple(
@@ -116,8 +116,8 @@ class TableSet:
             self.devices = _local_devices(num_shards)
         self._strategy = None if strategy is None else weakref.ref(strategy)
         self._name = f"monolith_tf/{secrets.token_hex(8)}"
-        # Set in a graph that is built: all processes that build it find the
-        # tables by one name, and those of other sessions are others.
+        # Set while a graph is built: all processes that build it find the
+        # tables by one name. Other sessions have other tables.
         self.graph = graph_scope.building_graph()
         if self.graph is not None:
             self._name = "monolith_tf/graph"
@@ -159,7 +159,7 @@ class TableSet:
             return [table for _, table in sorted(self._tables.items())]
 
     def generations(self) -> list[int]:
-        """Returns each shard's generation, an int63 drawn anew at a restore."""
+        """Returns each shard's generation, an int63 that a restore redraws."""
         return [generation for generation, _ in self._status()]
 
     def cuts(self) -> list[int]:
@@ -183,22 +183,25 @@ class TableSet:
         ]
 
     def start_deltas(self) -> list[int]:
-        """Starts to log changed ids; returns per shard the cut reached.
+        """Starts to log changed ids; returns the cut of each shard.
 
-        Deltas hold what changes after it. Calling it again does no harm.
+        Deltas hold the changes after that cut. Repeated calls are harmless.
         """
         return [int(cut) for cut in call_servers(self, ops.start_deltas)]
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
-        """Advances a shard's cut and reads what changed since `acked_cut`.
+        """Advances a shard's cut and reads the changes since `acked_cut`.
 
-        What an earlier call handed out above `acked_cut` comes again. A cut of
-        a former life of the shard raises `tf.errors.OutOfRangeError`.
+        Changes after `acked_cut` that an earlier call returned are returned
+        again, so a lost reply loses nothing.
 
         Args:
-            shard: Which shard.
-            acked_cut: The last cut whose delta is safe; at first what
-                `start_deltas` returned.
+            shard: Number of the shard.
+            acked_cut: The last cut whose delta is safe; at first the result of
+                `start_deltas`.
+
+        Raises:
+            tf.errors.OutOfRangeError: The cut is of a former life of the shard.
         """
         tables = self.tables
         names = tuple(table.name for table in tables)
@@ -238,7 +241,7 @@ class TableSet:
         return self
 
     def __exit__(self, *error) -> None:
-        """Makes the set that was current before current again."""
+        """Makes the previous table set current again."""
         _active.set(_active.get()[:-1])
 
 
@@ -382,7 +385,7 @@ def current_strategy():
         raise ValueError(
             f"Tables can't be used under {type(strategy).__name__} with "
             f"{strategy.num_replicas_in_sync} replicas: each replica would "
-            "make an optimizer step of its own. Use "
+            "make its own optimizer step. Use "
             "tf.distribute.ParameterServerStrategy, or one replica."
         )
     return None

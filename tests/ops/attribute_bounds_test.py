@@ -184,7 +184,8 @@ REFUSED = {
     ),
     "more counts than memory": (
         lambda: partitioned(num_tables=65536, num_shards=4096),
-        r"num_tables \* num_shards at most 16777216. Received: num_tables = ",
+        r"num_tables \* num_shards at most 16777216. "
+        "Received: num_tables = 65536",
     ),
     "more shards than partitions": (
         lambda: partitioned(num_shards=4097),

@@ -206,7 +206,7 @@ def test_model_with_two_tables_of_one_name_is_refused():
 
 
 def test_model_over_two_table_sets_is_refused():
-    with pytest.raises(ValueError, match="different table sets"):
+    with pytest.raises(ValueError, match="belong to different table sets"):
         tables_of([make("a"), make("b")])
 
 

@@ -217,7 +217,9 @@ def test_a_variable_that_the_model_does_not_hold_is_refused(tmp_path):
     with mt.TableSet():
         rows = mt.layers.DynamicEmbedding(make_config())(ids)
     model = tf_keras.Model(ids, Scaling()(rows))
-    with pytest.raises(ExportError, match="does not hold, variable 'hidden:0'"):
+    with pytest.raises(
+        ExportError, match="not part of it: variable 'hidden:0'"
+    ):
         serving.export_saved_model(model, tmp_path)
 
 

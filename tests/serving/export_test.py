@@ -320,7 +320,9 @@ def test_a_record_that_does_not_say_how_rows_are_kept_loads(exported, tmp_path):
 
 
 def test_a_directory_that_is_no_export_has_no_record(tmp_path):
-    with pytest.raises(FormatError, match="does not exist, so .* is no export"):
+    with pytest.raises(
+        FormatError, match="does not exist, so .* is not a version"
+    ):
         ExportRecord.load(tmp_path)
     (tmp_path / "assets.extra").mkdir()
     file = tmp_path / "assets.extra" / "monolith_export.json"
@@ -328,7 +330,7 @@ def test_a_directory_that_is_no_export_has_no_record(tmp_path):
     with pytest.raises(FormatError, match="format 2, expected 1"):
         ExportRecord.load(tmp_path)
     file.write_text("{")
-    with pytest.raises(FormatError, match="is no export record"):
+    with pytest.raises(FormatError, match="is not a valid export record"):
         ExportRecord.load(tmp_path)
 
 

@@ -173,7 +173,9 @@ def test_a_vector_is_refused():
 
 
 def test_counts_of_a_model_without_tables_are_refused():
-    with pytest.raises(ValueError, match="there is no table in"):
+    with pytest.raises(
+        ValueError, match="needs a model with a table. Received"
+    ):
         mt.metrics.request_counts(
             tf_keras.Sequential([tf_keras.layers.Dense(1)])
         )
