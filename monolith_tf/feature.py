@@ -106,13 +106,12 @@ class FeatureConfig:
             return
         if self.default_id == self.padding_id:
             raise ValueError(
-                f"default_id of feature {self.name!r} must be another id than "
-                f"its padding_id, which is none. Received: {self.default_id} "
-                "for both."
+                f"default_id of feature {self.name!r} must differ from its "
+                f"padding_id. Received: {self.default_id} for both."
             )
         if self.combiner is None and self.padding_id is None:
             raise ValueError(
-                f"default_id of feature {self.name!r} stands for padding where "
+                f"default_id of feature {self.name!r} replaces padding where "
                 "there is no combiner, so it needs a padding_id. Received: "
                 f"default_id={self.default_id}, combiner=None, padding_id=None."
             )

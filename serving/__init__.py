@@ -1,7 +1,7 @@
 """Exports, deltas and a model server, installed as `monolith_tf.serving`.
 
 Imports `ids`, `step` and below. Start with `export.py`, then `pusher.py`. The
-public names load on first use, so a process loads only the parts that it uses.
+public names load on first use, so a process loads only what it uses.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class DynamicEmbedding(keras.layers.Layer):
 
     def call(self, inputs, weights=None):
         """Reads the rows of ids and combines them."""
-        keras3_adapter.refuse_tf_keras(self, [inputs])
+        keras3_adapter.refuse_tf_keras(self, inputs)
         if weights is not None:
             weights = {"ids": weights}
         vectors = self._reader.read(

@@ -60,8 +60,8 @@ class EmbeddingCollection(keras.layers.Layer):
 
     def call(self, inputs, weights=None):
         """Reads the rows of all features and combines them."""
+        keras3_adapter.refuse_tf_keras(self, inputs)
         self._reader.check_names(inputs)
-        keras3_adapter.refuse_tf_keras(self, inputs.values())
         return self._reader.read(inputs, weights, self.compute_dtype)
 
     def compute_output_spec(self, inputs, weights=None):

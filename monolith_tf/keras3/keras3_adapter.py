@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -66,7 +65,7 @@ def reader_for(
     return reader
 
 
-def refuse_tf_keras(layer: keras.layers.Layer, inputs: Iterable) -> None:
+def refuse_tf_keras(layer: keras.layers.Layer, inputs) -> None:
     """Refuses to be part of a tf_keras model.
 
     Such a model does not see the variables of the layer and would never train
@@ -74,14 +73,15 @@ def refuse_tf_keras(layer: keras.layers.Layer, inputs: Iterable) -> None:
 
     Args:
         layer: The layer that is called.
-        inputs: Its inputs.
+        inputs: Its ids, or a dict of ids.
 
     Raises:
         TypeError: An input is symbolic in tf_keras, or a tf_keras layer calls.
     """
     calls = sys.modules.get("tf_keras.src.engine.base_layer_utils")
+    values = inputs.values() if isinstance(inputs, dict) else [inputs]
     if any(
-        type(value).__module__.split(".")[0] == "tf_keras" for value in inputs
+        type(value).__module__.split(".")[0] == "tf_keras" for value in values
     ) or (calls is not None and calls.call_context().in_call):
         raise TypeError(
             f"Layer {layer.name!r} is a Keras 3 layer and can't be part of a "

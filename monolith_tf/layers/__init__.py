@@ -1,4 +1,4 @@
-"""Keras layers that read tables, and layers that make ids.
+"""Layers of tf_keras that read tables, and layers that make ids.
 
 Imports `keras_common`, `optimizers` and below. Start with
 `dynamic_embedding.py`.

@@ -106,7 +106,7 @@ class DynamicEmbedding(tf_keras.layers.Layer):
 
     def call(self, inputs, weights=None):
         """Reads the rows of ids and combines them."""
-        tf_keras_adapter.refuse_keras_3(self, [inputs])
+        tf_keras_adapter.refuse_keras_3(self, inputs)
         if weights is not None:
             weights = {"ids": weights}
         vectors = self._reader.read(

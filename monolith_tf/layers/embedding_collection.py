@@ -85,8 +85,8 @@ class EmbeddingCollection(tf_keras.layers.Layer):
 
     def call(self, inputs, weights=None):
         """Reads the rows of all features and combines them."""
+        tf_keras_adapter.refuse_keras_3(self, inputs)
         self._reader.check_names(inputs)
-        tf_keras_adapter.refuse_keras_3(self, inputs.values())
         return self._reader.read(inputs, weights, self.compute_dtype)
 
     def compute_mask(self, inputs, mask=None):

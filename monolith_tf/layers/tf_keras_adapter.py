@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from collections.abc import Sequence
 
 import tf_keras
@@ -42,7 +41,7 @@ def reader_for(
     return reader
 
 
-def refuse_keras_3(layer: tf_keras.layers.Layer, inputs: Iterable) -> None:
+def refuse_keras_3(layer: tf_keras.layers.Layer, inputs) -> None:
     """Refuses to be part of a Keras 3 model.
 
     Such a model does not see the variables of the layer and would never train
@@ -50,14 +49,15 @@ def refuse_keras_3(layer: tf_keras.layers.Layer, inputs: Iterable) -> None:
 
     Args:
         layer: The layer that is called.
-        inputs: Its inputs.
+        inputs: Its ids, or a dict of ids.
 
     Raises:
         TypeError: An input is symbolic in Keras 3, or a Keras 3 layer calls.
     """
     state = sys.modules.get("keras.src.backend.common.global_state")
+    values = inputs.values() if isinstance(inputs, dict) else [inputs]
     if any(
-        type(value).__module__.split(".")[0] == "keras" for value in inputs
+        type(value).__module__.split(".")[0] == "keras" for value in values
     ) or (
         state is not None
         and state.get_global_attribute("current_call_ctx") is not None

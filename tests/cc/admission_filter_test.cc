@@ -99,7 +99,8 @@ TEST(AdmissionFilterTest, AnOverrideReplacesTheMinCount) {
   EXPECT_FALSE(filtered.Occur(2, 3, 0, PackOwnTerms(4, 0)));
   EXPECT_TRUE(filtered.Occur(2, 1, 0, PackOwnTerms(4, 0)));
   // A probability of 1.
-  EXPECT_TRUE(filtered.Occur(3, 1, 0, PackOwnTerms(kCertainBar, 0, true)));
+  EXPECT_TRUE(
+      filtered.Occur(3, 1, 0, PackOwnTerms(kCertainThreshold, 0, true)));
 }
 
 TEST(AdmissionFilterTest, TheLargestMinCountIsWhatCountersHold) {

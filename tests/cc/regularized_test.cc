@@ -101,7 +101,7 @@ TEST(RegularizedTest, ErrorsNameTheRegularizationAndWhatItTakes) {
                                            numbers[3], numbers[4]};
       ExpectError(MakeOptimizer({"sgd", {}, config}).status(),
                   absl::StatusCode::kInvalidArgument,
-                  {"\"sgd\" takes regularization", ">= 0", "Received: {"});
+                  {"'sgd' takes regularization", ">= 0", "Received: {"});
     }
   }
   RegularizationConfig config;

@@ -26,7 +26,7 @@ TEST(TableConfigTest, EveryFieldCountsInEquality) {
 
 TEST(TableConfigTest, DebugStringShowsEveryField) {
   EXPECT_EQ(AdagradConfig(4).DebugString(),
-            "{name: \"movie\", segments: [{dim: 4, optimizer: adagrad(0.1, "
+            "{name: 'movie', segments: [{dim: 4, optimizer: adagrad(0.1, "
             "1e-07), regularization: (0, 0, 0, 0, 0), initializer: "
             "uniform(-0.05, 0.05), precision: float32()}], seed: 7, "
             "admission: {all, min_count: 1, probability: 1, sketch_bytes: 0, "

@@ -17,6 +17,7 @@ import export_pss_program
 import parameter_server_failure_program
 import parameter_server_program
 import server_memory_program
+import slow_worker_program
 import tensorflow as tf
 
 import monolith_tf as mt
@@ -27,6 +28,7 @@ PARTS = {
     "export": export_pss_program,
     "delta_push": delta_push_pss_program,
     "server_memory": server_memory_program,
+    "slow_worker": slow_worker_program,
     "failure": parameter_server_failure_program,
 }
 

@@ -37,6 +37,7 @@ def report_of(job, directory):
     return json.loads((directory / "report.json").read_text())
 
 
+@pytest.mark.soak
 def test_every_row_is_the_sum_of_what_four_workers_sent(start, tmp_path):
     report = report_of(start(num_workers=4, num_rounds=5), tmp_path)
     assert report["wrong_rows"] == 0

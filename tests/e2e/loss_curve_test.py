@@ -40,12 +40,12 @@ WAYS = {
 @pytest.mark.parametrize(
     ("way", "num_ps"),
     [
-        ("fit", 1),
         ("fit", 3),
         ("estimator", 2),
         *(
             pytest.param(way, num_ps, marks=pytest.mark.soak)
             for way, num_ps in (
+                ("fit", 1),
                 ("fit", 2),
                 ("estimator", 1),
                 ("estimator", 3),

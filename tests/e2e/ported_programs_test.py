@@ -42,16 +42,6 @@ def test_a_custom_model_fn_with_v1_layers(tmp_path):
     assert number(output, "predictions") == 512
 
 
-def test_v1_layers_without_legacy_keras_say_what_to_set(tmp_path):
-    code, _, error = run(
-        "ported_custom_program.py",
-        tmp_path / "model",
-        TF_USE_LEGACY_KERAS="0",
-    )
-    assert code != 0
-    assert "Set TF_USE_LEGACY_KERAS=1" in error
-
-
 def test_a_canned_estimator_with_a_parsing_receiver(tmp_path):
     code, output, error = run(
         "ported_canned_program.py", tmp_path / "model", tmp_path / "export"

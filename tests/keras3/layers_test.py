@@ -1,4 +1,4 @@
-"""What the layers of Keras 3 take, give and refuse."""
+"""Inputs and outputs of the layers of Keras 3."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""first_n and weights; the fused gradient beside the one of slices."""
+"""first_n and weights; the fused gradient equals the one of slices."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_first_n_of_short_lists_is_filled_with_zeros(kind):
     ids = tf.ragged.constant([[3, 5, 7], [], [7]], tf.int64)
     if kind == "sparse":
         ids = ids.to_sparse()
-    got = make_layer("first_n", n=2)(ids)
+    got = make_layer("first_n", max_sequence_length=2)(ids)
     assert got.shape == [3, 2, 2]
     assert got[..., 0].numpy().tolist() == [[3, 5], [0, 0], [7, 0]]
 
@@ -89,7 +89,7 @@ def test_weights_by_hand(combiner, kind):
     ids = tf.ragged.constant([[3, 5], [7]], tf.int64)
     weights = tf.ragged.constant([[2.0, 0.5], [4.0]])
     if kind == "dense":
-        # What stands beside padding does not count.
+        # The weight of padding does not count.
         ids = ids.to_tensor(0)
         weights = weights.to_tensor(9.0)
     elif kind == "sparse":

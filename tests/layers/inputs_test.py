@@ -1,4 +1,4 @@
-"""What the layers take, and what they make of it."""
+"""Inputs of the layers, accepted and refused."""
 
 import numpy as np
 import pytest

@@ -411,7 +411,7 @@ def test_wrong_row_splits_are_refused(splits):
     feature = FeatureBatch(
         int64(7, 8, 9), tf.constant(splits, tf.int64), combiner="sum"
     )
-    with pytest.raises(tf.errors.InvalidArgumentError, match="row splits must"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Row splits must"):
         ops.partition([feature], num_shards=1)
 
 

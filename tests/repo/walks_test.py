@@ -167,7 +167,9 @@ def test_gradients_walk_to_the_apply_op_as_documented(
 
         def update():
             gradients = tape.gradient(loss, variables)
-            optimizer.apply_gradients(zip(gradients, weights, strict=True))
+            # A list, in which the trace can look.
+            pairs = list(zip(gradients, weights, strict=True))
+            optimizer.apply_gradients(pairs)
 
         found.append(walk(update, ("ops/table_ops.py", "apply"))[1])
 
@@ -175,7 +177,6 @@ def test_gradients_walk_to_the_apply_op_as_documented(
         step = tf.function(step, autograph=False)
     step(inputs_of(layer))
     rows = documented(page, "From the gradient of the vectors to the apply op:")
-    # The op of the gradient calls its helper; eagerly and traced the same.
     check(found[0], rows, FILES_TO_APPLY)
     assert called.tables[0].size() == 2
 

@@ -87,9 +87,19 @@ def name(request):
     return request.param
 
 
-@pytest.fixture
-def model(name):
-    return make_model([name])
+# "mixed" has every precision in one row; `exported` has an export of each.
+@pytest.fixture(
+    params=[
+        "mixed",
+        *(
+            pytest.param(name, marks=pytest.mark.soak)
+            for name in STORED
+            if name != "mixed"
+        ),
+    ]
+)
+def model(request):
+    return make_model([request.param])
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 // occurrence_window.h
 //
-// How many of an id's occurrences are recent. Time is cut into intervals of
-// half a window; what counts is the interval that the clock is in and the one
-// before. So an occurrence counts for at least half a window and never for
-// longer than a window. Without a window there is one interval, and everything
-// counts.
+// Counts of recent occurrences. Time is cut into intervals of half a window;
+// the current interval and the one before count. So an occurrence counts for at
+// least half a window, and for at most a window. Without a window, there is one
+// interval, and everything counts.
 
 #ifndef MONOLITH_TF_OPS_CC_ADMISSION_OCCURRENCE_WINDOW_H_
 #define MONOLITH_TF_OPS_CC_ADMISSION_OCCURRENCE_WINDOW_H_
@@ -32,12 +31,12 @@ class OccurrenceWindow {
   const uint32_t interval_seconds_;
 };
 
-// The counts of one id. An event that comes late counts as if it came now.
+// The counts of one id. A late event counts in the current interval.
 struct OccurrenceCounts {
   static constexpr int64_t kMax = 65535;
 
-  // Adds `count` >= 0 occurrences in `new_interval` and returns what counts
-  // then. Each count stops at kMax.
+  // Adds `count` >= 0 occurrences in `new_interval` and returns the new
+  // count. Each interval's count saturates at kMax.
   int64_t Add(int64_t count, uint32_t new_interval) {
     if (new_interval > interval) {
       previous = new_interval - interval == 1 ? current : 0;

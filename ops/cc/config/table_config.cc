@@ -60,7 +60,7 @@ std::string TableConfig::DebugString() const {
     parts.push_back(Describe(segment));
   }
   return absl::StrCat(
-      "{name: \"", name, "\", segments: [", absl::StrJoin(parts, ", "),
+      "{name: '", name, "', segments: [", absl::StrJoin(parts, ", "),
       "], seed: ", seed, ", admission: {", admission.kind,
       ", min_count: ", admission.min_count,
       ", probability: ", admission.probability,

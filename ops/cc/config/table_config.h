@@ -1,6 +1,7 @@
 // table_config.h
 //
-// What a table is made from. Two tables of one name must have equal configs.
+// The config of a table. Two tables of one name must have equal configs.
+// config_validation.h checks them.
 
 #ifndef MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_
 #define MONOLITH_TF_OPS_CC_CONFIG_TABLE_CONFIG_H_
@@ -15,8 +16,8 @@ namespace monolith_tf {
 // The largest number of weights of a row.
 inline constexpr int64_t kMaxDim = 65536;
 
-// What is done to a gradient or a row around the step of any optimizer. Zero
-// turns a member off.
+// Changes to a gradient or a row around the step of any optimizer. Zero turns a
+// member off.
 struct RegularizationConfig {
   // Decoupled: weights -= rate * weight_decay * weights, before the step.
   float weight_decay = 0;
@@ -32,7 +33,7 @@ struct RegularizationConfig {
 
 // The row optimizer of a segment.
 //
-//   kind          hyperparameters; in [] what may be left out, which is 0
+//   kind          hyperparameters; those in [] are optional, default 0
 //   "sgd"         {[0 <= momentum <= 1, nesterov: 0 or 1]}
 //   "adagrad", "row_wise_adagrad"
 //                 {initial_accumulator >= 0, epsilon >= 0}, not both 0
@@ -55,7 +56,7 @@ struct RegularizationConfig {
 //   "batch_softmax"
 //                 {}
 //
-// "adamw" is "adam" whose weight_decay is meant. The last two take no
+// "adamw" is "adam", for use with weight_decay. The last two take no
 // regularization.
 struct OptimizerConfig {
   std::string kind;
@@ -77,8 +78,7 @@ struct PrecisionConfig {
   std::vector<float> parameters;
 };
 
-// A slice of a row with an optimizer, an initializer and a precision of its
-// own.
+// A slice of a row with separate optimizer, initializer and precision.
 struct SegmentConfig {
   int64_t dim = 0;
   OptimizerConfig optimizer;
@@ -86,41 +86,41 @@ struct SegmentConfig {
   PrecisionConfig precision;
 };
 
-// Which ids get a row.
+// The rule by which ids get a row.
 struct AdmissionConfig {
   // "all": at the first gradient.
   // "count": once an id occurred min_count times, counted exactly.
-  // "sketch": the same, counted in a sketch of sketch_bytes: early at times,
-  //   never late (count_sketch.h).
+  // "sketch": the same, counted in a sketch of sketch_bytes: sometimes too
+  //   early, never too late (count_sketch.h).
   // "probability": each occurrence admits with this probability.
   std::string kind = "all";
   int64_t min_count = 1;
   float probability = 1;
   // "sketch": bytes of the whole table, over all shards.
   int64_t sketch_bytes = 0;
-  // "count", "sketch": only occurrences of the last window_seconds of event
-  // time count; 0: all do. See occurrence_window.h for what "last" means.
+  // "count", "sketch": only occurrences within the last window_seconds of event
+  // time count; 0: all do. occurrence_window.h defines "last".
   int64_t window_seconds = 0;
-  // What a lookup reads for an id without a row: zeros, or its initial row.
+  // Whether a lookup reads zeros for an id without a row, or its initial row.
   bool reads_zeros = false;
 };
 
-// Which rows go.
+// The rules by which rows are evicted.
 struct EvictionConfig {
-  // A row goes when its last update is older than this; 0: never.
+  // A row expires when its last update is older than this; 0: never.
   int64_t ttl_seconds = 0;
-  // When a shard holds more rows after an update, or more bytes of rows, of
-  // their part of the index at its largest and, with admission "count", of ids
-  // that wait, the lowest rows by the policy go (of a large table the lowest of
-  // a few random ones), but those of that update last; 0: no bound. Ids that
-  // wait take at most half of max_bytes from the rows. Room for rows to come is
-  // not counted: an eighth, and in each of 64 stripes a slab of at most
-  // 128 KiB, 16 KiB of index, and what the pool keeps (memory_pool.h).
+  // The capacity of a shard; 0: no limit. If it holds more after an update, the
+  // lowest rows by the policy are evicted (in a large table, the lowest of
+  // small random samples), rows of that update last. max_bytes counts rows,
+  // their part of the index at its largest and, with admission "count",
+  // counters of ids, which take at most half of it. It does not count room for
+  // new rows: an eighth, and per stripe (64) a slab of at most 128 KiB, 16 KiB
+  // of index, and what the pool keeps (memory_pool.h).
   int64_t max_rows = 0;
   int64_t max_bytes = 0;
-  // "lru": longest without an update; "lfu": rarest; "lowest_norm". Of equal
-  // rows that goes first whose last update was an earlier one; then the smaller
-  // id.
+  // "lru": longest without an update; "lfu": fewest occurrences;
+  // "lowest_norm". Among equal rows, the one with the earlier last update goes
+  // first, then the smaller id.
   std::string policy = "lru";
 
   bool has_cap() const { return max_rows > 0 || max_bytes > 0; }
@@ -134,14 +134,14 @@ struct TableConfig {
   uint64_t seed = 0;
   AdmissionConfig admission;
   EvictionConfig eviction;
-  // Whether rows know their time, cut and frequency, for 8 bytes a row. A
-  // table without has no deltas, no expiry and no cap but by norm.
+  // Whether rows store their time, cut and frequency, for 8 bytes per row.
+  // Without it, a table has no deltas, no expiry and no cap except by norm.
   bool tracks_changes = true;
-  // Rows of this shard that memory is kept ready for, from the start. It says
-  // nothing of the rows: configs that differ in it alone are equal.
+  // Rows of this shard whose memory is allocated from the start. Does not
+  // affect the rows: configs that differ in it alone are equal.
   int64_t initial_capacity = 0;
 
-  // A table of float32 rows of one segment.
+  // The config of a table of float32 rows of one segment.
   static TableConfig OfOneSegment(std::string name, int64_t dim,
                                   OptimizerConfig optimizer,
                                   InitializerConfig initializer,

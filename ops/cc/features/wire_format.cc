@@ -19,7 +19,7 @@ absl::Status WireFormat::Make(const std::string& name, WireFormat* format) {
     format->widen_ = Float16LoopsIn(set).decode;
   } else {
     return absl::InvalidArgumentError(absl::StrCat(
-        "`format` must be 'bfloat16' or 'float16', got '", name, "'."));
+        "`format` must be 'bfloat16' or 'float16'. Received: '", name, "'"));
   }
   return absl::OkStatus();
 }

@@ -1,11 +1,11 @@
 // wire_format.h
 //
-// How floats travel as 16-bit numbers between a worker and a server. The first
-// floats of a message may have to be exact (learning rates): each is split
-// into two, the lower half of its bits first. The others become one, a bfloat16
+// The 16-bit encoding of floats between a worker and a server. The first floats
+// of a message may have to be exact (learning rates): each is split into two
+// halves, the lower bits first. Each other float becomes one half, a bfloat16
 // or a float16, rounded to nearest (wire_loops.h).
 //
-// Thread-safe: holds nothing that changes.
+// Thread-safe: immutable.
 
 #ifndef MONOLITH_TF_OPS_CC_FEATURES_WIRE_FORMAT_H_
 #define MONOLITH_TF_OPS_CC_FEATURES_WIRE_FORMAT_H_
@@ -28,13 +28,13 @@ class WireFormat {
     return num_floats + num_exact;
   }
 
-  // The floats [n] that each become one.
+  // Floats [n] to one half each, and back.
   void Narrow(const float* floats, int64_t n, uint16_t* halves) const {
     narrow_(floats, n, halves);
   }
   void Widen(const uint16_t* halves, int64_t n, float* floats) const;
 
-  // Floats [n] that each become two.
+  // Floats [n] to two halves each, and back.
   static void SplitExact(const float* floats, int64_t n, uint16_t* halves);
   static void JoinExact(const uint16_t* halves, int64_t n, float* floats);
 

@@ -1,6 +1,6 @@
 // hash.h
 //
-// The hash functions that the project writes into bytes that other
+// The hash functions whose results are part of file formats, which other
 // programs must repeat (docs/formats.md, golden vectors in the tests), and the
 // keyed hash that never leaves the process.
 
@@ -43,24 +43,24 @@ inline uint64_t ElementBits(uint64_t id_key, uint64_t j) {
   return loop_math::ElementBits(id_key, j);
 }
 
-// The key that the initial weights of a segment which starts `first_element`
-// weights into the row are rounded with when they are stored (precision.h):
-// bits that have nothing to do with those they were drawn from.
+// The key of the rounding of the initial weights of a segment that starts
+// `first_element` weights into the row (precision.h). Independent of the bits
+// that the weights were drawn from.
 inline uint64_t InitialRoundingKey(uint64_t id_key, uint64_t first_element) {
   return Mix64(id_key) + first_element * 0x9E3779B97F4A7C15ULL;
 }
 
 // Where a table puts an id inside this process. Two keyed rounds of a
-// bijection: different ids have different hashes, and who does not know the
-// key cannot choose ids that meet in a bucket. The result must not be stored
-// or sent: the key differs from process to process.
+// bijection: different ids have different hashes, and without the key,
+// nobody can choose ids that share a bucket. The result must not be stored or
+// sent, because the key differs per process.
 class KeyedHash {
  public:
-  // A key of `first` and `second`; for tests that need a fixed one.
+  // A fixed key, for tests.
   constexpr KeyedHash(uint64_t first, uint64_t second)
       : first_(first), second_(second) {}
 
-  // The key that this process drew from the system's random source.
+  // The key of this process, drawn once from the system's random source.
   static KeyedHash OfProcess();
 
   uint64_t operator()(int64_t id) const {

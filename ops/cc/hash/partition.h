@@ -1,8 +1,8 @@
 // partition.h
 //
-// Which fixed slice of the id space an id belongs to, and who owns a slice.
-// These numbers are part of the file formats (docs/formats.md): a checkpoint
-// of N servers restores on M because its groups depend on ids alone.
+// Partitions of the id space, and their owners. These numbers are part of the
+// file formats (docs/formats.md): a checkpoint of N servers restores on M,
+// because its groups depend on ids alone.
 
 #ifndef MONOLITH_TF_OPS_CC_HASH_PARTITION_H_
 #define MONOLITH_TF_OPS_CC_HASH_PARTITION_H_

@@ -17,7 +17,8 @@ inline absl::Status CheckOwnTerms(int64_t own_terms) {
   return absl::InvalidArgumentError(absl::StrCat(
       "`own_terms` must be bar + 65536 * ttl + 2^47 * by_lot, a bar that is a ",
       "min_count to ", kMaxOwnMinCount, " or, by lot, a probability to ",
-      kCertainBar, ", and ttl to 2^31 - 1, 0 for none; got ", own_terms, "."));
+      kCertainThreshold, ", and ttl to 2^31 - 1, 0 for none; got ", own_terms,
+      "."));
 }
 
 }  // namespace monolith_tf

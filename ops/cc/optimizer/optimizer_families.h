@@ -1,7 +1,7 @@
 // optimizer_families.h
 //
-// The variants of Optimizer, for MakeOptimizer. Hyperparameters must be valid;
-// the equations stand in the files of the families.
+// The variants of Optimizer, for MakeOptimizer. Hyperparameters must be valid.
+// The equations are in the files of the families.
 
 #ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_OPTIMIZER_FAMILIES_H_
 #define MONOLITH_TF_OPS_CC_OPTIMIZER_OPTIMIZER_FAMILIES_H_

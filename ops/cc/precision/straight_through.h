@@ -1,8 +1,8 @@
 // straight_through.h
 //
-// The gradient of a function that has none, such as rounding to a level: that
-// of the identity, except where it would push a weight further out of the
-// range that can be stored.
+// The straight-through gradient of a function without one, such as rounding to
+// a level: the gradient of the identity, except where it would push a weight
+// further out of the range of the format.
 
 #ifndef MONOLITH_TF_OPS_CC_PRECISION_STRAIGHT_THROUGH_H_
 #define MONOLITH_TF_OPS_CC_PRECISION_STRAIGHT_THROUGH_H_
@@ -11,8 +11,8 @@
 
 namespace monolith_tf {
 
-// Sets to zero what would move a weight [dim] at or beyond `limit` away from
-// zero; a step goes against the gradient.
+// Zeroes the elements of a gradient [dim] that would move a weight at or beyond
+// `limit` away from zero. A step goes against the gradient.
 inline void StopAtLimit(const float* weights, int64_t dim, float limit,
                         float* gradient) {
   for (int64_t j = 0; j < dim; ++j) {

@@ -6,10 +6,10 @@
 //                    float* __restrict slots,
 //                    const float* __restrict gradient, const float* scalars)
 //
-// that is marked MONOLITH_INLINE. It is compiled once for each instruction
-// set. A file that does so has code for machines that may not be there: it
-// includes this header only, and the header nothing with inline functions, so
-// none can be compiled for such a machine and then be linked for all.
+// marked MONOLITH_INLINE. It is compiled once per instruction set. A file that
+// uses this header has code for instructions that a machine may not have, so
+// it may include only headers without external inline functions: see
+// loop_math.h.
 
 #ifndef MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
 #define MONOLITH_TF_OPS_CC_SIMD_ROW_RULE_H_
@@ -20,8 +20,8 @@
 #include "ops/cc/simd/loop_math.h"
 #include "ops/cc/simd/row_loop.h"
 
-// No floating-point exception is looked at, so both sides of a choice may be
-// worked out: without, g++ leaves loops with a choice as scalars.
+// Nothing reads floating-point exceptions, so both sides of a choice may be
+// computed. Without this, g++ does not vectorize loops with a choice.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-trapping-math")
 #endif

@@ -1,7 +1,7 @@
 // row_sum.h
 //
-// Sums over a row that come out the same in every instruction set. Only for
-// the files of row_rule.h.
+// Sums over a row with the same bits in every instruction set. For files that
+// include row_rule.h.
 
 #ifndef MONOLITH_TF_OPS_CC_SIMD_ROW_SUM_H_
 #define MONOLITH_TF_OPS_CC_SIMD_ROW_SUM_H_

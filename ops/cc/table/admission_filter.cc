@@ -158,9 +158,9 @@ absl::Status AdmissionFilter::Import(
     return status.ok() ? status : refuse("does not fit: ", status.message());
   }
   if (kind_ != Kind::kCount || saved.size() % 2 != 0) {
-    return refuse("has ", saved.size(),
-                  " numbers, which a table with admission ", "\"", config_.kind,
-                  "\" has no use for. Restore with the admission that it was ",
+    return refuse("has ", saved.size(), " numbers, which admission '",
+                  config_.kind,
+                  "' does not take. Restore with the admission that it was ",
                   "saved with.");
   }
   for (size_t i = 0; i < saved.size(); i += 2) {

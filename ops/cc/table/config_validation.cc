@@ -16,7 +16,8 @@ constexpr int64_t kMaxWindowCount = 65535;
 
 absl::Status CheckSegments(const TableConfig& config) {
   if (config.segments.empty()) {
-    return absl::InvalidArgumentError("a table needs at least one segment.");
+    return absl::InvalidArgumentError(
+        "a table must have at least one segment. Received: none");
   }
   for (const SegmentConfig& segment : config.segments) {
     if (segment.dim < 1 || segment.dim > kMaxDim) {
@@ -42,13 +43,13 @@ absl::Status CheckAdmission(const AdmissionConfig& admission) {
   };
   const bool counts = admission.kind == "count" || admission.kind == "sketch";
   if (!counts && admission.kind != "all" && admission.kind != "probability") {
-    return refuse("kind must be one of \"all\", \"count\", \"sketch\", ",
-                  "\"probability\". Received: \"", admission.kind, "\"");
+    return refuse("kind must be one of 'all', 'count', 'sketch', ",
+                  "'probability'. Received: '", admission.kind, "'");
   }
   if (!counts && admission.window_seconds != 0) {
-    return refuse("only \"count\" and \"sketch\" take window_seconds, because ",
-                  "they alone count. Received: kind \"", admission.kind,
-                  "\", window_seconds ", admission.window_seconds);
+    return refuse("window_seconds requires a kind that counts, 'count' or ",
+                  "'sketch'. Received: kind '", admission.kind,
+                  "', window_seconds ", admission.window_seconds);
   }
   if (admission.window_seconds < 0 || admission.window_seconds > UINT32_MAX) {
     return refuse("window_seconds must be in [0, 2^32). Received: ",
@@ -88,15 +89,16 @@ absl::Status CheckEviction(const TableConfig& config) {
   }
   if (eviction.policy != "lru" && eviction.policy != "lfu" &&
       eviction.policy != "lowest_norm") {
-    return refuse("policy must be one of \"lru\", \"lfu\", \"lowest_norm\". ",
-                  "Received: \"", eviction.policy, "\"");
+    return refuse("policy must be one of 'lru', 'lfu', 'lowest_norm'. ",
+                  "Received: '", eviction.policy, "'");
   }
   const bool needs_times =
       eviction.ttl_seconds > 0 ||
       (eviction.has_cap() && eviction.policy != "lowest_norm");
   if (needs_times && !config.tracks_changes) {
-    return refuse("a ttl and the policies \"lru\" and \"lfu\" need rows that ",
-                  "know their time. Received: tracks_changes = false");
+    return refuse("ttl_seconds and the policies 'lru' and 'lfu' require ",
+                  "tracks_changes = true, because they read times of rows. ",
+                  "Received: tracks_changes = false");
   }
   return absl::OkStatus();
 }
@@ -116,8 +118,8 @@ absl::Status CheckCapacity(const TableConfig& config) {
 absl::Status ValidateConfig(const TableConfig& config) {
   if (config.name.empty()) {
     return absl::InvalidArgumentError(
-        "a table's name must not be empty: initial rows depend on it. "
-        "Received: \"\"");
+        "A table's name must not be empty, because initial rows depend on it. "
+        "Received: ''");
   }
   absl::Status status = CheckSegments(config);
   status.Update(CheckAdmission(config.admission));
@@ -125,7 +127,7 @@ absl::Status ValidateConfig(const TableConfig& config) {
   status.Update(CheckCapacity(config));
   if (!status.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("table \"", config.name, "\": ", status.message()));
+        absl::StrCat("Table '", config.name, "': ", status.message()));
   }
   return status;
 }

@@ -1,4 +1,4 @@
-// config_validation.h: which configs make a table.
+// config_validation.h: the check of a table's config.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_CONFIG_VALIDATION_H_
 #define MONOLITH_TF_OPS_CC_TABLE_CONFIG_VALIDATION_H_
@@ -8,7 +8,8 @@
 
 namespace monolith_tf {
 
-// InvalidArgument that names the table, what was passed and what to pass.
+// Returns OK, or InvalidArgument that names the table, what was expected and
+// what was passed.
 absl::Status ValidateConfig(const TableConfig& config);
 
 }  // namespace monolith_tf

@@ -1,10 +1,9 @@
 // row_arena.h
 //
 // The records of one stripe, in slabs of 16, 32, 64 ... records up to about
-// kMaxSlabBytes, or less if asked for, then all of that size. A record is
-// named by a 32-bit handle below 2^31. It moves in Compact() only, so a pointer
-// to it stays good until then or until it is freed. What is in a record is its
-// owner's.
+// kMaxSlabBytes, or a smaller bound, then all of that size. A record
+// is named by a 32-bit handle below 2^31. Pointers to it are valid until it is
+// freed, or until Compact() or MoveSlab(). Its contents belong to the caller.
 //
 //   slab 0      +----+----+-- 16 --+----+
 //   slab 1      +----+----+----+----+-- 32 --+----+
@@ -18,11 +17,11 @@
 // it by at most a third.
 //
 // Allocate takes the lowest free record, so records gather in front. Compact
-// brings those from behind there as well, and slabs without records go
-// back to the pool.
+// moves the last ones there as well, and returns slabs without records to the
+// pool.
 //
-// Cost of a record beside its bytes: 1.02 bits, and the part of the last
-// slab that was not used yet. Not thread-safe.
+// Cost per record, besides its bytes: 1.02 bits, and the unused part of the
+// last slab. Not thread-safe.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_ARENA_H_
@@ -42,7 +41,7 @@ inline constexpr uint32_t kNoHandle = 0xFFFFFFFF;
 class RowArena {
  public:
   static constexpr int64_t kMaxSlabBytes = 128 * 1024;
-  // Handles are below.
+  // The bound of handles.
   static constexpr uint32_t kMaxRecords = 0x7FFFFF00;
 
   // Records of `record_bytes` >= 1 from `pool`, which lives as long, in
@@ -53,8 +52,8 @@ class RowArena {
   RowArena(RowArena&&) = default;
   RowArena& operator=(RowArena&&) = default;
 
-  // The lowest free record, with undefined contents, or kNoHandle when memory
-  // ends.
+  // Returns the lowest free record, with undefined contents, or kNoHandle if
+  // there is no memory.
   uint32_t Allocate() {
     if (size_ == end_ && end_ < capacity_) {
       used_[end_ >> 6] |= uint64_t{1} << (end_ & 63);
@@ -63,7 +62,7 @@ class RowArena {
     }
     return AllocateSlowly();
   }
-  // Frees a record that is used.
+  // Frees a used record.
   void Free(uint32_t handle) {
     used_[handle >> 6] &= ~(uint64_t{1} << (handle & 63));
     open_[handle >> 12] |= uint64_t{1} << (handle >> 6 & 63);
@@ -106,38 +105,36 @@ class RowArena {
         (worst_begin + static_cast<int64_t>(bytes) - 1) / kLine + 1);
   }
 
-  // Whether Compact is worth while: more than an eighth of what is below
-  // end() is free.
+  // Whether Compact pays: more than an eighth of the records below end() are
+  // free.
   bool has_slack() const {
     return int64_t{end_} - size_ > kMinSlack + end_ / 8;
   }
-  // Moves the last records to free places before them, up to `max_moves`
-  // times, and calls move(from, to) after each: the record was copied, and
-  // `from` is free. Lowers end() and gives the slabs behind it to the pool.
-  // Returns moves and looks at 64 free records, together <= max_moves + 1;
-  // 0: the arena is dense.
+  // Moves up to `max_moves` of the last records to free places before them, and
+  // calls move(from, to) after each copy, when `from` is free. Lowers end() and
+  // returns the slabs behind it to the pool. Returns the number of moves and of
+  // looks at 64 free records, together <= max_moves + 1; 0: the arena is dense.
   template <typename Move>
   int Compact(int max_moves, const Move& move);
 
-  // Moves the next slab, around and around, to a place that is nearer to
-  // the front of the pool, if there is one. Returns whether it moved. Handles
-  // stay; pointers do not.
+  // Moves the next slab, cyclically, to a lower place in the pool, if there is
+  // one. Returns whether it moved. Handles stay valid; pointers do not.
   bool MoveSlab();
   int64_t num_slabs() const { return static_cast<int64_t>(owners_.size()); }
 
-  // Bytes of the slabs that `num_records` <= kMaxRecords lie in.
+  // Bytes of the slabs of `num_records` <= kMaxRecords.
   int64_t BytesFor(int64_t num_records) const;
 
-  // Every handle in use is below.
+  // A bound of all handles in use.
   uint32_t end() const { return end_; }
   int64_t size() const { return size_; }
   int64_t stride() const { return stride_; }
-  // Of all slabs but the first ones.
+  // The size of all slabs except the first ones.
   int64_t max_slab_bytes() const { return stride_ << max_bits_; }
   int64_t memory_bytes() const;
 
  private:
-  // Free records that are never worth moving another.
+  // With fewer free records, no move pays.
   static constexpr int64_t kMinSlack = 64;
 
   uint32_t AllocateSlowly();
@@ -147,9 +144,9 @@ class RowArena {
   // Sets end_ behind the last used record, looking at up to `max_words` times
   // 64 records; returns how many it looked at.
   int LowerEnd(int max_words);
-  // Gives back slabs that are wholly behind end_.
+  // Returns slabs that lie wholly behind end_.
   void ReleaseSlabs();
-  // Where a slab begins: At, the other way round.
+  // The first handle of a slab: the inverse of At.
   uint32_t BeginOf(size_t slab) const;
 
   int64_t stride_;
@@ -168,7 +165,7 @@ class RowArena {
   std::vector<uint64_t> open_;
   std::vector<char*> slabs_;
   std::vector<MemoryPool::Slab> owners_;
-  // The slab that MoveSlab looks at next.
+  // The next slab of MoveSlab.
   size_t hand_ = 0;
 };
 

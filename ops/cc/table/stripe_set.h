@@ -1,7 +1,7 @@
 // stripe_set.h
 //
-// The stripes of one table, with the pool that their memory comes from, and
-// the two ways to go over them: by the ids of a batch, and record by record.
+// The stripes of one table with their memory pool, and the two walks over them:
+// by the ids of a batch, and record by record.
 //
 // Thread safety: every method may be called from any number of threads. A
 // method that takes a stripe's lock holds it for one run of ids
@@ -82,9 +82,8 @@ class StripeSet {
   static void WalkRecords(Stripe* stripe, const GetArena& arena,
                           const Read& read, const Visit& visit);
 
-  // What a thread does after it changed a stripe, under the stripe's lock:
-  // moves up to kMovesPerRun records to close gaps, and a slab if slabs are
-  // scattered.
+  // Moves up to kMovesPerRun records to close gaps, and a slab if slabs are
+  // scattered. Call it after a change of the stripe, under its lock.
   void Compact(Stripe* stripe) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe->lock()) {
     stripe->Compact(kMovesPerRun);

@@ -1,9 +1,8 @@
 // striped_batch.h
 //
-// Brings a batch of ids into the order of their stripes, so that one hold of
-// a lock serves a run of them, and fetches the buckets of the runs to come
-// while it works on one. Ids of one stripe keep their order, and equal ids are
-// of one stripe.
+// Sorts a batch of ids by stripe, so that one hold of a lock serves a run of
+// them, and prefetches the buckets of later runs while it works on one. Ids of
+// one stripe keep their order, and equal ids belong to one stripe.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_STRIPED_BATCH_H_
 #define MONOLITH_TF_OPS_CC_TABLE_STRIPED_BATCH_H_
@@ -26,21 +25,20 @@ struct StripePart {
 
 // A run of ids of one stripe: element k is ids[positions[k]], with hashes[k].
 struct StripeRun {
-  // Ids whose first buckets are on their way while a run is worked on.
+  // Ids whose first buckets are in flight while a run is worked on.
   static constexpr int kPrefetchDistance = 128;
 
   const int64_t* ids;
   const uint64_t* hashes;
   const uint16_t* positions;
   int size;
-  // Where ids[0] stands in the whole batch.
+  // The position of ids[0] in the whole batch.
   int64_t base;
-  // Ids from here on to the end of the sorted ones, and where their stripes
-  // are.
+  // The number of sorted ids from this run on, and all stripes.
   int num_left;
   const std::unique_ptr<Stripe>* stripes;
 
-  // Starts to fetch the first buckets of as many ids of runs to come.
+  // Prefetches the first buckets of as many ids of later runs.
   void PrefetchAhead() const {
     const int end = std::min(kPrefetchDistance + size, num_left);
     for (int ahead = kPrefetchDistance; ahead < end; ++ahead) {
@@ -77,14 +75,14 @@ class StripedBatch {
   }
 
  private:
-  // Ids sorted at a time: 48 a stripe, so that those of one are seldom more
-  // than a run, which would leave a small one, too small to hide its misses.
+  // Ids sorted at a time: 48 per stripe. More ids would often fill one run of a
+  // stripe and leave a second one that is too small to hide its misses.
   static constexpr int kCapacity = 48 * CuckooIndex::kNumStripes;
 
-  // Threads that come at once start at different stripes.
+  // Concurrent threads start at different stripes.
   static int FirstStripeOfThread();
 
-  // Returns how many of the ids are of the part; they come first.
+  // Sorts the ids of the part to the front. Returns how many there are.
   int Sort(const int64_t* ids, int num_ids, StripePart part, KeyedHash hash,
            int first_stripe);
 

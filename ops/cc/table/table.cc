@@ -72,10 +72,11 @@ absl::Status Table::Reserve() {
   if (has_memory && stripes_.pool()->Reserve(row_bytes))
     return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
-      "table \"", config_.name, "\": no memory for an initial_capacity of ",
-      config_.initial_capacity, " rows on this server: ", wanted, " bytes, of ",
-      available, " that are available. Pass a smaller one, or ",
-      "use more servers."));
+      "Table '", config_.name, "': no memory for an initial_capacity of ",
+      config_.initial_capacity, " rows on this server",
+      available < 0 ? "" : absl::StrCat(", which has ", available, " bytes"),
+      ". Received: a config of ", wanted,
+      " bytes. Pass a smaller initial_capacity, or use more servers."));
 }
 
 Table::Table(const TableConfig& config)
@@ -91,16 +92,16 @@ Table::~Table() = default;
 
 absl::Status Table::OutOfMemory() const {
   return absl::ResourceExhaustedError(
-      absl::StrCat("table \"", config_.name,
-                   "\": no memory for another row; a part of the batch is "
-                   "applied. Use more servers or remove rows."));
+      absl::StrCat("Table '", config_.name,
+                   "': no memory for another row; a part of the batch "
+                   "was applied. Use more servers or remove rows."));
 }
 
 absl::Status Table::CheckBatch(const char* method, int64_t n,
                                bool has_null) const {
   if (n >= 0 && (n == 0 || !has_null)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("table \"", config_.name, "\": ", method,
+      absl::StrCat("Table '", config_.name, "': ", method,
                    " takes n >= 0 ids with all their inputs. Received: n = ", n,
                    has_null ? " and an input that is null" : ""));
 }
@@ -108,7 +109,7 @@ absl::Status Table::CheckBatch(const char* method, int64_t n,
 absl::Status Table::CheckTime(const char* what, int64_t time) const {
   if (time >= 0 && time <= kMaxEventTime) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("table \"", config_.name, "\": ", what,
+      absl::StrCat("Table '", config_.name, "': ", what,
                    " must be seconds since the epoch in [0, ", kMaxEventTime,
                    "]. Received: ", time));
 }
@@ -118,13 +119,12 @@ absl::Status Table::SetPretrained(int segment,
   if (segment < 0 || segment >= num_segments() ||
       rows->dim() != config_.segments[segment].dim) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "table \"", config_.name, "\" has ", num_segments(),
-        " segments; pretrained rows of dim ", rows->dim(),
-        " do not fit segment ", segment,
+        "Table '", config_.name,
+        "': pretrained rows must be for a segment in [0, ", num_segments(),
         segment >= 0 && segment < num_segments()
-            ? absl::StrCat(", which has dim ", config_.segments[segment].dim)
-            : "",
-        "."));
+            ? absl::StrCat("), of its dim ", config_.segments[segment].dim)
+            : ")",
+        ". Received: segment ", segment, ", rows of dim ", rows->dim()));
   }
   layout_.SetPretrained(segment, std::move(rows));
   return absl::OkStatus();
@@ -183,7 +183,7 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   if (!status.ok()) return status;
   const auto refuse = [this](const auto&... what) {
     return absl::InvalidArgumentError(
-        absl::StrCat("table \"", config_.name, "\": ", what...));
+        absl::StrCat("Table '", config_.name, "': ", what...));
   };
   for (int s = 0; s < num_segments() && request.learning_rates != nullptr;
        ++s) {
@@ -209,8 +209,8 @@ absl::Status Table::Check(const ApplyRequest& request) const {
     const int64_t own_min_count = OwnMinCountOf(request.counts[i]);
     if (own_min_count > max_min_count && !IsByLot(request.counts[i])) {
       return refuse("min_count must be in [1, ", max_min_count, "] for ",
-                    "admission \"", config_.admission.kind,
-                    "\". Received: ", own_min_count, " for id ", request.ids[i],
+                    "admission '", config_.admission.kind,
+                    "'. Received: ", own_min_count, " for id ", request.ids[i],
                     " at position ", i);
     }
     const int64_t own_ttl = OwnTtlOf(request.counts[i]);
@@ -371,7 +371,7 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
   for (int64_t i = 0; i < n; ++i) {
     if (stamps[i] < 0 || (stamps[i] >> 32) > Row::kMaxFrequency) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "table \"", config_.name, "\": a stamp is the time of the last ",
+          "Table '", config_.name, "': a stamp is the time of the last ",
           "update in [0, ", kMaxEventTime, "] + 2^32 * frequency in [0, ",
           Row::kMaxFrequency, "]. Received: ", stamps[i], " for id ", ids[i],
           " at position ", i));
@@ -460,8 +460,8 @@ absl::Status Table::ImportFilter(int group, const std::vector<int64_t>& saved,
                                  const std::function<bool(int64_t)>& is_owned) {
   const absl::Status status = filter_.Import(group, saved, is_owned);
   if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat("table \"", config_.name,
-                                                  "\": ", status.message()));
+  return absl::Status(status.code(), absl::StrCat("Table '", config_.name,
+                                                  "': ", status.message()));
 }
 
 }  // namespace monolith_tf

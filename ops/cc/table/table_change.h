@@ -1,7 +1,6 @@
 // table_change.h
 //
-// How the methods of Table change rows: the body of Table::ChangeRows, shared
-// by the files that implement them.
+// The body of Table::ChangeRows, by which all methods of Table change rows.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_

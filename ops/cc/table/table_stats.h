@@ -1,7 +1,7 @@
 // table_stats.h
 //
-// What a table tells about itself: one number a name, the same names in every
-// layer (MonolithStats, mt.stats, the Prometheus collector).
+// Statistics of a table, with the same names in every layer (MonolithStats,
+// mt.stats, the Prometheus collector).
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_STATS_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_STATS_H_

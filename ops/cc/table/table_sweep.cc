@@ -43,10 +43,9 @@ absl::Status Table::SetClock(const Clock& clock) {
   absl::Status status = CheckTime("event_time", clock.event_time);
   if (!status.ok()) return status;
   if (clock.global_step < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("table \"", config_.name,
-                     "\": the number of the latest update must be ",
-                     ">= 0. Received: ", clock.global_step));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "Table '", config_.name, "': the number of the latest update must be ",
+        ">= 0. Received: ", clock.global_step));
   }
   last_step_.store(clock.global_step, std::memory_order_relaxed);
   clock_.store(static_cast<uint32_t>(clock.event_time),

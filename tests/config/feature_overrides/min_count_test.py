@@ -8,10 +8,12 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from feature_steps import WAYS
+from feature_steps import ragged
+from feature_steps import rows_of
+from feature_steps import trainer
 
 KINDS = {"exact": {}, "sketch": {"sketch_bytes": 1 << 16}}
-# The gradients reach the tables in one op, or as slices of one kind or another.
-WAYS = ["fused", "eager", "clipped", "in a function"]
 
 
 def make_config(name="item", min_count=4, **admission):
@@ -24,37 +26,6 @@ def make_config(name="item", min_count=4, **admission):
     )
 
 
-def trainer(way, call, variables):
-    """A step whose loss has the gradient 1 for each id that is asked for."""
-    clip = {"clipnorm": 1e6} if way == "clipped" else {}
-    optimizer = mt.optimizers.with_tables(tf_keras.optimizers.SGD(**clip))
-    if way == "in a function":
-        call = tf.function(call, reduce_retracing=True)
-
-    def step(inputs):
-        with tf.GradientTape() as tape:
-            loss = tf.add_n([tf.reduce_sum(v) for v in call(inputs)])
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-    return step if way == "eager" else tf.function(step, reduce_retracing=True)
-
-
-def ragged(*ids):
-    """One example."""
-    return tf.RaggedTensor.from_row_lengths(
-        tf.constant(ids, tf.int64), [len(ids)]
-    )
-
-
-def rows_of(table):
-    return {
-        int(id): float(row[0])
-        for ids, rows in table.export()
-        for id, row in zip(ids, rows, strict=True)
-    }
-
-
 # What the features a, b and c have, and the rows that there are then. Ids are
 # admitted from 2 occurrences on in a, from 3 in b, from 4 in c.
 BATCHES = [
@@ -65,7 +36,7 @@ BATCHES = [
     (([12], [8], [8, 9, 9]), {7: -2, 8: -2, 12: -1}),
     # 9 has occurred 4 times. 10 is new.
     (([10], [], [9]), {7: -2, 8: -2, 12: -1, 9: -1}),
-    # 10 has occurred 3 times, now in b and c. That it was in a is no matter.
+    # 10 has occurred 3 times, now in b and c. Occurrences in a do not count.
     (([], [10], [10, 11]), {7: -2, 8: -2, 12: -1, 9: -1, 10: -2}),
     # Whoever has a row keeps it.
     (([], [], [7]), {7: -3, 8: -2, 12: -1, 9: -1, 10: -2}),
@@ -118,8 +89,8 @@ class Oracle:
         for ids, min_count in features:
             for id in ids:
                 occurred[id] = occurred.get(id, 0) + 1
-                bar = self.min_count if min_count is None else min_count
-                least[id] = min(bar, least.get(id, bar))
+                threshold = self.min_count if min_count is None else min_count
+                least[id] = min(threshold, least.get(id, threshold))
         for id, count in occurred.items():
             if id not in self.rows:
                 self.counts[id] = self.counts.get(id, 0) + count
@@ -137,7 +108,7 @@ COMBINERS = [
 PADDING = 0
 
 
-@pytest.mark.parametrize(("seed", "way"), enumerate(WAYS))
+@pytest.mark.parametrize(("seed", "way"), list(enumerate(WAYS)))
 def test_random_features_agree_with_a_dict(seed, way):
     random = np.random.default_rng(seed)
     kinds = [KINDS["exact"], KINDS["sketch"], KINDS["exact"]]

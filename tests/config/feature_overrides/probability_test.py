@@ -1,4 +1,4 @@
-"""Features that share a table and admit ids by lots of their own."""
+"""Features that share a table and admit ids with their own probability."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from feature_steps import WAYS
+from feature_steps import rows_of
+from feature_steps import trainer
 from monolith_tf.config import feature_overrides
 from monolith_tf.stock_ops import hashing
 
@@ -18,7 +21,6 @@ TABLES = {
     "sketch": {"min_count": 4, "sketch_bytes": 1 << 16},
     "probability": {"probability": 0.3},
 }
-WAYS = ["fused", "eager", "clipped", "in a function"]
 MASK = (1 << 64) - 1
 
 
@@ -32,37 +34,13 @@ def make_config(name="item", **admission):
     )
 
 
-def trainer(way, call, variables):
-    """A step whose loss has the gradient 1 for each id that is asked for."""
-    clip = {"clipnorm": 1e6} if way == "clipped" else {}
-    optimizer = mt.optimizers.with_tables(tf_keras.optimizers.SGD(**clip))
-    if way == "in a function":
-        call = tf.function(call, reduce_retracing=True)
-
-    def step(inputs):
-        with tf.GradientTape() as tape:
-            loss = tf.add_n([tf.reduce_sum(v) for v in call(inputs)])
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-    return step if way == "eager" else tf.function(step, reduce_retracing=True)
-
-
-def rows_of(table):
-    return {
-        int(id): float(row[0])
-        for ids, rows in table.export()
-        for id, row in zip(ids, rows, strict=True)
-    }
-
-
 def mix64(z):
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
 
 
-def lot(config, id, step):
+def sampled(config, id, step):
     """The number of an id in a step that is below what admits it."""
     key = hashing.table_key(config.seed, config.name) ^ MASK
     id_key = mix64((id + key) & MASK)
@@ -89,7 +67,7 @@ class Oracle:
         self.steps += 1
         table = self.config.admission
         own = any(m or p for _, m, p in features)
-        occurred, bars, odds = {}, {}, {}
+        occurred, thresholds, odds = {}, {}, {}
         for ids, min_count, probability in features:
             if not min_count and not probability:
                 probability = table.probability
@@ -102,17 +80,19 @@ class Oracle:
             for id in ids:
                 occurred[id] = occurred.get(id, 0) + 1
                 if min_count:
-                    bars[id] = min(min_count, bars.get(id, min_count))
+                    thresholds[id] = min(
+                        min_count, thresholds.get(id, min_count)
+                    )
                 else:
                     odds[id] = max(probability, odds.get(id, 0))
         for id, count in occurred.items():
             if id not in self.rows:
                 self.counts[id] = self.counts.get(id, 0) + count
-                if id in bars:
-                    admitted = self.counts[id] >= bars[id]
+                if id in thresholds:
+                    admitted = self.counts[id] >= thresholds[id]
                 else:
                     chance = 1 - (1 - float(odds[id])) ** count
-                    admitted = lot(self.config, id, self.steps) < chance
+                    admitted = sampled(self.config, id, self.steps) < chance
                 if not admitted:
                     continue
                 self.rows[id] = 0
@@ -121,7 +101,7 @@ class Oracle:
             self.rows[id] -= count
 
 
-@pytest.mark.parametrize(("seed", "way"), enumerate(WAYS))
+@pytest.mark.parametrize(("seed", "way"), list(enumerate(WAYS)))
 def test_random_features_agree_with_a_dict(seed, way):
     random = np.random.default_rng(seed)
     configs = [make_config(name, **of) for name, of in TABLES.items()]
@@ -195,7 +175,7 @@ def test_what_counts_goes_before_lots():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.FeatureConfig("lot", config, probability=1.0),
+                mt.FeatureConfig("sampled", config, probability=1.0),
                 mt.FeatureConfig("two", config, min_count=2),
                 mt.FeatureConfig("rest", config),
             ]
@@ -207,10 +187,10 @@ def test_what_counts_goes_before_lots():
         layer.trainable_variables,
     )
 
-    def batch(lot, two, rest):
+    def batch(sampled, two, rest):
         step(
             {
-                "lot": tf.constant(lot, tf.int64),
+                "sampled": tf.constant(sampled, tf.int64),
                 "two": tf.constant(two, tf.int64),
                 "rest": tf.constant(rest, tf.int64),
             }
@@ -220,7 +200,7 @@ def test_what_counts_goes_before_lots():
     # 2 occurs twice; 3 as well, but once in a feature that wants nine.
     assert batch([1, 2], [2, 4], [3, 3]) == {1, 2}
     assert batch([3], [4, 5], [3, 5]) == {1, 2, 4, 5}
-    # Now by lot alone.
+    # Now by probability alone.
     assert batch([3], [], []) == {1, 2, 3, 4, 5}
 
 

@@ -8,10 +8,12 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from feature_steps import WAYS
+from feature_steps import ragged
+from feature_steps import rows_of
+from feature_steps import timed_trainer
 from monolith_tf.placement.registry import tables_of
 
-# The gradients reach the tables in one op, or as slices of one kind or another.
-WAYS = ["fused", "eager", "clipped", "in a function"]
 TTL = 100
 START = 1_700_000_000
 
@@ -24,39 +26,6 @@ def make_config(name="item", ttl_seconds=TTL, **kwargs):
         initializer=mt.initializers.Zeros(),
         eviction=mt.Eviction(ttl_seconds=ttl_seconds),
         **kwargs,
-    )
-
-
-def trainer(way, call, variables):
-    """A step whose loss has the gradient 1 for each id that is asked for."""
-    clip = {"clipnorm": 1e6} if way == "clipped" else {}
-    optimizer = mt.optimizers.with_tables(tf_keras.optimizers.SGD(**clip))
-    if way == "in a function":
-        call = tf.function(call, reduce_retracing=True)
-
-    def step(inputs, time):
-        with mt.event_time(time):
-            with tf.GradientTape() as tape:
-                loss = tf.add_n([tf.reduce_sum(v) for v in call(inputs)])
-            gradients = tape.gradient(loss, variables)
-            optimizer.apply_gradients(zip(gradients, variables, strict=True))
-
-    step = step if way == "eager" else tf.function(step, reduce_retracing=True)
-    return lambda inputs, time: step(inputs, tf.constant(time, tf.int64))
-
-
-def rows_of(table):
-    return {
-        int(id): float(row[0])
-        for ids, rows in table.export()
-        for id, row in zip(ids, rows, strict=True)
-    }
-
-
-def ragged(*ids):
-    """One example."""
-    return tf.RaggedTensor.from_row_lengths(
-        tf.constant(ids, tf.int64), [len(ids)]
     )
 
 
@@ -74,7 +43,7 @@ def test_a_row_goes_when_the_last_of_its_ttls_is_over(way, num_shards):
         )
     assert len(layer.trainable_variables) == 3
     (table,) = layer.tables
-    step = trainer(
+    step = timed_trainer(
         way,
         lambda inputs: list(layer(inputs).values()),
         layer.trainable_variables,
@@ -137,7 +106,7 @@ class Oracle:
         }
 
 
-@pytest.mark.parametrize(("seed", "way"), enumerate(WAYS))
+@pytest.mark.parametrize(("seed", "way"), list(enumerate(WAYS)))
 def test_random_features_agree_with_a_dict(seed, way):
     random = np.random.default_rng(seed)
     configs = [
@@ -163,7 +132,7 @@ def test_random_features_agree_with_a_dict(seed, way):
     with mt.TableSet(num_shards=1 + seed % 2):
         layer = mt.layers.EmbeddingCollection(features)
     oracles = {c.name: Oracle(c.eviction.ttl_seconds) for c in configs}
-    step = trainer(
+    step = timed_trainer(
         way,
         lambda inputs: list(layer(inputs).values()),
         layer.trainable_variables,
@@ -208,7 +177,7 @@ def test_a_ttl_and_a_min_count_go_together():
             ]
         )
     assert len(layer.trainable_variables) == 4
-    step = trainer(
+    step = timed_trainer(
         "fused",
         lambda inputs: list(layer(inputs).values()),
         layer.trainable_variables,
@@ -232,7 +201,7 @@ def test_many_occurrences_of_an_id_leave_its_terms_alone(way):
                 mt.FeatureConfig("b", config),
             ]
         )
-    step = trainer(
+    step = timed_trainer(
         way,
         lambda inputs: list(layer(inputs).values()),
         layer.trainable_variables,
@@ -258,7 +227,7 @@ def test_what_is_left_of_a_ttl_is_kept_with_the_rows(tmp_path, way):
         )
         vectors = layer(inputs)
     model = tf_keras.Model(inputs, vectors["a"] + vectors["b"])
-    step = trainer(
+    step = timed_trainer(
         "fused",
         lambda ids: list(layer(ids).values()),
         layer.trainable_variables,

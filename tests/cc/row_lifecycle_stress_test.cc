@@ -31,9 +31,9 @@ constexpr int64_t kTtl = 1000;
 constexpr int64_t kStart = 10000;
 constexpr int kNumRounds = 100;
 
-class LifeStressTest : public ::testing::TestWithParam<std::string> {
+class RowLifecycleStressTest : public ::testing::TestWithParam<std::string> {
  protected:
-  LifeStressTest() : tables_("model", 0, 1, 1) {
+  RowLifecycleStressTest() : tables_("model", 0, 1, 1) {
     TableConfig config = SgdConfig(kDim);
     config.segments[0].precision.kind = GetParam();
     config.admission.kind = "count";
@@ -166,7 +166,7 @@ class LifeStressTest : public ::testing::TestWithParam<std::string> {
   std::atomic<int64_t> num_passes_{0};
 };
 
-TEST_P(LifeStressTest, NothingIsTornLostOrSeenTwice) {
+TEST_P(RowLifecycleStressTest, NothingIsTornLostOrSeenTwice) {
   ASSERT_TRUE(tables_.StartDeltas().ok());
   for (const auto& [id, row] : Export(*table_)) replica_[id] = row.floats[0];
   acked_ = tables_.cut();
@@ -209,7 +209,7 @@ TEST_P(LifeStressTest, NothingIsTornLostOrSeenTwice) {
   EXPECT_GT(stats.num_removed, 100);
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, LifeStressTest,
+INSTANTIATE_TEST_SUITE_P(Precisions, RowLifecycleStressTest,
                          ::testing::Values("float32", "bfloat16"),
                          [](const ::testing::TestParamInfo<std::string>& info) {
                            return info.param;

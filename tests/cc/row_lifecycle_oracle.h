@@ -5,8 +5,8 @@
 // It does not know which rows a sweep has come to. So it keeps rows whose time
 // ran out, and IsGone tells: of such a row the table may have either.
 
-#ifndef MONOLITH_TF_TESTS_CC_LIFE_ORACLE_H_
-#define MONOLITH_TF_TESTS_CC_LIFE_ORACLE_H_
+#ifndef MONOLITH_TF_TESTS_CC_ROW_LIFECYCLE_ORACLE_H_
+#define MONOLITH_TF_TESTS_CC_ROW_LIFECYCLE_ORACLE_H_
 
 #include <algorithm>
 #include <cmath>
@@ -28,7 +28,7 @@
 
 namespace monolith_tf {
 
-class LifeOracle {
+class RowLifecycleOracle {
  public:
   struct OracleRow {
     // Decoded weights of all segments, then their slots.
@@ -39,7 +39,7 @@ class LifeOracle {
     int64_t number = 0;
   };
 
-  explicit LifeOracle(const TableConfig& config)
+  explicit RowLifecycleOracle(const TableConfig& config)
       : config_(config), key_(TableKey(config.seed, config.name)) {
     for (const SegmentConfig& from : config.segments) {
       Segment segment;
@@ -304,4 +304,4 @@ class LifeOracle {
 
 }  // namespace monolith_tf
 
-#endif  // MONOLITH_TF_TESTS_CC_LIFE_ORACLE_H_
+#endif  // MONOLITH_TF_TESTS_CC_ROW_LIFECYCLE_ORACLE_H_
