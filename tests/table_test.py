@@ -1,4 +1,4 @@
-"""What `mt.Table` does, in hand-computed numbers."""
+"""`mt.Table`, with hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -372,7 +372,7 @@ def test_table_needs_a_config():
         ({"dim": 1.5}, TypeError, "must be an integer"),
         ({"name": ""}, ValueError, "1 to 255 bytes"),
         ({"name": 7}, TypeError, "must be a str"),
-        ({"name": "a/b"}, ValueError, "must not hold '/'"),
+        ({"name": "a/b"}, ValueError, "must not contain '/'"),
         ({"seed": -1}, ValueError, "seed of table 'x'"),
         ({"optimizer": "adam"}, TypeError, "mt.optimizers"),
         ({"initializer": 0.5}, TypeError, "mt.initializers"),

@@ -209,7 +209,7 @@ def test_weights_alone_are_refused_in_a_graph(saved):
     with tf.Graph().as_default():
         with mt.TableSet():
             table = mt.Table(config())
-        with pytest.raises(ValueError, match="not into those of a graph"):
+        with pytest.raises(ValueError, match="not support tables of a graph"):
             mt.checkpoint.restore_tables(table, saved, slots=False)
 
 

@@ -300,7 +300,7 @@ def test_memory_is_given_back():
 
 
 def changes_since(table_set, cuts):
-    """Whether each changed id has a row."""
+    """Maps each changed id to whether it has a row."""
     return {
         int(id): bool(exists)
         for shard, cut in enumerate(cuts)
@@ -338,7 +338,11 @@ def test_rows_evicted_for_the_cap_are_tombstones_too(shards):
         ({"max_rows": True}, TypeError, "integer for max_rows"),
         ({"max_bytes": -5}, ValueError, "max_bytes from 0"),
         ({"max_bytes": "1G"}, TypeError, "integer for max_bytes"),
-        ({"policy": "random"}, ValueError, "policy of lru, lfu, lowest_norm"),
+        (
+            {"policy": "random"},
+            ValueError,
+            "one of lru, lfu, lowest_norm for policy",
+        ),
     ],
 )
 def test_a_bad_eviction_says_what_is_wrong(arguments, error, message):
