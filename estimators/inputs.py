@@ -44,7 +44,7 @@ def features_and_labels(result):
             such a pair of tensors, or features.
 
     Returns:
-        features, labels (or None), and the hooks that start the iterator.
+        Features, labels (or None), and the hooks that start the iterator.
     """
     hooks = []
     if isinstance(result, tf.data.Dataset):

@@ -183,7 +183,7 @@ class Table(trackable.Trackable):
             ids: int64 `[n]`.
 
         Returns:
-            rows float32 `[n, dim]` and exists bool `[n]`.
+            `rows`, float32 `[n, dim]` and `exists`, bool `[n]`.
         """
         ids = vector_of_ids(self.name, ids)
         rows = tf.zeros([tf.shape(ids)[0], self.dim])
@@ -362,7 +362,7 @@ class Table(trackable.Trackable):
             batch_size: The most rows of a batch.
 
         Yields:
-            ids int64 `[n]` and rows float32 `[n, dim]`, n <= batch_size.
+            `ids`, int64 `[n]` and `rows`, float32 `[n, dim]`, n <= batch_size.
 
         Raises:
             ValueError: `batch_size` is below 1.

@@ -1,4 +1,4 @@
-"""What `import monolith_tf` does before anybody asks it for a name."""
+"""Effects of `import monolith_tf` before a public name is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `mt.Table` does, in hand-computed numbers."""
+"""`mt.Table`, with hand-computed numbers."""
 
 from __future__ import annotations
 

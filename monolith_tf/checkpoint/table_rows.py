@@ -29,7 +29,7 @@ def export_rows(
             the order of its optimizer's `slot_names`.
 
     Yields:
-        ids int64 `[n]`, stamps int64 `[n]` (seconds since the epoch of the
+        Int64 ids `[n]`, stamps int64 `[n]` (seconds since the epoch of the
         last update, plus 2^32 times the frequency where an LFU capacity limit
         keeps it), and rows float32 `[n, row_width]`, or `[n, dim]` without
         slots; n <= batch_size.

@@ -29,7 +29,7 @@ class StringIds(MadeOfStrings, _IdLayer):
         **kwargs: As of every Keras layer (`name`).
 
     Call arguments:
-        inputs: string tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+        inputs: String tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
 
     Output shape:
         int64, shape and kind of the input.
@@ -89,7 +89,7 @@ class CrossedIds(MadeByCrossing, _IdLayer):
         are dense, else ragged.
 
     Raises:
-        TypeError: salt or padding_id is not an integer.
+        TypeError: `salt` or `padding_id` is not an integer.
         ValueError: One of them is out of range.
 
     Example:

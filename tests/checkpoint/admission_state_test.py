@@ -1,4 +1,4 @@
-"""What admission counted comes back, on any number of shards."""
+"""Admission counts are restored, on any number of shards."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is saved comes back, on any number of shards, whole or not at all."""
+"""Saved tables are restored on any number of shards, as a whole or not."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""What a server tells about itself, while it serves."""
+"""Metrics that a server exports while it serves."""
 
 import json
 import pathlib

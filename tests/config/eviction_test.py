@@ -300,7 +300,7 @@ def test_memory_is_given_back():
 
 
 def changes_since(table_set, cuts):
-    """Whether each changed id has a row."""
+    """Maps each changed id to whether it has a row."""
     return {
         int(id): bool(exists)
         for shard, cut in enumerate(cuts)

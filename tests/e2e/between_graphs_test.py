@@ -115,7 +115,7 @@ def test_every_row_is_its_sum_though_sessions_fail(program, tmp_path):
 
 
 def steps_of(directory, worker):
-    """What each process that was this worker has finished: numbers."""
+    """Returns the batches that each process of this worker finished."""
     return {
         path: len(path.read_text().splitlines())
         for path in sorted(directory.glob(f"steps-{worker}-*"))

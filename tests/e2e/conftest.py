@@ -21,7 +21,7 @@ PROGRAM = pathlib.Path(__file__).with_name("cluster_program.py")
 
 @dataclasses.dataclass
 class ClusterRun:
-    """What `cluster_program.py` left behind.
+    """Results of `cluster_program.py`.
 
     Attributes:
         directory: Its folder, with checkpoints and tables.

@@ -69,7 +69,7 @@ def test_a_learning_rate_in_a_variable_is_read_at_each_step(
 
 
 def test_features_of_a_table_admit_at_counts_of_their_own(cluster_run):
-    # 5 to 9 occur twice a step, once of it in the feature that asks for 2; 0
+    # 5 to 9 occur twice per step, once of it in the feature that asks for 2; 0
     # to 4 once a step there; the others in the one where the table's 4 holds.
     # 100 to 102 draw lots that always win, 200 to 202 lots that hardly ever do.
     drawn = [100, 101, 102]

@@ -4,7 +4,7 @@ Part of `cluster_program.py`, and a program:
 
 python server_memory_program.py [CALLS]
 
-Prints one line of JSON: KiB a call by what was asked, under "kept" as this
+Prints one line of JSON: KiB per call by what was asked, under "kept" as this
 library asks, under "eager" by eager calls of the same ops.
 """
 
@@ -20,7 +20,7 @@ from monolith_tf.serving.trainer_state import TrainerState
 
 
 def kibibytes(pid):
-    """What a process has in memory."""
+    """Returns the resident memory of a process."""
     with open(f"/proc/{pid}/status") as file:
         (line,) = [line for line in file if line.startswith("VmRSS:")]
     return int(line.split()[1])

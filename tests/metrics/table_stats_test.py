@@ -1,4 +1,4 @@
-"""What tables tell about themselves, field by field."""
+"""Table statistics, field by field."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_pretrained_rows_have_bytes(shards):
         np.arange(1000), rows, mt.initializers.Zeros()
     )
     stats = make(initializer=initializer).stats()
-    # 8 bytes an id, 4 a number, and 8 to 16 of index for each row.
+    # 8 bytes per id, 4 a number, and 8 to 16 of index for each row.
     assert 1000 * (8 + 16 + 8) <= stats.pretrained_bytes
     assert stats.pretrained_bytes <= 1000 * (8 + 16 + 16) + 256
     without = make("without").stats()

@@ -21,7 +21,7 @@ def int64(values):
 
 
 def shared(**changes):
-    """What ops on one feature of two ids without a combiner have in common."""
+    """Attributes of ops on one feature of two ids without a combiner."""
     attributes = {
         "num_tables": 1,
         "feature_tables": [0],
@@ -200,7 +200,7 @@ REFUSED = {
             padded=[False] * 2,
             padding_ids=[0] * 2,
         ),
-        "`combiners` needs one entry a feature, 1; got 2",
+        "`combiners` needs one entry per feature, 1; got 2",
     ),
     "splits that no feature has": (
         lambda: partitioned(splits=[int64([0, 2])]),
@@ -212,7 +212,7 @@ REFUSED = {
     ),
     "weights of more features than there are": (
         lambda: combined(weighted=[False, False]),
-        "`weighted` needs one entry a feature, 1, .*; got 2 and 0",
+        "`weighted` needs one entry per feature, 1, .*; got 2 and 0",
     ),
     "more exact words than numbers": (
         lambda: library.monolith_widen(

@@ -109,7 +109,7 @@ def contents(handle):
 
 
 def was_taken(handle, request):
-    """Whether an op took a request; one that it refused changed nothing."""
+    """Returns True if an op accepted a request; a rejected one changed nothing."""
     before = contents(handle)
     try:
         request()

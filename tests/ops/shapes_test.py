@@ -81,7 +81,7 @@ def combined_with_own_terms(own_terms):
 
 
 def filled(feature_ids, splits=None, weights=None, combiner="sum"):
-    """What a feature with a default id becomes."""
+    """Shapes of a feature with a default id."""
     (found,) = ops.fill_missing(
         [FeatureBatch(feature_ids, splits, weights, combiner, default_id=7)]
     )
@@ -187,7 +187,7 @@ WRONG = {
     "partition with a matrix of row splits": lambda h: ops.partition(
         [FeatureBatch(ids(2), ids(3, 1))], num_shards=1
     ),
-    "partition with a combiner that is none": lambda h: ops.partition(
+    "partition with an unknown combiner": lambda h: ops.partition(
         [FeatureBatch(ids(2), combiner="max")], num_shards=1
     ),
     "partition with first_n of 0": lambda h: ops.partition(

@@ -100,7 +100,7 @@ class Source:
         """A value of the same kind that does not fit, as a rule."""
         if isinstance(value, (tf.Tensor, tf.Variable)):
             if value.dtype == tf.resource:
-                # A handle that is none does not come as far as an op.
+                # An invalid handle does not reach the op.
                 return tf.reshape(value, self.among([[], [1], [1, 1]]))
             return self.damaged_tensor(value)
         if isinstance(value, bool):
@@ -168,7 +168,7 @@ def partition(source):
 
 
 def routed(source):
-    """What a lookup of some features has come to."""
+    """State of a lookup of some features."""
     ids, splits, weights, weighted, shared, padding = features(source)
     packed, positions = library.monolith_partition(
         ids, splits, num_shards=1 + source.below(3), **shared, **padding

@@ -230,7 +230,7 @@ def check_lookup(oracle, table, found, ids, step):
 
 
 def check_cap(oracle, found, ids):
-    """What holds of a cap where threads share the work of an update.
+    """Checks a cap that several threads enforce together.
 
     Rows go when a part of the ids is done, so those whose turn comes later may
     begin anew: which do is not the same in every run.
@@ -330,7 +330,7 @@ def test_a_table_does_what_the_oracle_does(case, make_oracle):
 
 
 def check_end(oracle, table, found):
-    """What is left goes when its time is over, and all else stays."""
+    """Rows whose ttl is over go, and all others stay."""
     oracle.clock += TTL - 5
     gone = {id for id in found if oracle.is_expired(id)}
     assert table.sweep(event_time=oracle.clock) == len(gone)

@@ -170,11 +170,11 @@ def test_crossed_ids(formats):
         assert crossed.numpy().tolist() == [int(expected)]
 
 
-def test_words_of_filters(formats):
-    for min_count, window, sketch_bytes, words in table_under(
+def test_numbers_of_filters(formats):
+    for min_count, window, sketch_bytes, numbers in table_under(
         formats,
         "5. Checkpoint keys",
-        *("min_count", "window", "sketch_bytes", "words"),
+        *("min_count", "window", "sketch_bytes", "numbers"),
     ):
         with mt.TableSet():
             table = mt.Table(
@@ -199,7 +199,7 @@ def test_words_of_filters(formats):
             first_group=41,
             num_groups=1,
         )
-        expected = [int(word, 16) for word in words.split()]
+        expected = [int(number, 16) for number in numbers.split()]
         np.testing.assert_array_equal(
             found.numpy().view(np.uint64), np.array(expected, np.uint64)
         )

@@ -1,4 +1,4 @@
-"""What a wheel and an sdist hold, and what an installation leaves behind."""
+"""Contents of a wheel, an sdist and an installation."""
 
 from __future__ import annotations
 

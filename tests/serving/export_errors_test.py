@@ -1,4 +1,4 @@
-"""What can't be exported is refused with the reason, and leaves nothing."""
+"""Refused exports say why, and leave nothing behind."""
 
 from __future__ import annotations
 

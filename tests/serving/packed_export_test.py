@@ -424,7 +424,7 @@ def test_a_pusher_keeps_a_server_of_all_precisions_the_trainer(
 
 
 class Source:
-    """What `make_pusher` makes a pusher of."""
+    """Source that `make_pusher` reads."""
 
     def __init__(self, model):
         self.model = model

@@ -19,7 +19,7 @@ ONE = tf.constant([7], tf.int64)
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """What other tests traced is not known here."""
+    """Forgets the functions that other tests traced."""
 
     monkeypatch.setattr(
         event_time, "_times", context_scalar.BlockValue("mt.event_time")

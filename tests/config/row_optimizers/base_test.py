@@ -1,4 +1,4 @@
-"""What row optimizers say of themselves, and refuse."""
+"""Descriptions of row optimizers, and arguments that they reject."""
 
 from __future__ import annotations
 

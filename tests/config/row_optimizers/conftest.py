@@ -1,4 +1,4 @@
-"""What the oracles of row optimizers share."""
+"""Fixtures that the oracles of row optimizers share."""
 
 from __future__ import annotations
 

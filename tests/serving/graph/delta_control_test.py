@@ -1,4 +1,4 @@
-"""What becomes of a delta: applied once, in order, or refused and told why."""
+"""A delta is applied once and in order, or refused with the reason."""
 
 from __future__ import annotations
 
