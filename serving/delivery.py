@@ -257,7 +257,7 @@ class Delivery:
             return False
         if reply.status == DeltaStatus.MALFORMED:
             raise DeltaRefusedError(
-                f"{named}. Expected what the export describes; trainer and "
+                f"{named}. Expected the tables of the export; trainer and "
                 "export do not fit, write a new export."
             )
         raise ResyncNeededError(named)

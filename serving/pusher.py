@@ -349,7 +349,7 @@ class DeltaPusher:
         )
 
     def _cut_and_log(self) -> list[delta_lib.DeltaChunk]:
-        """Cuts every stream; returns what is durable now and was not before."""
+        """Cuts every stream and logs; returns the new durable chunks."""
         self._check_num_shards()
         cut_at = time.monotonic()
         streams = self._delivery.streams

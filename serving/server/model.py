@@ -193,7 +193,7 @@ class Model:
         path = self._versions_on_disk().get(version, "")
         try:
             servable = self._load(self.name, version, path)
-        except Exception as error:  # Whatever a broken SavedModel raises.
+        except Exception as error:  # A broken SavedModel raises any error.
             wait = (
                 min(2 * failed.wait_seconds, _MAX_RETRY_SECONDS)
                 if failed

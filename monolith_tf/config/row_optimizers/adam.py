@@ -53,7 +53,7 @@ class Adam(SteppedRowOptimizer):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """The moments, and what the hyper-parameters ask for."""
+        """The moments, and the slots that the hyperparameters need."""
         return (
             "momentum",
             "velocity",
