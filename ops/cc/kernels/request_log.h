@@ -26,7 +26,7 @@ struct StampedTime {
     request = (number ^ kHasRequest) >> 32;
   }
 
-  int64_t event_time;
+  int64_t event_time = 0;
   bool has_request;
   int64_t request = 0;
 };
