@@ -20,13 +20,14 @@ PACKAGES = $(shell find monolith_tf ops estimators serving -name __init__.py)
 BAZEL ?= bazel
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-newest lint format cc-test sanitize bazel bench \
+.PHONY: help demo test test-newest test-install lint format cc-test sanitize bazel bench \
 	soak build clean
 
 help:
 	@echo 'make demo [DATA=path/to/ratings.csv]  train, export, serve, push deltas'
 	@echo 'make test [ARGS="-k name"]            every test, C++ tests included'
 	@echo 'make test-newest                      the same on the newest TensorFlow'
+	@echo 'make test-install                     the installation that README shows'
 	@echo 'make lint, make format                ruff and clang-format'
 	@echo 'make cc-test, make sanitize           C++ tests; with ASan, UBSan, TSan'
 	@echo 'make bazel                            the C++ and its tests with Bazel'
@@ -88,6 +89,11 @@ test-newest: $(NEWEST_BIN)/.requirements gtest
 		--no-deps --no-build-isolation --force-reinstall .
 	$(NEWEST_BIN)/pytest $(PARALLEL) $(ARGS)
 
+# From nothing, for each TensorFlow that README names: gigabytes, and minutes of
+# compiling. -s shows what pip is doing.
+test-install: build
+	$(BIN)/pytest -s tests/repo/install_from_readme.py $(ARGS)
+
 .PHONY: gtest
 gtest:
 	@test -e /usr/include/gtest/gtest.h || $(call apt_install,libgtest-dev) \
@@ -135,7 +141,7 @@ bench: build
 soak: build gtest
 	$(BIN)/python experiments/soak.py $(ARGS)
 	$(BIN)/python experiments/soak_training.py $(ARGS)
-	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/nobody_watches_test.py \
+	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/unattended_training_test.py \
 		tests/e2e/exact_sum_test.py tests/e2e/estimator_kills_test.py
 	MONOLITH_TF_FUZZ_REQUESTS=1000 $(BIN)/pytest tests/ops/worker_fuzz_test.py
 	MONOLITH_TF_MEMORY_ROWS=5000000 PYTHON=$(BIN)/python tests/cc/run.sh none \

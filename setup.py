@@ -1,6 +1,6 @@
-"""Maps the packages and compiles the op library.
+"""Maps the packages, compiles the op library and pins its TensorFlow.
 
-Metadata is in pyproject.toml. Two things cannot be said there:
+Metadata is in pyproject.toml. Three things cannot be said there:
 
 *   `ops/`, `estimators/` and `serving/` install as `monolith_tf.ops`,
     `monolith_tf.estimators` and `monolith_tf.serving`.
@@ -8,6 +8,9 @@ Metadata is in pyproject.toml. Two things cannot be said there:
     against the TensorFlow of the interpreter that is installed into. An
     isolated build does not see that TensorFlow in its own `sys.path`; a child
     of the same interpreter, started without the isolation, does.
+*   What is built requires exactly that TensorFlow, and the tf-keras and serving
+    API that fit it: pip would replace it by a newer one otherwise. An sdist,
+    and metadata without a TensorFlow, have the ranges that are supported.
 
 Environment variables:
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -45,6 +49,22 @@ PACKAGE_ROOTS = {
     "monolith_tf.estimators": "estimators",
     "monolith_tf.serving": "serving",
 }
+
+REQUIREMENTS = (
+    "google-crc32c>=1.5",
+    "grpcio>=1.60",
+    "numpy>=1.26",
+    "prometheus_client>=0.20",
+    "tensorboard>=2.16",
+    "tqdm>=4.60",
+    "werkzeug>=3.0",
+    "wrapt>=1.14",
+)
+# Minor versions of TensorFlow 2, the first and the one behind the last.
+FIRST_MINOR, BEHIND_LAST_MINOR = 16, 22
+# Commands that build a package for the TensorFlow that is installed, or write
+# its metadata.
+BUILD_COMMANDS = {"bdist_wheel", "dist_info", "editable_wheel"}
 
 COMPILE_FLAGS = (
     "-std=c++17",
@@ -87,6 +107,10 @@ print("\\n" + json.dumps({
 """
 
 
+class NoTensorFlow(SystemExit):
+    """The target interpreter cannot import a TensorFlow."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TensorFlow:
     """The installed TensorFlow that the op library is compiled against."""
@@ -97,15 +121,21 @@ class TensorFlow:
     link_flags: list[str]
 
     @classmethod
+    @functools.cache
     def find(cls) -> TensorFlow:
-        """Asks the target interpreter, outside of any build isolation."""
+        """Asks the target interpreter, outside of any build isolation.
+
+        Raises:
+            NoTensorFlow: It cannot import one.
+            SystemExit: It has a version that is not supported.
+        """
         python = os.environ.get("MONOLITH_TF_PYTHON", sys.executable)
         # pip isolates a build through PYTHONPATH; -I ignores it.
         probe = subprocess.run(
             [python, "-I", "-c", PROBE], capture_output=True, text=True
         )
         if probe.returncode != 0:
-            raise SystemExit(
+            raise NoTensorFlow(
                 "monolith-tf compiles against an installed TensorFlow, and"
                 f" {python} cannot import one:\n{probe.stderr.strip()}\n"
                 "Install TensorFlow first (pip install 'tensorflow>=2.16,"
@@ -114,7 +144,21 @@ class TensorFlow:
                 " --no-build-isolation) or set MONOLITH_TF_PYTHON to the"
                 " interpreter that has TensorFlow."
             )
-        return cls(**json.loads(probe.stdout.splitlines()[-1]))
+        found = cls(**json.loads(probe.stdout.splitlines()[-1]))
+        supported = range(FIRST_MINOR, BEHIND_LAST_MINOR)
+        if found.release[0] != 2 or found.release[1] not in supported:
+            raise SystemExit(
+                f"monolith-tf supports TensorFlow 2.{supported[0]} to"
+                f" 2.{supported[-1]}. Received: TensorFlow {found.version} of"
+                f" {python}. Install one of these versions, then build again."
+            )
+        return found
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version."""
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
 
     def flags(self) -> list[str]:
         """Compile flags, with TensorFlow's headers as system headers."""
@@ -125,6 +169,31 @@ class TensorFlow:
             elif not flag.startswith(("-std=", "--std=")):
                 flags.append(flag)
         return flags
+
+
+def requirements(commands: list[str]) -> list[str]:
+    """Requirements of what the commands of setup.py make."""
+    tensorflow = keras = f">=2.{FIRST_MINOR},<2.{BEHIND_LAST_MINOR}"
+    behind = BEHIND_LAST_MINOR
+    if BUILD_COMMANDS & set(commands):
+        try:
+            found = TensorFlow.find()
+        except NoTensorFlow:
+            # Tools read metadata of sources too. A build fails later.
+            pass
+        else:
+            minor = found.release[1]
+            tensorflow = f"=={found.version}"
+            keras = f"==2.{minor}.*"
+            behind = minor + 1
+    return [
+        *REQUIREMENTS,
+        f"tensorflow{tensorflow}",
+        # Messages and stubs alone: an older one fits, and a newer one requires
+        # a newer TensorFlow.
+        f"tensorflow-serving-api>=2.{FIRST_MINOR},<2.{behind}",
+        f"tf-keras{keras}",
+    ]
 
 
 def cc_sources() -> list[pathlib.Path]:
@@ -291,6 +360,7 @@ class BuildExt(setuptools_build_ext.build_ext):
 
 
 setuptools.setup(
+    install_requires=requirements(sys.argv[1:]),
     packages=find_packages(),
     package_dir=PACKAGE_ROOTS,
     include_package_data=False,

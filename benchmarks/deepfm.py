@@ -71,7 +71,7 @@ class DeepFM:
         names = self.feature_names
         with mt.TableSet(wire_dtype=self.wire_dtype):
             layer = mt.layers.EmbeddingCollection(
-                [mt.Feature(name, self._table(name)) for name in names]
+                [mt.FeatureConfig(name, self._table(name)) for name in names]
             )
         inputs = {
             name: tf_keras.Input([], dtype="int64", name=name) for name in names

@@ -22,7 +22,6 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _TFRA = "tensorflow_recommenders_addons"
@@ -72,7 +71,7 @@ class Fit:
             # A lost server of a peer is an error, not to be waited for.
             os.environ["GRPC_FAIL_FAST"] = "use_caller"
             self._cluster = self._stack.enter_context(
-                estimators.LocalCluster(
+                mt.cluster.LocalCluster(
                     num_ps=num_ps, num_workers=num_workers, modules=modules
                 )
             )

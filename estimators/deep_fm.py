@@ -13,7 +13,7 @@ from monolith_tf.estimators.estimator_spec import DEFAULT_SERVING_SIGNATURE
 from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.export_outputs import PredictOutput
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.layers.embedding_collection import EmbeddingCollection
 from monolith_tf.optimizers import with_tables
 
@@ -31,7 +31,7 @@ class DeepFMEstimator(Estimator):
     are "accuracy", "auc", "average_loss", "label/mean" and "prediction/mean".
 
     Args:
-        features: `mt.Feature`s whose tables have one `dim`, at least 2. A
+        features: `mt.FeatureConfig`s whose tables have one `dim`, at least 2. A
             feature with several ids an example needs a combiner.
         dense_features: Names of float features, `[batch]` or `[batch, n]`.
         hidden_units: Sizes of the layers of the deep part.
@@ -47,8 +47,8 @@ class DeepFMEstimator(Estimator):
     Example:
     ```python
     estimator = DeepFMEstimator(
-        [mt.Feature("user", mt.TableConfig("user", dim=17)),
-         mt.Feature("item", mt.TableConfig("item", dim=17))],
+        [mt.FeatureConfig("user", mt.TableConfig("user", dim=17)),
+         mt.FeatureConfig("item", mt.TableConfig("item", dim=17))],
         model_dir="model")
     estimator.train(input_fn, steps=1000)
     ```
@@ -56,7 +56,7 @@ class DeepFMEstimator(Estimator):
 
     def __init__(
         self,
-        features: Sequence[Feature],
+        features: Sequence[FeatureConfig],
         dense_features: Sequence[str] = (),
         hidden_units: Sequence[int] = (64, 32),
         model_dir=None,

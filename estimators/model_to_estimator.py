@@ -13,7 +13,7 @@ from monolith_tf.estimators.estimator_spec import EstimatorSpec
 from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.keras_classes import kept_keras_classes
 from monolith_tf.estimators.warm_start import WarmStartSettings
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.step.table_variable import TableVariable
 
 v1 = tf.compat.v1

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.checkpoint.tf1_graph import tables_in
-from monolith_tf.placement.table_set import ShardDelta
-from monolith_tf.placement.table_set import TableDelta
+from monolith_tf.placement.deltas import ShardDelta
+from monolith_tf.placement.deltas import TableDelta
 
 v1 = tf.compat.v1
 

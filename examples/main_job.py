@@ -21,10 +21,10 @@ from served import MODEL
 from served import Server
 from trainer import Trainer
 
+import monolith_tf as mt
 from monolith_tf import data
-from monolith_tf import estimators
 from monolith_tf import serving
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +83,13 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
             )
         )
         cluster = stack.enter_context(
-            estimators.LocalCluster(
+            mt.cluster.LocalCluster(
                 options.num_ps,
                 options.num_workers,
                 log_directory=options.output_dir / "logs",
             )
         )
-        stack.enter_context(estimators.DeathWatch(cluster.children))
+        stack.enter_context(mt.cluster.DeathWatch(cluster.children))
         # A model tells its servers when it is freed: have that happen here.
         stack.callback(gc.collect)
         measured, online = _train_and_serve(cluster, past, stream, options, bar)
@@ -107,7 +107,7 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
 
 
 def _train_and_serve(
-    cluster: estimators.LocalCluster,
+    cluster: mt.cluster.LocalCluster,
     past: data.Ratings,
     stream: data.Ratings,
     options: Options,
@@ -148,8 +148,8 @@ def _train_and_serve(
             for name in ("live", "frozen")
         )
         servers = [live.process, frozen.process]
-        stack.callback(estimators.stop_all, servers)
-        stack.enter_context(estimators.DeathWatch(servers))
+        stack.callback(mt.cluster.stop_all, servers)
+        stack.enter_context(mt.cluster.DeathWatch(servers))
         live.wait_until_available()
         frozen.wait_until_available()
 

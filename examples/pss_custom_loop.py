@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 STEPS = 100  # from one checkpoint to the next
 
@@ -21,8 +20,8 @@ def main():
     parser.add_argument("model_dir", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=4)
     arguments = parser.parse_args()
-    with estimators.exit_for_restart():
-        strategy = estimators.parameter_server_strategy()
+    with mt.cluster.exit_for_restart():
+        strategy = mt.cluster.parameter_server_strategy()
         coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
         with strategy.scope():
             adagrad = mt.optimizers.Adagrad(0.5)
@@ -71,7 +70,7 @@ def main():
             manager.save()
             mean = np.mean([loss.fetch() for loss in losses])
             print(f"round {int(rounds)}: loss {mean:.3f}", flush=True)
-        print(f"rows {table.size()}, {mt.request_counts(table)}")
+        print(f"rows {table.size()}, {mt.metrics.request_counts(table)}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 
 def make_dataset(_):
@@ -33,7 +32,7 @@ def make_model():
     for name in ("user", "movie"):
         inputs[name] = tf_keras.Input([], dtype="int64", name=name)
         config = mt.TableConfig(name, dim=8, optimizer=adagrad)
-        features.append(mt.Feature(name, config))
+        features.append(mt.FeatureConfig(name, config))
     vectors = mt.layers.EmbeddingCollection(features)(inputs)
     both = tf_keras.layers.Concatenate()([*vectors.values()])
     hidden = tf_keras.layers.Dense(32, "relu")(both)
@@ -50,8 +49,8 @@ def make_model():
 def main():
     """Trains, or goes on; writes an export."""
     folder, num_epochs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    with estimators.exit_for_restart():
-        strategy = estimators.parameter_server_strategy()
+    with mt.cluster.exit_for_restart():
+        strategy = mt.cluster.parameter_server_strategy()
         with strategy.scope():
             model = make_model()
         checkpoints = mt.callbacks.Checkpoints(model, folder / "saved")

@@ -87,7 +87,7 @@ class PairwiseProducts(tf_keras.layers.Layer):
 
 def _feature(
     name: str, kind: str, dim: int, learning_rate: float, seed: int
-) -> mt.Feature:
+) -> mt.FeatureConfig:
     wide = kind == "wide"
     config = mt.TableConfig(
         name=f"{_FEATURES[name]}_{kind}",
@@ -101,8 +101,8 @@ def _feature(
         seed=seed,
     )
     if name != "genres":
-        return mt.Feature(f"{name}:{kind}", config)
-    return mt.Feature(
+        return mt.FeatureConfig(f"{name}:{kind}", config)
+    return mt.FeatureConfig(
         f"{name}:{kind}",
         config,
         combiner="mean",

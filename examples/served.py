@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from monolith_tf import estimators
+import monolith_tf as mt
 from monolith_tf import serving
 
 MODEL = "ranker"
@@ -33,9 +33,9 @@ class Server:
     ):
         """Starts the process; `wait_until_available` waits for the model."""
         self._timeout_seconds = timeout_seconds
-        self._port, rest_port = estimators.pick_free_ports(2)
+        self._port, rest_port = mt.cluster.pick_free_ports(2)
         self.address = f"localhost:{self._port}"
-        self.process = estimators.ChildProcess(
+        self.process = mt.cluster.ChildProcess(
             f"{name} server",
             [
                 *(sys.executable, "-m", "monolith_tf", "serve"),

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tf_keras
 from ranker import make_ranker
 
+import monolith_tf as mt
 from monolith_tf import data
-from monolith_tf import estimators
 
 _FEATURE_SPEC = {
     "user_id": tf.TensorSpec([None], tf.int64),
@@ -32,7 +32,7 @@ class Trainer:
     """
 
     def __init__(
-        self, cluster: estimators.LocalCluster, num_workers: int, seed: int
+        self, cluster: mt.cluster.LocalCluster, num_workers: int, seed: int
     ):
         """Connects to the cluster and makes the model on it."""
         self._cluster = cluster

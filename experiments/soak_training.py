@@ -38,7 +38,6 @@ from absl import flags  # noqa: E402
 from absl import logging  # noqa: E402
 
 import monolith_tf as mt  # noqa: E402
-from monolith_tf import estimators  # noqa: E402
 from monolith_tf.cluster.child_process import ChildProcess  # noqa: E402
 from monolith_tf.cluster.ports import pick_free_ports  # noqa: E402
 
@@ -119,7 +118,7 @@ class Watch(tf_keras.callbacks.Callback):
         """Prints a line."""
         if "ms_a_step" not in self._timing:
             self.on_test_begin()
-        stats = mt.stats(self._watched)["ids"]
+        stats = mt.metrics.stats(self._watched)["ids"]
         note = {
             "epoch": epoch,
             "loss": round(logs["loss"], 4),
@@ -198,7 +197,7 @@ def main(argv: Sequence[str]) -> None:
     logging.set_verbosity(logging.WARNING)
     with (
         tempfile.TemporaryDirectory(prefix="monolith-soak-") as folder,
-        estimators.LocalCluster(num_ps=2, num_workers=2) as cluster,
+        mt.cluster.LocalCluster(num_ps=2, num_workers=2) as cluster,
     ):
         strategy = tf.distribute.ParameterServerStrategy(
             cluster.cluster_resolver

@@ -1,7 +1,7 @@
-"""Keras models over ids that nobody counted in advance.
+"""Embedding tables for Keras models with unbounded id vocabularies.
 
-Rows live in collisionless tables on parameter servers; training runs in batch
-or on a stream; changed rows flow to TensorFlow Serving while it runs.
+Rows live in tables without collisions, on parameter servers. While training
+runs, the rows that changed flow to TensorFlow Serving.
 
 >>> import monolith_tf as mt
 >>> config = mt.TableConfig("movie", dim=16)
@@ -10,7 +10,8 @@ or on a stream; changed rows flow to TensorFlow Serving while it runs.
 Importing the package loads the op library: a parameter server that imports it
 before it starts can run its ops, and a library that was built for another
 TensorFlow says so at once. The public names load on first use: the command line
-and the model server need no Keras.
+and the model server need no Keras. Layers and optimizers are registered with
+each Keras as soon as it is loaded, so that saved models load.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from monolith_tf import callbacks
+    from monolith_tf import checkpoint
+    from monolith_tf import cluster
     from monolith_tf import errors
     from monolith_tf import ids
     from monolith_tf import keras3
     from monolith_tf import layers
+    from monolith_tf import metrics
     from monolith_tf import ops
     from monolith_tf import optimizers
     from monolith_tf import serving
-    from monolith_tf.checkpoint.by_name import restore_tables
     from monolith_tf.config import initializers
     from monolith_tf.config import precisions
     from monolith_tf.config.admission import Admission
@@ -37,14 +40,10 @@ if TYPE_CHECKING:
     from monolith_tf.config.table_config import Segment
     from monolith_tf.config.table_config import TableConfig
     from monolith_tf.errors import MonolithError
-    from monolith_tf.feature import Feature
-    from monolith_tf.placement.stats import StatsCollector
-    from monolith_tf.placement.stats import TableStats
-    from monolith_tf.placement.stats import stats
+    from monolith_tf.feature import FeatureConfig
     from monolith_tf.placement.table_set import TableSet
     from monolith_tf.step.event_time import event_time
     from monolith_tf.step.pipeline import pipelined
-    from monolith_tf.step.request_id import request_counts
     from monolith_tf.step.request_id import request_id
     from monolith_tf.table import Table
 
@@ -59,30 +58,28 @@ __version__ = "0.1.0"
 __all__ = [
     "Admission",
     "Eviction",
-    "Feature",
+    "FeatureConfig",
     "MonolithError",
     "Segment",
-    "StatsCollector",
     "Table",
     "TableConfig",
     "TableSet",
-    "TableStats",
     "callbacks",
+    "checkpoint",
+    "cluster",
     "errors",
     "event_time",
     "ids",
     "initializers",
     "keras3",
     "layers",
+    "metrics",
     "ops",
     "optimizers",
     "pipelined",
     "precisions",
-    "request_counts",
     "request_id",
-    "restore_tables",
     "serving",
-    "stats",
 ]
 
 # Homes of public modules that live in a room of their own.
@@ -95,19 +92,14 @@ _HOME = {
     "Admission": "monolith_tf.config.admission",
     "Eviction": "monolith_tf.config.eviction",
     "event_time": "monolith_tf.step.event_time",
-    "Feature": "monolith_tf.feature",
+    "FeatureConfig": "monolith_tf.feature",
     "MonolithError": "monolith_tf.errors",
     "Segment": "monolith_tf.config.table_config",
     "pipelined": "monolith_tf.step.pipeline",
-    "request_counts": "monolith_tf.step.request_id",
     "request_id": "monolith_tf.step.request_id",
-    "restore_tables": "monolith_tf.checkpoint.by_name",
-    "StatsCollector": "monolith_tf.placement.stats",
     "Table": "monolith_tf.table",
     "TableConfig": "monolith_tf.config.table_config",
     "TableSet": "monolith_tf.placement.table_set",
-    "TableStats": "monolith_tf.placement.stats",
-    "stats": "monolith_tf.placement.stats",
 }
 
 
@@ -128,3 +120,6 @@ def __getattr__(name: str):
 def __dir__() -> list[str]:
     """Public names, loaded or not."""
     return sorted({*globals(), *__all__})
+
+
+importlib.import_module("monolith_tf.keras_registration").register_when_loaded()

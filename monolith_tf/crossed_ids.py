@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.step.backend import IdRead
+from monolith_tf.step.backend import note_read
 from monolith_tf.stock_ops import hashing
 
 
@@ -64,6 +66,8 @@ def cross(
     salt = _integer("salt", salt, 0, 1 << 63)
     if padding_id is not None:
         padding_id = _integer("padding_id", padding_id, -(1 << 63), 1 << 63)
+        for value in inputs:
+            note_read(IdRead("a cross", None, padding_id, value))
     seed = tf.constant(
         hashing.mix64(salt + len(inputs) * hashing.GOLDEN_GAMMA), tf.uint64
     )

@@ -17,11 +17,13 @@ __all__ = [
     "in_one_line",
 ]
 
-# What TensorFlow writes before the message when a function failed.
+# What TensorFlow writes before the message when a function failed: among it
+# where each op was made, a line of a file and maybe the source code there.
 _PREAMBLE = re.compile(
-    r"$|Graph execution error:|Detected at node|<stack traces"
-    r"|\d+ root error\(s\) found"
+    r"\s*(?:$|Graph execution error:|Detected at node|<stack traces"
+    r"|Node: '|\d+ root error\(s\) found|File \".*\", line \d+, in )"
 )
+_SOURCE = re.compile(r"(^ *File \".*\", line \d+, in .*\n)    +\S.*\n", re.M)
 _NUMBER_OF_ROOT = re.compile(r"\(\d+\) [A-Z_]+:\s*")
 _PROCESS = re.compile(r"/job:(\w+)/replica:\d+/task:(\d+)")
 
@@ -79,8 +81,8 @@ def in_one_line(error: BaseException) -> str:
     'RuntimeError: Not there (ps 1)'
     """
     text = str(error)
-    lines = (line.strip() for line in text.splitlines())
-    line = next((x for x in lines if not _PREAMBLE.match(x)), "")
+    lines = _SOURCE.sub(r"\1", text).splitlines()
+    line = next((x for x in lines if not _PREAMBLE.match(x)), "").strip()
     line = _NUMBER_OF_ROOT.sub("", line, count=1)
     said = f"{type(error).__name__}: {line}" if line else type(error).__name__
     process = _PROCESS.search(text)

@@ -14,7 +14,7 @@ COMBINERS = ("sum", "mean", "sqrtn", "first_n", None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Feature:
+class FeatureConfig:
     """A model input and how its rows become vectors.
 
     Several features may read one table: give them the same config object.
@@ -65,7 +65,7 @@ class Feature:
 
     Example:
     >>> import monolith_tf as mt
-    >>> feature = mt.Feature("genres", mt.TableConfig("genre", dim=4),
+    >>> feature = mt.FeatureConfig("genres", mt.TableConfig("genre", dim=4),
     ...                      combiner="mean", padding_id=0)
     """
 

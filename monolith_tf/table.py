@@ -16,15 +16,16 @@ from monolith_tf.checkpoint import tf1_graph
 from monolith_tf.config import feature_overrides
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.errors import MonolithError
-from monolith_tf.placement.stats import TableStats
-from monolith_tf.placement.stats import stats as stats_of
+from monolith_tf.metrics.table_stats import TableStats
+from monolith_tf.metrics.table_stats import stats as stats_of
+from monolith_tf.placement.registry import table_set_for
 from monolith_tf.placement.table_set import TableSet
-from monolith_tf.placement.table_set import table_set_for
-from monolith_tf.step import lookup as lookup_lib
+from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.arguments import rate_for
 from monolith_tf.step.arguments import rows_for
 from monolith_tf.step.arguments import vector_of_ids
 from monolith_tf.step.event_time import current_event_time
+from monolith_tf.step.lookup import lookup_rows
 from monolith_tf.step.table_variable import TableVariable
 
 _making = threading.RLock()
@@ -160,7 +161,7 @@ class Table(trackable.Trackable):
                 table; the message names both.
         """
         ids = vector_of_ids(self.name, ids)
-        return lookup_lib.lookup_rows([self], [ids])[0]
+        return lookup_rows([self], [ids])[0]
 
     def lookup_with_exists(self, ids) -> tuple[tf.Tensor, tf.Tensor]:
         """Reads rows and tells which ids have one.
@@ -214,13 +215,12 @@ class Table(trackable.Trackable):
             learning_rate: float32 scalar for this call, for all segments.
                 Default: what their optimizers say.
             min_count: Occurrences that admit the ids of this call, an int, as
-                that of `mt.Feature`. Default: what the table's `mt.Admission`
-                says.
+                that of `mt.FeatureConfig`. Default: the table's `mt.Admission`.
             ttl_seconds: How long the rows of this call live after it, an int,
-                as that of `mt.Feature`. Default: what the table's
+                as that of `mt.FeatureConfig`. Default: what the table's
                 `mt.Eviction` says.
             probability: In place of min_count: each occurrence admits its id
-                with this probability, a float, as that of `mt.Feature`.
+                with this probability, a float, as that of `mt.FeatureConfig`.
 
         Raises:
             TypeError: The ids are not integers or the gradients not floats,
@@ -251,7 +251,7 @@ class Table(trackable.Trackable):
         if learning_rate is not None:
             rate = rate_for(self.name, learning_rate)
             rates = [[rate] * len(self.config.segments)]
-        lookup_lib.apply_row_gradients(
+        apply_row_gradients(
             [self],
             [tf.IndexedSlices(gradients, ids)],
             step=step,

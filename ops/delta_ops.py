@@ -44,6 +44,11 @@ def take_delta(
     Returns:
         Per table ids int64 `[n]`, exists bool `[n]`, rows float32 `[n, dim]`
         (zeros where the row was removed).
+
+    Raises:
+        tf.errors.OutOfRangeError: The changes after `acked_cut` are not here:
+            they are forgotten, or the cut is of a former life of the shard.
+        tf.errors.ResourceExhaustedError: No cut is left.
     """
     return TakenDelta(
         *library.monolith_take_delta(

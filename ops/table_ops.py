@@ -157,7 +157,10 @@ def set_pretrained(
 
 
 def table_drop(handle: tf.Tensor, table: str) -> tf.Operation | None:
-    """Drops a table and frees its rows."""
+    """Drops a table and frees its rows.
+
+    Does nothing where the server does not have the table, or the table set.
+    """
     return library.monolith_table_drop(handle, table=table)
 
 

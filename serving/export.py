@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf.errors import ExportError
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving.export_record import RECORD_FILE
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.graph import growth
@@ -27,6 +27,7 @@ from monolith_tf.serving.graph.delta_control import DeltaControl
 from monolith_tf.serving.graph.dense_copy import DenseCopy
 from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.model_trace import ModelTrace
+from monolith_tf.serving.graph.model_trace import argument_names
 from monolith_tf.serving.graph.model_trace import dense_variables
 from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.serving.graph.row_file import RowFileWriter
@@ -35,6 +36,9 @@ from monolith_tf.serving.graph.serving_table import ServingTable
 
 # Rows are read from the parameter servers in chunks of this many.
 _CHUNK_ROWS = 65536
+
+# Servers keep a version in an int64.
+_MAX_VERSION = (1 << 63) - 1
 
 # Room that is left by default: four times the rows of the export.
 _GROWTH = 4
@@ -46,7 +50,7 @@ def export_saved_model(
     directory: str | os.PathLike,
     *,
     version: int | None = None,
-    ragged: str = "padded",
+    ragged: str | None = None,
     string_features: Collection[str] = (),
     expected_rows: int | Mapping[str, int] | None = None,
     inputs: Mapping[str, tf.TypeSpec] | tf.TypeSpec | None = None,
@@ -67,10 +71,11 @@ def export_saved_model(
       model: A built model of tf_keras or Keras 3 with layers that read tables.
       directory: Where the versions lie; made if it is not there.
       version: Positive number; the highest there is plus one if None.
-      ragged: How features whose rows vary in length, ragged or sparse, travel:
+      ragged: How inputs whose rows vary in length, ragged or sparse, travel:
         "padded" as `[batch, length]`, filled up with the `padding_id` of the
-        feature (strings: ""), or "row_splits" as `<feature>:values` and
-        `<feature>:row_splits`.
+        feature that reads the input (strings: ""), or "row_splits" as
+        `<input>:values` and `<input>:row_splits`. None pads what has a padding
+        and takes row splits for the rest.
       string_features: Names of int64 features that travel as strings and are
         hashed as `mt.ids.from_strings` does.
       expected_rows: Rows that a table will have, tombstones included, before
@@ -79,14 +84,15 @@ def export_saved_model(
         while it does.
       inputs: Specs of the inputs by name, or the one of a model that takes one
         tensor, for a subclassed model that was not called yet or is one of
-        Keras 3.
+        Keras 3. If None, inputs that the model never reads are left out of the
+        signature; otherwise requests have all that are listed.
 
     Returns:
       The record of the export; also the path of the version directory.
 
     Raises:
       ValueError: The model has no tables, an argument is out of range or names
-        what there is not, or a ragged feature has no padding_id.
+        what there is not, or ragged="padded" and a ragged input has no padding.
       FileExistsError: There is such a version.
       ExportError: The model holds what a stock server can't load, a shard was
         restored meanwhile, or the directory can't be written.
@@ -170,7 +176,15 @@ class _Export:
         ]
         version = self.version
         if version is None:
-            return max(versions, default=0) + 1
+            version = max(versions, default=0) + 1
+            if version > _MAX_VERSION:
+                raise ExportError(
+                    f"No version is left in {self.directory!r}: servers read "
+                    f"versions up to {_MAX_VERSION}. Received: a directory "
+                    f"with version {version - 1}. Remove it, or export to "
+                    "another directory."
+                )
+            return version
         if version in versions:
             raise self._version_taken(version)
         return version
@@ -185,8 +199,6 @@ class _Export:
         table_set = self.tables[0].table_set
         export_id = secrets.randbits(63) or 1
         generations = table_set.generations()
-        # Before the first row is read: what changes from here on is in deltas.
-        cuts = table_set.start_deltas()
         dense = _copy_dense(self.model)
         serving_tables = [
             ServingTable(
@@ -211,17 +223,18 @@ class _Export:
             "serving_default": self.model,
             **getattr(self.model, "extra_signatures", {}),
         }
+        backend = ServingBackend(self.tables, serving_tables)
+        traces = {
+            name: ModelTrace(self.model, self.inputs, backend, dense, call)
+            for name, call in calls.items()
+        }
+        self.inputs.settle([trace.reads for trace in traces.values()])
         answers, resources = {}, []
-        for name, call in calls.items():
-            trace = ModelTrace(
-                self.model,
-                self.inputs,
-                ServingBackend(self.tables, serving_tables),
-                dense,
-                call,
-            )
+        for name, trace in traces.items():
             answers[name], found = trace.function([*serving_tables, dense])
             resources += found
+        # Before the first row is read: what changes from here on is in deltas.
+        cuts = table_set.start_deltas()
         manifest = [
             self._write_rows(table, serving_table, index, work)
             for index, (table, serving_table) in enumerate(
@@ -266,7 +279,12 @@ class _Export:
         tf.saved_model.save(root, saved, signatures=signatures)
         saved_model_files.finish(
             saved,
-            {argument: name for name, argument in trace.argument_names.items()},
+            {
+                argument: name
+                for name, argument in argument_names(
+                    self.inputs.request_specs
+                ).items()
+            },
             calls,
         )
         _write_record(saved, record)
@@ -379,7 +397,7 @@ def _checked_version(version: int | None) -> int | None:
             f"version must be a positive integer or None. Received: {version!r}"
             f" (of type {type(version).__name__})."
         )
-    if not 0 < version < 1 << 63:
+    if not 0 < version <= _MAX_VERSION:
         raise ValueError(
             f"version must be from 1 to 2^63 - 1. Received: {version}."
         )
@@ -400,9 +418,9 @@ def _expected_rows(expected_rows, tables) -> dict[str, int | None]:
             )
         by_name = {name: expected_rows.get(name) for name in names}
     for name, number in by_name.items():
-        if number is not None and number < 1:
+        if number is not None and not 1 <= number <= growth.MAX_ROWS:
             raise ValueError(
-                f"expected_rows of table {name!r} must be 1 or more. Received: "
-                f"{number}."
+                f"expected_rows of table {name!r} must be from 1 to "
+                f"{growth.MAX_ROWS}. Received: {number}."
             )
     return by_name

@@ -430,8 +430,8 @@ class DeltaPusher:
         except tf.errors.OutOfRangeError as error:
             raise ResyncNeededError(
                 f"shard {stream.index} does not hold the changes after cut "
-                f"{stream.acked_cut} any more: it was restored, or another "
-                "pusher took them"
+                f"{stream.acked_cut}: it was restored or started anew, or "
+                "another pusher took them"
             ) from error
         if delta.generation != stream.generation:
             raise ResyncNeededError(

@@ -76,7 +76,7 @@ def test_sparse_inputs_hold_no_id_where_a_cell_is_left_out():
     assert found.to_list() == [[crossed(0, (7, 1)), crossed(0, (8, 1))], []]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(*[st.lists(INT64, max_size=3)] * 3), min_size=1, max_size=4
@@ -128,7 +128,7 @@ def test_crosses_train_and_are_served_by_stock_ops(tmp_path):
         initializer=mt.initializers.Zeros(),
     )
     layer = mt.layers.EmbeddingCollection(
-        [mt.Feature("cross", config, combiner="sum", padding_id=0)]
+        [mt.FeatureConfig("cross", config, combiner="sum", padding_id=0)]
     )
     model = tf_keras.Model([user, genres], layer({"cross": cross})["cross"])
     model.compile(mt.optimizers.with_tables("sgd"), lambda _, y: y)

@@ -1,9 +1,32 @@
 """What logs say of errors."""
 
+import threading
+
 import pytest
 import tensorflow as tf
 
 from monolith_tf.errors import in_one_line
+
+
+def test_an_op_that_fails_on_another_thread_is_said_by_its_message():
+    @tf.function
+    def fail(number):
+        return tf.debugging.check_numerics(number, "no number came")
+
+    found = []
+
+    def run():
+        try:
+            fail(tf.constant(float("nan")))
+        except tf.errors.InvalidArgumentError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    (error,) = found
+    assert "threading.py" in str(error)
+    assert in_one_line(error).startswith("InvalidArgumentError: no number came")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +56,43 @@ from monolith_tf.errors import in_one_line
                 "  (1) CANCELLED:  RecvFromRemoteAsync is cancelled.",
             ),
             "UnavailableError: failed to connect to all addresses (ps 1)",
+        ),
+        (
+            # As TensorFlow 2.16 says where the op was made.
+            tf.errors.OutOfRangeError(
+                None,
+                None,
+                "Graph execution error:\n\n"
+                "Detected at node MonolithTakeDelta defined at (most recent "
+                "call last):\n"
+                '  File "/usr/lib/python3.11/threading.py", line 1002, in '
+                "_bootstrap\n\n"
+                '  File "<string>", line 432, in monolith_take_delta\n\n'
+                "no cut is left\n\t [[{{node MonolithTakeDelta}}]] "
+                "[Op:__inference_run_56]",
+            ),
+            "OutOfRangeError: no cut is left",
+        ),
+        (
+            # With the source code, and of two ops.
+            tf.errors.OutOfRangeError(
+                None,
+                None,
+                "Graph execution error:\n\n"
+                "Detected at node 'a' defined at (most recent call last):\n"
+                '    File "/usr/lib/threading.py", line 1002, in _bootstrap\n'
+                "      self._bootstrap_inner()\n"
+                '    File "b.py", line 9, in <module>\n'
+                "      f(x)\n"
+                "Node: 'a'\n"
+                "Detected at node 'a' defined at (most recent call last):\n"
+                '    File "b.py", line 9, in <module>\n'
+                "      f(x)\n"
+                "Node: 'a'\n"
+                "1 root error(s) found.\n"
+                "  (0) OUT_OF_RANGE:  no cut is left\n\t [[{{node a}}]]",
+            ),
+            "OutOfRangeError: no cut is left",
         ),
         (
             tf.errors.UnavailableError(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
+import processes
 from monolith_tf.ops.load import check_build
 
 
-def run(program: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        # -P: what is installed, not the source tree that pytest stands in.
-        [sys.executable, "-P", "-c", program],
-        capture_output=True,
-        text=True,
-    )
+def run(program):
+    return processes.run([*processes.PYTHON, "-c", program], code=None)
 
 
+@pytest.mark.e2e
 def test_import_makes_the_ops_known_to_a_server():
     done = run(
         "import monolith_tf\n"
@@ -28,6 +22,7 @@ def test_import_makes_the_ops_known_to_a_server():
     assert done.stdout.split()[-1] == "MonolithLookup", done.stderr
 
 
+@pytest.mark.e2e
 def test_import_under_another_tensorflow_says_how_to_rebuild():
     done = run(
         "import tensorflow as tf\ntf.__version__ = '2.99.0'\nimport monolith_tf"

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 from monolith_tf.config.keras_version import is_keras_3
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 
 
 class TableLearningRate(tf_keras.callbacks.Callback):

@@ -7,9 +7,9 @@ import os
 import tensorflow as tf
 import tf_keras
 
-from monolith_tf.placement.stats import stats
-from monolith_tf.placement.table_set import tables_of
-from monolith_tf.step.request_id import request_counts
+from monolith_tf.metrics.request_counts import request_counts
+from monolith_tf.metrics.table_stats import stats
+from monolith_tf.placement.registry import tables_of
 
 
 class TableSummaries(tf_keras.callbacks.Callback):
@@ -18,8 +18,8 @@ class TableSummaries(tf_keras.callbacks.Callback):
     Scalars `table/NAME/rows`, `/memory_bytes`, `/evicted` (rows that expired or
     were too many), `/rejected` (updates of ids that are not admitted) and
     `/bad_gradients`; and of the servers `updates/partial` and
-    `updates/repeated`, see `mt.request_counts`. The step is the epoch, as for
-    the epoch scalars of `tf_keras.callbacks.TensorBoard`.
+    `updates/repeated`, see `mt.metrics.request_counts`. The step is the epoch,
+    as for the epoch scalars of `tf_keras.callbacks.TensorBoard`.
 
     Args:
         log_dir: Folder of the event files; that of TensorBoard will do.

@@ -8,9 +8,9 @@ import tf_keras
 
 from monolith_tf.callbacks.coordinator_metrics import CoordinatorCollector
 from monolith_tf.cluster.metrics_port import metrics_port
-from monolith_tf.placement.stats import StatsCollector
-from monolith_tf.placement.table_set import tables_of
-from monolith_tf.step.request_id import request_counts
+from monolith_tf.metrics.request_counts import request_counts
+from monolith_tf.metrics.table_stats import StatsCollector
+from monolith_tf.placement.registry import tables_of
 
 
 class TrainingMetrics(tf_keras.callbacks.Callback):
@@ -19,10 +19,11 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
     At the end of each epoch it sets `monolith_training_examples_per_second`,
     `_step_seconds` (of the epoch's time on the clock, so of all workers
     together), `_steps` and `_loss`, and of the servers
-    `monolith_updates_partial` and `_repeated` (see `mt.request_counts`). The
-    tables' own numbers, and how many steps wait for a worker
-    (`monolith_training_steps_queued`), run (`_running`) and how many workers
-    were lost (`monolith_worker_failures`), are asked for when somebody scrapes.
+    `monolith_updates_partial` and `_repeated` (see
+    `mt.metrics.request_counts`). The tables' own numbers, and how many
+    steps wait for a worker (`monolith_training_steps_queued`), run
+    (`_running`) and how many workers were lost (`monolith_worker_failures`),
+    are asked for when somebody scrapes.
 
     Args:
         examples_per_step: The size of a batch.

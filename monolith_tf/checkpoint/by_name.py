@@ -21,7 +21,7 @@ from monolith_tf.checkpoint.tf1_graph import ATTRIBUTES
 from monolith_tf.checkpoint.tf1_graph import READY
 from monolith_tf.errors import CheckpointError
 from monolith_tf.placement import sharding
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 
 _LAYOUT = ATTRIBUTES + "layout"
 
@@ -105,7 +105,8 @@ def restore_tables(
     >>> saved.assign([7], [[0.5]])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = tf.train.Checkpoint(any_name=saved).write(f"{folder}/one")
-    ...     mt.restore_tables(film, path, {"film": "movie"}, slots=False)
+    ...     mt.checkpoint.restore_tables(
+    ...         film, path, {"film": "movie"}, slots=False)
     >>> film.lookup([7]).numpy()
     array([[0.5]], dtype=float32)
     """

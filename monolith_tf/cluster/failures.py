@@ -73,7 +73,7 @@ def exit_for_restart() -> Iterator[None]:
 
     Example:
     ```python
-    with estimators.exit_for_restart():
+    with cluster.exit_for_restart():
         with strategy.scope():
             model = build()
         checkpoints = mt.callbacks.Checkpoints(model, "checkpoints")

@@ -32,7 +32,7 @@ def parameter_server_strategy(
 
     Example:
     ```python
-    strategy = estimators.parameter_server_strategy()
+    strategy = cluster.parameter_server_strategy()
     with strategy.scope():
         model = build()
     ```

@@ -16,9 +16,9 @@ class Admission:
 
     Without it an id gets a row at its first gradient. Only updates count, with
     the occurrences of the id in the batch; a lookup counts nothing. The update
-    that brings an id over the bar makes its row and steps it; gradients before
-    are dropped and counted in `mt.stats` (`num_rejected`). What was counted is
-    part of a checkpoint.
+    that reaches the threshold makes the row and steps it; gradients before it
+    are dropped and counted in `mt.metrics.stats` (`num_rejected`). The counts
+    are part of a checkpoint.
 
     An id is in one of five states: *padding* (never looked up), *unseen*,
     *counted* but not admitted, *admitted*, or *evicted*, which is unseen again.
@@ -26,7 +26,7 @@ class Admission:
     Args:
         min_count: Occurrences that admit an id, 1 to 65,535. Counted exactly,
             in 16 bytes and an entry of the index an id that waits, unless
-            `sketch_bytes` is given. A feature may have another: `mt.Feature`.
+            `sketch_bytes` is given. `mt.FeatureConfig` may override it.
         probability: In place of `min_count`: each occurrence admits its id
             with this probability, in (0, 1]. A function of seed, table, id and
             step, so the same in every run. A feature may have another, also of

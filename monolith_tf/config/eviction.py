@@ -23,7 +23,7 @@ class Eviction:
             clock); 0 for never. Time is what the latest update says it is. For
             updates the row is gone from that moment on; a lookup reads it
             until the sweep passes. A feature may have a shorter one:
-            `mt.Feature`.
+            `mt.FeatureConfig`.
         max_rows: Rows of the table over all servers; 0 for no cap. Each server
             keeps to its share after every update. While one runs, a server
             holds its new rows on top; when it ends, rows go, those that it

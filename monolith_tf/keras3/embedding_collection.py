@@ -23,8 +23,8 @@ class EmbeddingCollection(ManyFeatures, Keras3Layer):
     >>> import keras
     >>> import monolith_tf as mt
     >>> layer = mt.keras3.EmbeddingCollection([
-    ...     mt.Feature("movie_id", mt.TableConfig("movie", dim=16)),
-    ...     mt.Feature("genres", mt.TableConfig("genre", dim=4),
+    ...     mt.FeatureConfig("movie_id", mt.TableConfig("movie", dim=16)),
+    ...     mt.FeatureConfig("genres", mt.TableConfig("genre", dim=4),
     ...                combiner="mean", padding_id=0)])
     >>> vectors = layer({
     ...     "movie_id": keras.Input([], dtype="int64"),

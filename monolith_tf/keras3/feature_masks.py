@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.symbolic import traced
 from monolith_tf.keras_common.feature_mask import mask_of
@@ -34,7 +34,7 @@ class FeatureMask(keras.Operation):
         self.default_id = default_id
 
     @classmethod
-    def of(cls, feature: Feature, ids):
+    def of(cls, feature: FeatureConfig, ids):
         """Makes the mask of a feature for symbolic ids, None if it has none.
 
         Args:

@@ -7,7 +7,7 @@ import sys
 import tensorflow as tf
 
 from monolith_tf.config.table_config import TableConfig
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras3.feature_masks import FeatureMask
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.symbolic import is_symbolic
@@ -35,7 +35,7 @@ class Keras3Layer(SymbolicCall, TableReader, keras.layers.Layer):
 
     _saving = keras.saving
 
-    def __init__(self, features: list[Feature], **kwargs):
+    def __init__(self, features: list[FeatureConfig], **kwargs):
         """Makes the tables, or finds those that are there."""
         if tf.distribute.has_strategy():
             raise ValueError(
@@ -67,7 +67,7 @@ class Keras3Layer(SymbolicCall, TableReader, keras.layers.Layer):
         self.built = True
 
     def compute_mask(self, inputs, mask=None):
-        """Masks vectors that stand for no id; see `mt.Feature`."""
+        """Masks vectors that stand for no id; see `mt.FeatureConfig`."""
         del mask
         if is_symbolic(inputs):
             return self._masks(inputs, FeatureMask.of)

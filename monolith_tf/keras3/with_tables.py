@@ -13,7 +13,7 @@ from monolith_tf.keras3.table_weight import without_tables
 from monolith_tf.optimizers.table_slices import TableSlices
 from monolith_tf.optimizers.table_slices import check_names
 from monolith_tf.optimizers.table_slices import check_slices
-from monolith_tf.step.lookup import apply_row_gradients
+from monolith_tf.step.apply import apply_row_gradients
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from monolith_tf.config.table_config import TableConfig
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.serialization import describe_feature
 from monolith_tf.keras_common.serialization import described_config
+from monolith_tf.step.backend import IdRead
 from monolith_tf.table import Table
 
 
@@ -28,7 +29,7 @@ class OneFeature:
         **kwargs,
     ):
         """Makes the table, or finds it."""
-        feature = Feature(
+        feature = FeatureConfig(
             "ids",
             table,
             combiner,
@@ -70,3 +71,7 @@ class OneFeature:
 
     def _masks(self, inputs, mask_of):
         return mask_of(self._feature, inputs)
+
+    def _read_of(self, feature: FeatureConfig, ids) -> IdRead:
+        # The feature has no name that a user gave.
+        return IdRead(f"layer {self.name!r}", None, feature.padding_id, ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.serialization import describe_feature
 from monolith_tf.keras_common.serialization import described_feature
 
@@ -15,16 +15,16 @@ class ManyFeatures:
     The layer takes a list of features, and `_saving` is that of its Keras.
     """
 
-    def __init__(self, features: Sequence[Feature], **kwargs):
+    def __init__(self, features: Sequence[FeatureConfig], **kwargs):
         """Checks the features and makes their tables."""
         features = list(features)
         if not features:
             raise ValueError(
-                "EmbeddingCollection needs at least one mt.Feature. Received: "
-                "none."
+                "EmbeddingCollection needs at least one mt.FeatureConfig. "
+                "Received: none."
             )
         for feature in features:
-            if not isinstance(feature, Feature):
+            if not isinstance(feature, FeatureConfig):
                 raise TypeError(
                     "EmbeddingCollection needs mt.Features. Received: "
                     f"{feature!r} (of type {type(feature).__name__})."
@@ -38,7 +38,7 @@ class ManyFeatures:
         super().__init__(features, **kwargs)
 
     @property
-    def features(self) -> tuple[Feature, ...]:
+    def features(self) -> tuple[FeatureConfig, ...]:
         """The features, as they were given."""
         return self._feature_list
 

@@ -9,9 +9,11 @@ import tensorflow as tf
 from monolith_tf.checkpoint.keras_file import load_tables
 from monolith_tf.checkpoint.keras_file import save_tables
 from monolith_tf.config.table_config import TableConfig
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.feature_ids import FeatureIds
-from monolith_tf.placement.table_set import two_configs_message
+from monolith_tf.placement.registry import two_configs_message
+from monolith_tf.step.backend import IdRead
+from monolith_tf.step.backend import note_read
 from monolith_tf.step.lookup import lookup_features
 from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.table import Table
@@ -24,7 +26,7 @@ class TableReader:
     its `compute_mask` gives `_masks(inputs, mask_of)`, of one feature or many.
     """
 
-    def _make_tables(self, features: Sequence[Feature]) -> None:
+    def _make_tables(self, features: Sequence[FeatureConfig]) -> None:
         """Makes the tables of features, or finds those that are there."""
         self._feature_list = tuple(features)
         self._table_of_feature = _tables_of(features)
@@ -63,6 +65,8 @@ class TableReader:
         self._refuse_other_keras(inputs)
         weights = {} if weights is None else weights
         self._check_weights(inputs, weights)
+        for feature in self._feature_list:
+            note_read(self._read_of(feature, inputs[feature.name]))
         found = FeatureIds.of_all(self._feature_list, inputs, weights)
         vectors = lookup_features(
             self._table_list,
@@ -78,6 +82,12 @@ class TableReader:
             )
             for feature_ids, feature_vectors in zip(found, vectors, strict=True)
         }
+
+    def _read_of(self, feature: FeatureConfig, ids) -> IdRead:
+        """Names a read of ids as the user knows it."""
+        return IdRead(
+            f"feature {feature.name!r}", feature.name, feature.padding_id, ids
+        )
 
     def save_own_variables(self, store):
         """Writes the rows with their slots into a .keras file."""
@@ -114,7 +124,7 @@ class TableReader:
             )
 
 
-def _tables_of(features: Sequence[Feature]) -> dict[str, Table]:
+def _tables_of(features: Sequence[FeatureConfig]) -> dict[str, Table]:
     """Returns the table of each feature; equal configs are one table."""
     of_feature: dict[str, Table] = {}
     by_name: dict[str, TableConfig] = {}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith_tf import ops
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.loaded_model_build import ids_of
 from monolith_tf.step.backend import current_backend
 
@@ -33,13 +33,13 @@ class FeatureIds:
         value: The input: int64 tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
     """
 
-    feature: Feature
+    feature: FeatureConfig
     batch: ops.FeatureBatch
     value: tf.Tensor | tf.RaggedTensor | tf.SparseTensor
 
     @classmethod
     def of_all(
-        cls, features: Sequence[Feature], inputs: dict, weights: dict
+        cls, features: Sequence[FeatureConfig], inputs: dict, weights: dict
     ) -> list[FeatureIds]:
         """Checks inputs and takes them apart.
 
@@ -118,7 +118,7 @@ class FeatureIds:
         return _with_innermost(value, vectors)
 
 
-def _checked_ids(feature: Feature, value):
+def _checked_ids(feature: FeatureConfig, value):
     """An input as int64 tensor, ragged or sparse tensor of a fitting rank."""
     if not isinstance(value, (tf.RaggedTensor, tf.SparseTensor)):
         value = tf.convert_to_tensor(value)
@@ -151,7 +151,7 @@ def _checked_ids(feature: Feature, value):
     return value
 
 
-def _weights(feature: Feature, value, weights) -> tf.Tensor | None:
+def _weights(feature: FeatureConfig, value, weights) -> tf.Tensor | None:
     """Checks weights, if there are some, and takes them apart as the ids."""
     if weights is None:
         return None
@@ -186,7 +186,7 @@ def _weights(feature: Feature, value, weights) -> tf.Tensor | None:
     return flat
 
 
-def _without_gradient(feature: Feature, batch: ops.FeatureBatch):
+def _without_gradient(feature: FeatureConfig, batch: ops.FeatureBatch):
     """Refuses a gradient of weights, if there are some."""
     if batch.weights is None:
         return batch
@@ -196,7 +196,7 @@ def _without_gradient(feature: Feature, batch: ops.FeatureBatch):
     return dataclasses.replace(batch, weights=weights)
 
 
-def _checked_flat(feature: Feature, weights, value) -> tf.Tensor:
+def _checked_flat(feature: FeatureConfig, weights, value) -> tf.Tensor:
     """Flat values of ragged weights."""
     if weights.ragged_rank != value.ragged_rank:
         raise ValueError(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 
 
-def mask_of(feature: Feature, ids) -> tf.Tensor | None:
+def mask_of(feature: FeatureConfig, ids) -> tf.Tensor | None:
     """Masks the vectors that stand for no id.
 
     Args:
@@ -32,7 +32,7 @@ def mask_of(feature: Feature, ids) -> tf.Tensor | None:
     return _is_id(feature, ids)
 
 
-def _mask_of_first_n(feature: Feature, ids) -> tf.Tensor | None:
+def _mask_of_first_n(feature: FeatureConfig, ids) -> tf.Tensor | None:
     if isinstance(ids, tf.SparseTensor):
         number = tf.math.unsorted_segment_sum(
             _ones(feature, ids.values), ids.indices[:, 0], ids.dense_shape[0]
@@ -52,14 +52,14 @@ def _mask_of_first_n(feature: Feature, ids) -> tf.Tensor | None:
     return tf.range(feature.n) < number[..., tf.newaxis]
 
 
-def _ones(feature: Feature, ids: tf.Tensor) -> tf.Tensor:
+def _ones(feature: FeatureConfig, ids: tf.Tensor) -> tf.Tensor:
     """1 for an id, 0 for padding: int32 of the shape of the ids."""
     if feature.padding_id is None:
         return tf.ones_like(ids, tf.int32)
     return tf.cast(_is_id(feature, ids), tf.int32)
 
 
-def _is_id(feature: Feature, ids: tf.Tensor) -> tf.Tensor:
+def _is_id(feature: FeatureConfig, ids: tf.Tensor) -> tf.Tensor:
     return tf.not_equal(
         tf.cast(ids, tf.int64), tf.constant(feature.padding_id, tf.int64)
     )

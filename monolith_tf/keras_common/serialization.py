@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from monolith_tf.config.table_config import TableConfig
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 
 
 def describe_config(config: TableConfig, saving) -> dict:
@@ -28,7 +28,7 @@ def described_config(description: dict, saving) -> TableConfig:
     return saving.deserialize_keras_object(description)
 
 
-def describe_feature(feature: Feature, saving) -> dict:
+def describe_feature(feature: FeatureConfig, saving) -> dict:
     """Returns what `described_feature` makes an equal feature of."""
     description = {
         field.name: getattr(feature, field.name)
@@ -37,10 +37,10 @@ def describe_feature(feature: Feature, saving) -> dict:
     return {**description, "table": describe_config(feature.config, saving)}
 
 
-def described_feature(description: dict, saving) -> Feature:
+def described_feature(description: dict, saving) -> FeatureConfig:
     """Makes the feature that `describe_feature` described.
 
     A file of an earlier version lacks what it could not say.
     """
     table = described_config(description["table"], saving)
-    return Feature(**{**description, "table": table})
+    return FeatureConfig(**{**description, "table": table})

@@ -15,18 +15,19 @@ class DynamicEmbedding(OneFeature, TfKerasLayer):
     Args:
         table: `mt.TableConfig` or `mt.Table`. Layers given the same object
             share the table.
-        combiner: "sum", "mean", "sqrtn", "first_n" or None, as of `mt.Feature`.
+        combiner: "sum", "mean", "sqrtn", "first_n" or None, as of
+            `mt.FeatureConfig`.
         padding_id: The id that fills up short examples, or None; see
-            `mt.Feature`.
+            `mt.FeatureConfig`.
         n: How many ids "first_n" keeps.
         min_count: Occurrences that admit the ids of this layer; default is what
-            the table says. See `mt.Feature`.
+            the table says. See `mt.FeatureConfig`.
         default_id: The id that an example without ids has, or None for zeros;
-            see `mt.Feature`.
+            see `mt.FeatureConfig`.
         ttl_seconds: How long rows live after an update through this layer;
-            default is what the table says. See `mt.Feature`.
+            default is what the table says. See `mt.FeatureConfig`.
         probability: In place of min_count: each occurrence admits an id of this
-            layer with this probability. See `mt.Feature`.
+            layer with this probability. See `mt.FeatureConfig`.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:

@@ -13,8 +13,8 @@ class EmbeddingCollection(ManyFeatures, TfKerasLayer):
     """Turns a dict of ids into a dict of vectors, all tables in one lookup.
 
     Args:
-        features: `mt.Feature`s with different names. Features with the same
-            config object (or equal configs) share a table.
+        features: `mt.FeatureConfig`s with different names. Features with the
+            same config object (or equal configs) share a table.
         **kwargs: As of every Keras layer (`name`, `trainable`, `dtype`).
 
     Call arguments:
@@ -45,8 +45,8 @@ class EmbeddingCollection(ManyFeatures, TfKerasLayer):
     >>> import monolith_tf as mt
     >>> import tensorflow as tf
     >>> layer = mt.layers.EmbeddingCollection([
-    ...     mt.Feature("movie_id", mt.TableConfig("movie", dim=16)),
-    ...     mt.Feature("genres", mt.TableConfig("genre", dim=4),
+    ...     mt.FeatureConfig("movie_id", mt.TableConfig("movie", dim=16)),
+    ...     mt.FeatureConfig("genres", mt.TableConfig("genre", dim=4),
     ...                combiner="mean", padding_id=0)])
     >>> vectors = layer({"movie_id": tf.constant([5, -1], tf.int64),
     ...                  "genres": tf.ragged.constant([[1, 2], []], tf.int64)})

@@ -8,7 +8,7 @@ import tf_keras
 from tensorflow.python.trackable.data_structures import NoDependency
 
 from monolith_tf.config.table_config import TableConfig
-from monolith_tf.feature import Feature
+from monolith_tf.feature import FeatureConfig
 from monolith_tf.keras_common.embedding_reader import TableReader
 from monolith_tf.keras_common.feature_mask import mask_of
 
@@ -20,7 +20,7 @@ class TfKerasLayer(TableReader, tf_keras.layers.Layer):
 
     _saving = tf_keras.saving
 
-    def __init__(self, features: list[Feature], **kwargs):
+    def __init__(self, features: list[FeatureConfig], **kwargs):
         """Makes the tables, or finds those that are there."""
         super().__init__(**kwargs)
         # Keras would cast int64 inputs never, but float inputs to its own
@@ -33,7 +33,7 @@ class TfKerasLayer(TableReader, tf_keras.layers.Layer):
         self._own_anchors = NoDependency(self._anchors_of_own_terms())
 
     def compute_mask(self, inputs, mask=None):
-        """Masks vectors that stand for no id; see `mt.Feature`."""
+        """Masks vectors that stand for no id; see `mt.FeatureConfig`."""
         del mask
         return self._masks(inputs, mask_of)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith_tf.config.feature_overrides import completed
-from monolith_tf.placement.table_set import two_configs_message
+from monolith_tf.placement.registry import two_configs_message
 from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.table import Table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from monolith_tf.optimizers.table_slices import TableSlices
-from monolith_tf.step.lookup import apply_row_gradients
+from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.table_variable import TableVariable
 
 

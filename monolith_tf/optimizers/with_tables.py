@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
-import tf_keras
 
 from monolith_tf.config.keras_version import is_keras_3
 from monolith_tf.optimizers.table_slices import TableSlices
 from monolith_tf.optimizers.table_slices import check_names
 from monolith_tf.optimizers.table_slices import check_slices
 from monolith_tf.optimizers.v1_with_tables import V1WithTables
-from monolith_tf.step.lookup import apply_row_gradients
+from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.table_variable import TableVariable
+
+if TYPE_CHECKING:
+    import tf_keras
 
 _SUFFIX = "WithTables"
 _PACKAGE = "monolith_tf"
@@ -48,6 +51,8 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
     >>> type(optimizer).__name__
     'AdamWithTables'
     """
+    import tf_keras
+
     if isinstance(optimizer, str):
         optimizer = tf_keras.optimizers.get(optimizer)
     if isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer):
@@ -211,6 +216,8 @@ def _dense(variables) -> list:
 
 def _class_with_tables(base: type) -> type:
     """Returns the class that extends a Keras optimizer class; one a base."""
+    import tf_keras
+
     if base not in _classes:
         made = type(base.__name__ + _SUFFIX, (_WithTables, base), {})
         made.__doc__ = (
@@ -223,12 +230,18 @@ def _class_with_tables(base: type) -> type:
     return _classes[base]
 
 
-# Registered at import, so that a saved optimizer loads in a new process.
-for _name in dir(tf_keras.optimizers):
-    _base = getattr(tf_keras.optimizers, _name)
-    if (
-        isinstance(_base, type)
-        and issubclass(_base, tf_keras.optimizers.Optimizer)
-        and _base is not tf_keras.optimizers.Optimizer
-    ):
-        _class_with_tables(_base)
+def register_optimizers() -> None:
+    """Registers the classes of `with_tables` for all optimizers of tf_keras.
+
+    Models that were saved with one of them load in a new process.
+    """
+    import tf_keras
+
+    for name in dir(tf_keras.optimizers):
+        base = getattr(tf_keras.optimizers, name)
+        if (
+            isinstance(base, type)
+            and issubclass(base, tf_keras.optimizers.Optimizer)
+            and base is not tf_keras.optimizers.Optimizer
+        ):
+            _class_with_tables(base)

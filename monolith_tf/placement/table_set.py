@@ -8,7 +8,6 @@ whose scope is open, else the process's own.
 from __future__ import annotations
 
 import contextvars
-import dataclasses
 import functools
 import numbers
 import secrets
@@ -25,6 +24,8 @@ from monolith_tf import ops
 from monolith_tf.config.initializers import Pretrained
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.placement import graph_scope
+from monolith_tf.placement.deltas import ShardDelta
+from monolith_tf.placement.deltas import TableDelta
 from monolith_tf.placement.server_calls import ServerCalls
 from monolith_tf.placement.sharding import NUM_PARTITIONS
 from monolith_tf.placement.table_handle import TableHandle
@@ -33,44 +34,8 @@ from monolith_tf.stock_ops import hashing
 _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
     "monolith_tf_table_sets", default=()
 )
-_lock = threading.RLock()
+lock = threading.RLock()
 _WIRE_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
-
-
-@dataclasses.dataclass(frozen=True)
-class TableDelta:
-    """What changed in one table of one shard.
-
-    Attributes:
-        ids: int64 `[n]`, distinct.
-        exists: bool `[n]`; False is a tombstone, the row was removed.
-        rows: float32 `[n, dim]`; zeros where the row was removed.
-    """
-
-    ids: np.ndarray
-    exists: np.ndarray
-    rows: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class ShardDelta:
-    """The final states of the ids of one shard that changed between two cuts.
-
-    Attributes:
-        shard: Which shard of `num_shards`.
-        num_shards: Number of shards.
-        generation: The shard's generation.
-        from_cut: Changes after this cut are in here,
-        to_cut: up to this one.
-        tables: Per table name, what changed.
-    """
-
-    shard: int
-    num_shards: int
-    generation: int
-    from_cut: int
-    to_cut: int
-    tables: dict[str, TableDelta]
 
 
 class TableSet:
@@ -116,7 +81,7 @@ class TableSet:
                 f"wire_dtype must be one of {[d.name for d in _WIRE_DTYPES]}. "
                 f"Received: wire_dtype={wire_dtype!r}."
             )
-        strategy = _current_strategy()
+        strategy = current_strategy()
         if strategy is not None:
             if num_shards is not None:
                 raise ValueError(
@@ -183,7 +148,7 @@ class TableSet:
     @property
     def tables(self) -> list[TableHandle]:
         """The live tables, ordered by name."""
-        with _lock:
+        with lock:
             return [table for _, table in sorted(self._tables.items())]
 
     def find(self, name: str) -> TableHandle | None:
@@ -230,7 +195,7 @@ class TableSet:
                 with tf.control_dependencies(after):
                     after += self._send_pretrained(config, shard, handle)
                 created.append(tf.group(after) if in_graph else None)
-        with _lock:
+        with lock:
             self._tables[config.name] = table
         if self.strategy is None and not in_graph:
             weakref.finalize(
@@ -282,8 +247,8 @@ class TableSet:
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads what changed since `acked_cut`.
 
-        What an earlier call handed out above `acked_cut` comes again, so a lost
-        answer loses nothing.
+        What an earlier call handed out above `acked_cut` comes again. A cut of
+        a former life of the shard raises `tf.errors.OutOfRangeError`.
 
         Args:
             shard: Which shard.
@@ -351,99 +316,9 @@ class TableSet:
         _active.set(_active.get()[:-1])
 
 
-def table_set_for(config: TableConfig) -> TableSet:
-    """Returns the set that a table of this config belongs to now.
-
-    Outside of a `with mt.TableSet():` block another live table of the same name
-    means that a new model begins, and with it a new set.
-
-    Raises:
-        ValueError: The set of the `with` block has another table of that name.
-    """
-    if _active.get():
-        table_set = _active.get()[-1]
-        found = table_set.find(config.name)
-        if found is not None and found.config is not config:
-            raise ValueError(two_configs_message(found.config, config))
-        return table_set
-    graph = graph_scope.building_graph()
-    if graph is not None:
-        sets = graph.get_collection(graph_scope.TABLE_SETS)
-        if not sets:
-            return TableSet()
-        found = sets[0].find(config.name)
-        if found is not None and not found.config.same_as(config):
-            raise ValueError(two_configs_message(found.config, config))
-        return sets[0]
-    strategy = _current_strategy()
-    with _lock:
-        # A config object stands for one table, whatever other models began.
-        home = _homes.get(config, lambda: None)()
-        is_here = home is not None and home.strategy is strategy
-        if is_here and (home._strategy is None) == (strategy is None):
-            table = home.find(config.name)
-            if table is not None and table.config is config:
-                return home
-        if strategy is None:
-            found = _process_sets
-            key = "process"
-        else:
-            found = _strategy_sets
-            key = strategy
-        table_set = found.get(key)
-        if table_set is not None and table_set.tables:
-            table = table_set.find(config.name)
-            if table is None or table.config is config:
-                _homes[config] = weakref.ref(table_set)
-                return table_set
-        found[key] = TableSet()
-        _homes[config] = weakref.ref(found[key])
-        return found[key]
-
-
-def two_configs_message(first: TableConfig, second: TableConfig) -> str:
-    """Says that a name stands for two tables, and what to do."""
-    return (
-        f"Two tables are named {first.name!r}: {first} and {second}. A model "
-        "holds at most one table of a name: pass the same TableConfig object "
-        "(or the same mt.Table) wherever the table is used, or rename one."
-    )
-
-
-def tables_of(model) -> list[TableHandle]:
-    """Returns the distinct tables that a model's layers read, by name.
-
-    Args:
-        model: A Keras model or layer, an `mt.Table`, or a list of these.
-
-    Raises:
-        ValueError: Two tables of the model have one name, or they lie in
-            different table sets.
-    """
-    found: dict[str, TableHandle] = {}
-    for part in model if isinstance(model, (list, tuple)) else [model]:
-        if hasattr(part, "_flatten_layers"):
-            holders = list(part._flatten_layers())
-        else:
-            holders = [part]
-        for holder in holders:
-            tables = getattr(holder, "tables", None)
-            if tables is None:
-                tables = [holder] if hasattr(holder, "table_set") else []
-            for table in tables:
-                other = found.setdefault(table.name, table)
-                if other is not table:
-                    raise ValueError(
-                        two_configs_message(other.config, table.config)
-                    )
-    if len({id(table.table_set) for table in found.values()}) > 1:
-        raise ValueError(
-            "The model's tables lie in different table sets, because it was "
-            "built while another model with tables of the same names was "
-            f"alive: {sorted(found)}. Build each model in a set of its own: "
-            "`with mt.TableSet(): model = build()`."
-        )
-    return [table for _, table in sorted(found.items())]
+def active_sets() -> tuple[TableSet, ...]:
+    """Returns the table sets of the open `with` blocks, innermost last."""
+    return _active.get()
 
 
 def new_generation() -> int:
@@ -451,13 +326,7 @@ def new_generation() -> int:
     return secrets.randbits(63) or 1
 
 
-# Where the table of a config object was made last.
-_homes: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_process_sets: dict[str, TableSet] = {}
-_strategy_sets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def _current_strategy():
+def current_strategy():
     """Returns the open ParameterServerStrategy, or None for one process."""
     if not tf.distribute.has_strategy():
         return None
@@ -491,7 +360,4 @@ def _destroy(handles) -> None:
 def _drop(devices, handles, name: str) -> None:
     for device, handle in zip(devices, handles, strict=True):
         with context.eager_mode(), tf.device(device):
-            try:
-                ops.table_drop(handle, name)
-            except tf.errors.FailedPreconditionError:
-                pass  # The set went first.
+            ops.table_drop(handle, name)

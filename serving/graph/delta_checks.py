@@ -282,7 +282,9 @@ def _check_precision(inputs, index: int, table: ServingTable) -> list[Check]:
 
 
 def _check_dense(dense, dense_bytes: int, is_dense) -> list[Check]:
-    length = tf.reduce_sum(tf.strings.length(dense, unit="BYTE"))
+    length = tf.reduce_sum(
+        tf.cast(tf.strings.length(dense, unit="BYTE"), tf.int64)
+    )
     return [
         Check(
             tf.equal(tf.size(dense), 1),

@@ -47,14 +47,6 @@ class FeatureInput:
                 "inputs must have shape [batch, length]. Received: "
                 f"{self.spec}. Serve the deeper feature as a dense one."
             )
-        if self.ragged == PADDED and not self.is_string:
-            if self.padding_id is None:
-                raise ValueError(
-                    f"Ragged feature {self.name!r} has no padding_id, so that "
-                    "padded requests can't say where a row ends. Give its "
-                    "mt.Feature a padding_id, or export with "
-                    'ragged="row_splits".'
-                )
 
     @property
     def varies(self) -> bool:
@@ -62,9 +54,19 @@ class FeatureInput:
         return not isinstance(self.spec, tf.TensorSpec)
 
     @property
+    def is_text(self) -> bool:
+        """Whether strings travel: of the model itself, or to be hashed."""
+        return self.is_string or self.spec.dtype == tf.string
+
+    @property
+    def padding(self) -> int | str | None:
+        """Value that fills up padded rows, None where there is none."""
+        return "" if self.is_text else self.padding_id
+
+    @property
     def request_specs(self) -> dict[str, tf.TensorSpec]:
         """What a request brings, by name."""
-        dtype = tf.string if self.is_string else self.spec.dtype
+        dtype = tf.string if self.is_text else self.spec.dtype
         if not self.varies:
             shape = [None, *self.spec.shape.as_list()[1:]]
             return {self.name: tf.TensorSpec(shape, dtype)}
@@ -89,8 +91,7 @@ class FeatureInput:
         elif self.ragged == PADDED:
             # Only what trails is padding: between ids it keeps its position.
             value = tf.RaggedTensor.from_tensor(
-                request[self.name],
-                padding="" if self.is_string else self.padding_id,
+                request[self.name], padding=self.padding
             )
         else:
             value = tf.RaggedTensor.from_row_splits(
@@ -101,6 +102,8 @@ class FeatureInput:
             value = ids_module.from_strings(value)
         if isinstance(self.spec, tf.SparseTensorSpec):
             return value.to_sparse()
+        if self.varies:
+            return value.with_row_splits_dtype(self.spec.row_splits_dtype)
         return value
 
     def describe(self) -> dict:
@@ -115,7 +118,7 @@ class FeatureInput:
                 "shape": spec.shape.as_list(),
             }
         if kind == PADDED:
-            record["padding"] = "" if self.is_string else self.padding_id
+            record["padding"] = self.padding
         return record
 
     @property

@@ -17,21 +17,36 @@ MAX_LOAD_FACTOR = 0.75
 # The kernel accepts any power of two; below this, growth starts at once.
 MIN_BUCKETS = 4
 
-_MAX_DOUBLINGS = 40
+# The largest power of two in an int64. No table gets there; the counter stops
+# at it instead of passing to negative numbers.
+MAX_BUCKETS = 1 << 62
+
+# Rows that `MAX_BUCKETS` buckets hold.
+MAX_ROWS = 3 << 60
+
+_MAX_INT64 = (1 << 63) - 1
+_LOG_MAX_BUCKETS = 62
 
 
 def buckets_for(rows: int) -> int:
     """Smallest number of buckets that holds `rows` keys without growing.
 
     Args:
-      rows: Number of keys.
+      rows: Number of keys, at most `MAX_ROWS`.
 
     Returns:
       A power of two.
 
+    Raises:
+      ValueError: No number of buckets is large enough.
+
     >>> buckets_for(3), buckets_for(4), buckets_for(1000)
     (4, 8, 2048)
     """
+    if rows > MAX_ROWS:
+        raise ValueError(
+            f"A hash table holds at most {MAX_ROWS} rows. Received: {rows}."
+        )
     buckets = MIN_BUCKETS
     while rows > buckets * MAX_LOAD_FACTOR:
         buckets *= 2
@@ -49,15 +64,22 @@ def buckets_after_insert(
       inserted: int64 scalar, keys passed to the insert, known ones included.
 
     Returns:
-      int64 scalar.
+      int64 scalar, `MAX_BUCKETS` at most.
     """
-    # An insert of nothing is never made.
-    pending = tf.where(inserted > 0, entries + inserted, 0)
-    doublings = tf.range(_MAX_DOUBLINGS, dtype=tf.int64)
-    candidates = tf.bitwise.left_shift(
-        tf.fill([_MAX_DOUBLINGS], buckets), doublings
+    # An insert of nothing is never made. The sum stops at the end of int64.
+    pending = tf.where(
+        inserted > 0, entries + tf.minimum(inserted, _MAX_INT64 - entries), 0
     )
-    too_small = tf.cast(pending, tf.float32) > (
-        tf.cast(candidates, tf.float32) * MAX_LOAD_FACTOR
+    # In float32, as the kernel compares them. There `buckets` times a power of
+    # two is exact and far below the largest number; in int64 it overflows.
+    powers = tf.constant([2.0**n for n in range(_LOG_MAX_BUCKETS)], tf.float32)
+    capacities = tf.cast(buckets, tf.float32) * powers * MAX_LOAD_FACTOR
+    too_small = tf.cast(pending, tf.float32) > capacities
+    doublings = tf.reduce_sum(tf.cast(too_small, tf.int64))
+    # Never shifts beyond MAX_BUCKETS: each doubling is dropped that would.
+    possible = tf.reduce_sum(
+        tf.cast(
+            tf.cast(buckets, tf.float32) * powers < float(MAX_BUCKETS), tf.int64
+        )
     )
-    return tf.gather(candidates, tf.reduce_sum(tf.cast(too_small, tf.int64)))
+    return tf.bitwise.left_shift(buckets, tf.minimum(doublings, possible))

@@ -1,30 +1,41 @@
-"""Finds out what a model takes and how its layers pad it."""
+"""What a model takes, and how a request brings it."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from monolith_tf.serving.graph.feature_input import PADDED
 from monolith_tf.serving.graph.feature_input import ROW_SPLITS
 from monolith_tf.serving.graph.feature_input import FeatureInput
+from monolith_tf.serving.graph.input_reads import InputReads
 
 
 class ModelInputs:
     """The inputs of a Keras model, each as a request brings it.
 
+    How an input travels is settled when it is known what the model does with
+    it: first the model is traced with `call_specs`, then `settle` is called.
+
     Args:
       model: A built model of tf_keras or Keras 3.
       inputs: Specs of the inputs by name, or the one that a model of one input
         has, for a model that does not know them; None to ask the model.
-      ragged: "padded" or "row_splits".
+      ragged: "padded", "row_splits", or None for what fits each input.
       string_features: Names of the inputs that travel as strings.
 
+    Attributes:
+      call_specs: What the model is called with, in flat order.
+      features: The inputs of a request, once settled.
+      request_specs: Spec of each tensor of a request by its name, once settled.
+
     Raises:
-      ValueError: The model does not know its inputs, `ragged` or
-        `string_features` name what there is not, or an input can't be served.
+      ValueError: The model does not know its inputs, or `ragged` or
+        `string_features` name what there is not.
     """
 
     def __init__(
@@ -32,13 +43,13 @@ class ModelInputs:
         model,
         *,
         inputs: Mapping[str, tf.TypeSpec] | tf.TypeSpec | None = None,
-        ragged: str = PADDED,
+        ragged: str | None = None,
         string_features: Collection[str] = (),
     ):
         """Asks the model, and checks the answer."""
-        if ragged not in (PADDED, ROW_SPLITS):
+        if ragged not in (None, PADDED, ROW_SPLITS):
             raise ValueError(
-                f'ragged must be "{PADDED}" or "{ROW_SPLITS}". Received: '
+                f'ragged must be "{PADDED}", "{ROW_SPLITS}" or None. Received: '
                 f"ragged={ragged!r}."
             )
         if isinstance(string_features, str):
@@ -46,41 +57,155 @@ class ModelInputs:
                 "string_features must be a list of names. Received: "
                 f"{string_features!r}."
             )
-        self._structure, names = _structure_and_names(model, inputs)
-        unknown = sorted(set(string_features) - set(names))
+        self._structure, self._names = _structure_and_names(model, inputs)
+        unknown = sorted(set(string_features) - set(self._names))
         if unknown:
             raise ValueError(
                 f"string_features names {unknown}, which the model does not "
-                f"take. Its inputs are {sorted(names)}."
+                f"take. Its inputs are {sorted(self._names)}."
             )
-        paddings = _padding_ids(model)
+        self._ragged = ragged
+        self._string_features = frozenset(string_features)
+        # What a caller lists is what requests are to have.
+        self._keeps_all = inputs is not None
+        self._specs = tf.nest.flatten(self._structure)
+        self.call_specs = [_with_any_batch(spec) for spec in self._specs]
+        self.features: list[FeatureInput] = []
+        self.request_specs: dict[str, tf.TensorSpec] = {}
+
+    def pack(self, values: Sequence):
+        """What the model is called with, of a value for each of `call_specs`.
+
+        Args:
+          values: Tensors, `tf.RaggedTensor`s and `tf.SparseTensor`s.
+        """
+        return tf.nest.pack_sequence_as(self._structure, list(values))
+
+    def by_name(self, tensors: Sequence[tf.Tensor]) -> dict[str, list]:
+        """The tensors of each input, of those of a function of `call_specs`."""
+        remaining = iter(tensors)
+        return {
+            name: [
+                next(remaining)
+                for _ in tf.nest.flatten(spec, expand_composites=True)
+            ]
+            for name, spec in zip(self._names, self.call_specs, strict=True)
+        }
+
+    def settle(self, reads: Sequence[InputReads]) -> None:
+        """Decides how each input travels.
+
+        Args:
+          reads: What each signature of the model does with the inputs.
+
+        Raises:
+          ValueError: An input that is read can't be served.
+        """
+        read = set().union(*(one.names for one in reads))
         self.features = [
-            FeatureInput(
-                name=name,
-                spec=spec,
-                ragged=ragged,
-                padding_id=paddings.get(name),
-                is_string=name in string_features,
-            )
-            for name, spec in zip(
-                names, tf.nest.flatten(self._structure), strict=True
-            )
+            self._feature(name, spec, reads)
+            for name, spec in zip(self._names, self._specs, strict=True)
+            if self._keeps_all or name in read
         ]
         self.request_specs = {}
         for feature in self.features:
             self.request_specs.update(feature.request_specs)
 
-    def read(self, tensors: tuple[tf.Tensor, ...]):
-        """What the model is called with.
+    def read(self, request: dict[str, tf.Tensor]) -> list[tf.Tensor | None]:
+        """The arguments of a function of `call_specs`.
 
         Args:
-          tensors: One for each of `request_specs`, in order.
+          request: Tensors by the names of `request_specs`.
+
+        Returns:
+          Tensors in flat order; None for those of inputs that are left out.
         """
-        request = dict(zip(self.request_specs, tensors, strict=True))
-        return tf.nest.pack_sequence_as(
-            self._structure,
-            [feature.read(request) for feature in self.features],
+        found = {f.name: f.read(request) for f in self.features}
+        arguments = []
+        for name, spec in zip(self._names, self.call_specs, strict=True):
+            value = found.get(name)
+            if value is None:
+                value = [None] * len(
+                    tf.nest.flatten(spec, expand_composites=True)
+                )
+            arguments += tf.nest.flatten(value, expand_composites=True)
+        return arguments
+
+    def _feature(self, name: str, spec, reads) -> FeatureInput:
+        feature = FeatureInput(
+            name=name,
+            spec=spec,
+            ragged=ROW_SPLITS,
+            is_string=name in self._string_features,
         )
+        if not feature.varies or self._ragged == ROW_SPLITS:
+            return feature
+        if feature.is_text:
+            return dataclasses.replace(feature, ragged=PADDED)
+        padded_by = {
+            read.padding_id: read.reader
+            for one in reads
+            for read in one.direct.get(name, [])
+            if read.padding_id is not None
+        }
+        if len(padded_by) == 1:
+            (padding_id,) = padded_by
+            return dataclasses.replace(
+                feature, ragged=PADDED, padding_id=padding_id
+            )
+        if self._ragged == PADDED:
+            raise ValueError(
+                _two_paddings(name, padded_by)
+                if padded_by
+                else _no_padding(name, reads)
+            )
+        return feature
+
+
+def _two_paddings(name: str, padded_by: Mapping[int, str]) -> str:
+    readers = " and ".join(
+        f"{reader} with padding_id {padding_id}"
+        for padding_id, reader in sorted(padded_by.items())
+    )
+    return (
+        f"Ragged input {name!r} is read by {readers}; a padded request has one "
+        'padding. Use the same in all, or export with ragged="row_splits".'
+    )
+
+
+def _no_padding(name: str, reads: Sequence[InputReads]) -> str:
+    direct, made = set(), set()
+    for one in reads:
+        direct.update(read.reader for read in one.direct.get(name, []))
+        made.update(one.made.get(name, []))
+    if direct:
+        cause = f"it is read without a padding_id by {_listed(direct)}"
+        advice = f"Give {min(direct)} a padding_id"
+    elif made:
+        cause = f"ids are made of it for {_listed(made)}"
+        advice = "Give mt.layers.CrossedIds, if it reads it, a padding_id"
+    else:
+        cause = "no feature reads it"
+        advice = "Leave it out of `inputs` if the model does not need it"
+    return (
+        f"Ragged input {name!r} has no padding, so that padded requests can't "
+        f"say where a row ends ({cause}). {advice}, or export with "
+        'ragged="row_splits".'
+    )
+
+
+def _listed(readers: Collection[str]) -> str:
+    return " and ".join(sorted(readers))
+
+
+def _with_any_batch(spec: tf.TypeSpec) -> tf.TypeSpec:
+    """The spec of batches of any size, without a name."""
+    shape = [None, *spec.shape.as_list()[1:]]
+    if isinstance(spec, tf.RaggedTensorSpec):
+        return tf.RaggedTensorSpec(
+            shape, spec.dtype, spec.ragged_rank, spec.row_splits_dtype
+        )
+    return type(spec)(shape, spec.dtype)
 
 
 def _structure_and_names(model, inputs):
@@ -132,57 +257,3 @@ def _spec_of(tensor) -> tf.TypeSpec:
     if getattr(tensor, "ragged", False):
         return tf.RaggedTensorSpec(shape, dtype)
     return tf.TensorSpec(shape, dtype)
-
-
-def _padding_ids(model) -> dict[str, int]:
-    """The padding_id of each input of the model that has one."""
-    found = {}
-    for layer in _layers(model):
-        for name, padding_id in _paddings_of(layer):
-            known = found.setdefault(name, padding_id)
-            if known != padding_id:
-                raise ValueError(
-                    f"Feature {name!r} has padding_id {known} in one layer and "
-                    f"{padding_id} in another; a padded request has one. Use "
-                    "the same in both."
-                )
-    return found
-
-
-def _layers(model) -> list:
-    """All layers of a model, nested ones too."""
-    if hasattr(model, "submodules"):
-        return list(model.submodules)
-    # Of Keras 3, whose models are no modules of TensorFlow.
-    return list(model._flatten_layers())
-
-
-def _paddings_of(layer) -> list[tuple[str, int]]:
-    """Names of inputs and their padding_id, of a layer that reads tables."""
-    if not getattr(layer, "tables", None):
-        return []
-    features = getattr(layer, "features", None)
-    if features is None:
-        # A layer of one feature has no name for it: its inputs have.
-        padding_id = layer.get_config().get("padding_id")
-        named = [(name, padding_id) for name in _names_of_inputs(layer)]
-    else:
-        named = [(feature.name, feature.padding_id) for feature in features]
-    return [(name, id_) for name, id_ in named if id_ is not None]
-
-
-def _names_of_inputs(layer) -> list[str]:
-    """Names of the symbolic tensors that a layer was called with."""
-    if hasattr(layer, "inbound_nodes"):
-        tensors = [
-            tensor
-            for node in layer.inbound_nodes
-            for tensor in node.keras_inputs
-        ]
-    else:
-        tensors = [
-            tensor
-            for node in layer._inbound_nodes
-            for tensor in node.input_tensors
-        ]
-    return [tensor.name for tensor in tensors]

@@ -10,10 +10,12 @@ import tensorflow as tf
 from monolith_tf.config.keras_version import is_keras_3
 from monolith_tf.errors import ExportError
 from monolith_tf.serving.graph.dense_copy import DenseCopy
+from monolith_tf.serving.graph.input_reads import InputReads
 from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.rebind import rebind
 from monolith_tf.serving.graph.saved_model_files import check_stock_ops
 from monolith_tf.step.backend import lookup_backend
+from monolith_tf.step.backend import observed_reads
 from monolith_tf.step.table_variable import TableVariable
 
 
@@ -54,6 +56,9 @@ class ModelTrace:
       dense: Copy of `dense_variables(model)`.
       call: What answers, called as the model is; None for the model.
 
+    Attributes:
+      reads: `InputReads` of the trace.
+
     Raises:
       ExportError: The model reads what an export can't hold.
     """
@@ -70,15 +75,19 @@ class ModelTrace:
         self._model = model
         self._inputs = inputs
         call = call or model
-        specs = list(inputs.request_specs.values())
+        reads = []
 
-        def answer(*tensors):
-            with lookup_backend(backend):
-                outputs = call(inputs.read(tensors), training=False)
+        def answer(*values):
+            with lookup_backend(backend), observed_reads() as observed:
+                outputs = call(inputs.pack(values), training=False)
+            reads[:] = observed
             return _named_outputs(model, outputs)
 
         self._traced = tf.function(answer, autograph=False)
-        self._traced = self._traced.get_concrete_function(*specs)
+        self._traced = self._traced.get_concrete_function(*inputs.call_specs)
+        self.reads = InputReads(
+            self._traced, inputs.by_name(self._traced.inputs), reads
+        )
         check_stock_ops(self._traced.graph.as_graph_def())
         self._replacements = {}
         for variable, copy in zip(
@@ -86,12 +95,13 @@ class ModelTrace:
         ):
             for handle in _handles(variable):
                 self._replacements[id(handle)] = copy.handle
-        self.argument_names = _argument_names(inputs.request_specs)
 
     def function(
         self, own_modules: Sequence[tf.Module]
     ) -> tuple[tf.types.experimental.ConcreteFunction, list]:
         """The traced answer, free of the model's variables.
+
+        Call it when the inputs are settled.
 
         Args:
           own_modules: Modules of the export, whose resources may be read.
@@ -120,10 +130,14 @@ class ModelTrace:
                 )
             resources.append(owners[id(tensor)])
         specs = self._inputs.request_specs
+        names = argument_names(specs)
         function = rebind(
             self._traced,
             self._replacements,
-            {self.argument_names[name]: spec for name, spec in specs.items()},
+            {names[name]: spec for name, spec in specs.items()},
+            lambda inputs: self._inputs.read(
+                {name: inputs[names[name]] for name in specs}
+            ),
         )
         return function, resources
 
@@ -145,7 +159,7 @@ def _named_outputs(model, outputs) -> dict[str, tf.Tensor]:
     return dict(outputs)
 
 
-def _argument_names(request_specs) -> dict[str, str]:
+def argument_names(request_specs) -> dict[str, str]:
     """A Python argument's name for each name in a request."""
     return {
         name: name

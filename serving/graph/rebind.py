@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -11,6 +13,7 @@ def rebind(
     traced: tf.types.experimental.ConcreteFunction,
     replacements: Mapping[int, tf.Tensor],
     input_specs: Mapping[str, tf.TensorSpec],
+    arguments_of: Callable[[dict[str, tf.Tensor]], Sequence[tf.Tensor | None]],
 ) -> tf.types.experimental.ConcreteFunction:
     """Copies a function with some of its captured tensors replaced.
 
@@ -21,13 +24,19 @@ def rebind(
       traced: A function of positional tensors that returns a dict.
       replacements: By `id` of a captured tensor, what to read instead. What is
         not in it stays captured.
-      input_specs: Spec of each input by the name that it gets, in the order of
-        the inputs of `traced`.
+      input_specs: Spec of each input of the copy by its name.
+      arguments_of: Makes the arguments of `traced` of the inputs of the copy;
+        None for an argument that is not needed.
 
     Returns:
       A concrete function with keyword inputs and the outputs of `traced`.
     """
     graph_def = traced.graph.as_graph_def()
+    # What only unneeded arguments lead to has nothing to be computed from.
+    needed = {op.name for op in needed_ops(traced)}
+    nodes = [node for node in graph_def.node if node.name in needed]
+    del graph_def.node[:]
+    graph_def.node.extend(nodes)
     for node in graph_def.node:
         node.device = ""
         # Names nodes that are replaced, and devices that are not there.
@@ -40,10 +49,7 @@ def rebind(
     names = sorted(traced.structured_outputs)
 
     def bound(**inputs):
-        input_map = {
-            argument: inputs[name]
-            for argument, name in zip(arguments, input_specs, strict=True)
-        }
+        input_map = dict(zip(arguments, arguments_of(inputs), strict=True))
         graph = tf.compat.v1.get_default_graph()
         for name, tensor in zip(captures, captured, strict=True):
             input_map[name] = graph.capture(
@@ -51,7 +57,11 @@ def rebind(
             )
         outputs = tf.graph_util.import_graph_def(
             graph_def,
-            input_map=input_map,
+            input_map={
+                name: tensor
+                for name, tensor in input_map.items()
+                if name.partition(":")[0] in needed
+            },
             return_elements=[tensor.name for tensor in traced.outputs],
             name="model",
         )
@@ -59,3 +69,25 @@ def rebind(
 
     function = tf.function(bound, autograph=False)
     return function.get_concrete_function(**input_specs)
+
+
+def needed_ops(
+    traced: tf.types.experimental.ConcreteFunction,
+) -> set[tf.Operation]:
+    """Ops of a function that its outputs or effects depend on."""
+    graph = traced.graph
+    return ops_behind(
+        [tensor.op for tensor in traced.outputs] + list(graph.control_outputs)
+    )
+
+
+def ops_behind(operations: Sequence[tf.Operation]) -> set[tf.Operation]:
+    """Operations of a graph and all that they depend on."""
+    found, waiting = set(), list(operations)
+    while waiting:
+        op = waiting.pop()
+        if op not in found:
+            found.add(op)
+            waiting += [tensor.op for tensor in op.inputs]
+            waiting += op.control_inputs
+    return found

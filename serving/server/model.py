@@ -178,6 +178,8 @@ class Model:
             for name in names
             if name.isascii()
             and name.isdigit()
+            # Requests and answers carry a version in an int64.
+            and int(name) < 1 << 63
             and os.path.isfile(
                 os.path.join(self.base_path, name, "saved_model.pb")
             )

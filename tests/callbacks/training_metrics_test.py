@@ -3,7 +3,7 @@
 import urllib.request
 
 import monolith_tf as mt
-from monolith_tf.estimators import pick_free_ports
+from monolith_tf.cluster import pick_free_ports
 
 
 def test_speed_steps_and_rows_are_told(make_row_model, fit):

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -120,16 +121,54 @@ TEST_F(TableSetTest, ALostTombstoneComesAgain) {
   EXPECT_EQ(Take(2).tables[1].exists, std::vector<uint8_t>{1});
 }
 
-TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAreRefused) {
+TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAskForAResync) {
   ASSERT_TRUE(tables_.StartDeltas().ok());
-  ExpectError(tables_.TakeDelta(1).status(), absl::StatusCode::kInvalidArgument,
-              {"acked_cut", "[0, 0]", "Received: 1"});
+  for (const int64_t cut : {int64_t{1}, int64_t{1} << 20, int64_t{1} << 24,
+                            int64_t{1} << 31, INT64_MAX}) {
+    ExpectError(tables_.TakeDelta(cut).status(), absl::StatusCode::kOutOfRange,
+                {"the last cut of shard", "is 0. Received: acked_cut",
+                 std::to_string(cut), "Resync"});
+  }
   ExpectError(tables_.TakeDelta(-1).status(),
-              absl::StatusCode::kInvalidArgument, {"Received: -1"});
+              absl::StatusCode::kInvalidArgument,
+              {"acked_cut must not be negative", "Received: -1"});
+  ExpectError(tables_.TakeDelta(INT64_MIN).status(),
+              absl::StatusCode::kInvalidArgument, {"Received: -9223372036"});
+  // A refused cut moves nothing.
+  EXPECT_EQ(tables_.cut(), 0);
   Take(0);
   Take(1);
   ExpectError(tables_.TakeDelta(0).status(), absl::StatusCode::kOutOfRange,
               {"after cut 1", "Received: acked_cut 0", "Resync"});
+}
+
+TEST(TableSetCutTest, CutsCountToTheLastThatARowCanHold) {
+  for (const int64_t first :
+       {int64_t{1} << 20, int64_t{1} << 24, kMaxCut - 4}) {
+    TableSet tables("model", 0, 1, 77, first);
+    ASSERT_TRUE(tables.CreateTable(SgdConfig(1, "movie")).ok());
+    const auto movie = *tables.Find("movie");
+    ASSERT_EQ(*tables.StartDeltas(), first);
+    for (int64_t cut = first; cut < first + 3; ++cut) {
+      ASSERT_TRUE(Step(movie.get(), {1}, {1}, 1.0f).ok());
+      const auto delta = tables.TakeDelta(cut);
+      ASSERT_TRUE(delta.ok()) << delta.status();
+      EXPECT_EQ(delta->to_cut, cut + 1);
+      EXPECT_EQ(delta->tables[0].ids, Ids{1});
+    }
+  }
+}
+
+TEST(TableSetCutTest, AfterTheLastCutNoneIsTakenAndRestoresDoNotCount) {
+  TableSet tables("model", 0, 1, 77, kMaxCut - 1);
+  ASSERT_TRUE(tables.StartDeltas().ok());
+  for (int64_t generation = 78; generation < 81; ++generation) {
+    ExpectError(tables.TakeDelta(kMaxCut - 1).status(),
+                absl::StatusCode::kResourceExhausted,
+                {"no cut is left after", "Restart the server of shard 0"});
+    tables.Renew(generation);
+    EXPECT_EQ(tables.cut(), kMaxCut - 1);
+  }
 }
 
 TEST_F(TableSetTest, StartingDeltasAgainChangesNothing) {

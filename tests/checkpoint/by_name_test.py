@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint import table_state
 from monolith_tf.errors import CheckpointError
 from monolith_tf.placement.graph_scope import graph_servers
 
@@ -22,7 +23,7 @@ def config(name="movie", optimizer=None):
 def rows_in(path, num_shards, names=None, name="movie"):
     with mt.TableSet(num_shards=num_shards):
         table = mt.Table(config(name))
-    mt.restore_tables(table, path, names)
+    mt.checkpoint.restore_tables(table, path, names)
     return table.lookup([1, 2]).numpy().tolist()
 
 
@@ -78,21 +79,20 @@ def test_a_path_without_a_checkpoint_is_refused(tmp_path):
 def test_what_was_saved_before_there_were_names_restores_by_its_key(
     tmp_path, monkeypatch
 ):
-    table_checkpoint = mt.table.table_checkpoint
     with mt.TableSet(num_shards=2):
         old = mt.Table(config())
     old.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
     parts = old._serialize_to_tensors()
-    parts["layout"] = tf.constant(table_checkpoint.layout(old))
+    parts["layout"] = tf.constant(table_state.layout(old))
     with monkeypatch.context() as patch:
-        patch.setattr(table_checkpoint, "serialize", lambda *_: parts)
+        patch.setattr(table_state, "serialize", lambda *_: parts)
         path = tf.train.Checkpoint(key=old).write(str(tmp_path / "old"))
     with mt.TableSet(num_shards=3):
         table = mt.Table(config())
     tf.train.Checkpoint(key=table).restore(path)
     assert table.lookup([1, 2]).numpy().tolist() == [[1.0, 2.0], [3.0, 4.0]]
     with pytest.raises(CheckpointError, match="before tables had names"):
-        mt.restore_tables(table, path)
+        mt.checkpoint.restore_tables(table, path)
 
 
 def test_rows_of_another_layout_are_refused_and_nothing_changes(saved):
@@ -100,7 +100,7 @@ def test_rows_of_another_layout_are_refused_and_nothing_changes(saved):
         table = mt.Table(config(optimizer=mt.optimizers.Adam(0.5)))
     table.assign([9], [[5.0, 5.0]])
     with pytest.raises(CheckpointError, match="do not fit table"):
-        mt.restore_tables(table, saved)
+        mt.checkpoint.restore_tables(table, saved)
     assert table.size() == 1
 
 
@@ -131,9 +131,11 @@ def tables_of_a_model(**optimizers):
 def test_one_table_restores_and_others_stay(saved):
     movie, user = tables_of_a_model(movie=None, user=None)
     user.assign([9], [[5.0, 5.0]])
-    mt.restore_tables([movie, user], saved, only=["movie"])
+    mt.checkpoint.restore_tables([movie, user], saved, only=["movie"])
     assert (movie.size(), user.size()) == (2, 1)
-    mt.restore_tables([movie, user], saved, {"user": "movie"}, only=["user"])
+    mt.checkpoint.restore_tables(
+        [movie, user], saved, {"user": "movie"}, only=["user"]
+    )
     assert user.lookup([1, 9]).numpy()[0].tolist() == [1.0, 2.0]
     assert user.size() == 2
 
@@ -142,7 +144,9 @@ def test_weights_alone_go_to_a_table_of_another_optimizer(saved):
     (table,) = tables_of_a_model(film=mt.optimizers.Adam(0.5))
     table.assign([9], [[5.0, 5.0]])
     with mt.event_time(77):
-        mt.restore_tables(table, saved, {"film": "movie"}, slots=False)
+        mt.checkpoint.restore_tables(
+            table, saved, {"film": "movie"}, slots=False
+        )
     expected = {1: [1.0, 2.0], 2: [3.0, 4.0]}
     for ids, times, rows in table.export_whole():
         for one, time, row in zip(ids, times, rows, strict=True):
@@ -157,8 +161,8 @@ def test_slots_and_times_come_with_the_rows(tmp_path):
     table.apply_gradients([1, 2, 2], [[1.0, 2.0]] * 3, event_time=5)
     path = tf.train.Checkpoint(table=table).write(str(tmp_path / "one"))
     other, alone = tables_of_a_model(movie=None, alone=None)
-    mt.restore_tables([other, alone], path, {"alone": "movie"})
-    mt.restore_tables(alone, path, {"alone": "movie"}, slots=False)
+    mt.checkpoint.restore_tables([other, alone], path, {"alone": "movie"})
+    mt.checkpoint.restore_tables(alone, path, {"alone": "movie"}, slots=False)
 
     def step(table):
         table.apply_gradients([1, 2], [[1.0, 1.0]] * 2, event_time=6)
@@ -180,7 +184,9 @@ def test_another_dim_is_refused_and_no_table_changes(saved, slots):
     with pytest.raises(
         CheckpointError, match="do(es)? not fit table 'wide'.*has .*2"
     ):
-        mt.restore_tables([fits, wide], saved, {"wide": "movie"}, slots=slots)
+        mt.checkpoint.restore_tables(
+            [fits, wide], saved, {"wide": "movie"}, slots=slots
+        )
     assert (fits.size(), wide.size()) == (1, 1)
 
 
@@ -188,9 +194,9 @@ def test_names_of_no_table_are_refused(saved):
     (table,) = tables_of_a_model(movie=None)
     for kwargs in ({"names": {"film": "movie"}}, {"only": ["film"]}):
         with pytest.raises(ValueError, match=r"\['film'\].*no tables of the"):
-            mt.restore_tables(table, saved, **kwargs)
+            mt.checkpoint.restore_tables(table, saved, **kwargs)
     with pytest.raises(ValueError, match="a collection of names"):
-        mt.restore_tables(table, saved, only="movie")
+        mt.checkpoint.restore_tables(table, saved, only="movie")
 
 
 def test_weights_alone_are_refused_in_a_graph(saved):
@@ -198,7 +204,7 @@ def test_weights_alone_are_refused_in_a_graph(saved):
         with mt.TableSet():
             table = mt.Table(config())
         with pytest.raises(ValueError, match="not into those of a graph"):
-            mt.restore_tables(table, saved, slots=False)
+            mt.checkpoint.restore_tables(table, saved, slots=False)
 
 
 def test_each_server_saves_and_restores_its_own_groups():
@@ -225,4 +231,4 @@ def test_each_server_saves_and_restores_its_own_groups():
 
 def test_a_model_without_tables_is_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no table in 5"):
-        mt.restore_tables(5, tmp_path)
+        mt.checkpoint.restore_tables(5, tmp_path)

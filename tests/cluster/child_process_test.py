@@ -5,13 +5,15 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
-from monolith_tf import estimators
+from monolith_tf import cluster
+from processes import DEADLINE_SECONDS
+from processes import wait_until
 
-DEADLINE_SECONDS = 60.0
+pytestmark = pytest.mark.e2e
+
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
 DEAF = [
     sys.executable,
@@ -31,20 +33,13 @@ LISTENER = (
 # A parent that starts a child, says which, and then does what it is told.
 PARENT = """
 import signal, sys
-from monolith_tf import estimators
-child = estimators.ChildProcess("child", {command!r}, {log!r})
+from monolith_tf import cluster
+child = cluster.ChildProcess("child", {command!r}, {log!r})
 print(child.pid, flush=True)
 with child:
     sys.stdin.readline()
     {then}
 """
-
-
-def wait_until(condition, what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        os.sched_yield()
 
 
 def is_alive(pid: int) -> bool:
@@ -74,7 +69,7 @@ def start_parent(tmp_path, then: str) -> tuple[subprocess.Popen, int]:
 def test_output_goes_to_the_log_and_the_exit_code_comes_back(tmp_path):
     log = tmp_path / "hello.log"
     command = ["sh", "-c", "echo out; echo err >&2; echo $WORD; exit 3"]
-    with estimators.ChildProcess(
+    with cluster.ChildProcess(
         "hello", command, log, {"WORD": "added"}
     ) as child:
         assert child.wait(timeout_seconds=DEADLINE_SECONDS) == 3
@@ -84,9 +79,9 @@ def test_output_goes_to_the_log_and_the_exit_code_comes_back(tmp_path):
 def test_a_dead_child_is_reported_with_the_end_of_its_log(tmp_path):
     script = "for i in $(seq 100); do echo line $i; done; exit 7"
     log = tmp_path / "it.log"
-    with estimators.ChildProcess("worker 0", ["sh", "-c", script], log) as it:
+    with cluster.ChildProcess("worker 0", ["sh", "-c", script], log) as it:
         it.wait(timeout_seconds=DEADLINE_SECONDS)
-        with pytest.raises(estimators.ProcessError) as caught:
+        with pytest.raises(cluster.ProcessError) as caught:
             it.check()
     message = str(caught.value)
     assert "worker 0 (process" in message
@@ -98,82 +93,80 @@ def test_a_dead_child_is_reported_with_the_end_of_its_log(tmp_path):
 
 
 def test_a_killed_child_is_reported_with_the_signal(tmp_path):
-    with estimators.ChildProcess("ps 1", FOREVER, tmp_path / "log") as child:
+    with cluster.ChildProcess("ps 1", FOREVER, tmp_path / "log") as child:
         child.check()
         os.kill(child.pid, signal.SIGKILL)
         child.wait(timeout_seconds=DEADLINE_SECONDS)
         with pytest.raises(
-            estimators.ProcessError, match="ps 1 .* was killed by SIGKILL"
+            cluster.ProcessError, match="ps 1 .* was killed by SIGKILL"
         ):
             child.check()
 
 
 def test_waiting_for_a_child_that_goes_on_ends_in_time(tmp_path):
-    with estimators.ChildProcess("slow", FOREVER, tmp_path / "log") as child:
+    with cluster.ChildProcess("slow", FOREVER, tmp_path / "log") as child:
         with pytest.raises(
-            estimators.ProcessError, match=r"slow still runs after 0\.1 s"
+            cluster.ProcessError, match=r"slow still runs after 0\.1 s"
         ):
             child.wait(timeout_seconds=0.1)
 
 
 def test_a_listening_child_is_reachable(tmp_path):
-    (port,) = estimators.pick_free_ports(1)
+    (port,) = cluster.pick_free_ports(1)
     command = [sys.executable, "-c", LISTENER.format(port=port)]
-    with estimators.ChildProcess("listener", command, tmp_path / "l") as child:
+    with cluster.ChildProcess("listener", command, tmp_path / "l") as child:
         child.wait_until_reachable(port, DEADLINE_SECONDS)
 
 
 def test_a_child_that_never_listens_is_reported(tmp_path):
-    (port,) = estimators.pick_free_ports(1)
-    with estimators.ChildProcess("mute", FOREVER, tmp_path / "log") as child:
+    (port,) = cluster.pick_free_ports(1)
+    with cluster.ChildProcess("mute", FOREVER, tmp_path / "log") as child:
         with pytest.raises(
-            estimators.ProcessError,
+            cluster.ProcessError,
             match=rf"mute .* does not answer on port {port} .* is empty",
         ):
             child.wait_until_reachable(port, 0.1)
 
 
 def test_a_child_that_dies_before_it_listens_is_reported_at_once(tmp_path):
-    (port,) = estimators.pick_free_ports(1)
+    (port,) = cluster.pick_free_ports(1)
     command = ["sh", "-c", "echo no such table; exit 1"]
-    with estimators.ChildProcess("dead", command, tmp_path / "log") as child:
+    with cluster.ChildProcess("dead", command, tmp_path / "log") as child:
         with pytest.raises(
-            estimators.ProcessError, match="(?s)exited with code 1.*no such t"
+            cluster.ProcessError, match="(?s)exited with code 1.*no such t"
         ):
             child.wait_until_reachable(port, DEADLINE_SECONDS)
 
 
 def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path):
     log = tmp_path / "log"
-    with estimators.ChildProcess("deaf", DEAF, log) as child:
-        wait_until(lambda: "deaf" in log.read_text(), "deaf child")
+    with cluster.ChildProcess("deaf", DEAF, log) as child:
+        wait_until(lambda: "deaf" in log.read_text())
         child.stop(grace_seconds=0.1)
         assert child.wait() == -signal.SIGKILL
         child.stop()
 
 
 def test_a_missing_program_is_named_in_the_log(tmp_path):
-    with estimators.ChildProcess("x", ["no-such-program"], tmp_path / "l") as x:
+    with cluster.ChildProcess("x", ["no-such-program"], tmp_path / "l") as x:
         x.wait(timeout_seconds=DEADLINE_SECONDS)
-        with pytest.raises(estimators.ProcessError, match="No such file"):
+        with pytest.raises(cluster.ProcessError, match="No such file"):
             x.check()
 
 
 def test_free_ports_are_distinct():
-    ports = estimators.pick_free_ports(20)
+    ports = cluster.pick_free_ports(20)
     assert len(set(ports)) == 20
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_the_child_of_a_killed_parent_ends(tmp_path, number):
     parent, child_pid = start_parent(tmp_path, then="pass")
     parent.send_signal(number)
     assert parent.wait(DEADLINE_SECONDS) == -number
-    wait_until(lambda: not is_alive(child_pid), "child of a killed parent")
+    wait_until(lambda: not is_alive(child_pid))
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("then", ["raise ValueError('broken')", "pass"])
 def test_the_child_of_a_parent_that_leaves_the_block_ends(tmp_path, then):
     parent, child_pid = start_parent(tmp_path, then=then)
@@ -182,7 +175,6 @@ def test_the_child_of_a_parent_that_leaves_the_block_ends(tmp_path, then):
     assert not is_alive(child_pid)
 
 
-@pytest.mark.e2e
 def test_ctrl_c_in_the_parent_ends_the_child(tmp_path):
     parent, child_pid = start_parent(tmp_path, then="pass")
     parent.send_signal(signal.SIGINT)

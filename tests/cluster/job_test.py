@@ -2,19 +2,17 @@
 
 import json
 import logging
-import os
 import pathlib
 import signal
-import subprocess
-import sys
-import threading
 
 import pytest
 
-from monolith_tf import estimators
+import monolith_tf as mt
+import processes
 
 PROGRAM = str(pathlib.Path(__file__).with_name("job_program.py"))
-DEADLINE_SECONDS = 60
+
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +26,7 @@ def run(directory, *actions, **options):
     state = directory / "state"
     state.mkdir()
     said = []
-    job = estimators.Job(
+    job = mt.cluster.Job(
         [PROGRAM, str(state), *actions],
         **{"mode": "estimator", **options},
         log_directory=directory / "logs",
@@ -107,7 +105,7 @@ def test_restarts_end_at_the_limit(tmp_path, log):
 
 def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
     # A worker that serves for ever is ended some time after the chief.
-    monkeypatch.setattr(estimators.job, "_FINISH_SECONDS", 0.0)
+    monkeypatch.setattr(mt.cluster.job, "_FINISH_SECONDS", 0.0)
     # The chief is a shell that waits until the worker had its last start.
     state = tmp_path / "state"
     waits = tmp_path / "waits.py"
@@ -129,7 +127,7 @@ def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
     handler = Gone()
     logging.getLogger("monolith_tf.launch").addHandler(handler)
     try:
-        code = estimators.Job(
+        code = mt.cluster.Job(
             [str(waits), str(state), "worker-0:kill", "worker-1:serve"],
             num_workers=2,
             mode="estimator",
@@ -180,7 +178,6 @@ if not state.exists():
 """
 
 
-@pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.parametrize(("code", "num_starts"), [(75, 2), (0, 1)])
 def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
@@ -189,7 +186,7 @@ def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
     program = tmp_path / "chief.py"
     program.write_text(CHIEF_WITH_ITS_SERVER)
     said = []
-    job = estimators.Job(
+    job = mt.cluster.Job(
         [str(program), str(tmp_path / "state"), str(code)],
         log_directory=tmp_path / "logs",
         max_restarts=1,
@@ -210,36 +207,17 @@ def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
 def test_a_signal_stops_all_processes(tmp_path, number):
     state = tmp_path / "state"
     state.mkdir()
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "monolith_tf",
-        "launch",
-    ]
-    job = subprocess.Popen(
-        [
-            *command,
-            "--mode=estimator",
-            f"--log_dir={tmp_path / 'logs'}",
-            *(PROGRAM, str(state), "chief-0:serve", "worker-0:serve"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    timer = threading.Timer(DEADLINE_SECONDS, job.kill)
-    timer.start()
+    arguments = [PROGRAM, state, "chief-0:serve", "worker-0:serve"]
+    job = processes.LaunchedJob(tmp_path, "--mode=estimator", *arguments)
     try:
-        assert job.stdout.readline() == "start 1 of chief-0: serve\n"
-        job.send_signal(number)
-        _, log = job.communicate(timeout=DEADLINE_SECONDS)
+        job.read_until("start 1 of chief-0: serve")
+        job.process.send_signal(number)
+        job.finish(code=128 + number)
     finally:
-        timer.cancel()
-    assert job.returncode == 128 + number
+        job.close()
     pids = [
         int(line.rsplit(" ", 1)[1])
-        for line in log.splitlines()
+        for line in job.lines
         if "started: process" in line
     ]
     assert len(pids) == 3
@@ -265,10 +243,9 @@ def test_a_signal_stops_all_processes(tmp_path, number):
 )
 def test_a_wrong_job_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        estimators.Job(**{"command": [PROGRAM], **arguments})
+        mt.cluster.Job(**{"command": [PROGRAM], **arguments})
 
 
-@pytest.mark.e2e
 @pytest.mark.slow
 def test_workers_and_servers_import_what_the_command_line_names(
     tmp_path, monkeypatch
@@ -286,46 +263,25 @@ def test_workers_and_servers_import_what_the_command_line_names(
         f"found = pathlib.Path({str(tmp_path)!r}).glob('*.here')\n"
         "print(sorted(path.stem for path in found))\n"
     )
-    done = subprocess.run(
+    done = processes.run(
         [
-            *(
-                sys.executable,
-                "-P",
-                "-m",
-                "monolith_tf",
-                "launch",
-            ),
-            *("--import_module=their_ops", f"--log_dir={tmp_path / 'logs'}"),
-            str(program),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
+            *(*processes.MONOLITH_TF, "launch", "--import_module=their_ops"),
+            *(f"--log_dir={tmp_path / 'logs'}", program),
+        ]
     )
-    assert done.returncode == 0, done.stderr
     assert done.stdout == "['ps', 'worker']\n"
 
 
 def test_the_command_line_passes_flags_on(tmp_path):
     state = tmp_path / "state"
     state.mkdir()
-    done = subprocess.run(
+    done = processes.run(
         [
-            *(
-                sys.executable,
-                "-P",
-                "-m",
-                "monolith_tf",
-                "launch",
-            ),
-            *("--mode=estimator", "--num_ps=1", "--num_workers=1"),
-            *("--log_dir", str(tmp_path / "logs")),
-            *(PROGRAM, str(state), "chief-0:exit=9"),
+            *(*processes.MONOLITH_TF, "launch", "--mode=estimator"),
+            *("--num_ps=1", "--num_workers=1"),
+            *("--log_dir", tmp_path / "logs"),
+            *(PROGRAM, state, "chief-0:exit=9"),
         ],
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
+        code=9,
     )
-    assert done.returncode == 9, done.stderr
     assert done.stdout == "start 1 of chief-0: exit=9\n"

@@ -3,9 +3,6 @@
 import json
 import pathlib
 import re
-import subprocess
-import sys
-import threading
 import urllib.request
 
 import prometheus_client
@@ -13,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
+import processes
 from monolith_tf import ops
 from monolith_tf.cluster import role_metrics
 from monolith_tf.cluster.metrics_port import PORT_VARIABLE
@@ -22,9 +19,8 @@ PROGRAM = """
 import sys
 import tensorflow as tf
 import monolith_tf as mt
-from monolith_tf import estimators
 
-strategy = estimators.parameter_server_strategy()
+strategy = mt.cluster.parameter_server_strategy()
 with strategy.scope():
     table = mt.Table(mt.TableConfig("movie", dim=2))
 for _ in range(3):
@@ -38,7 +34,7 @@ signal.pause()
 
 def counters():
     registry = prometheus_client.CollectorRegistry()
-    registry.register(estimators.ServerCollector())
+    registry.register(mt.cluster.ServerCollector())
     return {
         f"{op}_{name}": registry.get_sample_value(
             f"monolith_server_{op}_{name}_total"
@@ -67,7 +63,7 @@ def test_lookups_and_updates_of_the_process_are_counted():
 
 def test_no_call_is_running_when_none_is():
     registry = prometheus_client.CollectorRegistry()
-    registry.register(estimators.ServerCollector())
+    registry.register(mt.cluster.ServerCollector())
     table = mt.Table(mt.TableConfig("movie", dim=2))
     with pytest.raises(tf.errors.InvalidArgumentError):
         ops.lookup(
@@ -98,25 +94,9 @@ def test_without_a_port_nothing_is_served(monkeypatch):
 def test_a_server_tells_while_it_serves(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    job = subprocess.Popen(
-        [
-            *(
-                sys.executable,
-                "-P",
-                "-m",
-                "monolith_tf",
-                "launch",
-            ),
-            *("--metrics", f"--log_dir={tmp_path / 'logs'}", str(program)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    timer = threading.Timer(100, job.kill)
-    timer.start()
+    job = processes.LaunchedJob(tmp_path, "--metrics", program)
     try:
-        assert any("trained" in line for line in job.stdout)
+        job.read_until("trained")
         cluster = pathlib.Path(tmp_path, "logs", "cluster.json").read_text()
         ports = {
             one["name"]: one["metrics_port"] for one in json.loads(cluster)
@@ -126,24 +106,15 @@ def test_a_server_tells_while_it_serves(tmp_path):
             url = f"http://localhost:{ports[name]}/metrics"
             with urllib.request.urlopen(url) as answer:
                 told[name] = answer.read().decode()
-        shown = subprocess.run(
-            [
-                *(sys.executable, "-P", "-m", "monolith_tf"),
-                *("cluster-status", str(tmp_path / "logs")),
-            ],
-            capture_output=True,
-            text=True,
+        shown = processes.run(
+            [*processes.MONOLITH_TF, "cluster-status", tmp_path / "logs"]
         )
     finally:
-        timer.cancel()
-        job.terminate()
-        job.wait()
-        job.stdout.close()
+        job.close()
     assert "monolith_server_apply_calls_total 3.0" in told["ps 0"]
     assert "monolith_server_apply_ids_total 30.0" in told["ps 0"]
     assert "monolith_server_apply_running 0.0" in told["ps 0"]
     assert "monolith_server_apply_calls_total 0.0" in told["worker 0"]
     assert "monolith_worker_steps_total 0.0" in told["worker 0"]
     assert "process_resident_memory_bytes" in told["worker 0"]
-    assert shown.returncode == 0, shown.stdout + shown.stderr
     assert re.search(r"ps 0 \S+: answers, .* MB, 3 updates", shown.stdout)

@@ -4,14 +4,12 @@ import json
 import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 
-from monolith_tf import estimators
+import monolith_tf as mt
+import processes
 
-DEADLINE_SECONDS = 120.0
 ADDRESSES = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 CHIEF = """
 import json
@@ -21,11 +19,14 @@ import sys
 
 import tensorflow as tf
 
-from monolith_tf import estimators
+import monolith_tf as mt
 
 report = {}
-with estimators.LocalCluster(
-    num_ps=2, num_workers=1, log_directory=sys.argv[1]
+with mt.cluster.LocalCluster(
+    num_ps=2,
+    num_workers=1,
+    log_directory=sys.argv[1],
+    start_timeout_seconds=600.0,
 ) as cluster:
     report["names"] = [child.name for child in cluster.children]
     report["pids"] = [child.pid for child in cluster.children]
@@ -48,10 +49,10 @@ with estimators.LocalCluster(
     cluster.check()
     victim = cluster.children[2]
     os.kill(victim.pid, signal.SIGKILL)
-    victim.wait(60)
+    victim.wait()
     try:
         cluster.check()
-    except estimators.ProcessError as error:
+    except mt.cluster.ProcessError as error:
         report["dead"] = str(error)
 print(json.dumps(report))
 """
@@ -64,7 +65,7 @@ def tf_config(role: str, index: int) -> str:
 
 
 def test_tf_config_names_the_cluster_and_the_own_place_in_it():
-    assert estimators.parse_tf_config(tf_config("worker", 1)) == (
+    assert mt.cluster.parse_tf_config(tf_config("worker", 1)) == (
         ADDRESSES,
         "worker",
         1,
@@ -84,37 +85,32 @@ def test_tf_config_names_the_cluster_and_the_own_place_in_it():
 )
 def test_a_wrong_tf_config_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        estimators.parse_tf_config(text)
+        mt.cluster.parse_tf_config(text)
 
 
 def test_a_role_refuses_the_place_of_another():
     with pytest.raises(ValueError, match="'worker' 0, but .* as 'ps'"):
-        estimators.run_parameter_server(tf_config("worker", 0))
+        mt.cluster.run_parameter_server(tf_config("worker", 0))
     with pytest.raises(ValueError, match="'ps' 0, but .* as 'worker'"):
-        estimators.run_worker(tf_config("ps", 0))
+        mt.cluster.run_worker(tf_config("ps", 0))
 
 
+@pytest.mark.e2e
 def test_the_command_refuses_to_be_a_chief():
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "monolith_tf.cluster"],
+    done = processes.run(
+        [*processes.PYTHON, "-m", "monolith_tf.cluster"],
+        code=2,
         env={**os.environ, "TF_CONFIG": tf_config("chief", 0)},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=DEADLINE_SECONDS,
     )
-    assert done.returncode == 2
     assert "A chief is your own training program." in done.stderr
 
 
+@pytest.mark.e2e
 def test_the_command_says_what_it_does_and_shows_a_tf_config():
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "monolith_tf.cluster", "--help"],
+    done = processes.run(
+        [*processes.PYTHON, "-m", "monolith_tf.cluster", "--help"],
         env={**os.environ, "TF_CONFIG": ""},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=DEADLINE_SECONDS,
     )
-    assert done.returncode == 0
     assert "worker or parameter server" in done.stdout
     assert '"task": {"type": "ps", "index": 0}' in " ".join(done.stdout.split())
 
@@ -122,21 +118,21 @@ def test_the_command_says_what_it_does_and_shows_a_tf_config():
 @pytest.mark.parametrize("name", ["num_ps", "num_workers"])
 def test_a_cluster_without_a_role_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} is 0; expected at least 1"):
-        estimators.LocalCluster(**{name: 0})
+        mt.cluster.LocalCluster(**{name: 0})
 
 
 def test_a_cluster_that_does_not_run_has_no_resolver():
     with pytest.raises(RuntimeError, match="the cluster is not running"):
-        _ = estimators.LocalCluster().cluster_resolver
+        _ = mt.cluster.LocalCluster().cluster_resolver
 
 
 @pytest.mark.e2e
 def test_a_cluster_that_is_too_slow_is_reported_and_leaves_nothing(tmp_path):
-    cluster = estimators.LocalCluster(
+    cluster = mt.cluster.LocalCluster(
         log_directory=tmp_path, start_timeout_seconds=0.0
     )
     with pytest.raises(
-        estimators.ProcessError, match=r"worker 0 .* does not answer on port"
+        mt.cluster.ProcessError, match=r"worker 0 .* does not answer on port"
     ):
         cluster.start()
     assert cluster.children == ()
@@ -146,14 +142,7 @@ def test_a_cluster_that_is_too_slow_is_reported_and_leaves_nothing(tmp_path):
 @pytest.mark.slow
 def test_a_cluster_serves_a_strategy_and_reports_a_dead_server(tmp_path):
     # In a process of its own: a strategy connects a process for good.
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", CHIEF, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
-    assert done.returncode == 0, done.stdout
+    done = processes.run([*processes.PYTHON, "-c", CHIEF, tmp_path])
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["names"] == ["worker 0", "ps 0", "ps 1"]
     assert report["sum"] == 42.0

@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -213,7 +214,7 @@ def test_a_keras_file_keeps_segments(tmp_path):
     model.fit(IDS, LABELS, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = tf_keras.models.load_model(tmp_path / "model.keras")
-    (table,) = mt.table_set.tables_of(loaded)
+    (table,) = tables_of(loaded)
     assert [s.dim for s in table.config.segments] == [1, 4]
     for each in (model, loaded):
         each.fit(IDS, LABELS, shuffle=False, verbose=0)

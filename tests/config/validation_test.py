@@ -74,10 +74,12 @@ def test_what_is_no_integer_is_refused(value):
         lambda: mt.Admission(min_count=value),
         lambda: mt.TableConfig("user", dim=value),
         lambda: mt.precisions.OneBit(0.5, anneal_steps=value),
-        lambda: mt.Feature(
+        lambda: mt.FeatureConfig(
             "user", mt.TableConfig("user", dim=1), combiner="first_n", n=value
         ),
-        lambda: mt.Feature("user", mt.TableConfig("user", 1), min_count=value),
+        lambda: mt.FeatureConfig(
+            "user", mt.TableConfig("user", 1), min_count=value
+        ),
     ):
         with pytest.raises(TypeError, match=r"\bint"):
             make()

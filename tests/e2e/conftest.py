@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.checkpoint import table_state
 
 PROGRAM = pathlib.Path(__file__).with_name("parameter_server_program.py")
 DEADLINE_SECONDS = 300
@@ -54,9 +55,7 @@ def parameter_server_run(tmp_path_factory):
                 mt.TableConfig("ordered", dim=3, optimizer=mt.optimizers.Adam())
             )
         for shard in range(shards):
-            mine = mt.table.table_checkpoint.owners(
-                tf.constant(ids), shards
-            ).numpy()
+            mine = table_state.owners(tf.constant(ids), shards).numpy()
             mt.ops.import_rows(
                 table.table_set.handles[shard],
                 np.stack([ids, contents["times"]], axis=1)[mine == shard],

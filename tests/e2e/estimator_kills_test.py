@@ -22,7 +22,6 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.server import ModelServer
@@ -106,7 +105,7 @@ class Job:
 def rows_of(program, checkpoint):
     with mt.TableSet():
         table = mt.Table(program.table_config())
-    mt.restore_tables(table, checkpoint)
+    mt.checkpoint.restore_tables(table, checkpoint)
     return {
         id_: row
         for ids, rows in table.export()
@@ -147,7 +146,7 @@ def test_training_and_deltas_go_on_whoever_is_killed(program, tmp_path):
     if KILLS != 2:
         victims = [role for role in roles for _ in range(KILLS)]
     moments.shuffle(victims)
-    (port,) = estimators.pick_free_ports(1)
+    (port,) = mt.cluster.pick_free_ports(1)
     job = Job(tmp_path, port)
     server = None
     try:

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 STEPS = 40
 DIM = 4
@@ -24,7 +23,7 @@ DIM = 4
 def main():
     """Trains and compares."""
     directory, num_rounds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    strategy = estimators.parameter_server_strategy()
+    strategy = mt.cluster.parameter_server_strategy()
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
     with strategy.scope():
         table = mt.Table(
@@ -86,7 +85,7 @@ def main():
         print(f"round {round_number + 1}", flush=True)
     ids = sorted(expected)
     sums = np.stack([expected[one] for one in ids])
-    counts = mt.request_counts(table)
+    counts = mt.metrics.request_counts(table)
     report = {
         "rows": table.size(),
         "expected_rows": len(ids),

@@ -39,7 +39,7 @@ def build():
     }
     vectors = mt.layers.EmbeddingCollection(
         [
-            mt.Feature(
+            mt.FeatureConfig(
                 name,
                 mt.TableConfig(
                     name, 8, optimizer=mt.optimizers.Adam(0.05), seed=3
@@ -74,7 +74,7 @@ def write(report, losses, model):
 
 def fit(report):
     """Trains with `fit`, an epoch a step."""
-    strategy = estimators.parameter_server_strategy()
+    strategy = mt.cluster.parameter_server_strategy()
     with strategy.scope():
         model = build()
     history = model.fit(

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.estimators import ChildProcess
-from monolith_tf.estimators import LocalCluster
+from monolith_tf.checkpoint import table_state
+from monolith_tf.cluster import ChildProcess
+from monolith_tf.cluster import LocalCluster
 
 IDS = np.arange(20)
 
@@ -51,7 +52,7 @@ def main():
                 )
             )
         table.assign(IDS, np.ones([20, 1], np.float32))
-        owners = mt.table.table_checkpoint.owners(tf.constant(IDS), 2).numpy()
+        owners = table_state.owners(tf.constant(IDS), 2).numpy()
         lookup = tf.function(
             lambda ids: table.lookup(ids)[:, 0],
             input_signature=[tf.TensorSpec([None], tf.int64)],

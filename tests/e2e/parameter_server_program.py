@@ -17,7 +17,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf.estimators import LocalCluster
+from monolith_tf.cluster import LocalCluster
 
 
 def dump(table, path):
@@ -189,10 +189,10 @@ def admit_by_feature(strategy, coordinator):
         )
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", config, min_count=2),
-                mt.Feature("b", config),
-                mt.Feature("c", config, probability=1.0),
-                mt.Feature("d", config, probability=2**-31),
+                mt.FeatureConfig("a", config, min_count=2),
+                mt.FeatureConfig("b", config),
+                mt.FeatureConfig("c", config, probability=1.0),
+                mt.FeatureConfig("d", config, probability=2**-31),
             ]
         )
         optimizer = mt.optimizers.with_tables("sgd")
@@ -234,8 +234,8 @@ def expire_by_feature(strategy, coordinator):
         )
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("short", config, ttl_seconds=10),
-                mt.Feature("long", config),
+                mt.FeatureConfig("short", config, ttl_seconds=10),
+                mt.FeatureConfig("long", config),
             ]
         )
         optimizer = mt.optimizers.with_tables("sgd")
@@ -318,9 +318,11 @@ def warm_start(strategy, directory):
             inputs = tf_keras.Input([], dtype="int64")
             vectors = mt.layers.EmbeddingCollection(
                 [
-                    mt.Feature("whole", warm_config("whole", "Adam")),
-                    mt.Feature("weights", warm_config("weights", "Adagrad")),
-                    mt.Feature("fresh", warm_config("fresh", "SGD")),
+                    mt.FeatureConfig("whole", warm_config("whole", "Adam")),
+                    mt.FeatureConfig(
+                        "weights", warm_config("weights", "Adagrad")
+                    ),
+                    mt.FeatureConfig("fresh", warm_config("fresh", "SGD")),
                 ],
                 name="tables",
             )(dict.fromkeys(["whole", "weights", "fresh"], inputs))
@@ -330,9 +332,11 @@ def warm_start(strategy, directory):
     tables["fresh"].assign([5], [[1.0, 2.0, 3.0]])
     path = directory / "shards-3"
     names = {"whole": "ordered", "weights": "ordered"}
-    mt.restore_tables(model, path, names, only=["whole"])
+    mt.checkpoint.restore_tables(model, path, names, only=["whole"])
     with mt.event_time(77):
-        mt.restore_tables(model, path, names, only=["weights"], slots=False)
+        mt.checkpoint.restore_tables(
+            model, path, names, only=["weights"], slots=False
+        )
     for name, table in tables.items():
         dump(table, directory / f"warm-{name}.npz")
 

@@ -12,7 +12,6 @@ import sys
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 from monolith_tf.serving.trainer_state import TrainerState
 
 CALLS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
@@ -37,7 +36,7 @@ def grown(pid, call):
 
 def main():
     """Starts a server and asks it."""
-    with estimators.LocalCluster() as cluster:
+    with mt.cluster.LocalCluster() as cluster:
         strategy = tf.distribute.ParameterServerStrategy(
             cluster.cluster_resolver
         )
@@ -73,8 +72,10 @@ def main():
         kept = {
             "take_delta": grown(server, take_delta),
             "dense": grown(server, trainer._read_dense),
-            "stats": grown(server, lambda: mt.stats(table)),
-            "request_counts": grown(server, lambda: mt.request_counts(table)),
+            "stats": grown(server, lambda: mt.metrics.stats(table)),
+            "request_counts": grown(
+                server, lambda: mt.metrics.request_counts(table)
+            ),
             "generations": grown(server, table_set.generations),
         }
         eager = {

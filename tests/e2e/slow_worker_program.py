@@ -13,7 +13,6 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 STEPS = 80
 
@@ -47,7 +46,7 @@ def make_dataset(context):
 
 def main():
     """Trains one epoch."""
-    strategy = estimators.parameter_server_strategy()
+    strategy = mt.cluster.parameter_server_strategy()
     with strategy.scope():
         layer = mt.layers.DynamicEmbedding(
             mt.TableConfig(

@@ -12,7 +12,7 @@ from monolith_tf import estimators
 
 def features(dim=3):
     return [
-        mt.Feature(
+        mt.FeatureConfig(
             name,
             mt.TableConfig(
                 name,
@@ -47,7 +47,7 @@ def test_logits_are_those_of_the_equations(tmp_path):
     found = list(estimator.predict(lambda: input_fn().take(1)))
     with mt.TableSet():
         tables = [mt.Table(feature.config) for feature in features()]
-    mt.restore_tables(tables, tmp_path)
+    mt.checkpoint.restore_tables(tables, tmp_path)
     inputs, _ = batch()
     user = tables[0].lookup(inputs["user"]).numpy()
     items = tables[1].lookup(inputs["items"].ravel()).numpy()

@@ -126,7 +126,7 @@ def test_a_server_that_is_gone_recovers_the_session(tmp_path, cause, expected):
 
 def test_a_last_delta_that_nobody_takes_is_an_error(tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path / "model")
-    (port,) = estimators.pick_free_ports(1)
+    (port,) = mt.cluster.pick_free_ports(1)
     hook = estimators.DeltaPushHook(
         estimator,
         f"127.0.0.1:{port}",

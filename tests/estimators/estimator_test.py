@@ -99,7 +99,7 @@ def test_training_equals_the_eager_run(trained):
     )
     with mt.TableSet():
         restored = mt.Table(config())
-    mt.restore_tables(restored, trained.model_dir)
+    mt.checkpoint.restore_tables(restored, trained.model_dir)
     assert restored.size() == table.size()
     for ids, rows in table.export():
         np.testing.assert_allclose(

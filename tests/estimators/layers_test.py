@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
+import processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
 
 def run(program, setting):
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
+    done = processes.run(
+        [*processes.PYTHON, "-c", program],
+        code=None,
         env={**os.environ, "TF_USE_LEGACY_KERAS": setting},
-        capture_output=True,
-        text=True,
-        timeout=120,
     )
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow
 def test_they_are_those_of_tensorflow_with_keras_2():
     code, output, error = run(
         "import tensorflow as tf\n"
@@ -36,7 +35,6 @@ def test_they_are_those_of_tensorflow_with_keras_2():
     assert int(output) == 36
 
 
-@pytest.mark.slow
 def test_the_import_says_what_to_set_and_nothing_else_needs_it():
     code, output, error = run(
         "from monolith_tf import estimators\n"

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf import estimators
 from monolith_tf import ops
 
 PAUSE_SECONDS = 0.05
@@ -99,7 +98,7 @@ def test_gradients_without_a_lookup_are_no_step(layer):
 
 def test_prometheus_is_told_in_seconds(layer):
     registry = prometheus_client.CollectorRegistry()
-    registry.register(estimators.WorkerCollector())
+    registry.register(mt.cluster.WorkerCollector())
     step = trainer(layer)
     step()
     name = "monolith_worker_dense_seconds_total"

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 
 import pytest
 import yaml
 
-from monolith_tf.estimators import EXIT_RESTART
-from monolith_tf.estimators import parse_tf_config
+import processes
+from monolith_tf.cluster import EXIT_RESTART
+from monolith_tf.cluster import parse_tf_config
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def test_what_is_mounted_exists(objects):
                 assert key in objects
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("role", "kind", "name"),
     [
@@ -78,12 +79,9 @@ def test_every_pod_gets_its_place_in_the_cluster(
     assert pod["containers"][0]["command"][-1] == role
     for index in range(replicas):
         host = f"{name}-{index}" if kind == "StatefulSet" else pod["hostname"]
-        done = subprocess.run(
-            ["sh", str(tmp_path / "start.sh"), role, "printenv", "TF_CONFIG"],
+        done = processes.run(
+            ["sh", tmp_path / "start.sh", role, "printenv", "TF_CONFIG"],
             env={"HOSTNAME": host, "PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            check=True,
         )
         cluster, found, place = parse_tf_config(done.stdout)
         assert (found, place) == (role, index)

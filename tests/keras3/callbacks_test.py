@@ -195,5 +195,5 @@ def test_an_estimator_of_a_model_of_keras_3_is_refused(make_row_model):
 def test_stats_of_a_model(make_row_model):
     model, _ = make_row_model()
     fit(model, 1)
-    assert mt.stats(model)["movie"].num_rows == 1
-    assert sum(mt.request_counts(model).applied) >= 2
+    assert mt.metrics.stats(model)["movie"].num_rows == 1
+    assert sum(mt.metrics.request_counts(model).applied) >= 2

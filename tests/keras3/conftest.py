@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def contents():
                 for ids, stamps, rows in table.export_whole()
                 for one, time, row in zip(ids, stamps, rows, strict=True)
             }
-            for table in mt.table_set.tables_of(model)
+            for table in tables_of(model)
         }
 
     return read

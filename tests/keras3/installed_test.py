@@ -1,23 +1,20 @@
 """When mt.keras3 can't be used, it says why; nothing else needs Keras 3."""
 
 import os
-import subprocess
-import sys
 import types
 
 import keras
 import pytest
 
+import processes
 from monolith_tf.keras3 import installed
 
 
 def run(program, tmp_path, **environment):
-    return subprocess.run(
-        # -P: what is installed, not the source tree that pytest stands in.
-        [sys.executable, "-P", "-c", program],
+    return processes.run(
+        [*processes.PYTHON, "-c", program],
+        code=None,
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
         env={**os.environ, **environment},
     )
 
@@ -51,6 +48,7 @@ def test_another_backend_is_refused():
         installed.require(other)
 
 
+@pytest.mark.e2e
 def test_a_backend_of_the_environment_is_refused_and_the_rest_works(tmp_path):
     done = run(
         "import monolith_tf as mt\n"
@@ -67,6 +65,7 @@ def test_a_backend_of_the_environment_is_refused_and_the_rest_works(tmp_path):
     )
 
 
+@pytest.mark.e2e
 def test_the_library_without_keras_3_says_so_when_it_is_asked_for(tmp_path):
     done = run(
         "import sys\n"
@@ -87,6 +86,7 @@ def test_the_library_without_keras_3_says_so_when_it_is_asked_for(tmp_path):
     )
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("legacy", ["0", "1"])
 def test_both_keras_train_in_one_process(tmp_path, legacy):
     done = run(

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 RAGGED = tf.ragged.constant([[1, 2], [], [3]], tf.int64)
 COMBINERS = ["sum", "mean", "sqrtn", "first_n", None]
@@ -78,9 +79,9 @@ def test_a_collection_reads_all_features(make_config):
     with mt.TableSet():
         layer = mt.keras3.EmbeddingCollection(
             [
-                mt.Feature("one", config),
-                mt.Feature("many", config, "mean", padding_id=0),
-                mt.Feature("history", make_config("item", dim=3)),
+                mt.FeatureConfig("one", config),
+                mt.FeatureConfig("many", config, "mean", padding_id=0),
+                mt.FeatureConfig("history", make_config("item", dim=3)),
             ]
         )
     assert [table.name for table in layer.tables] == ["item", "movie"]
@@ -100,9 +101,9 @@ def test_features_with_terms_of_their_own_have_weights_of_their_own(
     with mt.TableSet():
         layer = mt.keras3.EmbeddingCollection(
             [
-                mt.Feature("shown", config),
-                mt.Feature("bought", config, min_count=1),
-                mt.Feature("drawn", config, probability=1),
+                mt.FeatureConfig("shown", config),
+                mt.FeatureConfig("bought", config, min_count=1),
+                mt.FeatureConfig("drawn", config, probability=1),
             ]
         )
     assert len(layer.trainable_weights) == 3
@@ -144,13 +145,15 @@ def test_a_sequential_model_without_an_input_is_refused(make_config):
 
 def test_names_that_are_no_features_are_refused(make_config):
     with mt.TableSet():
-        layer = mt.keras3.EmbeddingCollection([mt.Feature("a", make_config())])
+        layer = mt.keras3.EmbeddingCollection(
+            [mt.FeatureConfig("a", make_config())]
+        )
     ids = keras.Input([], dtype="int64")
     with pytest.raises(ValueError, match=r"\['a'\]. Received: \['b'\]"):
         layer({"b": ids})
     with pytest.raises(TypeError, match="needs a dict"):
         layer(ids)
-    with pytest.raises(ValueError, match="needs at least one mt.Feature"):
+    with pytest.raises(ValueError, match="needs at least one mt.FeatureConfig"):
         mt.keras3.EmbeddingCollection([])
 
 
@@ -173,7 +176,9 @@ def test_a_layer_in_a_tf_keras_model_is_refused(make_config):
 
 def test_a_tf_keras_layer_in_a_keras_3_model_is_told_its_twin(make_config):
     with mt.TableSet():
-        layer = mt.layers.EmbeddingCollection([mt.Feature("a", make_config())])
+        layer = mt.layers.EmbeddingCollection(
+            [mt.FeatureConfig("a", make_config())]
+        )
     with pytest.raises(TypeError, match=r"mt\.keras3\.EmbeddingCollection"):
         layer({"a": keras.Input([], dtype="int64")})
 
@@ -252,7 +257,7 @@ def test_ragged_ids_train_functional_and_subclassed_models(make_config):
         )
         data = tf.data.Dataset.from_tensors((RAGGED, tf.zeros([3, 2])))
         model.fit(data, verbose=0, shuffle=False)
-        (table,) = mt.table_set.tables_of(model)
+        (table,) = tables_of(model)
         assert table.size() == 3
         # d loss / d row is 1 / 3, by the rate 0.5.
         np.testing.assert_allclose(

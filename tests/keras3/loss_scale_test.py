@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
 
@@ -104,7 +105,7 @@ def test_a_mixed_precision_model_trains(make_config, mixed_float16):
     assert model.optimizer is optimizer
     model.fit(np.array([[1, 2]]), np.zeros(1), verbose=0)
     # As in float32: 2 * 4, by the rate 0.5.
-    rows = mt.table_set.tables_of(model)[0].lookup([1, 2]).numpy()
+    rows = tables_of(model)[0].lookup([1, 2]).numpy()
     assert rows.tolist() == [[-3, -3], [-3, -3]]
 
 

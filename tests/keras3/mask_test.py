@@ -68,8 +68,8 @@ def test_a_collection_masks_each_feature_that_has_a_mask(make_config):
     with mt.TableSet():
         layer = mt.keras3.EmbeddingCollection(
             [
-                mt.Feature("history", config, padding_id=0),
-                mt.Feature("item", config, "sum"),
+                mt.FeatureConfig("history", config, padding_id=0),
+                mt.FeatureConfig("item", config, "sum"),
             ]
         )
     mean = keras.layers.GlobalAveragePooling1D()

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
 LABELS = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
@@ -63,7 +64,7 @@ def compiled(build, config, optimizer="sgd", **kwargs):
     with mt.TableSet():
         model = build(config)
     model.compile(mt.keras3.with_tables(optimizer), "mse", **kwargs)
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     return model, table
 
 
@@ -184,7 +185,9 @@ def test_two_uses_are_one_step_of_the_sum(make_config, kind, in_function):
         if kind == "two_layers":
             second = mt.keras3.DynamicEmbedding(config)
         elif kind == "collection":
-            both = mt.keras3.EmbeddingCollection([mt.Feature("a", config)])
+            both = mt.keras3.EmbeddingCollection(
+                [mt.FeatureConfig("a", config)]
+            )
 
             def second(ids):
                 return both({"a": ids})["a"]

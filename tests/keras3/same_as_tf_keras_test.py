@@ -33,9 +33,9 @@ def make_model(kind, package, layers, with_tables):
     with mt.TableSet():
         vectors = layers.EmbeddingCollection(
             [
-                mt.Feature("user", user),
-                mt.Feature("movies", movie, "mean", padding_id=0),
-                mt.Feature("last", movie),
+                mt.FeatureConfig("user", user),
+                mt.FeatureConfig("movies", movie, "mean", padding_id=0),
+                mt.FeatureConfig("last", movie),
             ]
         )(inputs)
         again = layers.DynamicEmbedding(movie)(inputs["last"])

@@ -22,9 +22,9 @@ def make_configs():
 def make_features(movie, genre):
     """Rows of two features, and of another table."""
     return [
-        mt.Feature("a", movie, combiner="sum"),
-        mt.Feature("b", movie, combiner="mean", padding_id=2),
-        mt.Feature("c", genre, combiner="sqrtn"),
+        mt.FeatureConfig("a", movie, combiner="sum"),
+        mt.FeatureConfig("b", movie, combiner="mean", padding_id=2),
+        mt.FeatureConfig("c", genre, combiner="sqrtn"),
     ]
 
 
@@ -147,11 +147,11 @@ def test_tables_are_restored_by_name_whichever_keras_saved_them(
         )
     model = made(sequential, epochs=2)
     path = tf.train.Checkpoint(any_name=model).save(tmp_path / "saved")
-    mt.restore_tables(twin, path)
+    mt.checkpoint.restore_tables(twin, path)
     assert contents(twin) == contents(model)
     twin.layers[0].table.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
     twin.save_weights(tmp_path / "twin")
-    mt.restore_tables(model, tmp_path / "twin")
+    mt.checkpoint.restore_tables(model, tmp_path / "twin")
     assert contents(twin) == contents(model)
 
 
@@ -162,7 +162,7 @@ def test_layers_that_share_a_table_share_it_after_loading(tmp_path, contents):
         outputs = [
             mt.keras3.DynamicEmbedding(config, name="left")(inputs[0]),
             mt.keras3.EmbeddingCollection(
-                [mt.Feature("b", config)], name="right"
+                [mt.FeatureConfig("b", config)], name="right"
             )({"b": inputs[1]})["b"],
         ]
     model = keras.Model(inputs, outputs)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving import export_saved_model
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.server import ModelServer
@@ -27,9 +28,9 @@ def make_model():
     with mt.TableSet(num_shards=2):
         vectors = mt.keras3.EmbeddingCollection(
             [
-                mt.Feature("movie", movie),
-                mt.Feature("genres", genre, "mean", padding_id=0),
-                mt.Feature("seen", movie, "sum", padding_id=0),
+                mt.FeatureConfig("movie", movie),
+                mt.FeatureConfig("genres", genre, "mean", padding_id=0),
+                mt.FeatureConfig("seen", movie, "sum", padding_id=0),
             ]
         )(inputs)
         sequence = mt.keras3.DynamicEmbedding(genre, padding_id=0)(
@@ -162,7 +163,7 @@ def test_deltas_keep_a_server_equal_to_the_model_that_fit_trains(tmp_path):
                 model(inputs, training=False)["click"],
                 rtol=1e-5,
             )
-            for index, table in enumerate(mt.table_set.tables_of(model)):
+            for index, table in enumerate(tables_of(model)):
                 rows = client.predict(
                     "ranker", {"ids": IDS}, f"monolith_lookup_{index}"
                 )
@@ -211,3 +212,35 @@ def test_a_sequential_model_is_exported_by_the_name_of_its_input(tmp_path):
         )
     record = export_saved_model(model, tmp_path)
     assert list(record.features) == ["movies"]
+
+
+def test_ragged_inputs_of_other_names_than_their_features_travel(tmp_path):
+    dtypes = {"words": "string", "seen_ids": "int64", "unread": "int64"}
+    inputs = {
+        name: keras.Input([None], dtype=dtype, name=name, ragged=True)
+        for name, dtype in dtypes.items()
+    }
+    with mt.TableSet():
+        vectors = mt.keras3.EmbeddingCollection(
+            [
+                mt.FeatureConfig("genres", mt.TableConfig("genre", 2), "sum"),
+                mt.FeatureConfig("seen", mt.TableConfig("movie", 2), "sum", 7),
+            ]
+        )(
+            {
+                "genres": mt.keras3.StringIds()(inputs["words"]),
+                "seen": inputs["seen_ids"],
+            }
+        )
+    model = keras.Model(inputs, vectors["genres"] + vectors["seen"])
+    record = export_saved_model(model, tmp_path)
+    paddings = {n: f["padding"] for n, f in record.features.items()}
+    assert paddings == {"words": "", "seen_ids": 7}
+    words = tf.ragged.constant([["a"], [], ["b", "c"]])
+    seen = tf.ragged.constant([[1, 0], [2], []], tf.int64)
+    loaded = tf.saved_model.load(record.path)
+    (served,) = loaded.signatures["serving_default"](
+        words=words.to_tensor(""), seen_ids=seen.to_tensor(7)
+    ).values()
+    expected = model({"words": words, "seen_ids": seen, "unread": seen})
+    np.testing.assert_allclose(served, expected, rtol=1e-6)

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 PLAIN = ["sgd", "adam", "adagrad", "adamw", "ftrl", "rmsprop", "nadam", "lion"]
 
@@ -223,7 +224,7 @@ def test_a_schedule_of_keras_3_is_a_tables_learning_rate(tmp_path):
     assert float(layer.table.lookup([7])[0, 0]) == -0.5 - 0.25
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    (table,) = mt.table_set.tables_of(loaded)
+    (table,) = tables_of(loaded)
     assert table.config.get_config() == config.get_config()
     (segment,) = table.config.segments
     assert isinstance(segment.optimizer.learning_rate, type(schedule))

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 BATCH = 8
 LENGTH = 5
@@ -25,13 +26,15 @@ def make_layer():
     small = mt.TableConfig("small", dim=2, optimizer=mt.optimizers.SGD(0.2))
     return mt.layers.EmbeddingCollection(
         [
-            mt.Feature("item", item, min_count=1),
-            mt.Feature("shown", item, "mean", padding_id=0, default_id=-7),
-            mt.Feature("history", item, padding_id=0),
-            mt.Feature("last", item, "first_n", padding_id=0, n=2),
-            mt.Feature("crossed", small, "sum", default_id=9),
-            mt.Feature("genres", small, "sqrtn"),
-            mt.Feature("country", small, padding_id=0, default_id=1),
+            mt.FeatureConfig("item", item, min_count=1),
+            mt.FeatureConfig(
+                "shown", item, "mean", padding_id=0, default_id=-7
+            ),
+            mt.FeatureConfig("history", item, padding_id=0),
+            mt.FeatureConfig("last", item, "first_n", padding_id=0, n=2),
+            mt.FeatureConfig("crossed", small, "sum", default_id=9),
+            mt.FeatureConfig("genres", small, "sqrtn"),
+            mt.FeatureConfig("country", small, padding_id=0, default_id=1),
         ],
         name="features",
     )
@@ -166,7 +169,7 @@ def contents(model):
             for ids, _, rows in table.export_whole()
             for one, row in zip(ids, rows, strict=True)
         }
-        for table in mt.table_set.tables_of(model)
+        for table in tables_of(model)
     }
 
 

@@ -62,11 +62,11 @@ def test_ids_that_first_n_cuts_off_get_no_gradient_and_no_row():
 
 def test_first_n_needs_n_and_others_refuse_it():
     with pytest.raises(TypeError, match="needs an integer n"):
-        mt.Feature("a", config(), combiner="first_n")
+        mt.FeatureConfig("a", config(), combiner="first_n")
     with pytest.raises(ValueError, match="from 1 to 2"):
-        mt.Feature("a", config(), combiner="first_n", n=0)
+        mt.FeatureConfig("a", config(), combiner="first_n", n=0)
     with pytest.raises(ValueError, match="is for combiner='first_n'"):
-        mt.Feature("a", config(), combiner="sum", n=2)
+        mt.FeatureConfig("a", config(), combiner="sum", n=2)
 
 
 WEIGHTED = {
@@ -175,7 +175,9 @@ def test_weights_of_another_structure_are_refused():
             weights=tf.SparseTensor([[0, 0], [1, 1]], [1.0, 2.0], [2, 1]),
         )
     with mt.TableSet():
-        collection = mt.layers.EmbeddingCollection([mt.Feature("a", config())])
+        collection = mt.layers.EmbeddingCollection(
+            [mt.FeatureConfig("a", config())]
+        )
     with pytest.raises(ValueError, match=r"got weights for \['b'\]"):
         collection({"a": dense}, weights={"b": dense})
     with pytest.raises(TypeError, match="weights as a dict"):
@@ -188,7 +190,7 @@ def test_a_functional_model_with_weights_and_first_n_is_saved(tmp_path):
     shared = config()
     with mt.TableSet():
         collection = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", shared, "first_n", padding_id=0, n=3)]
+            [mt.FeatureConfig("a", shared, "first_n", padding_id=0, n=3)]
         )
         layer = mt.layers.DynamicEmbedding(shared, "mean", 0)
     model = tf_keras.Model(
@@ -251,7 +253,9 @@ def test_fused_gradients_are_those_of_slices(path, used, num_shards):
             two = mt.TableConfig("two", dim=3, optimizer=mt.optimizers.Adam())
             layer = mt.layers.EmbeddingCollection(
                 [
-                    mt.Feature(name, two if name == "cast" else one, **kwargs)
+                    mt.FeatureConfig(
+                        name, two if name == "cast" else one, **kwargs
+                    )
                     for name, kwargs in FEATURES.items()
                 ]
             )
@@ -294,7 +298,7 @@ def train(layer, optimizer, used, path):
 def test_a_feature_that_the_loss_leaves_out_changes_no_row():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config()), mt.Feature("b", config())]
+            [mt.FeatureConfig("a", config()), mt.FeatureConfig("b", config())]
         )
     optimizer = mt.optimizers.with_tables("sgd")
 

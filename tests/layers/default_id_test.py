@@ -126,7 +126,7 @@ def test_the_missing_row_is_trained_counted_and_admitted_as_any_other():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature(
+                mt.FeatureConfig(
                     "ids",
                     make_config(admission=mt.Admission(min_count=5)),
                     "mean",
@@ -161,9 +161,9 @@ def test_the_missing_row_is_trained_counted_and_admitted_as_any_other():
 def test_each_feature_of_a_table_decides_for_itself():
     config = make_config()
     features = [
-        mt.Feature("zeros", config, "sum"),
-        mt.Feature("seven", config, "sum", default_id=7),
-        mt.Feature("three", config, "sum", default_id=3),
+        mt.FeatureConfig("zeros", config, "sum"),
+        mt.FeatureConfig("seven", config, "sum", default_id=7),
+        mt.FeatureConfig("three", config, "sum", default_id=3),
     ]
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(features)
@@ -252,9 +252,9 @@ def test_trainer_and_export_agree_on_missing_values(tmp_path, ragged):
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("ragged", config, "mean", 0, default_id=7),
-                mt.Feature("dense", config, "sum", 0, default_id=DEFAULT),
-                mt.Feature("single", config, None, 0, default_id=-1),
+                mt.FeatureConfig("ragged", config, "mean", 0, default_id=7),
+                mt.FeatureConfig("dense", config, "sum", 0, default_id=DEFAULT),
+                mt.FeatureConfig("single", config, None, 0, default_id=-1),
             ]
         )
     vectors = layer(inputs)
@@ -306,7 +306,7 @@ def test_trainer_and_export_agree_on_missing_values(tmp_path, ragged):
 )
 def test_a_default_id_that_cannot_be_is_refused(kwargs, error, message):
     with pytest.raises(error, match=message):
-        mt.Feature("ids", make_config(), **kwargs)
+        mt.FeatureConfig("ids", make_config(), **kwargs)
 
 
 @pytest.mark.parametrize("name", ["ragged", "weighted"])

@@ -141,10 +141,12 @@ def test_a_collection_reads_mixed_features_and_shares_a_table():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("movie_id", movie),
-                mt.Feature("genres", genre, combiner="mean", padding_id=0),
-                mt.Feature("history", movie, combiner="sum"),
-                mt.Feature("tags", genre, combiner="sqrtn"),
+                mt.FeatureConfig("movie_id", movie),
+                mt.FeatureConfig(
+                    "genres", genre, combiner="mean", padding_id=0
+                ),
+                mt.FeatureConfig("history", movie, combiner="sum"),
+                mt.FeatureConfig("tags", genre, combiner="sqrtn"),
             ]
         )
     assert [table.name for table in layer.tables] == ["genre", "movie"]
@@ -173,15 +175,15 @@ def test_equal_configs_in_one_collection_are_one_table():
 
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config()), mt.Feature("b", config())]
+            [mt.FeatureConfig("a", config()), mt.FeatureConfig("b", config())]
         )
     assert len(layer.tables) == 1
 
 
 def test_two_tables_of_one_name_with_different_configs_are_refused():
     features = [
-        mt.Feature("a", mt.TableConfig("movie", dim=2)),
-        mt.Feature("b", mt.TableConfig("movie", dim=3)),
+        mt.FeatureConfig("a", mt.TableConfig("movie", dim=2)),
+        mt.FeatureConfig("b", mt.TableConfig("movie", dim=3)),
     ]
     with pytest.raises(
         ValueError, match="Two tables are named 'movie'.*rename"
@@ -219,7 +221,7 @@ def test_other_inputs_are_refused(ids, error, message):
 def test_a_collection_refuses_inputs_that_are_not_its_features():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", mt.TableConfig("movie", dim=2))]
+            [mt.FeatureConfig("a", mt.TableConfig("movie", dim=2))]
         )
     one = tf.constant([1], tf.int64)
     with pytest.raises(ValueError, match=r"exactly the features \['a'\]"):
@@ -229,15 +231,15 @@ def test_a_collection_refuses_inputs_that_are_not_its_features():
 
 
 def test_a_collection_refuses_features_that_are_none():
-    with pytest.raises(ValueError, match="at least one mt.Feature"):
+    with pytest.raises(ValueError, match="at least one mt.FeatureConfig"):
         mt.layers.EmbeddingCollection([])
     with pytest.raises(TypeError, match="needs mt.Features"):
         mt.layers.EmbeddingCollection([mt.TableConfig("movie", dim=2)])
-    feature = mt.Feature("a", mt.TableConfig("movie", dim=2))
+    feature = mt.FeatureConfig("a", mt.TableConfig("movie", dim=2))
     with pytest.raises(ValueError, match="different names"):
         mt.layers.EmbeddingCollection([feature, feature])
     with pytest.raises(ValueError, match="combiner of feature 'a'"):
-        mt.Feature("a", mt.TableConfig("movie", dim=2), combiner="max")
+        mt.FeatureConfig("a", mt.TableConfig("movie", dim=2), combiner="max")
 
 
 def test_ragged_vectors_into_a_dense_layer_are_refused():

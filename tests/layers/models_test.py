@@ -1,8 +1,6 @@
 """Models of every kind train their tables with stock Keras methods."""
 
 import gc
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,6 +8,8 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+import processes
+from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
 LABELS = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
@@ -59,7 +59,7 @@ def subclassed():
 
 
 def table_of(model):
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     return table
 
 
@@ -213,6 +213,7 @@ def test_one_replica_of_a_strategy_is_like_none():
         np.testing.assert_array_equal(rows, [[-3, -3], [-3, -3]])
 
 
+@pytest.mark.e2e
 def test_several_replicas_are_refused(tmp_path):
     program = """
 import tensorflow as tf
@@ -244,14 +245,8 @@ except ValueError as error:
     print("REFUSED", error)
 print("ROWS", layer.table.size())
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        # Not the root, where `python -c` would find the source tree.
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    result = processes.run(
+        [*processes.PYTHON, "-c", program], code=None, cwd=tmp_path
     )
     refusals = [
         line

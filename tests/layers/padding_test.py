@@ -77,8 +77,8 @@ def test_padding_of_one_feature_is_an_id_of_another():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", config, padding_id=0),
-                mt.Feature("b", config),
+                mt.FeatureConfig("a", config, padding_id=0),
+                mt.FeatureConfig("b", config),
             ]
         )
     ids = tf.constant([0], tf.int64)
@@ -120,8 +120,8 @@ def test_a_collection_masks_each_feature():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("history", config, padding_id=0),
-                mt.Feature("movie", config),
+                mt.FeatureConfig("history", config, padding_id=0),
+                mt.FeatureConfig("movie", config),
             ]
         )
     vectors = layer(

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
 LABELS = np.array([0.0, 1.0, 0.0, 1.0], np.float32)
@@ -19,9 +20,9 @@ def make_model(**kwargs):
     with mt.TableSet():
         vectors = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", movie, combiner="sum"),
-                mt.Feature("b", movie, combiner="mean", padding_id=2),
-                mt.Feature("c", genre, combiner="sqrtn"),
+                mt.FeatureConfig("a", movie, combiner="sum"),
+                mt.FeatureConfig("b", movie, combiner="mean", padding_id=2),
+                mt.FeatureConfig("c", genre, combiner="sqrtn"),
             ]
         )({"a": inputs, "b": inputs, "c": inputs})
         hidden = tf_keras.layers.Concatenate()(list(vectors.values()))
@@ -50,7 +51,7 @@ def contents(model):
             for ids, times, rows in table.export_whole()
             for one, time, row in zip(ids, times, rows, strict=True)
         }
-        for table in mt.table_set.tables_of(model)
+        for table in tables_of(model)
     }
 
 
@@ -97,7 +98,7 @@ def test_layers_that_share_a_table_share_it_after_loading(tmp_path):
         outputs = [
             mt.layers.DynamicEmbedding(config, name="left")(inputs[0]),
             mt.layers.EmbeddingCollection(
-                [mt.Feature("b", config)], name="right"
+                [mt.FeatureConfig("b", config)], name="right"
             )({"b": inputs[1]})["b"],
         ]
     model = tf_keras.Model(inputs, outputs)
@@ -166,7 +167,7 @@ def test_weights_of_a_keras_file_load_into_the_same_model(tmp_path):
     model, other = make_model(), make_model()
     fit(model, epochs=2)
     fit(other)
-    mt.table_set.tables_of(other)[0].assign([77], np.ones([1, 3], "f"))
+    tables_of(other)[0].assign([77], np.ones([1, 3], "f"))
     model.save(tmp_path / "model.keras")
     other.load_weights(tmp_path / "model.keras")
     assert contents(other) == contents(model)

@@ -44,8 +44,8 @@ TOPS = {
 def layer_of(table, combiner=None, padding_id=0, n=None):
     return mt.layers.EmbeddingCollection(
         [
-            mt.Feature("history", table, combiner, padding_id, n),
-            mt.Feature("last", table, padding_id=0),
+            mt.FeatureConfig("history", table, combiner, padding_id, n),
+            mt.FeatureConfig("last", table, padding_id=0),
         ]
     )
 

@@ -16,9 +16,7 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf import ops
 
-SETTINGS = hypothesis.settings(
-    max_examples=150, deadline=None, derandomize=True, database=None
-)
+SETTINGS = hypothesis.settings(max_examples=150)
 EDGES = [0, 1, 2, 3, -1, 1 << 31, 1 << 32, (1 << 32) - 1, 1 << 62]
 EDGES += [(1 << 63) - 1, -(1 << 63), -(1 << 32)]
 NUMBER = st.one_of(st.integers(-3, 12), st.sampled_from(EDGES))

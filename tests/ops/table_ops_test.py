@@ -202,6 +202,20 @@ def test_dropped_table_is_gone_and_others_stay(handle):
     assert ops.size(handle, table="b").numpy() == 1
 
 
+def test_dropping_a_table_that_is_gone_does_nothing(handle):
+    ops.table_drop(handle, "a")
+    ops.table_drop(handle, "a")
+    assert ops.size(handle, table="b").numpy() == 0
+    ops.table_drop(ops.table_set_handle("nobody made this"), "a")
+
+
+def test_dropping_a_table_of_several_sets_is_refused(handle):
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="`handle` must be a scalar"
+    ):
+        ops.table_drop(tf.stack([handle, handle]), "a")
+
+
 def test_import_of_rows_of_another_width_is_refused(handle):
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="rows of 2 floats"

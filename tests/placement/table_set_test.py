@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.placement.table_set import tables_of
+from monolith_tf.placement.registry import tables_of
 
 
 def make(name="delta", num_shards=1, dim=2):
@@ -104,8 +104,11 @@ def test_cut_of_the_future_or_of_a_forgotten_past_is_refused():
     with pytest.raises(tf.errors.FailedPreconditionError):
         table.table_set.take_delta(0, 0)
     cuts = table.table_set.start_deltas()
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        table.table_set.take_delta(0, cuts[0] + 1)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="negative"):
+        table.table_set.take_delta(0, -1)
+    for later in (1, 2**20, 2**24, 2**31, 2**63 - 1 - cuts[0]):
+        with pytest.raises(tf.errors.OutOfRangeError, match="started anew"):
+            table.table_set.take_delta(0, cuts[0] + later)
     taken = table.table_set.take_delta(0, cuts[0])
     table.table_set.take_delta(0, taken.to_cut)
     with pytest.raises(tf.errors.OutOfRangeError):
@@ -122,9 +125,7 @@ def test_restore_draws_a_new_generation(tmp_path):
     assert not set(generations) & set(renewed)
 
 
-@hypothesis.settings(
-    max_examples=30, deadline=None, derandomize=True, database=None
-)
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     operations=st.lists(
         st.tuples(

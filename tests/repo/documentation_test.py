@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import io
 import re
 import subprocess
 import sys
 
 import pytest
+
+import monolith_tf as mt
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -53,6 +56,7 @@ def test_every_relative_link_resolves(repository_root):
     assert not broken, "\n".join(broken)
 
 
+@pytest.mark.e2e
 def test_the_program_of_the_readme_runs(repository_root, tmp_path):
     (program, *_) = programs((repository_root / "README.md").read_text())
     done = subprocess.run(
@@ -67,6 +71,51 @@ def test_the_program_of_the_readme_runs(repository_root, tmp_path):
 def test_the_program_of_the_readme_is_short(repository_root):
     (program, *_) = programs((repository_root / "README.md").read_text())
     assert len([line for line in program.splitlines() if line.strip()]) <= 12
+
+
+def test_the_readme_installs_every_tensorflow_that_it_says_is_tried(
+    repository_root,
+):
+    readme = (repository_root / "README.md").read_text()
+    (line,) = re.findall(r"^pip install (tensorflow==.*)$", readme, re.M)
+    tried = re.findall(r"^\| 0\.1 \| (2\.\d+\.\d+) \|", readme, re.M)
+    assert tried
+    assert re.findall(r"\btensorflow==([\d.]+)", line) == tried
+
+
+def test_the_readme_agrees_with_the_guides_on_what_a_feature_decides(
+    repository_root,
+):
+    readme = (repository_root / "README.md").read_text()
+    limits = readme.partition("## Not supported yet")[2]
+    for argument in ("min_count", "probability", "ttl_seconds"):
+        assert argument in inspect.signature(mt.FeatureConfig).parameters
+    assert "each have a `min_count` or a `probability`" in limits
+    assert "probability belongs to a table" not in readme
+
+
+def test_the_readme_refuses_only_the_h5_files_that_are_refused(repository_root):
+    readme = (repository_root / "README.md").read_text()
+    (line,) = [at for at in readme.splitlines() if "`get_weights`" in at]
+    refused, _, kept = line.partition("are refused")
+    assert '`model.save("model.h5")`' in refused
+    assert "weights.h5" not in refused
+    assert "`.weights.h5` files" in kept
+
+
+def test_nothing_promises_a_stream_that_the_readme_says_is_missing(
+    repository_root,
+):
+    readme = (repository_root / "README.md").read_text()
+    promises, _, limits = readme.partition("## Not supported yet")
+    assert "reading a live stream" in limits
+    summary = re.search(
+        r'^description = "(.*)"',
+        (repository_root / "pyproject.toml").read_text(),
+        re.MULTILINE,
+    )[1]
+    for text in (summary, mt.__doc__, promises):
+        assert "stream" not in text
 
 
 def test_formats_names_every_magic_in_the_sources(repository_root):
@@ -91,6 +140,16 @@ def test_every_make_target_that_is_named_exists(repository_root, document):
     assert named
     for target in named:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_folder_of_the_ops_that_is_named_exists(repository_root):
+    named = {
+        folder
+        for document in documents(repository_root)
+        for folder in re.findall(r"\bops/cc/\w+", document.read_text())
+    }
+    assert "ops/cc/kernels" in named
+    assert not [name for name in named if not (repository_root / name).exists()]
 
 
 def test_guarantees_names_tests_that_exist(repository_root):

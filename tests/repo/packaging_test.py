@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +13,9 @@ import tarfile
 import zipfile
 
 import pytest
+import tensorflow as tf
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def run(*command, **kwargs):
@@ -57,6 +64,128 @@ def copied_sources(repository_root, tmp_path):
     return copy
 
 
+@pytest.fixture(scope="module")
+def metadata_in_wheel(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith("/METADATA")]
+        return email.message_from_bytes(archive.read(name))
+
+
+def interpreter(folder, script):
+    """An interpreter that answers the question for TensorFlow."""
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    return str(python)
+
+
+def interpreter_with(folder, version):
+    found = {
+        "version": version,
+        "cxx11_abi": 1,
+        "compile_flags": [],
+        "link_flags": [],
+    }
+    return interpreter(folder, f"echo '{json.dumps(found)}'")
+
+
+def interpreter_without_tensorflow(folder):
+    # -S hides site-packages.
+    return interpreter(folder, f'exec {sys.executable} -S "$@"')
+
+
+def prepare_metadata(sources, folder, python):
+    """Runs what pip asks for before it builds."""
+    program = (
+        "import sys\n"
+        "from setuptools import build_meta\n"
+        "build_meta.prepare_metadata_for_build_wheel(sys.argv[1])\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, folder],
+        cwd=sources,
+        env={**os.environ, "MONOLITH_TF_PYTHON": python},
+        capture_output=True,
+        text=True,
+    )
+
+
+def requirements(metadata):
+    """Requirements by name, without those of the extras."""
+    found = {}
+    for line in metadata.get_all("Requires-Dist"):
+        name, specifiers = re.fullmatch(r"([\w-]+)(.*)", line).groups()
+        if "extra ==" not in specifiers:
+            found[name] = set(specifiers.split(","))
+    return found
+
+
+SUPPORTED = {
+    "tensorflow": {">=2.16", "<2.22"},
+    "tensorflow-serving-api": {">=2.16", "<2.22"},
+    "tf-keras": {">=2.16", "<2.22"},
+}
+
+
+def test_a_wheel_requires_the_tensorflow_that_it_was_built_for(
+    metadata_in_wheel,
+):
+    found = requirements(metadata_in_wheel)
+    minor = int(tf.__version__.split(".")[1])
+    assert found["tensorflow"] == {f"=={tf.__version__}"}
+    assert found["tf-keras"] == {f"==2.{minor}.*"}
+    assert found["tensorflow-serving-api"] == {">=2.16", f"<2.{minor + 1}"}
+
+
+def test_a_wheel_needs_nothing_that_its_lock_file_does_not_have(wheel):
+    # Fails where a requirement would have pip fetch another version.
+    planned = run(
+        *(sys.executable, "-m", "pip", "install", "--dry-run", "--no-index"),
+        *("--disable-pip-version-check", str(wheel)),
+    )
+    (last,) = [at for at in planned.splitlines() if "Would install" in at]
+    assert last.split() == ["Would", "install", "monolith-tf-0.1.0"]
+
+
+@pytest.mark.parametrize(
+    ("version", "serving_api"), [("2.16.1", "<2.17"), ("2.21.0", "<2.22")]
+)
+def test_metadata_follows_the_tensorflow_that_is_installed(
+    copied_sources, tmp_path, version, serving_api
+):
+    python = interpreter_with(tmp_path, version)
+    done = prepare_metadata(copied_sources, tmp_path, python)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.dist-info/METADATA")
+    found = requirements(email.message_from_string(file.read_text()))
+    assert found["tensorflow"] == {f"=={version}"}
+    assert found["tf-keras"] == {f"=={version.rpartition('.')[0]}.*"}
+    assert found["tensorflow-serving-api"] == {">=2.16", serving_api}
+
+
+def test_metadata_without_tensorflow_has_the_supported_versions(
+    copied_sources, tmp_path
+):
+    python = interpreter_without_tensorflow(tmp_path)
+    done = prepare_metadata(copied_sources, tmp_path, python)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.dist-info/METADATA")
+    found = requirements(email.message_from_string(file.read_text()))
+    assert SUPPORTED.items() <= found.items()
+
+
+@pytest.mark.parametrize("version", ["2.15.1", "2.22.0", "3.16.0"])
+def test_a_tensorflow_that_is_not_supported_is_refused(
+    copied_sources, tmp_path, version
+):
+    python = interpreter_with(tmp_path, version)
+    done = prepare_metadata(copied_sources, tmp_path, python)
+    assert done.returncode != 0
+    assert "monolith-tf supports TensorFlow 2.16 to 2.21" in done.stderr
+    assert f"Received: TensorFlow {version}" in done.stderr
+    assert "Install one of these" in done.stderr
+
+
 def test_nothing_but_monolith_tf_lands_in_site_packages(names_in_wheel):
     top_level = {name.split("/")[0] for name in names_in_wheel}
     (metadata,) = [n for n in top_level if n.endswith(".dist-info")]
@@ -79,6 +208,21 @@ def test_a_wheel_holds_the_op_library_and_every_package(
 
 def test_a_wheel_holds_no_sources_of_the_op_library(names_in_wheel):
     assert not [n for n in names_in_wheel if n.endswith((".cc", ".h", ".o"))]
+
+
+def test_a_wheel_has_the_license(
+    wheel, names_in_wheel, metadata_in_wheel, repository_root
+):
+    assert metadata_in_wheel["License-Expression"] == "Apache-2.0"
+    assert metadata_in_wheel.get_all("License-File") == ["LICENSE"]
+    (name,) = [n for n in names_in_wheel if n.endswith("licenses/LICENSE")]
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read(name).decode()
+    assert text == (repository_root / "LICENSE").read_text()
+    assert "Apache License\n" in text
+    assert "Version 2.0, January 2004" in text
+    readme = (repository_root / "README.md").read_text()
+    assert "[Apache License 2.0](LICENSE)" in readme
 
 
 def test_a_wheel_is_for_one_platform(wheel):
@@ -128,6 +272,12 @@ def test_an_sdist_holds_all_that_a_build_and_the_tests_need(
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
+        top = opened.getnames()[0].partition("/")[0]
+        metadata = email.message_from_binary_file(
+            opened.extractfile(f"{top}/PKG-INFO")
+        )
+    # Any of them may be the one that it is built for.
+    assert SUPPORTED.items() <= requirements(metadata).items()
     expected = {
         str(path.relative_to(repository_root))
         for folder in ("ops/cc", "monolith_tf", "serving", "tests", "docs")
@@ -137,25 +287,19 @@ def test_an_sdist_holds_all_that_a_build_and_the_tests_need(
     }
     expected |= {"setup.py", "pyproject.toml", "Makefile", "BUILD", "WORKSPACE"}
     expected |= {"README.md", "requirements/locked.txt", "conftest.py"}
+    expected |= {"LICENSE"}
     assert expected <= names
     assert not [n for n in names if n.endswith((".so", "_build_info.py"))]
 
 
-def test_a_build_without_tensorflow_says_what_to_install(repository_root):
-    # -S hides site-packages, so the probe of setup.py finds no TensorFlow.
-    fake = f'#!/bin/sh\nexec {sys.executable} -S "$@"\n'
-    program = (
-        "import os, pathlib, runpy, sys, tempfile\n"
-        "folder = tempfile.mkdtemp()\n"
-        "python = pathlib.Path(folder, 'python')\n"
-        f"python.write_text({fake!r}); python.chmod(0o755)\n"
-        "os.environ['MONOLITH_TF_PYTHON'] = str(python)\n"
-        "sys.argv = ['setup.py', '-q', 'build_ext']\n"
-        "runpy.run_path('setup.py', run_name='__main__')\n"
-    )
+def test_a_build_without_tensorflow_says_what_to_install(
+    repository_root, tmp_path
+):
+    python = interpreter_without_tensorflow(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "setup.py", "-q", "build_ext"],
         cwd=repository_root,
+        env={**os.environ, "MONOLITH_TF_PYTHON": python},
         capture_output=True,
         text=True,
     )

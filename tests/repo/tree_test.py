@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
+import hypothesis
 import pytest
 
 # Written in parts, so that this file does not name what it looks for.
@@ -60,6 +61,19 @@ def test_no_source_file_is_longer_than_one_noun_needs(tracked_files):
         and len(text_of(path).splitlines()) > LONGEST_FILE
     ]
     assert not long
+
+
+def test_hypothesis_draws_the_same_examples_in_every_run(
+    tracked_files, repository_root
+):
+    assert hypothesis.settings.default.derandomize
+    random = [
+        str(path.relative_to(repository_root))
+        for path in tracked_files
+        if path.suffix == ".py"
+        and re.search(r"derandomize\s*=\s*" + "False", text_of(path))
+    ]
+    assert not random
 
 
 def test_the_lock_files_pin_every_version(repository_root):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -18,7 +17,9 @@ import tf_keras
 from tensorflow.core.protobuf import saved_model_pb2
 
 import monolith_tf as mt
+import processes
 from monolith_tf import serving
+from monolith_tf.placement.registry import tables_of
 
 CLIENT = pathlib.Path(__file__).with_name("c_api_client.py")
 RESERVED_ID = 0x6D6F6E6F6C697468
@@ -71,14 +72,9 @@ class Plan:
             "runs": self._runs,
         }
         # -I: neither this folder nor the environment can add modules.
-        child = subprocess.run(
-            [sys.executable, "-I", str(CLIENT)],
-            input=json.dumps(job),
-            capture_output=True,
-            text=True,
-            timeout=240,
+        child = processes.run(
+            [sys.executable, "-I", CLIENT], input=json.dumps(job)
         )
-        assert child.returncode == 0, child.stderr[-3000:]
         answer = json.loads(child.stdout)
         assert answer["imported"] == []
         return [
@@ -122,7 +118,7 @@ def delta_of(record, sequence, shard, ids=(), live=(), rows=(), dense=b""):
 
 
 def test_the_c_api_predicts_and_applies_deltas(model, tmp_path):
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     ids = np.array([1, 2, 3, RESERVED_ID, -1], np.int64)
     table.assign(ids[:2], [[1.0, 2.0], [3.0, 4.0]])
     record = serving.export_saved_model(model, tmp_path)

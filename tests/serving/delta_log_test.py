@@ -103,6 +103,7 @@ def test_a_left_over_temporary_file_is_ignored_and_cleaned(tmp_path):
     assert not left_over.exists()
 
 
+@pytest.mark.e2e
 def test_what_was_appended_survives_kill_9(tmp_path):
     program = textwrap.dedent(
         """

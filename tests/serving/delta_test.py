@@ -89,7 +89,7 @@ chunks = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(chunks)
 def test_a_chunk_comes_back_bit_for_bit(chunk):
     back = delta_lib.decode(delta_lib.encode(chunk))

@@ -11,6 +11,7 @@ import tf_keras
 import monolith_tf as mt
 from monolith_tf import serving
 from monolith_tf.errors import ExportError
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving import export as export_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -37,8 +38,10 @@ def ragged_model(padding_id):
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("movie_id", make_config()),
-                mt.Feature("genres", make_config("genre"), "sum", padding_id),
+                mt.FeatureConfig("movie_id", make_config()),
+                mt.FeatureConfig(
+                    "genres", make_config("genre"), "sum", padding_id
+                ),
             ]
         )
     return tf_keras.Model(inputs, layer(inputs))
@@ -98,7 +101,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_shard_restored_meanwhile_fails_the_export(tmp_path, monkeypatch):
     model = one_table_model()
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     answers = iter([[1], [2]])
     monkeypatch.setattr(
         type(table.table_set), "generations", lambda self: next(answers)
@@ -115,13 +118,26 @@ def test_a_model_without_tables_is_refused(tmp_path):
         serving.export_saved_model(model, tmp_path)
 
 
-def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
+def test_a_padded_feature_without_padding_id_is_named_with_its_input(
+    tmp_path,
+):
     model = ragged_model(padding_id=None)
-    with pytest.raises(
-        ValueError, match="'genres' has no padding_id.*ragged=\"row_splits\""
-    ):
-        serving.export_saved_model(model, tmp_path)
+    message = (
+        "Ragged input 'genres' has no padding.*it is read without a padding_id "
+        "by feature 'genres'.*ragged=\"row_splits\""
+    )
+    with pytest.raises(ValueError, match=message):
+        serving.export_saved_model(model, tmp_path, ragged="padded")
     serving.export_saved_model(model, tmp_path, ragged="row_splits")
+
+
+def test_a_refused_export_does_not_make_tables_log_their_changes(tmp_path):
+    model = ragged_model(padding_id=None)
+    with pytest.raises(ValueError, match="has no padding"):
+        serving.export_saved_model(model, tmp_path, ragged="padded")
+    (table_set,) = {t.table_set for t in mt.table_set.tables_of(model)}
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        table_set.take_delta(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +149,11 @@ def test_a_ragged_feature_without_padding_id_needs_row_splits(tmp_path):
             r" Its inputs are \['genres', 'movie_id'\]",
         ),
         ({"string_features": "movie_id"}, "must be a list of names"),
-        ({"ragged": "flat"}, 'must be "padded" or "row_splits".*flat'),
+        ({"ragged": "flat"}, 'must be "padded", "row_splits" or None.*flat'),
         ({"version": 0}, "version must be from 1 to .* Received: 0"),
         ({"version": "1"}, "version must be a positive integer.*'1'"),
-        ({"expected_rows": 0}, "must be 1 or more. Received: 0"),
+        ({"expected_rows": 0}, "from 1 to 3458764513820540928. Received: 0"),
+        ({"expected_rows": 2**62}, "from 1 to 34587.*Received: 461168601842"),
         (
             {"expected_rows": {"user": 5}},
             r"names \['user'\], the tables of the model are \['genre', 'movie'",
@@ -149,6 +166,17 @@ def test_arguments_that_do_not_fit_are_refused(
     with pytest.raises(ValueError, match=message):
         serving.export_saved_model(model, tmp_path, **arguments)
     assert os.listdir(tmp_path) == []
+
+
+def test_after_the_last_version_that_servers_read_no_export_is_made(
+    model, tmp_path
+):
+    (tmp_path / str(2**31)).mkdir()
+    record = serving.export_saved_model(model, tmp_path)
+    assert record.version == 2**31 + 1
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(mt.errors.ExportError, match="No version is left in"):
+        serving.export_saved_model(model, tmp_path)
 
 
 def test_a_float_feature_can_not_travel_as_strings(tmp_path):

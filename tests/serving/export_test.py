@@ -15,6 +15,7 @@ import tf_keras
 import monolith_tf as mt
 from monolith_tf import serving
 from monolith_tf.errors import FormatError
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving import export as export_module
 from monolith_tf.serving.dump import dump
 from monolith_tf.serving.export_record import ExportRecord
@@ -43,9 +44,9 @@ def make_model():
     with mt.TableSet(num_shards=2):
         vectors = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("movie_id", movie),
-                mt.Feature("genres", genre, "mean", 0),
-                mt.Feature("tags", genre, "sum", -1),
+                mt.FeatureConfig("movie_id", movie),
+                mt.FeatureConfig("genres", genre, "mean", 0),
+                mt.FeatureConfig("tags", genre, "sum", -1),
             ]
         )(inputs)
     x = tf.concat([vectors[name] for name in sorted(vectors)], axis=-1)
@@ -258,7 +259,7 @@ def test_a_vocabulary_of_the_model_goes_with_it(tmp_path):
 
 
 def test_the_record_says_what_the_export_holds(trained, exported):
-    (table_set,) = {t.table_set for t in mt.table_set.tables_of(trained)}
+    (table_set,) = {t.table_set for t in tables_of(trained)}
     loaded = ExportRecord.load(exported)
     assert loaded == exported
     assert os.fspath(loaded) == exported.path
@@ -343,7 +344,7 @@ def test_rows_of_several_files_load_in_order(tmp_path, monkeypatch):
         functools.partial(RowFileWriter, target_bytes=16 * 7),
     )
     model = one_table_model()
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     ids = np.arange(-50, 50)
     rows = np.arange(200, dtype=np.float32).reshape(100, 2)
     table.assign(ids, rows)
@@ -356,7 +357,7 @@ def test_rows_of_several_files_load_in_order(tmp_path, monkeypatch):
 
 def test_a_damaged_row_file_is_refused_when_loaded(tmp_path):
     model = one_table_model()
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     table.assign([1], [[1.0, 2.0]])
     record = serving.export_saved_model(model, tmp_path)
     (name,) = os.listdir(f"{record.path}/assets")
@@ -371,7 +372,7 @@ def test_a_damaged_row_file_is_refused_when_loaded(tmp_path):
 
 def test_tables_are_sized_for_the_rows_that_are_expected(tmp_path):
     model = one_table_model()
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     table.assign(np.arange(10), np.zeros([10, 2], np.float32))
     for expected, buckets in [(None, 4096), (1, 16), ({"movie": 40}, 64)]:
         record = serving.export_saved_model(
@@ -393,7 +394,7 @@ def test_tables_are_sized_for_the_rows_that_are_expected(tmp_path):
 )
 def test_trainer_and_export_agree_on_all_kinds_of_ids(tmp_path, initializer):
     model = one_table_model(make_config(dim=3, initializer=initializer))
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     special = [0, -1, -(2**63), 2**63 - 1]
     special += [0x6D6F6E6F6C697468, 0x74662D7365727665]
     seen = np.array([*special[::2], 5], np.int64)
@@ -414,7 +415,7 @@ def test_deltas_bring_the_export_to_the_trainer_bit_for_bit(tmp_path):
     model = make_model()
     train(model)
     record = serving.export_saved_model(model, tmp_path)
-    tables = mt.table_set.tables_of(model)
+    tables = tables_of(model)
     before = answer(model)
     train(model, epochs=3)
     tables[1].remove([2])

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 import tensorflow as tf
+
+import small_trainer
 
 COMMAND = str(pathlib.Path(sys.executable).with_name("monolith-tf"))
 
@@ -64,7 +67,7 @@ def test_a_server_killed_and_restarted_catches_up(
     trainer.change(seed=2)
     serve(start_process, base_path, port)
     trainer.change(seed=3)
-    pusher.flush(60)
+    pusher.flush()
     assert pusher.metrics.replays > 0
     assert pusher.metrics.resyncs == 0
     with PredictionClient(f"127.0.0.1:{port}") as client:
@@ -73,12 +76,11 @@ def test_a_server_killed_and_restarted_catches_up(
 
 TRAINER = textwrap.dedent(
     """
-    import importlib.util, sys
-    folder, port, checkpoint, base_path, log = sys.argv[1:]
-    spec = importlib.util.spec_from_file_location("helpers", folder)
-    helpers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(helpers)
-    trainer = helpers.make_small_trainer(num_shards=2)
+    import sys
+    harness, port, checkpoint, base_path, log = sys.argv[1:]
+    sys.path.append(harness)
+    import small_trainer
+    trainer = small_trainer.make_small_trainer(num_shards=2)
     trainer.change(seed=1)
     trainer.model.save_weights(checkpoint)
     record = trainer.export(base_path)
@@ -110,7 +112,7 @@ def test_a_trainer_killed_and_restored_from_before_ends_equal(
         "-P",
         "-c",
         TRAINER,
-        str(pathlib.Path(__file__).with_name("conftest.py")),
+        str(pathlib.Path(small_trainer.__file__).parent),
         port,
         checkpoint,
         base_path,
@@ -123,11 +125,94 @@ def test_a_trainer_killed_and_restored_from_before_ends_equal(
     trainer.change(seed=99)
     # It knows only the export of its former life.
     pusher = make_pusher(f"127.0.0.1:{port}", os.path.join(base_path, "1"))
-    pusher.flush(60)
+    pusher.flush()
     assert pusher.metrics.resyncs == 1
     trainer.tables["movie"].apply_gradients(
         tf.constant([1, 1, 599], tf.int64), tf.ones([3, 3])
     )
-    pusher.flush(60)
+    pusher.flush()
     with PredictionClient(f"127.0.0.1:{port}") as client:
         assert_equal(client, trainer)
+
+
+FIT = textwrap.dedent(
+    """
+    import os, signal, sys
+    import numpy as np
+    import tensorflow as tf
+    import tf_keras
+    import monolith_tf as mt
+    port, base_path, folder, life = sys.argv[1:]
+    ids = tf_keras.Input([], dtype="int64", name="item")
+    rows = mt.layers.DynamicEmbedding(
+        mt.TableConfig("item", dim=4, optimizer=mt.optimizers.Adagrad(0.1))
+    )(ids)
+    click = tf_keras.layers.Dense(1, activation="sigmoid")(rows)
+    model = tf_keras.Model({"item": ids}, {"click": click})
+    model.compile(mt.optimizers.with_tables("sgd"), "binary_crossentropy")
+    first = os.path.join(base_path, "1")
+    if life == "0":
+        mt.serving.export_saved_model(model, base_path)
+    else:
+        model.load_weights(folder + "/weights")
+
+    class Life(tf_keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            # One cut per step.
+            push.pusher.push()
+
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0:
+                model.save_weights(folder + "/weights")
+            elif life != "2":
+                print("cuts", push.metrics.deltas, flush=True)
+                signal.pause()
+
+    # It knows only the export of its first life.
+    push = mt.callbacks.DeltaPush(
+        "127.0.0.1:" + port, "ranker", folder + "/log", first,
+        export_fn=lambda: mt.serving.export_saved_model(model, base_path),
+        interval_seconds=0.01,
+    )
+    random = np.random.default_rng(int(life))
+    item = random.integers(0, 40, 800)
+    model.fit(
+        {"item": item}, {"click": (item % 2).astype(np.float32)[:, None]},
+        batch_size=40, epochs=2, verbose=0, callbacks=[Life(), push],
+    )
+    asked = {"item": tf.range(50, dtype=tf.int64)}
+    np.save(folder + "/click.npy", model(asked)["click"].numpy())
+    print("resyncs", push.metrics.resyncs, flush=True)
+    """
+)
+
+
+def test_fit_goes_on_in_each_life_of_a_trainer_that_is_killed(
+    base_path, tmp_path, start_process
+):
+    from monolith_tf.serving.client import PredictionClient
+
+    _, port = serve(start_process, base_path)
+    folder = tmp_path / "trainer"
+    folder.mkdir()
+
+    def live(life):
+        return start_process(
+            sys.executable, "-P", "-c", FIT,
+            port, base_path, str(folder), str(life),
+        )  # fmt: skip
+
+    for life in range(2):
+        process = live(life)
+        # More than the next life takes before its first delta.
+        assert int(wait_for(process, r"cuts (\d+)")[1]) >= 40
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    process = live(2)
+    assert int(wait_for(process, r"resyncs (\d+)")[1]) == 1
+    assert process.wait() == 0
+    with PredictionClient(f"127.0.0.1:{port}") as client:
+        served = client.predict("ranker", {"item": np.arange(50)}).outputs
+    np.testing.assert_allclose(
+        served["click"], np.load(folder / "click.npy"), rtol=1e-6
+    )

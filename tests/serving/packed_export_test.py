@@ -12,6 +12,7 @@ import tf_keras
 import monolith_tf as mt
 from monolith_tf import ops
 from monolith_tf.errors import ExportError
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving import export_saved_model
 from monolith_tf.serving.dump import dump
 from monolith_tf.serving.graph.reserved_ids import RESERVED_IDS
@@ -92,7 +93,7 @@ def model(name):
 
 @pytest.fixture
 def table(model):
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     return table
 
 
@@ -159,7 +160,7 @@ def assert_same(served, table, ids):
 def export(model, path, **arguments):
     arguments.setdefault("expected_rows", 50)
     record = export_saved_model(model, path, **arguments)
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     return record, Served(record, table)
 
 
@@ -167,7 +168,7 @@ def export(model, path, **arguments):
 def exported(name, tmp_path_factory):
     """A trained table and its export, for tests that change neither."""
     model = make_model([name])
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     train(table, 6)
     record, served = export(model, tmp_path_factory.mktemp("export"))
     return table, record, served
@@ -207,7 +208,7 @@ def test_deltas_keep_it_the_trainer_bit_for_bit(model, table, tmp_path):
 
 def test_a_table_grows_beyond_the_rows_that_were_expected(tmp_path):
     model = make_model(["mixed"])
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     train(table, 6)
     _, served = export(model, tmp_path, expected_rows=4)
     before = served.status()["buckets"]
@@ -293,7 +294,7 @@ def test_dump_shows_rows_and_how_they_are_kept(exported, name):
 def annealing():
     """A model of one OneBit table, a step before its values are two."""
     model = make_model(["onebit"])
-    (table,) = mt.table_set.tables_of(model)
+    (table,) = tables_of(model)
     train(table, ANNEAL_STEPS - 1)
     return model, table
 
@@ -374,15 +375,13 @@ def test_a_pusher_keeps_a_server_of_all_precisions_the_trainer(
     base_path, make_server, make_client, make_pusher
 ):
     model = make_model(list(STORED))
-    tables = mt.table_set.tables_of(model)
+    tables = tables_of(model)
     for table in tables:
         train(table, 5)
     record = export_saved_model(model, base_path, expected_rows=200)
     server = make_server()
     client = make_client(server)
-    pusher = make_pusher(
-        server, record, Source(model), can_export=False, timeout_seconds=60
-    )
+    pusher = make_pusher(server, record, Source(model), can_export=False)
     for seed in range(3):
         for table in tables:
             train(table, 2, np.r_[IDS, seed * 100 : seed * 100 + 99], seed)

@@ -17,6 +17,7 @@ from monolith_tf.serving.graph.delta_status import DeltaStatus
 from monolith_tf.serving.push_metrics import PushMetrics
 from monolith_tf.serving.push_options import PushOptions
 from monolith_tf.serving.pusher import DeltaPusher
+from processes import DEADLINE_SECONDS
 
 
 def log_files(tmp_path):
@@ -222,7 +223,7 @@ def test_a_server_that_restarted_gets_the_log_again(
     assert not pusher.push().delivered
     assert pusher.metrics.unreachable >= 1
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert pusher.metrics.resyncs == 0
     assert_equal(make_client(restarted), trainer)
 
@@ -237,7 +238,7 @@ def test_a_server_that_restarted_is_found_though_nothing_changes(
     pusher.push()
     server.close()
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert_equal(make_client(restarted), trainer)
 
 
@@ -257,7 +258,7 @@ def test_a_damaged_log_file_is_refused_and_named_then_replaced_by_an_export(
     damaged.write_bytes(content)
     server.close()
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert str(damaged) in caplog.text
     assert "checksum" in caplog.text
     assert pusher.metrics.corrupt_files == 1
@@ -279,7 +280,7 @@ def test_what_fell_off_the_log_is_replaced_by_an_export(
     assert pusher.metrics.resyncs == 0
     server.close()
     restarted = make_server(port=server.port)
-    pusher.flush(30)
+    pusher.flush()
     assert pusher.metrics.resyncs == 1
     assert_equal(make_client(restarted), trainer)
 
@@ -298,7 +299,7 @@ def test_without_export_fn_a_needed_resync_is_an_error_that_says_so(
     server.close()
     make_server(port=server.port)
     with pytest.raises(DeliveryError, match="Expected `export_fn`"):
-        pusher.flush(30)
+        pusher.flush()
 
 
 def test_a_log_that_cannot_be_written_loses_nothing(
@@ -347,9 +348,9 @@ def test_a_newer_version_on_the_server_makes_the_pusher_export(
     pusher = make_pusher(server, record)
     pusher.push()
     trainer.export(base_path)
-    client.wait_until_available("ranker", 2)
+    client.wait_until_available("ranker", 2, DEADLINE_SECONDS)
     trainer.change(seed=1)
-    pusher.flush(30)
+    pusher.flush()
     assert pusher.record.version == 3
     assert_equal(client, trainer)
 

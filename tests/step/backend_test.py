@@ -37,7 +37,7 @@ def make_layer():
         configs = [mt.TableConfig("a", dim=2), mt.TableConfig("b", dim=5)]
         return mt.layers.EmbeddingCollection(
             [
-                mt.Feature(name, configs[number % 2], **feature)
+                mt.FeatureConfig(name, configs[number % 2], **feature)
                 for number, (name, feature) in enumerate(FEATURES.items())
             ]
         )

@@ -14,7 +14,7 @@ def make_layer(dims, **feature):
     with mt.TableSet():
         return mt.layers.EmbeddingCollection(
             [
-                mt.Feature(
+                mt.FeatureConfig(
                     f"{number:02}",
                     mt.TableConfig(
                         f"table_{number}", dim, optimizer=mt.optimizers.SGD(1.0)

@@ -144,9 +144,9 @@ def test_no_gradient_is_lost():
 def test_several_features_ragged_ids_dropout_and_batch_normalization():
     config = mt.TableConfig("shared", 4, optimizer=mt.optimizers.Adam(0.05))
     features = [
-        mt.Feature("one", config),
-        mt.Feature("many", config, combiner="mean"),
-        mt.Feature("other", mt.TableConfig("other", 2)),
+        mt.FeatureConfig("one", config),
+        mt.FeatureConfig("many", config, combiner="mean"),
+        mt.FeatureConfig("other", mt.TableConfig("other", 2)),
     ]
     with mt.TableSet(num_shards=2):
         layer = mt.layers.EmbeddingCollection(features)

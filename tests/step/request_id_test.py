@@ -32,7 +32,7 @@ def test_an_update_that_comes_again_changes_nothing():
     for request in (0, 1, 0, 1, 2, (1 << 30) - 1, (1 << 30) - 1):
         apply(table, request)
     assert float(table.lookup([7])[0, 0]) == -4.0
-    counts = mt.request_counts(table)
+    counts = mt.metrics.request_counts(table)
     assert (counts.applied, counts.repeated) == ((4,), (3,))
 
 
@@ -41,7 +41,7 @@ def test_updates_without_a_request_id_all_count():
     for _ in range(3):
         table.apply_gradients([7], [[1.0]])
     assert float(table.lookup([7])[0, 0]) == -3.0
-    assert mt.request_counts(table).applied == (3,)
+    assert mt.metrics.request_counts(table).applied == (3,)
 
 
 def test_the_half_that_one_server_missed_is_all_that_a_repeat_does():
@@ -60,10 +60,10 @@ def test_the_half_that_one_server_missed_is_all_that_a_repeat_does():
     names = {"tables": ["movie"], "dims": [1]}
     # The first try reaches server 1 and then its worker is lost.
     mt.ops.apply(table.table_set.handles[1], packed[1], values[1], **names)
-    assert mt.request_counts(table).partial == 1
+    assert mt.metrics.request_counts(table).partial == 1
     apply(table, 9, ids, event_time=5)
     np.testing.assert_array_equal(table.lookup(ids), -np.ones([50, 1]))
-    counts = mt.request_counts(table)
+    counts = mt.metrics.request_counts(table)
     assert (counts.applied, counts.repeated) == ((1, 1), (0, 1))
     assert counts.partial == 0
 
@@ -87,14 +87,14 @@ def test_a_server_remembers_a_bounded_number_of_requests():
     zero = tf.constant(0, tf.int64)
     apply_all(zero, zero + REMEMBERED)
     apply_all(zero, zero + 1)
-    assert mt.request_counts(table).repeated == (1,)
+    assert mt.metrics.request_counts(table).repeated == (1,)
     # One more, and the oldest is forgotten.
     apply_all(zero + REMEMBERED, zero + REMEMBERED + 1)
     apply_all(zero, zero + 1)
-    assert mt.request_counts(table).repeated == (1,)
+    assert mt.metrics.request_counts(table).repeated == (1,)
     apply_all(zero + 2, zero + 3)
-    assert mt.request_counts(table).repeated == (2,)
-    assert mt.request_counts(table).applied == (REMEMBERED + 2,)
+    assert mt.metrics.request_counts(table).repeated == (2,)
+    assert mt.metrics.request_counts(table).applied == (REMEMBERED + 2,)
 
 
 def test_an_update_that_is_refused_may_come_again():
@@ -103,7 +103,7 @@ def test_an_update_that_is_refused_may_come_again():
         apply(table, 3, event_time=1 << 32)
     apply(table, 3, event_time=5)
     assert float(table.lookup([7])[0, 0]) == -1.0
-    assert mt.request_counts(table).repeated == (0,)
+    assert mt.metrics.request_counts(table).repeated == (0,)
 
 
 def test_a_restore_forgets_the_requests_that_came_after(tmp_path):
@@ -145,7 +145,7 @@ def test_request_ids_reach_the_tables_of_a_model():
     ids = tf.range(20, dtype=tf.int64)
     for request in (4, 5, 4):
         step(tf.constant(request, tf.int64), ids)
-    counts = mt.request_counts(model)
+    counts = mt.metrics.request_counts(model)
     assert (counts.applied, counts.repeated) == ((2, 2), (1, 1))
 
 
@@ -171,4 +171,6 @@ def test_a_vector_is_refused():
 
 def test_counts_of_a_model_without_tables_are_refused():
     with pytest.raises(ValueError, match="there is no table in"):
-        mt.request_counts(tf_keras.Sequential([tf_keras.layers.Dense(1)]))
+        mt.metrics.request_counts(
+            tf_keras.Sequential([tf_keras.layers.Dense(1)])
+        )

@@ -74,7 +74,8 @@ Advances the cut and reads the ids that changed in (acked_cut, to_cut].
 What an earlier call handed out above `acked_cut` comes again, so a lost reply
 loses nothing. Ids of a table are distinct and sorted; where `exists` is false
 the row was removed and its row here is zeros. Blocks for as long as the rows
-take to copy; updates go on meanwhile.
+take to copy; updates go on meanwhile. OutOfRange when the changes after
+`acked_cut` are not here: forgotten, or of a former life of this server.
 )doc");
 
 REGISTER_OP("MonolithRenew")

@@ -88,6 +88,8 @@ REGISTER_OP("MonolithTableDrop")
     .SetShapeFn([](InferenceContext* c) { return HandleShape(c); })
     .Doc(R"doc(
 Drops a table and frees its rows; ops that are reading it finish first.
+
+Does nothing where the server does not have the table, or the table set.
 )doc");
 
 REGISTER_OP("MonolithSetPretrained")

@@ -56,11 +56,13 @@ TableDelta ReadDelta(const Table& table, const Pending& pending) {
 }  // namespace
 
 TableSet::TableSet(std::string name, int shard, int num_shards,
-                   int64_t generation)
+                   int64_t generation, int64_t first_cut)
     : name_(std::move(name)),
       shard_(shard),
       num_shards_(num_shards),
-      generation_(generation) {}
+      oldest_cut_(first_cut),
+      generation_(generation),
+      cut_(first_cut) {}
 
 int64_t TableSet::generation() const {
   std::shared_lock<std::shared_mutex> lock(tables_mutex_);
@@ -184,10 +186,17 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
         "table set \"", name_, "\": deltas were not started on shard ", shard_,
         ". Start them before the first delta is taken."));
   }
-  if (acked_cut < 0 || acked_cut > cut_) {
+  if (acked_cut < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "table set \"", name_, "\": acked_cut must be a cut that was taken, ",
-        "in [0, ", cut_, "]. Received: ", acked_cut, " on shard ", shard_));
+        "table set \"", name_, "\": acked_cut must not be negative. Received: ",
+        acked_cut, " on shard ", shard_, "."));
+  }
+  if (acked_cut > cut_) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "table set \"", name_, "\": the last cut of shard ", shard_, " is ",
+        cut_, ". Received: acked_cut ", acked_cut,
+        ", a cut of this shard before it was started anew. Resync from an "
+        "export."));
   }
   if (acked_cut < oldest_cut_) {
     return absl::OutOfRangeError(absl::StrCat(
@@ -196,7 +205,7 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
         " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
   }
   if (cut_ + 1 >= kMaxCut) {
-    return absl::OutOfRangeError(absl::StrCat(
+    return absl::ResourceExhaustedError(absl::StrCat(
         "table set \"", name_, "\": no cut is left after ", cut_,
         ". Restart the server of shard ", shard_, " from a snapshot."));
   }
@@ -234,8 +243,9 @@ void TableSet::Renew(int64_t generation) {
 
 void TableSet::DropLogs() {
   // A new cut: rows that are stamped with the present one are in no log any
-  // more, so their next change has to be logged.
-  {
+  // more, so their next change has to be logged. Beyond kMaxCut no delta can be
+  // taken, and rows have no bits for it.
+  if (cut_ + 1 < kMaxCut) {
     std::unique_lock<std::shared_mutex> lock(tables_mutex_);
     ++cut_;
   }

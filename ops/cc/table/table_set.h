@@ -56,8 +56,10 @@ struct ShardDelta {
 
 class TableSet {
  public:
-  // `shard` is 0 .. num_shards - 1, `generation` is random and positive.
-  TableSet(std::string name, int shard, int num_shards, int64_t generation);
+  // `shard` is 0 .. num_shards - 1, `generation` is random and positive. The
+  // cut starts at `first_cut`, 0 .. kMaxCut - 1.
+  TableSet(std::string name, int shard, int num_shards, int64_t generation,
+           int64_t first_cut = 0);
 
   TableSet(const TableSet&) = delete;
   TableSet& operator=(const TableSet&) = delete;
@@ -94,8 +96,10 @@ class TableSet {
   // Advances the cut and returns every id that changed in
   // (acked_cut, new cut], with its present state. What was handed out up to
   // acked_cut is forgotten.
-  // FailedPrecondition before StartDeltas(); InvalidArgument for a cut that
-  // was not taken yet; OutOfRange for one whose changes are forgotten.
+  // FailedPrecondition before StartDeltas(); InvalidArgument for a negative
+  // cut; OutOfRange for one whose changes are forgotten, and for one that was
+  // not taken yet: a trainer that starts again has cuts of its former life.
+  // ResourceExhausted when kMaxCut is reached.
   absl::StatusOr<ShardDelta> TakeDelta(int64_t acked_cut);
   // After a restore: takes the new generation and drops all that is logged
   // and pending. The cut goes on counting up, so that no row's stamp of the

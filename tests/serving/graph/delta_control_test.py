@@ -73,6 +73,18 @@ def test_each_stream_has_a_sequence_of_its_own(replica):
     assert replica.status()["last_sequences"] == [3, 1, 2]
 
 
+@pytest.mark.parametrize("last", [2**20, 2**24, 2**31, 2**63 - 3])
+def test_sequences_count_to_the_end_of_int64(replica, last):
+    replica.control._last_sequences.assign([last, 0, last])
+    for shard in (0, 2):
+        assert replica.apply(last + 2, shard=shard)["status"] == GAP
+        assert replica.apply(last, shard=shard)["status"] == DUPLICATE
+        outputs = replica.apply(last + 1, shard=shard)
+        assert outputs["status"] == APPLIED
+        assert outputs["expected_sequence"] == last + 2
+    assert replica.status()["last_sequences"] == [last + 1, 0, last + 1]
+
+
 def test_a_delta_sent_twice_changes_nothing_the_second_time(replica):
     replica.apply(1, rows=[{5: [1, 2]}])
     replica.apply(2, rows=[{5: [3, 4]}])

@@ -159,6 +159,20 @@ def test_unseen_and_dead_ids_read_their_initial_rows(initializer):
         assert not live.numpy().any()
 
 
+@pytest.mark.parametrize("number", [2**20, 2**24, 2**31, 2**61, 2**62])
+def test_counters_of_a_table_of_any_size_count_on(number):
+    table = make_table()
+    # As if it had this many rows: so large a table fits no test.
+    table._live.assign(number)
+    table._dead.assign(number)
+    table._buckets.assign(number)
+    for id_ in range(20):
+        apply(table, {id_: [1.0, 2.0], id_ + 100: [3.0, 4.0]})
+        apply(table, {id_ + 100: None})
+    assert status(table) == [number + 20, number + 20, number]
+    assert lookup(table, [19, 119]) == ([[1.0, 2.0], [0.5, 0.5]], [1, 0])
+
+
 def test_lookups_of_nothing_read_nothing():
     rows, live = make_table().lookup(tf.zeros([0], tf.int64))
     assert rows.shape == [0, 2]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.server import ModelServer
+from processes import DEADLINE_SECONDS
 
 
 class Scale(tf.Module):
@@ -82,7 +83,10 @@ def serve():
             arguments = {"port": 0, "poll_seconds": 0.02, **arguments}
             server = stack.enter_context(ModelServer(models, **arguments))
             server.client = stack.enter_context(
-                PredictionClient(f"127.0.0.1:{server.port}")
+                PredictionClient(
+                    f"127.0.0.1:{server.port}",
+                    timeout_seconds=DEADLINE_SECONDS,
+                )
             )
             return server
 

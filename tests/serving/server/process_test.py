@@ -11,6 +11,7 @@ import urllib.request
 import numpy as np
 import pytest
 
+import processes
 from monolith_tf.serving.client import PredictionClient
 
 COMMAND = str(pathlib.Path(sys.executable).with_name("monolith-tf"))
@@ -63,9 +64,12 @@ def test_serves_until_a_signal_and_ends_with_0(write_model, run, number):
         inputs = {"ids": np.array([1]), "weights": np.zeros((1, 2), "f4")}
         assert client.predict("scale", inputs).outputs["score"] == [10]
     url = f"http://{rest_address}/v1/models/scale"
-    assert urllib.request.urlopen(url, timeout=10).status == 200
+    assert (
+        urllib.request.urlopen(url, timeout=processes.DEADLINE_SECONDS).status
+        == 200
+    )
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=processes.DEADLINE_SECONDS)
     assert process.returncode == 0
     assert "Traceback" not in errors
     assert "tensorflow" not in errors.lower()
@@ -83,7 +87,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_1(write_model, run, flag):
             f"scale={write_model(1, 10)}",
             *(f"{name}={value}" for name, value in flags.items()),
         )
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=processes.DEADLINE_SECONDS)
     assert process.returncode == 1
     assert "Traceback" not in errors
     # TensorFlow 2.21 says something of its own, whatever its log level.
@@ -103,10 +107,7 @@ print(sorted(
     if name.split(".")[0] == "tf_keras"
 ))
 """
-    output = subprocess.run(
-        [sys.executable, "-P", "-c", program, write_model(1, 10)],
-        capture_output=True,
-        text=True,
-        check=True,
+    output = processes.run(
+        [*processes.PYTHON, "-c", program, write_model(1, 10)]
     ).stdout
     assert output.strip().splitlines()[-1] == "[]"

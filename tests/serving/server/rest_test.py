@@ -7,6 +7,8 @@ import urllib.request
 
 import pytest
 
+from processes import DEADLINE_SECONDS
+
 
 @pytest.fixture
 def call(write_model, serve):
@@ -17,7 +19,7 @@ def call(write_model, serve):
         url = f"http://127.0.0.1:{server.rest_api_port}/v1/models/{path}"
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(url, data), timeout=30
+                urllib.request.Request(url, data), timeout=DEADLINE_SECONDS
             ) as reply:
                 return reply.status, json.load(reply)
         except urllib.error.HTTPError as error:

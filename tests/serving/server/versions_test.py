@@ -3,23 +3,17 @@
 import pathlib
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from monolith_tf.serving.client import ServingCallError
+from processes import DEADLINE_SECONDS
+from processes import wait_until
 
 
 def inputs():
     return {"ids": np.array([1]), "weights": np.zeros((1, 2), np.float32)}
-
-
-def wait_until(condition, timeout_seconds=30):
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def served(server):
@@ -33,6 +27,14 @@ def test_the_newest_numeric_version_is_served(write_model, serve):
     pathlib.Path(path, "latest").mkdir()
     pathlib.Path(path, "12").mkdir()  # no saved_model.pb yet
     assert served(serve(path)) == 10
+
+
+def test_versions_to_the_end_of_int64_are_served_and_others_left_alone(
+    write_model, serve
+):
+    for version in (2**31, 2**63 - 1, 2**63, 10**20):
+        path = write_model(version, factor=1)
+    assert served(serve(path)) == 2**63 - 1
 
 
 def test_a_new_version_takes_over_without_a_failed_call(write_model, serve):
@@ -64,7 +66,7 @@ def test_an_unloaded_version_can_no_longer_be_named(write_model, serve):
     server = serve(write_model(1, factor=1))
     server.client.predict("scale", inputs(), version=1)
     write_model(2, factor=2)
-    server.client.wait_until_available("scale", 2)
+    server.client.wait_until_available("scale", 2, DEADLINE_SECONDS)
     wait_until(lambda: server.client.status("scale", 1)[0].state == "END")
     with pytest.raises(ServingCallError, match=r"Loaded: \[2\]"):
         server.client.predict("scale", inputs(), version=1)
@@ -107,5 +109,5 @@ def test_a_model_without_a_version_is_waited_for(write_model, serve, tmp_path):
     with pytest.raises(ServingCallError, match="has no version yet"):
         served(server)
     write_model(1, factor=1)
-    server.client.wait_until_available("scale")
+    server.client.wait_until_available("scale", None, DEADLINE_SECONDS)
     assert served(server) == 1

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 
 from monolith_tf import ops
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
-from monolith_tf.placement.table_set import tables_of
 
 # What each number is, in words; the order is that of `ops.STATS`.
 _GAUGES = {
@@ -166,7 +166,7 @@ def stats(tables) -> dict[str, TableStats]:
     >>> import monolith_tf as mt
     >>> with mt.TableSet() as tables:
     ...     user = mt.Table(mt.TableConfig("user", dim=2))
-    >>> mt.stats(tables)["user"].num_rows
+    >>> mt.metrics.stats(tables)["user"].num_rows
     0
     """
     if isinstance(tables, TableSet):
@@ -195,14 +195,14 @@ class StatsCollector:
     Asks the servers when it is scraped.
 
     Args:
-        tables: What `mt.stats` takes.
+        tables: What `mt.metrics.stats` takes.
 
     Example:
     >>> import monolith_tf as mt
     >>> import prometheus_client
     >>> table = mt.Table(mt.TableConfig("movie", dim=2))
     >>> registry = prometheus_client.CollectorRegistry()
-    >>> registry.register(mt.StatsCollector(table))
+    >>> registry.register(mt.metrics.StatsCollector(table))
     >>> registry.get_sample_value("monolith_table_num_rows",
     ...                           {"table": "movie"})
     0.0

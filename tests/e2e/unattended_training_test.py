@@ -17,7 +17,7 @@ import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-PROGRAM = pathlib.Path(__file__).with_name("nobody_watches_program.py")
+PROGRAM = pathlib.Path(__file__).with_name("unattended_training_program.py")
 KILLS = int(os.environ.get("MONOLITH_TF_KILLS", "2"))
 STEPS = 40
 DEADLINE_SECONDS = 120 + 60 * KILLS

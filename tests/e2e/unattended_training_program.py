@@ -1,6 +1,6 @@
 """A chief that trains with `fit` and goes on where its checkpoint was.
 
-python nobody_watches_program.py DIRECTORY EPOCHS
+python unattended_training_program.py DIRECTORY EPOCHS
 
 Prints a line an epoch; what it trained goes to DIRECTORY/report.json. The last
 epoch begins when there is a file DIRECTORY/may_end.
@@ -16,7 +16,6 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf import estimators
 
 IDS = 64
 STEPS = 40
@@ -45,8 +44,8 @@ def main():
         while not (directory / "may_end").exists():
             time.sleep(0.05)
 
-    with estimators.exit_for_restart():
-        strategy = estimators.parameter_server_strategy()
+    with mt.cluster.exit_for_restart():
+        strategy = mt.cluster.parameter_server_strategy()
         with strategy.scope():
             inputs = tf_keras.Input([], dtype="int64")
             rows = mt.layers.DynamicEmbedding(

@@ -35,7 +35,7 @@ def test_names_are_those_of_the_header_in_its_order(repository_root):
     listed = header.split("#define MONOLITH_TABLE_STATS(FIELD)")[1]
     listed = listed.split("struct TableStats")[0]
     assert tuple(re.findall(r"FIELD\((\w+)\)", listed)) == mt.ops.STATS
-    declared = tuple(f.name for f in dataclasses.fields(mt.TableStats))
+    declared = tuple(f.name for f in dataclasses.fields(mt.metrics.TableStats))
     assert declared == mt.ops.STATS
 
 
@@ -191,16 +191,16 @@ def test_stats_of_a_set_of_a_list_and_of_nothing():
     with mt.TableSet(num_shards=2) as table_set:
         user, movie = make("user"), make("movie")
     update(user, range(7))
-    assert list(mt.stats(table_set)) == ["movie", "user"]
-    assert mt.stats([user])["user"].num_rows == 7
-    assert list(mt.stats([movie])) == ["movie"]
-    assert mt.stats([]) == {}
+    assert list(mt.metrics.stats(table_set)) == ["movie", "user"]
+    assert mt.metrics.stats([user])["user"].num_rows == 7
+    assert list(mt.metrics.stats([movie])) == ["movie"]
+    assert mt.metrics.stats([]) == {}
 
 
 def test_the_collector_gives_every_number_to_prometheus(shards):
     table = make(admission=mt.Admission(min_count=2))
     registry = prometheus_client.CollectorRegistry()
-    registry.register(mt.StatsCollector(table))
+    registry.register(mt.metrics.StatsCollector(table))
     update(table, [1, 1, 2])
     expected = table.stats()
     for name in mt.ops.STATS:

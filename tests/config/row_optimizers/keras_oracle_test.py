@@ -92,8 +92,8 @@ def test_200_steps_with_duplicates_and_ragged_features(kind):
     with mt.TableSet(num_shards=2):
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("ragged", config, combiner="mean"),
-                mt.Feature("dense", config),
+                mt.FeatureConfig("ragged", config, combiner="mean"),
+                mt.FeatureConfig("dense", config),
             ]
         )
     (table,) = layer.tables

@@ -54,7 +54,7 @@ def input_fn(epochs):
 def main(model_dir, export_dir):
     estimator = tf_estimator.DeepFMEstimator(  # table
         features=[
-            mt.Feature(
+            mt.FeatureConfig(
                 name,
                 mt.TableConfig(name, 9, optimizer=mt.optimizers.Adagrad(0.3)),
             )

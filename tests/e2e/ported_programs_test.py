@@ -13,7 +13,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from monolith_tf import estimators
+import monolith_tf as mt
 
 HERE = pathlib.Path(__file__).parent
 DEADLINE_SECONDS = 240
@@ -72,14 +72,14 @@ def test_a_canned_estimator_with_a_parsing_receiver(tmp_path):
 @pytest.mark.slow
 def test_train_and_evaluate_of_a_cluster(tmp_path):
     roles = [("chief", 0), ("worker", 0), ("ps", 0), ("ps", 1)]
-    ports = estimators.pick_free_ports(len(roles))
+    ports = mt.cluster.pick_free_ports(len(roles))
     cluster: dict = {}
     for (role, _), port in zip(roles, ports):
         cluster.setdefault(role, []).append(f"localhost:{port}")
 
     def start(role, index):
         task = {"type": role, "index": index}
-        return estimators.ChildProcess(
+        return mt.cluster.ChildProcess(
             f"{role} {index}",
             [sys.executable, str(HERE / "ported_cluster_program.py")]
             + [str(tmp_path / "model"), "200"],

@@ -98,9 +98,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.kind)
-@hypothesis.settings(
-    max_examples=25, deadline=None, derandomize=True, database=None
-)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(operations=OPERATIONS, num_shards=st.integers(1, 3))
 def test_random_operations_match_the_oracle(optimizer, operations, num_shards):
     config = mt.TableConfig("oracle", dim=DIM, optimizer=optimizer, seed=3)

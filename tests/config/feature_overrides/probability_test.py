@@ -137,7 +137,7 @@ def test_random_features_agree_with_a_dict(seed, way):
         return {"min_count": int(random.integers(1, 7)) if counts else 1}
 
     features = [
-        mt.Feature(
+        mt.FeatureConfig(
             f"{number}",
             configs[number % 4],
             ["sum", None][number % 2],
@@ -196,9 +196,9 @@ def test_what_counts_goes_before_lots():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("lot", config, probability=1.0),
-                mt.Feature("two", config, min_count=2),
-                mt.Feature("rest", config),
+                mt.FeatureConfig("lot", config, probability=1.0),
+                mt.FeatureConfig("two", config, min_count=2),
+                mt.FeatureConfig("rest", config),
             ]
         )
     assert len(layer.trainable_variables) == 3
@@ -235,8 +235,8 @@ def test_a_lot_and_a_ttl_go_together():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", config, probability=1.0, ttl_seconds=10),
-                mt.Feature("b", config, min_count=1),
+                mt.FeatureConfig("a", config, probability=1.0, ttl_seconds=10),
+                mt.FeatureConfig("b", config, min_count=1),
             ]
         )
     step = trainer(
@@ -257,7 +257,10 @@ def test_a_layer_is_saved_with_its_probability(tmp_path):
     inputs = {n: tf_keras.Input([], dtype="int64", name=n) for n in "ab"}
     with mt.TableSet():
         collection = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, probability=0.1), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, probability=0.1),
+                mt.FeatureConfig("b", config),
+            ]
         )
         layer = mt.layers.DynamicEmbedding(config, probability=0.25)
         vectors = collection(inputs)
@@ -318,7 +321,7 @@ def test_the_probability_of_the_table_is_no_other():
 def test_a_bad_probability_says_what_is_wrong(given, error, message):
     config = make_config(min_count=3)
     with pytest.raises(error, match=message):
-        mt.Feature("a", config, **given)
+        mt.FeatureConfig("a", config, **given)
     with pytest.raises(error, match=message):
         mt.layers.DynamicEmbedding(config, **given)
     with mt.TableSet():

@@ -50,7 +50,7 @@ def make(num_tables, dim=2, **table_set_arguments):
     with mt.TableSet(**table_set_arguments):
         return mt.layers.EmbeddingCollection(
             [
-                mt.Feature(
+                mt.FeatureConfig(
                     name,
                     mt.TableConfig(
                         name,

@@ -82,9 +82,9 @@ def test_the_smallest_min_count_of_the_features_of_a_batch_holds(
     with mt.TableSet(num_shards=num_shards):
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", config, "sum", min_count=2),
-                mt.Feature("b", config, "sum", min_count=3),
-                mt.Feature("c", config, "sum"),
+                mt.FeatureConfig("a", config, "sum", min_count=2),
+                mt.FeatureConfig("b", config, "sum", min_count=3),
+                mt.FeatureConfig("c", config, "sum"),
             ]
         )
     assert len(layer.trainable_variables) == 3
@@ -137,7 +137,7 @@ def test_random_features_agree_with_a_dict(seed, way):
         for number, kind in enumerate(kinds)
     ]
     features = [
-        mt.Feature(
+        mt.FeatureConfig(
             f"{number}",
             configs[number % 3],
             padding_id=PADDING if random.random() < 0.5 else None,
@@ -209,7 +209,10 @@ def test_a_persistent_tape_and_accumulation_keep_the_min_count():
     config = make_config(min_count=9)
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, min_count=2), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, min_count=2),
+                mt.FeatureConfig("b", config),
+            ]
         )
     variables = layer.trainable_variables
     optimizer = mt.optimizers.with_tables("sgd")
@@ -230,7 +233,10 @@ def test_a_feature_that_the_loss_leaves_out_brings_nothing():
     config = make_config(min_count=3)
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, min_count=1), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, min_count=1),
+                mt.FeatureConfig("b", config),
+            ]
         )
     step = trainer(
         "fused",
@@ -252,8 +258,8 @@ def test_clipping_takes_the_gradients_of_a_table_as_one(clip):
         with mt.TableSet():
             layer = mt.layers.EmbeddingCollection(
                 [
-                    mt.Feature("a", config, min_count=min_count),
-                    mt.Feature("b", config),
+                    mt.FeatureConfig("a", config, min_count=min_count),
+                    mt.FeatureConfig("b", config),
                 ]
             )
         optimizer = mt.optimizers.with_tables(tf_keras.optimizers.SGD(**clip))
@@ -295,7 +301,10 @@ def test_a_layer_is_saved_with_its_min_counts(tmp_path):
     inputs = {n: tf_keras.Input([], dtype="int64", name=n) for n in "ab"}
     with mt.TableSet():
         collection = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, min_count=2), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, min_count=2),
+                mt.FeatureConfig("b", config),
+            ]
         )
         layer = mt.layers.DynamicEmbedding(config, min_count=3)
         vectors = collection(inputs)
@@ -346,7 +355,10 @@ def test_fit_admits_by_feature():
     inputs = {n: tf_keras.Input([], dtype="int64", name=n) for n in "ab"}
     with mt.TableSet():
         vectors = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, min_count=4), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, min_count=4),
+                mt.FeatureConfig("b", config),
+            ]
         )(inputs)
         model = tf_keras.Model(inputs, vectors["a"] + vectors["b"])
     model.compile(mt.optimizers.with_tables("sgd"), "mae")
@@ -384,7 +396,7 @@ def test_a_bad_min_count_says_what_is_wrong(
 ):
     config = mt.TableConfig("item", 1, admission=mt.Admission(**admission))
     with pytest.raises(error, match=message):
-        mt.Feature("a", config, min_count=min_count)
+        mt.FeatureConfig("a", config, min_count=min_count)
     with pytest.raises(error, match=message):
         mt.layers.DynamicEmbedding(config, min_count=min_count)
     with mt.TableSet():
@@ -429,7 +441,7 @@ def test_a_call_with_gradients_of_a_lookup_may_have_its_own(in_function):
     config = make_config(min_count=4)
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, "sum", min_count=3)]
+            [mt.FeatureConfig("a", config, "sum", min_count=3)]
         )
 
     def update(min_count):

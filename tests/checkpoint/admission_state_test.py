@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 ADMISSIONS = {
     "exact": mt.Admission(min_count=3),
@@ -245,5 +246,5 @@ def test_a_keras_file_keeps_what_was_counted(tmp_path, kind):
     model.save(tmp_path / "model.keras")
     loaded = tf_keras.models.load_model(tmp_path / "model.keras")
     fit(loaded, [7, 8])
-    (table,) = mt.table_set.tables_of(loaded)
+    (table,) = tables_of(loaded)
     assert admitted(table) == [7, 9]

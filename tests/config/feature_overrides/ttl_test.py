@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.registry import tables_of
 
 # The gradients reach the tables in one op, or as slices of one kind or another.
 WAYS = ["fused", "eager", "clipped", "in a function"]
@@ -66,9 +67,9 @@ def test_a_row_goes_when_the_last_of_its_ttls_is_over(way, num_shards):
     with mt.TableSet(num_shards=num_shards):
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("short", config, "sum", ttl_seconds=10),
-                mt.Feature("middle", config, "sum", ttl_seconds=50),
-                mt.Feature("long", config, "sum"),
+                mt.FeatureConfig("short", config, "sum", ttl_seconds=10),
+                mt.FeatureConfig("middle", config, "sum", ttl_seconds=50),
+                mt.FeatureConfig("long", config, "sum"),
             ]
         )
     assert len(layer.trainable_variables) == 3
@@ -145,7 +146,7 @@ def test_random_features_agree_with_a_dict(seed, way):
         for number in range(2)
     ]
     features = [
-        mt.Feature(
+        mt.FeatureConfig(
             f"{number}",
             configs[number % 2],
             padding_id=0 if random.random() < 0.5 else None,
@@ -201,10 +202,10 @@ def test_a_ttl_and_a_min_count_go_together():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature("a", config, min_count=2, ttl_seconds=10),
-                mt.Feature("b", config, min_count=1),
-                mt.Feature("c", config, ttl_seconds=20),
-                mt.Feature("d", config),
+                mt.FeatureConfig("a", config, min_count=2, ttl_seconds=10),
+                mt.FeatureConfig("b", config, min_count=1),
+                mt.FeatureConfig("c", config, ttl_seconds=20),
+                mt.FeatureConfig("d", config),
             ]
         )
     assert len(layer.trainable_variables) == 4
@@ -227,7 +228,10 @@ def test_many_occurrences_of_an_id_leave_its_terms_alone(way):
     config = make_config()
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, ttl_seconds=10), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, ttl_seconds=10),
+                mt.FeatureConfig("b", config),
+            ]
         )
     step = trainer(
         way,
@@ -248,7 +252,10 @@ def test_what_is_left_of_a_ttl_is_kept_with_the_rows(tmp_path, way):
     inputs = {n: tf_keras.Input([], dtype="int64", name=n) for n in "ab"}
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
-            [mt.Feature("a", config, ttl_seconds=10), mt.Feature("b", config)]
+            [
+                mt.FeatureConfig("a", config, ttl_seconds=10),
+                mt.FeatureConfig("b", config),
+            ]
         )
         vectors = layer(inputs)
     model = tf_keras.Model(inputs, vectors["a"] + vectors["b"])
@@ -262,14 +269,14 @@ def test_what_is_left_of_a_ttl_is_kept_with_the_rows(tmp_path, way):
         model.save(tmp_path / "model.keras")
         with mt.TableSet():
             loaded = tf_keras.models.load_model(tmp_path / "model.keras")
-        (table,) = mt.table_set.tables_of(loaded)
+        (table,) = tables_of(loaded)
         features = loaded.get_layer(layer.name).features
         assert [f.ttl_seconds for f in features] == [10, None]
     else:
         path = tf.train.Checkpoint(model=model).write(str(tmp_path / "one"))
         with mt.TableSet(num_shards=2):
             table = mt.Table(config)
-        mt.restore_tables(table, path)
+        mt.checkpoint.restore_tables(table, path)
     table.sweep(event_time=START + 10)
     assert set(rows_of(table)) == {1, 2}
     table.sweep(event_time=START + 11)
@@ -297,7 +304,7 @@ def test_the_ttl_of_the_table_is_no_other():
 def test_a_bad_ttl_says_what_is_wrong(of_table, ttl_seconds, error, message):
     config = make_config(ttl_seconds=of_table)
     with pytest.raises(error, match=message):
-        mt.Feature("a", config, ttl_seconds=ttl_seconds)
+        mt.FeatureConfig("a", config, ttl_seconds=ttl_seconds)
     with pytest.raises(error, match=message):
         mt.layers.DynamicEmbedding(config, ttl_seconds=ttl_seconds)
     with mt.TableSet():

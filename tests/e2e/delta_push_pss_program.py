@@ -15,7 +15,7 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf import serving
-from monolith_tf.estimators import LocalCluster
+from monolith_tf.cluster import LocalCluster
 
 IDS = np.arange(-20, 120, dtype=np.int64)
 

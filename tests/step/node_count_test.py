@@ -56,7 +56,7 @@ def make_model(shape, value, feature, num_features, num_tables):
         ]
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.Feature(f"{f:02}", configs[f % num_tables], **feature)
+                mt.FeatureConfig(f"{f:02}", configs[f % num_tables], **feature)
                 for f in range(num_features)
             ]
         )
@@ -128,7 +128,7 @@ def test_weights_stay_within_the_limit_too(executed):
         with mt.TableSet():
             layer = mt.layers.EmbeddingCollection(
                 [
-                    mt.Feature(
+                    mt.FeatureConfig(
                         f"{f:02}",
                         mt.TableConfig(f"table_{f}", dim=4),
                         combiner="mean",
@@ -171,10 +171,15 @@ def test_min_counts_of_features_are_no_node_more(executed, kind):
             )
             layer = mt.layers.EmbeddingCollection(
                 [
-                    mt.Feature(f"{f}", config, min_count=min_count, **feature)
+                    mt.FeatureConfig(
+                        f"{f}", config, min_count=min_count, **feature
+                    )
                     for f, min_count in enumerate(min_counts)
                 ]
-                + [mt.Feature(f, config, **feature, **own[f]) for f in own]
+                + [
+                    mt.FeatureConfig(f, config, **feature, **own[f])
+                    for f in own
+                ]
             )
         optimizer = mt.optimizers.with_tables("sgd")
         variables = layer.trainable_variables
@@ -211,7 +216,7 @@ def test_default_ids_are_one_node_for_all_features(executed, kind):
             config = mt.TableConfig("table", dim=4)
             layer = mt.layers.EmbeddingCollection(
                 [
-                    mt.Feature(f"{f}", config, **feature, **more)
+                    mt.FeatureConfig(f"{f}", config, **feature, **more)
                     for f in range(num_features)
                 ]
             )

@@ -18,6 +18,7 @@ import pytest
 
 import monolith_tf as mt
 from monolith_tf import estimators
+from monolith_tf.checkpoint import table_state
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -40,7 +41,7 @@ class Cluster:
     def __init__(self, directory, num_workers, arguments):
         self._directory = directory
         self._arguments = arguments
-        ports = iter(estimators.pick_free_ports(NUM_PS + num_workers))
+        ports = iter(mt.cluster.pick_free_ports(NUM_PS + num_workers))
         counts = {"chief": 1, "worker": num_workers - 1, "ps": NUM_PS}
         self.cluster = {
             role: [f"localhost:{next(ports)}" for _ in range(count)]
@@ -57,7 +58,7 @@ class Cluster:
 
     def start(self, role, index):
         task = {"type": role, "index": index}
-        return estimators.ChildProcess(
+        return mt.cluster.ChildProcess(
             f"{role} {index}",
             [sys.executable, str(PROGRAM), str(self._directory)]
             + [str(argument) for argument in self._arguments],
@@ -82,7 +83,7 @@ def saved(program, directory):
     """The rows of the last checkpoint by id, and a reader of its variables."""
     with mt.TableSet():
         table = mt.Table(program.table_config())
-    mt.restore_tables(table, directory / "model")
+    mt.checkpoint.restore_tables(table, directory / "model")
     rows = {}
     for ids, values in table.export():
         rows.update(zip(ids.tolist(), values.tolist()))
@@ -169,7 +170,7 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
     owner = dict(
         zip(
             ids.tolist(),
-            mt.table.table_checkpoint.owners(ids, NUM_PS).numpy().tolist(),
+            table_state.owners(ids, NUM_PS).numpy().tolist(),
         )
     )
     lost = [program.sums([batch]) for batch in under_way]

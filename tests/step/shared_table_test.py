@@ -36,7 +36,7 @@ def two_layers_of_one_config(config):
 
 
 def a_layer_and_a_collection(config):
-    collection = mt.layers.EmbeddingCollection([mt.Feature("a", config)])
+    collection = mt.layers.EmbeddingCollection([mt.FeatureConfig("a", config)])
     layer = mt.layers.DynamicEmbedding(mt.Table(config))
     return layer, lambda ids: collection({"a": ids})["a"]
 

@@ -1,0 +1,73 @@
+"""Counts of the updates that each server has taken."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from monolith_tf import ops
+from monolith_tf.placement.registry import tables_of
+from monolith_tf.placement.table_set import TableSet
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestCounts:
+    """Updates that servers have taken since the tables were made.
+
+    Attributes:
+        applied: Per server, updates that changed it.
+        repeated: Per server, updates dropped because their `mt.request_id` was
+            known.
+    """
+
+    applied: tuple[int, ...]
+    repeated: tuple[int, ...]
+
+    @property
+    def partial(self) -> int:
+        """Steps that reached some servers and not all; of a quiet model.
+
+        The least number of them: a step that is missing on one server and one
+        that is missing on another even out.
+        """
+        return max(self.applied) - min(self.applied)
+
+
+def request_counts(tables) -> RequestCounts:
+    """Reads how many updates each server took, one call a server.
+
+    Every step of `fit` is one update of each server. So steps that a lost
+    worker left half done show as `partial`, and what the fullest server has
+    more than the optimizer's `iterations` are steps that moved rows and never
+    came to the dense weights.
+
+    Args:
+        tables: `mt.TableSet`; or a Keras model or layer, an `mt.Table`, or a
+            list of these, with at least one table.
+
+    Raises:
+        ValueError: There is no table.
+        tf.errors.FailedPreconditionError: A server came back without tables.
+
+    Example:
+    >>> import monolith_tf as mt
+    >>> with mt.TableSet(num_shards=2):
+    ...     table = mt.Table(mt.TableConfig("movie", dim=1))
+    >>> table.apply_gradients([1, 2, 3], [[0.1]] * 3)
+    >>> counts = mt.metrics.request_counts(table)
+    >>> counts.applied, counts.repeated, counts.partial
+    ((1, 1), (0, 0), 0)
+    """
+    if isinstance(tables, TableSet):
+        table_set = tables
+    else:
+        found = tables_of(tables)
+        if not found:
+            raise ValueError(
+                f"request_counts: there is no table in {tables!r}; pass a "
+                "model that has one."
+            )
+        table_set = found[0].table_set
+    answers = table_set.ask(ops.request_counts)
+    counts = [answer.numpy().tolist() for answer in answers]
+    applied, repeated = zip(*counts, strict=True)
+    return RequestCounts(applied, repeated)
