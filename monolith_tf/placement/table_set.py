@@ -185,9 +185,7 @@ class TableSet:
             with tf.init_scope(), tf.device(device):
                 create = ops.table_create(
                     handle,
-                    config=config,
-                    shard=shard,
-                    num_shards=self.num_shards,
+                    attributes=config.op_attributes(shard, self.num_shards),
                     # A graph may run again: 0 is drawn when it does.
                     generation=0 if in_graph else new_generation(),
                 )

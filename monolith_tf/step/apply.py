@@ -91,7 +91,7 @@ def _gradients_by_shard(table_set, tables, gradients, own_terms, **step):
     return ops.partition_gradients(
         ids=[gradient.indices for gradient in gradients],
         gradients=[gradient.values for gradient in gradients],
-        own_terms=own_terms,
+        overrides=own_terms,
         num_shards=table_set.num_shards,
         **step,
     )

@@ -59,7 +59,7 @@ def combined_gradients(**changes):
         "first_columns": [-1],
         "tables": [0],
         "dims": [4],
-        "own_terms": [],
+        "overrides": [],
     }
     return library.monolith_combine_gradients(
         global_step=int64(1),
@@ -92,9 +92,7 @@ def of_tables(op, **request):
     for name, dim in (("a", 2), ("b", 3)):
         ops.table_create(
             handle,
-            config=mt.TableConfig(name, dim=dim),
-            shard=0,
-            num_shards=1,
+            attributes=mt.TableConfig(name, dim=dim).op_attributes(0, 1),
             generation=1,
         )
     ops.start_deltas(handle)

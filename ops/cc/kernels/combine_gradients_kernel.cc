@@ -1,5 +1,5 @@
-// The kernel that sums the gradients of all features of a step by id, on the
-// routes that their ids took for the lookup.
+// The kernel that sums the gradients of all features of a step by id, along the
+// routes of the lookup's ids.
 
 #include <algorithm>
 #include <atomic>
@@ -14,8 +14,8 @@
 #include "ops/cc/features/id_router.h"
 #include "ops/cc/kernels/feature_kernel.h"
 #include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/feature_overrides.h"
 #include "ops/cc/kernels/inputs.h"
-#include "ops/cc/kernels/own_terms.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
@@ -42,7 +42,7 @@ class CombineGradientsOp : public FeatureKernel {
     if (!context->status().ok()) return;
     OP_REQUIRES_OK(context, ReadTables(context));
     OP_REQUIRES_OK(context, ReadGradients(context));
-    OP_REQUIRES_OK(context, ReadOwnTerms(context));
+    OP_REQUIRES_OK(context, ReadOverrides(context));
   }
 
  protected:
@@ -74,7 +74,7 @@ class CombineGradientsOp : public FeatureKernel {
           " must be those that MonolithPartition returned with packed_ids. "
           "Received: positions of other ids."));
     }
-    PackOwnTerms(batch, inputs, sums);
+    PackOverrides(batch, inputs, sums);
     for (int64_t s = 0; s < num_shards(); ++s) {
       // The ids that occur only in features without a gradient.
       inputs[s].DropUncounted(dims_);
@@ -128,13 +128,13 @@ class CombineGradientsOp : public FeatureKernel {
     return absl::OkStatus();
   }
 
-  absl::Status ReadOwnTerms(OpKernelConstruction* context) {
-    TF_RETURN_IF_ERROR(context->GetAttr("own_terms", &own_terms_));
-    if (own_terms_.empty()) return absl::OkStatus();
+  absl::Status ReadOverrides(OpKernelConstruction* context) {
+    TF_RETURN_IF_ERROR(context->GetAttr("overrides", &overrides_));
+    if (overrides_.empty()) return absl::OkStatus();
     TF_RETURN_IF_ERROR(
-        GetEntries(context, "own_terms", num_features(), &own_terms_));
-    for (const int64_t own_terms : own_terms_) {
-      TF_RETURN_IF_ERROR(CheckOwnTerms(own_terms));
+        GetEntries(context, "overrides", num_features(), &overrides_));
+    for (const int64_t packed : overrides_) {
+      TF_RETURN_IF_ERROR(CheckOverrides(packed));
     }
     return absl::OkStatus();
   }
@@ -164,9 +164,9 @@ class CombineGradientsOp : public FeatureKernel {
     return absl::OkStatus();
   }
 
-  // Sums the gradients of all tables: many ids of one in parts at once, tables
-  // of few ids beside each other. Returns the number of a table that has no
-  // sums for its places, or -1.
+  // Sums the gradients of all tables. Threads share the ids of a table that has
+  // many, and take whole tables that have few. Returns the number of a table
+  // with positions of other ids, or -1.
   int64_t SumAll(OpKernelContext* context, const Batch& batch,
                  const std::vector<VectorGradients>& gradients,
                  const std::vector<ShardedSums>& sums) const {
@@ -243,17 +243,17 @@ class CombineGradientsOp : public FeatureKernel {
     return shape.dim_size(last) - expected.dim_size(last) >= first;
   }
 
-  // Puts the own terms that the features bring for an id beside its count.
+  // Packs the overrides of the features that an id occurs in with its count.
   // SumAll checked the places.
-  void PackOwnTerms(const Batch& batch, const std::vector<ApplyInputs>& inputs,
-                    const std::vector<ShardedSums>& sums) const {
+  void PackOverrides(const Batch& batch, const std::vector<ApplyInputs>& inputs,
+                     const std::vector<ShardedSums>& sums) const {
     for (const ApplyInputs& shard : inputs) {
       for (int64_t i = 0; i < shard.num_ids(); ++i) {
-        shard.counts[i] = PackCount(shard.counts[i], /*own_terms=*/0);
+        shard.counts[i] = PackCount(shard.counts[i], /*overrides=*/0);
       }
     }
-    for (size_t f = 0; f < own_terms_.size(); ++f) {
-      if (own_terms_[f] == 0) continue;
+    for (size_t f = 0; f < overrides_.size(); ++f) {
+      if (overrides_[f] == 0) continue;
       const ShardedSums& table = sums[number_of_[table_of(f)]];
       const int64_t* const places = batch.data(f);
       for (int64_t i = 0; i < batch.ids[f].NumElements(); ++i) {
@@ -262,7 +262,7 @@ class CombineGradientsOp : public FeatureKernel {
         int64_t& word =
             table.shards[PlaceShard(place)].counts[PlaceIndex(place)];
         word = PackCount(OccurrencesOf(word),
-                         MergedOwnTerms(OwnTermsOf(word), own_terms_[f]));
+                         MergedOwnTerms(OwnTermsOf(word), overrides_[f]));
       }
     }
   }
@@ -286,7 +286,7 @@ class CombineGradientsOp : public FeatureKernel {
   std::vector<int64_t> tables_;
   std::vector<int64_t> dims_;
   // Per feature, or empty.
-  std::vector<int64_t> own_terms_;
+  std::vector<int64_t> overrides_;
   // Per feature the number of its gradient, and the first column there or -1.
   std::vector<int64_t> gradient_of_;
   std::vector<int64_t> first_columns_;

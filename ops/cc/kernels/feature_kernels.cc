@@ -281,7 +281,7 @@ class AttachOp : public OpKernel {
 };
 
 // Checks that weights and ids have the same places.
-class WeightsOp : public OpKernel {
+class CheckedWeightsOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
@@ -365,7 +365,8 @@ REGISTER_KERNEL_BUILDER(Name("MonolithPartition").Device(DEVICE_CPU),
                         PartitionOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithCombine").Device(DEVICE_CPU), CombineOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithAttach").Device(DEVICE_CPU), AttachOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithWeights").Device(DEVICE_CPU), WeightsOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithCheckedWeights").Device(DEVICE_CPU),
+                        CheckedWeightsOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSparseSplits").Device(DEVICE_CPU),
                         SparseSplitsOp);
 

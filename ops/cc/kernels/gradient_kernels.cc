@@ -12,7 +12,7 @@
 #include "ops/cc/features/combiner.h"
 #include "ops/cc/features/id_router.h"
 #include "ops/cc/kernels/feature_lists.h"
-#include "ops/cc/kernels/own_terms.h"
+#include "ops/cc/kernels/feature_overrides.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/kernels/worker_counters.h"
@@ -140,19 +140,19 @@ class PartitionGradientsOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("num_tables", &num_tables_));
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
     OP_REQUIRES_OK(context,
-                   context->GetAttr("counted_tables", &counted_tables_));
+                   context->GetAttr("override_tables", &override_tables_));
     // Eager calls do not run the shape function.
-    int64_t num_counted;
-    OP_REQUIRES_OK(context, context->GetAttr("num_counted", &num_counted));
+    int64_t num_overrides;
+    OP_REQUIRES_OK(context, context->GetAttr("num_overrides", &num_overrides));
     OP_REQUIRES(
-        context, static_cast<int64_t>(counted_tables_.size()) == num_counted,
+        context, static_cast<int64_t>(override_tables_.size()) == num_overrides,
         absl::InvalidArgumentError(absl::StrCat(
-            "counted_tables must have one entry per tensor of own_terms, ",
-            num_counted, ". Received: ", counted_tables_.size(), ".")));
-    for (const int64_t table : counted_tables_) {
+            "override_tables must have one entry per tensor of overrides, ",
+            num_overrides, ". Received: ", override_tables_.size(), ".")));
+    for (const int64_t table : override_tables_) {
       OP_REQUIRES(context, table >= 0 && table < num_tables_,
                   absl::InvalidArgumentError(absl::StrCat(
-                      "counted_tables must be from 0 to ", num_tables_ - 1,
+                      "override_tables must be from 0 to ", num_tables_ - 1,
                       ". Received: ", table, ".")));
     }
     OP_REQUIRES_OK(context, CheckNumShards(num_shards_));
@@ -170,16 +170,16 @@ class PartitionGradientsOp : public OpKernel {
     TF_RETURN_IF_ERROR(StepInputs::Get(context, &step));
     OpInputList ids;
     OpInputList gradients;
-    OpInputList own_terms;
+    OpInputList overrides;
     TF_RETURN_IF_ERROR(context->input_list("ids", &ids));
     TF_RETURN_IF_ERROR(context->input_list("gradients", &gradients));
-    TF_RETURN_IF_ERROR(context->input_list("own_terms", &own_terms));
+    TF_RETURN_IF_ERROR(context->input_list("overrides", &overrides));
     OpOutputList packed;
     OpOutputList values;
     TF_RETURN_IF_ERROR(context->output_list("packed", &packed));
     TF_RETURN_IF_ERROR(context->output_list("values", &values));
-    std::vector<const int64_t*> brought(num_tables_, nullptr);
-    TF_RETURN_IF_ERROR(GetOwnTerms(ids, own_terms, &brought));
+    std::vector<const int64_t*> slice_overrides(num_tables_, nullptr);
+    TF_RETURN_IF_ERROR(GetOverrides(ids, overrides, &slice_overrides));
 
     std::vector<int64_t> dims(num_tables_);
     int64_t num_ids = 0;
@@ -223,13 +223,14 @@ class PartitionGradientsOp : public OpKernel {
     std::vector<Unit> units;
     for (int64_t t = 0; t < num_tables_; ++t) {
       const IdRouter& router = routers[t];
-      const std::vector<int64_t> terms = MergedTerms(router, brought[t]);
+      const std::vector<int64_t> merged =
+          MergedOverrides(router, slice_overrides[t]);
       for (int64_t i = 0; i < router.num_distinct(); ++i) {
         const int64_t shard = PlaceShard(router.PlaceOf(i));
         const int64_t index = PlaceIndex(router.PlaceOf(i));
         out_ids[shard][index] = router.distinct_ids()[i];
         out_counts[shard][index] =
-            PackCount(router.counts()[i], terms.empty() ? 0 : terms[i]);
+            PackCount(router.counts()[i], merged.empty() ? 0 : merged[i]);
       }
       const int64_t num_parts = NumThreadsFor(context, ids[t].NumElements());
       for (int64_t part = 0; part < num_parts; ++part) {
@@ -264,34 +265,35 @@ class PartitionGradientsOp : public OpKernel {
         ids.DebugString(), ". Received: shape ", gradients.DebugString(), "."));
   }
 
-  // Per table what its slices bring, null for those that bring nothing.
-  absl::Status GetOwnTerms(const OpInputList& ids, const OpInputList& own_terms,
-                           std::vector<const int64_t*>* brought) const {
-    for (int i = 0; i < own_terms.size(); ++i) {
-      const int64_t table = counted_tables_[i];
-      if (own_terms[i].shape() != ids[table].shape()) {
+  // Per table the overrides of its slices, or null.
+  absl::Status GetOverrides(
+      const OpInputList& ids, const OpInputList& overrides,
+      std::vector<const int64_t*>* slice_overrides) const {
+    for (int i = 0; i < overrides.size(); ++i) {
+      const int64_t table = override_tables_[i];
+      if (overrides[i].shape() != ids[table].shape()) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "Table number ", table, ": own_terms must have the shape of ids, ",
+            "Table number ", table, ": overrides must have the shape of ids, ",
             ids[table].shape().DebugString(), ". Received: shape ",
-            own_terms[i].shape().DebugString(), "."));
+            overrides[i].shape().DebugString(), "."));
       }
-      (*brought)[table] = own_terms[i].flat<int64_t>().data();
-      for (int64_t j = 0; j < own_terms[i].NumElements(); ++j) {
-        TF_RETURN_IF_ERROR(CheckOwnTerms((*brought)[table][j]));
+      (*slice_overrides)[table] = overrides[i].flat<int64_t>().data();
+      for (int64_t j = 0; j < overrides[i].NumElements(); ++j) {
+        TF_RETURN_IF_ERROR(CheckOverrides((*slice_overrides)[table][j]));
       }
     }
     return absl::OkStatus();
   }
 
-  // Per distinct id the own terms that hold; empty when none are brought.
-  static std::vector<int64_t> MergedTerms(const IdRouter& router,
-                                          const int64_t* brought) {
-    if (brought == nullptr) return {};
+  // Per distinct id the overrides that hold; empty without `slice_overrides`.
+  static std::vector<int64_t> MergedOverrides(const IdRouter& router,
+                                              const int64_t* slice_overrides) {
+    if (slice_overrides == nullptr) return {};
     std::vector<int64_t> merged(router.num_distinct(), 0);
     const std::vector<int64_t>& index = router.distinct_index();
     for (size_t i = 0; i < index.size(); ++i) {
-      int64_t& terms = merged[index[i]];
-      terms = MergedOwnTerms(terms, brought[i]);
+      int64_t& overrides = merged[index[i]];
+      overrides = MergedOwnTerms(overrides, slice_overrides[i]);
     }
     return merged;
   }
@@ -324,7 +326,7 @@ class PartitionGradientsOp : public OpKernel {
 
   int64_t num_tables_;
   int64_t num_shards_;
-  std::vector<int64_t> counted_tables_;
+  std::vector<int64_t> override_tables_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithSlices").Device(DEVICE_CPU), SlicesOp);

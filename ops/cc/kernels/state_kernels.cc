@@ -147,7 +147,7 @@ class ExportGroupsOp : public GroupsOp {
   }
 };
 
-class ImportOp : public OneTableOp {
+class ImportRowsOp : public OneTableOp {
  public:
   using OneTableOp::OneTableOp;
 
@@ -296,7 +296,8 @@ REGISTER_KERNEL_BUILDER(Name("MonolithExportChunk").Device(DEVICE_CPU),
                         ExportChunkOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportGroups").Device(DEVICE_CPU),
                         ExportGroupsOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithImport").Device(DEVICE_CPU), ImportOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithImportRows").Device(DEVICE_CPU),
+                        ImportRowsOp);
 
 }  // namespace
 }  // namespace monolith_tf
