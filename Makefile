@@ -8,24 +8,28 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DATA ?=
 # More arguments for the demo, pytest, the benchmarks or the soak.
 ARGS ?=
-# Test files that run at once; 0 for none beside another (for --pdb).
+# Test files that run at once; 0 for one process without workers (for --pdb).
 TEST_JOBS ?= 2
+# What Hypothesis starts from in `make soak`; to repeat a soak, pass its seed.
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 BIN := $(VENV)/bin
 NEWEST_BIN := $(NEWEST_VENV)/bin
 CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h')
 CC_SOURCES = $(shell find ops/cc -name '*.cc' -o -name '*.h')
-PARALLEL = -n $(TEST_JOBS) --dist loadfile
+# A file at a time, in the order of conftest.py.
+PARALLEL = -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 PACKAGES = $(shell find monolith_tf ops estimators serving -name __init__.py)
 BAZEL ?= bazel
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-newest test-install lint format cc-test sanitize bazel bench \
-	soak build clean
+.PHONY: help demo test test-fast test-newest test-install lint format cc-test \
+	sanitize sanitize-threads bazel bazel-build bench soak build clean
 
 help:
 	@echo 'make demo [DATA=path/to/ratings.csv]  train, export, serve, push deltas'
 	@echo 'make test [ARGS="-k name"]            every test, C++ tests included'
+	@echo 'make test-fast                        those that need no process, no C++'
 	@echo 'make test-newest                      the same on the newest TensorFlow'
 	@echo 'make test-install                     the installation that README shows'
 	@echo 'make lint, make format                ruff and clang-format'
@@ -78,8 +82,11 @@ demo: build
 	$(BIN)/python examples/demo.py $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 # pytest, not `python -m pytest`: that puts the root on sys.path.
-test: build gtest
+test: build $(BIN)/.cc-tested
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+test-fast: build
+	$(BIN)/pytest $(PARALLEL) -m 'not e2e and not slow' $(ARGS)
 
 # --- Others -----------------------------------------------------------------
 
@@ -87,6 +94,7 @@ test: build gtest
 test-newest: $(NEWEST_BIN)/.requirements gtest
 	$(NEWEST_BIN)/pip install --quiet --disable-pip-version-check \
 		--no-deps --no-build-isolation --force-reinstall .
+	PYTHON=$(NEWEST_BIN)/python tests/cc/run.sh
 	$(NEWEST_BIN)/pytest $(PARALLEL) $(ARGS)
 
 # From nothing, for each TensorFlow that README names: gigabytes, and minutes of
@@ -112,22 +120,38 @@ format: $(BIN)/.requirements
 
 cc-test: $(BIN)/.requirements gtest
 	PYTHON=$(BIN)/python tests/cc/run.sh
+	@touch $(BIN)/.cc-tested
+
+# C++ that passed is not tested again.
+$(BIN)/.cc-tested: $(BIN)/.requirements $(CC_SOURCES) $(wildcard tests/cc/*)
+	$(MAKE) --no-print-directory cc-test
 
 sanitize: $(BIN)/.requirements gtest
 	PYTHON=$(BIN)/python tests/cc/run.sh address,undefined
 	PYTHON=$(BIN)/python tests/cc/run.sh thread
 
-bazel: $(BIN)/.requirements gtest
+# Of TSan only the tests that start threads.
+THREADED = $(basename $(notdir \
+	$(shell grep -lE 'std::thread|workers\.h' tests/cc/*_test.cc)))
+sanitize-threads: $(BIN)/.requirements gtest
+	PYTHON=$(BIN)/python tests/cc/run.sh address,undefined
+	PYTHON=$(BIN)/python tests/cc/run.sh thread $(THREADED)
+
+BAZEL_FLAGS = --repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
+bazel: bazel-build
+	$(BAZEL) test //... $(BAZEL_FLAGS)
+	$(BAZEL) shutdown
+
+# Compiles the op library, and analyzes every other target.
+bazel-build: $(BIN)/.requirements gtest
 	@command -v $(BAZEL) >/dev/null || { echo \
 	'No Bazel found: apt-get install bazel-bootstrap'; exit 1; }
 	@mkdir -p .build
-	$(BAZEL) test //... \
-		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
-	$(BAZEL) build //:_monolith_ops.so \
-		--repo_env=MONOLITH_TF_PYTHON=$(abspath $(BIN)/python)
+	$(BAZEL) build --nobuild //... $(BAZEL_FLAGS)
+	$(BAZEL) build //:_monolith_ops.so $(BAZEL_FLAGS)
 	$(BAZEL) shutdown
 
-# ARGS go to the ops beside other libraries, FIT_ARGS to Keras fit beside them,
+# ARGS go to the op benchmark, FIT_ARGS to the one of Keras fit,
 # PS_ARGS to fit on parameter servers, CC_ARGS to the core's own benchmark.
 bench: build
 	PYTHON=$(BIN)/python benchmarks/cc/run.sh $(CC_ARGS)
@@ -138,16 +162,22 @@ bench: build
 	$(BIN)/python benchmarks/keras_fit.py $(FIT_ARGS)
 	$(BIN)/python benchmarks/parameter_server.py $(PS_ARGS)
 
+# Those that draw examples with Hypothesis.
+PROPERTIES = $(shell grep -rl 'import hypothesis\|from hypothesis' tests \
+	--include='*_test.py' | grep -v tests/repo)
+soak: SEED := $(SEED)
 soak: build gtest
 	$(BIN)/python experiments/soak.py $(ARGS)
 	$(BIN)/python experiments/soak_training.py $(ARGS)
+	$(BIN)/pytest $(PARALLEL) -m soak
 	MONOLITH_TF_KILLS=20 $(BIN)/pytest tests/e2e/unattended_training_test.py \
 		tests/e2e/exact_sum_test.py tests/e2e/estimator_kills_test.py
 	MONOLITH_TF_FUZZ_REQUESTS=1000 $(BIN)/pytest tests/ops/worker_fuzz_test.py
+	$(BIN)/pytest --hypothesis-seed=$(SEED) $(PROPERTIES)
 	MONOLITH_TF_MEMORY_ROWS=5000000 PYTHON=$(BIN)/python tests/cc/run.sh none \
 		memory_return_test
 
 clean:
 	rm -rf .build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	rm -f ops/_monolith_ops.so ops/_build_info.py $(BIN)/.built bazel-out
+	rm -f ops/_monolith_ops.so ops/_build_info.py $(BIN)/.built $(BIN)/.cc-tested bazel-out
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,10 +1,10 @@
-"""What all tests share: the package they import, marks, and Hypothesis.
+"""Setup of all tests: the installed package, marks and Hypothesis.
 
 Every test run imports the installed package, never the source tree.
 
 `python -m pytest` (and pytest's own rootdir handling without
 `--import-mode=importlib`) puts the root of the repository on `sys.path`. There
-`monolith_tf/` lies beside `ops/`, `estimators/` and `serving/`, which only the
+`monolith_tf/` is next to `ops/`, `estimators/` and `serving/`, which only the
 installation maps into it, so `import monolith_tf` would find a package without
 its op library and hide the one that is installed. This file takes the root off
 `sys.path` again; no `tests/` folder has an `__init__.py` for the same reason.

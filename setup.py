@@ -88,7 +88,7 @@ COMPILE_FLAGS = (
 VERSION_SCRIPT = "{ local: *; };\n"
 
 BUILD_INFO = '''\
-"""What the op library beside this file was built for. Written by setup.py."""
+"""Versions that the op library was built for. Written by setup.py."""
 
 TENSORFLOW_VERSION = "{version}"
 CXX11_ABI = {cxx11_abi}
@@ -221,7 +221,7 @@ def run(command: list[str]) -> None:
 
 
 def is_current(target: pathlib.Path, dependencies: pathlib.Path) -> bool:
-    """Whether `target` is newer than all that its make-style file names."""
+    """Returns True if `target` is newer than all files of its depfile."""
     if not target.exists() or not dependencies.exists():
         return False
     names = dependencies.read_text().replace("\\\n", " ").split(":", 1)[1]

@@ -45,7 +45,7 @@ def measure(mebibytes: int) -> dict[str, float]:
             eviction=mt.Eviction(max_bytes=max_bytes),
         )
     )
-    # A row takes its header of 24 bytes and some of the index beside.
+    # A row takes its header of 24 bytes and a part of the index.
     num_new = 3 * max_bytes // (4 * dim + 36) // _NUM_UPDATES
     for update in range(_NUM_UPDATES):
         ids = np.arange(update * num_new, (update + 1) * num_new)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: ids, turns, figures, one line of JSON."""
+"""Ids, turns, figures and JSON records of all benchmarks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tqdm
 
 
 def spread(numbers: np.ndarray) -> np.ndarray:
-    """Maps 0, 1, 2 ... one to one to ids all over int64."""
+    """Maps 0, 1, 2 ... to distinct ids all over int64."""
     z = numbers.astype(np.uint64)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -49,7 +49,7 @@ def zipf(
 def take_turns(
     work: Mapping[str, Callable[[], object]], rounds: int
 ) -> dict[str, list[float]]:
-    """Runs every peer once a round, the first one changing.
+    """Runs every peer once per round, in rotating order.
 
     Args:
         work: What each peer does, by name.
@@ -100,12 +100,12 @@ def print_table(title: str, rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_json(record: dict) -> None:
-    """Prints a record and what machine it is of, in one line."""
+    """Prints a record and its machine in one line."""
     print(json.dumps({**record, **machine()}))
 
 
 def spread_absent(numbers: np.ndarray) -> np.ndarray:
-    """Maps numbers to ids that `spread` of no number below 2^40 gives."""
+    """Maps numbers to ids outside `spread` of numbers below 2^40."""
     return spread(numbers + (1 << 40))
 
 
@@ -135,7 +135,7 @@ def available_bytes() -> int:
 
 
 def warm_memory(num_bytes: int) -> float:
-    """Writes to every page of `num_bytes` and gives them back.
+    """Writes to every page of `num_bytes` and frees them.
 
     A virtual machine gets much of its memory at the first touch only, which
     takes far longer than a page takes to clear. Whoever comes first would pay.
@@ -155,7 +155,7 @@ def warm_memory(num_bytes: int) -> float:
 
 
 def machine() -> dict:
-    """Says what machine this is, and how busy."""
+    """Describes the machine and its load."""
     model = ""
     with open("/proc/cpuinfo") as file:
         for line in file:

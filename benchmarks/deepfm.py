@@ -1,4 +1,4 @@
-"""DeepFM models that differ in the embedding alone, for Keras benchmarks.
+"""DeepFM models that differ only in their embedding, for Keras benchmarks.
 
 The model reads `features` ids an example: rows of `dim` floats, the first of
 which is the weight of the id, the others its factors. All train by Adagrad.
@@ -29,7 +29,7 @@ STACKED, BY_FEATURE, ROW_NUMBERS = "stacked", "by-feature", "row-numbers"
 
 @dataclasses.dataclass(frozen=True)
 class DeepFM:
-    """How large the model is, and how it is made.
+    """Size and construction of the model.
 
     Attributes:
         features: Ids an example.
@@ -67,7 +67,7 @@ class DeepFM:
         return model
 
     def collection(self) -> tf_keras.Model:
-        """An input and a table a feature."""
+        """One input and one table per feature."""
         names = self.feature_names
         with mt.TableSet(wire_dtype=self.wire_dtype):
             layer = mt.layers.EmbeddingCollection(
@@ -98,7 +98,7 @@ class DeepFM:
         )
 
     def tfra(self) -> tf_keras.Model:
-        """All features in one table of TFRA's."""
+        """All features in one TFRA table."""
         import tensorflow_recommenders_addons as addons
 
         de = addons.dynamic_embedding
@@ -157,7 +157,7 @@ class DeepFM:
         )
 
     def _stacked(self, embedding, optimizer) -> tf_keras.Model:
-        """A model whose input has all ids of an example."""
+        """A model with one input for all ids of an example."""
         ids = tf_keras.Input([self.features], dtype="int64", name="ids")
         rows = tf_keras.layers.Reshape([self.features * self.dim])(
             embedding(ids)
@@ -165,7 +165,7 @@ class DeepFM:
         return self._behind(ids, rows, optimizer)
 
     def _behind(self, inputs, rows: tf.Tensor, optimizer) -> tf_keras.Model:
-        """The model behind rows `[batch, features * dim]`."""
+        """The dense model on top of rows `[batch, features * dim]`."""
         by_feature = tf.reshape(rows, [-1, self.features, self.dim])
         first_order = tf.reduce_sum(by_feature[:, :, 0], axis=1, keepdims=True)
         total = tf.reduce_sum(by_feature, axis=1)

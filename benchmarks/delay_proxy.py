@@ -1,4 +1,4 @@
-"""A network that takes its time: passes TCP on after a delay each way.
+"""A slow network: forwards TCP after a delay each way.
 
     python benchmarks/delay_proxy.py MILLISECONDS HOST:PORT ...
 
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 1 << 18
 
 @contextlib.contextmanager
 def delayed(addresses: Sequence[str], milliseconds: float) -> Iterator[list]:
-    """Puts a delay before addresses, in a process of its own.
+    """Delays connections to addresses, in its own process.
 
     Args:
         addresses: "host:port" each.
@@ -46,7 +46,7 @@ def delayed(addresses: Sequence[str], milliseconds: float) -> Iterator[list]:
 
 
 async def _pass_on(reader, writer, seconds: float) -> None:
-    """Writes what is read, later; then the end."""
+    """Forwards data after the delay, then the end of the stream."""
     loop = asyncio.get_running_loop()
     while True:
         try:
@@ -61,7 +61,7 @@ async def _pass_on(reader, writer, seconds: float) -> None:
 
 
 async def _serve(address: str, seconds: float) -> str:
-    """Listens for one address; returns where."""
+    """Listens for one address; returns the local address."""
     host, _, port = address.rpartition(":")
 
     async def connected(reader, writer):
@@ -70,7 +70,7 @@ async def _serve(address: str, seconds: float) -> str:
         except OSError:
             writer.close()
             return
-        # Those that are still open at the end are cut.
+        # Connections that are still open at the end are closed.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(
                 _pass_on(reader, theirs[1], seconds),

@@ -1,4 +1,4 @@
-"""Times Keras fit of a DeepFM beside other embeddings, in one process.
+"""Times Keras fit of a DeepFM with different embeddings, in one process.
 
     TF_USE_LEGACY_KERAS=1 python benchmarks/keras_fit.py [--batch=4096]
 
@@ -78,7 +78,7 @@ def batches_of(
 
 
 def main(argv: Sequence[str]) -> None:
-    """Builds the peers, lets them take turns, profiles one."""
+    """Builds the peers, runs them in turns, profiles one."""
     if len(argv) > 1:
         raise app.UsageError(f"Takes flags only. Received: {argv[1:]}")
     makers = deepfm.PEERS
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> None:
         name: examples / statistics.median(times)
         for name, times in seconds.items()
     }
-    rows = [["peer", "examples/s", "ms a step"]]
+    rows = [["peer", "examples/s", "ms per step"]]
     for name, rate in rates.items():
         rows.append(
             [
@@ -148,7 +148,7 @@ def main(argv: Sequence[str]) -> None:
             ).items()
         }
         common.print_table(
-            f"Ops of {_PROFILE.value}, ms a step",
+            f"Ops of {_PROFILE.value}, ms per step",
             [["op", "ms"]]
             + [[k, f"{v:.3f}"] for k, v in list(took.items())[:20]],
         )

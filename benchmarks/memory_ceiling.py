@@ -1,4 +1,4 @@
-"""What the memory allows: builds and runs benchmarks/cc/memory_ceiling.cc."""
+"""Memory ceiling: builds and runs benchmarks/cc/memory_ceiling.cc."""
 
 from __future__ import annotations
 

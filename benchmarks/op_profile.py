@@ -1,4 +1,4 @@
-"""Which ops took how long, out of what TensorFlow's profiler wrote."""
+"""Time per op, from files of TensorFlow's profiler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def profile(run: Callable[[], object]) -> dict[str, float]:
 
 def milliseconds_by_kind(path: pathlib.Path) -> dict[str, float]:
     """Reads a file of the profiler: milliseconds by kind, longest first."""
-    # In TensorFlow's wheel, but not of its API.
+    # In TensorFlow's wheel, but not in its API.
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space = xplane_pb2.XSpace()
@@ -48,6 +48,6 @@ def milliseconds_by_kind(path: pathlib.Path) -> dict[str, float]:
 
 
 def _is_op(kind: str) -> bool:
-    """Whether that is an op's kind, not one of a dataset or of the runtime."""
+    """True for the kind of an op, false for datasets and the runtime."""
     known = op_def_registry.get(kind)
     return known is not None and not kind.endswith("Dataset")

@@ -1,4 +1,4 @@
-"""Times Keras fit of a DeepFM on parameter servers, beside other embeddings.
+"""Times Keras fit of a DeepFM on parameter servers, by embedding.
 
     python benchmarks/parameter_server.py [--batch=4096] [--json=FILE]
 
@@ -131,7 +131,7 @@ def _start(peer: str, data: str) -> table_worker.Process:
 
 
 def _take_turns(processes: dict[str, table_worker.Process]) -> dict:
-    """Lets peers fit in turns; those that fail are told of and left out."""
+    """Runs the peers in turns; reports and drops peers that fail."""
     found = {name: [] for name in processes}
     for turn in tqdm.trange(_ROUNDS.value, desc="rounds", unit="round"):
         names = list(found)
@@ -158,7 +158,7 @@ def _last_line(error: Exception) -> str:
 
 
 def _cpu_by_role(turns: list[dict]) -> dict[str, float]:
-    """Processor milliseconds a step, by role; medians of rounds."""
+    """Processor milliseconds per step, by role; medians of rounds."""
     steps = deepfm_flags.STEPS.value * _EPOCHS.value
     by_role = collections.defaultdict(lambda: [0.0] * len(turns))
     for number, turn in enumerate(turns):
@@ -168,7 +168,7 @@ def _cpu_by_role(turns: list[dict]) -> dict[str, float]:
 
 
 def _median_of_servers(turns: list[dict]) -> dict:
-    """What the servers' ops did a step; medians of rounds."""
+    """Work of the servers' ops per step; medians of rounds."""
     return {
         kind: {
             name: statistics.median(
@@ -193,7 +193,7 @@ def _report(turns: dict[str, list[dict]]) -> dict:
     }
     cpu = {name: _cpu_by_role(of) for name, of in turns.items()}
     roles = ["chief", "worker", "ps"]
-    rows = [["peer", "examples/s", "ms a step", *(f"{r} cpu" for r in roles)]]
+    rows = [["peer", "examples/s", "ms per step", *(f"{r} cpu" for r in roles)]]
     for name, rate in rates.items():
         rows.append(
             [
@@ -203,7 +203,9 @@ def _report(turns: dict[str, list[dict]]) -> dict:
                 *(f"{cpu[name].get(role, 0):.1f}" for role in roles),
             ]
         )
-    common.print_table("Keras fit, medians; processor ms a step by role", rows)
+    common.print_table(
+        "Keras fit, medians; processor ms per step by role", rows
+    )
     servers = {name: _median_of_servers(of) for name, of in turns.items()}
     common.print_table(
         "All servers, a step: ids, MB in and out of the op, ms inside",
@@ -264,7 +266,7 @@ def _print_profile(found: dict[str, dict[str, float]]) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Starts the peers, lets them take turns, profiles one."""
+    """Starts the peers, runs them in turns, profiles one."""
     if len(argv) > 1:
         raise app.UsageError(f"Takes flags only. Received: {argv[1:]}")
     for peer in _PEERS.value:

@@ -68,7 +68,7 @@ class Fit:
             paths = [str(pathlib.Path(__file__).parent)]
             paths += filter(None, [os.environ.get("PYTHONPATH")])
             os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-            # A lost server of a peer is an error, not to be waited for.
+            # A lost server of a peer is an error; do not wait for it.
             os.environ["GRPC_FAIL_FAST"] = "use_caller"
             self._cluster = self._stack.enter_context(
                 mt.cluster.LocalCluster(
@@ -96,7 +96,7 @@ class Fit:
             )
 
     def fit(self, steps: int, epochs: int) -> dict:
-        """Trains an epoch that does not count, then `epochs` that do.
+        """Trains one epoch to warm up, then `epochs` that count.
 
         Args:
             steps: Steps an epoch.
@@ -177,7 +177,7 @@ class Fit:
         self._stack.close()
 
     def _resolver(self, delay_ms: float):
-        """The cluster, its parameter servers as far away as asked for."""
+        """The cluster, with its parameter servers behind the delay."""
         resolver = self._cluster.cluster_resolver
         if not delay_ms:
             return resolver
@@ -194,7 +194,7 @@ class Fit:
         )
 
     def _read_servers(self) -> np.ndarray:
-        """What `ops.server_counters` says, the sum of all servers."""
+        """The counters of `ops.server_counters`, summed over all servers."""
         total = np.zeros([2, 5], np.int64)
         for device in self._devices:
             with tf.device(device):
@@ -211,7 +211,7 @@ class Fit:
 def write_batches(
     folder: str, shape: deepfm.DeepFM, numbers: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Writes what `batches` reads, once for each layout.
+    """Writes the input of `batches`, once per layout.
 
     Args:
         folder: Where to.
@@ -261,7 +261,7 @@ def batches(
             (ids, read("labels", tf.float32, [batch, 1]))
         )
         options = tf.data.Options()
-        # As in keras_fit.py: its thread would be waited for.
+        # As in keras_fit.py: the end of fit would wait for its thread.
         options.autotune.enabled = False
         return dataset.repeat().prefetch(2).with_options(options)
 
@@ -269,7 +269,7 @@ def batches(
 
 
 class _Watch(tf_keras.callbacks.Callback):
-    """Times epochs but the first, by the wall and by processors."""
+    """Measures wall and processor time of all epochs after the first."""
 
     def __init__(self, pids: dict[str, int], read_servers):
         super().__init__()
@@ -291,14 +291,14 @@ class _Watch(tf_keras.callbacks.Callback):
             self.seconds.append(time.perf_counter() - self._begin)
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Seconds of processors since the first epoch, by process."""
+        """Processor seconds since the first epoch, by process."""
         return {
             name: seconds - self._cpu[name]
             for name, seconds in self._read().items()
         }
 
     def of_servers(self) -> np.ndarray:
-        """What servers did since the first epoch."""
+        """Server counters since the first epoch."""
         return self._read_servers() - self._servers
 
     def _read(self):
@@ -312,7 +312,7 @@ class _Watch(tf_keras.callbacks.Callback):
 
 
 class _Started(tf_keras.callbacks.Callback):
-    """Says when the second epoch begins."""
+    """Signals the start of the second epoch."""
 
     def __init__(self, event: threading.Event):
         super().__init__()

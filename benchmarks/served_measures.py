@@ -1,4 +1,4 @@
-"""What benchmarks/served_memory.py measures, each in a process of its own."""
+"""Measurements of benchmarks/served_memory.py, one process each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHUNK = 1 << 17
 
 
 class Trainer:
-    """A model of one table that exports it.
+    """A model with one table, and its export.
 
     Args:
         precision: Of `PRECISIONS`.
@@ -52,7 +52,7 @@ class Trainer:
             ids = common.spread(np.arange(begin, min(begin + _CHUNK, rows)))
             weights = random.normal(scale=0.3, size=[len(ids), dim])
             layer.table.assign(ids, weights.astype(np.float32))
-        # A step, at which annealing is over.
+        # A step after the end of annealing.
         layer.table.apply_gradients(ids[:1], np.zeros([1, dim], np.float32))
 
     def export(self, directory: str) -> dict:
@@ -113,7 +113,7 @@ class Server:
             found = lookup(ids=ids)
             found["rows"].numpy()
             milliseconds.append(1e3 * (time.perf_counter() - begin))
-        if not found["live"].numpy().all():
+        if not found["exists"].numpy().all():
             raise RuntimeError("ids that have rows are not live")
         milliseconds = milliseconds[10:]
         return [

@@ -58,7 +58,7 @@ def measure(directory: str) -> list[dict]:
     for batch in map(int, _BATCHES.value):
         figures = [[] for _ in servers]
         for turn in range(_ROUNDS.value):
-            # Another one comes first each time, so that noise meets all.
+            # Rotate the order, so that noise affects all alike.
             for number in range(len(servers)):
                 number = (number + turn) % len(servers)
                 timed = servers[number].call(

@@ -1,4 +1,4 @@
-"""Times mt.Table beside its peers and beside what the memory allows.
+"""Times mt.Table against its peers and the memory ceiling.
 
     python benchmarks/table.py                    about two minutes
     python benchmarks/table.py --full             all sizes: hours
@@ -50,17 +50,17 @@ from table_worker import Process
 # --help shows them.
 flags.adopt_module_key_flags(table_sizes)
 
-# Turns of a process before the next process has its.
+# Turns of a process before the next process runs.
 _CHUNK = 5
 _MEMORY_SHARE = 0.9
 _TENSORFLOW_BYTES = 1 << 29
 
 
 class Benchmark:
-    """Runs what the flags say and keeps the figures."""
+    """Runs the cases of the flags and keeps the figures."""
 
     def __init__(self, sizes: table_sizes.Sizes, clock: str):
-        """Nothing is run yet."""
+        """Prepares an empty run."""
         self.sizes, self.clock = sizes, clock
         self.record: dict = {
             "sizes": dataclasses.asdict(sizes),
@@ -96,7 +96,7 @@ class Benchmark:
                     self._progress.set_description(f"{measure}: {sizes}")
                     getattr(self, measure)(*case)
                     self._progress.update()
-                    # A long run that is stopped leaves what it has.
+                    # An interrupted long run keeps its figures so far.
                     if table_sizes.JSON.value:
                         _write_json(self.record, table_sizes.JSON.value)
         self._measure_ceiling("after")
@@ -133,7 +133,7 @@ class Benchmark:
                     )
                     for number in group
                 ]
-                # Before inserts make other tables of them.
+                # Before inserts change the tables.
                 stats = children[0].call("stats")
                 for case in self._works(optimizer):
                     rows += self._run_work(children, case)
@@ -143,7 +143,7 @@ class Benchmark:
         self.record["throughput"] += rows
 
     def growth(self, num_rows: int, dim: int, optimizer: str) -> None:
-        """Grows tables from nothing; then their memory is theirs alone."""
+        """Grows empty tables, each in its own process."""
         wanted = [
             peer
             for peer in self.sizes.peers
@@ -244,7 +244,7 @@ class Benchmark:
         )
 
     def _works(self, optimizer: str) -> Iterator[dict]:
-        """What to run on full tables; inserts last, for they add rows."""
+        """Works on full tables; inserts come last, because they add rows."""
         # Lookups do not depend on the optimizer.
         is_first = optimizer == self.sizes.optimizers[0]
         for work in sorted(
@@ -265,7 +265,7 @@ class Benchmark:
                 }
 
     def _run_work(self, children: Sequence[Process], case: dict) -> list[dict]:
-        """Lets processes take turns; returns a row of figures a process."""
+        """Runs processes in turns; returns one row of figures per process."""
         parts: dict[int, list] = {child.threads: [] for child in children}
         chunks = -(-self.sizes.rounds // _CHUNK)
         for turn in range(chunks):
@@ -312,7 +312,7 @@ class Benchmark:
             )
 
     def _warm_memory(self, cases) -> None:
-        """Touches what the largest case takes, inserts included."""
+        """Touches the memory of the largest case, inserts included."""
         need = max(
             self._need(self.sizes.peers, *case, factor=2) for case in cases
         )
@@ -343,7 +343,7 @@ class Benchmark:
             reason = (
                 f"{peer} with {num_rows} ids, dim {dim}, {optimizer}: would "
                 f"need {need / 2**30:.1f} GiB"
-                + (f" beside {', '.join(others)}" if others else "")
+                + (f" with {', '.join(others)}" if others else "")
                 + f", {self._room() / 2**30:.1f} GiB are free to use"
             )
             if reason not in self.record["left_out"]:

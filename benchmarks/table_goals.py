@@ -1,4 +1,4 @@
-"""What `benchmarks/table.py` should show, beside what it shows."""
+"""Goals of `benchmarks/table.py`, and the measured values."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ def _life(record: Mapping, clock: str) -> Iterator[tuple]:
         # With less load, the index has doubled and is not full yet.
         if memory["load_factor"] >= 0.85:
             yield (
-                f"{name}bytes an id above its floats",
+                f"{name}bytes per id above its floats",
                 "<=",
                 16.0 if row["peer"] == "untracked" else 24.0,
                 memory["bytes_per_id"],
             )
     for row in record["eviction"]:
-        # Small tables are lost in what else the process does.
+        # Other memory of the process hides small tables.
         if row["ratio_to_fresh"] is not None:
             name = f"{_case(row)}, evicted 90 %: resident, times fresh"
             yield name, "<=", 1.4, row["ratio_to_fresh"]

@@ -1,4 +1,4 @@
-"""What is measured, one class a kind of process (`table_worker.Process`)."""
+"""Measurements, one class per kind of process (`table_worker.Process`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EPOCH = 1_700_000_000
 
 
 class _Clock:
-    """Seconds by the clock, and of the processor in all threads."""
+    """Wall seconds, and processor seconds of all threads."""
 
     def __init__(self):
         self.seconds = {"wall": [], "cpu": []}
@@ -38,7 +38,7 @@ class _Clock:
 
 
 def _clean_resident_bytes() -> int:
-    """Resident memory without what the allocator keeps for later."""
+    """Resident memory without the allocator's free memory."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     return common.resident_bytes()
@@ -61,7 +61,7 @@ def _fill(peer, work: str, num_rows: int, dim: int) -> None:
 
 
 class Throughput:
-    """Full tables of several peers, which take turns at every batch."""
+    """Full tables of several peers, which alternate at every batch."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Throughput:
         """Runs a work on new batches.
 
         Args:
-            work: lookup, update, step or insert.
+            work: Lookup, update, step or insert.
             batch: Ids drawn for one call.
             zipf: Exponent of how often ids come; 0 for uniform.
             hit_rate: Share of ids that have a row.
@@ -176,7 +176,7 @@ class Throughput:
         }
 
     def stats(self) -> dict:
-        """Returns what the table says of itself, and its bytes a record."""
+        """Returns the table's statistics, and its bytes per record."""
         if self._table is None:
             return {}
         stats = self._table.table.stats()
@@ -205,7 +205,7 @@ class Throughput:
 
 
 class Growth:
-    """One table that grows from nothing; its memory."""
+    """One table that grows from empty, and its memory."""
 
     def __init__(
         self, *, peer: str, dim: int, optimizer: str, batch: int, capacity: int
@@ -213,7 +213,7 @@ class Growth:
         """Makes an empty table.
 
         Args:
-            peer: table, ready (for `capacity` rows), untracked (a table without
+            peer: Table, ready (for `capacity` rows), untracked (a table without
                 tracks_changes) or tfra.
             dim: Floats of a row.
             optimizer: Kind of it.
@@ -227,7 +227,7 @@ class Growth:
 
         def make(name, capacity=0):
             if peer == "tfra":
-                # Rows that are written have no slots.
+                # Written rows have no slots.
                 self._floats, self._work = dim, "insert"
                 return table_peers.Tfra(dim, optimizer, None, name)
             table = table_peers.Table(
@@ -251,7 +251,7 @@ class Growth:
         return clock.seconds
 
     def memory(self, *, num_rows: int) -> dict:
-        """Returns bytes a row above its floats, and what the table says.
+        """Returns bytes per row above its floats, and the table's statistics.
 
         Args:
             num_rows: How many there are.
@@ -282,7 +282,7 @@ class Growth:
 
 
 class Checkpoint:
-    """A full table that is saved and restored."""
+    """Save and restore of a full table."""
 
     def __init__(
         self, *, peer: str, num_rows: int, dim: int, optimizer: str, folder: str
@@ -290,7 +290,7 @@ class Checkpoint:
         """Fills the table.
 
         Args:
-            peer: table or dense.
+            peer: Table or dense.
             num_rows: Its rows.
             dim: Floats of a row.
             optimizer: Kind of it.
@@ -333,7 +333,7 @@ class Checkpoint:
 
 
 class Eviction:
-    """A table whose rows run out, but for a random tenth of them."""
+    """A table whose rows expire, except for a random tenth."""
 
     def __init__(self, *, num_rows: int, dim: int, optimizer: str):
         """Fills the table.
@@ -356,7 +356,7 @@ class Eviction:
 
     def run(self) -> dict:
         """Evicts while another thread reads; compares with a fresh table."""
-        # In one order, so that rows that go and rows that stay lie mixed.
+        # In one order, so that expired and surviving rows are mixed.
         self._make(range(self._num_rows), self._survivors)
         full = _clean_resident_bytes() - self._before
         stop = threading.Event()
@@ -391,7 +391,7 @@ class Eviction:
         }
 
     def _make(self, numbers, survivors=()) -> None:
-        """Makes a table; survivors have a later time than the others."""
+        """Creates a table; survivors have a later time than the others."""
         import monolith_tf as mt
 
         with mt.TableSet() as self._set:

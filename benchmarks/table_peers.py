@@ -1,4 +1,4 @@
-"""What `benchmarks/table.py` times: mt.Table, TFRA, dense TensorFlow, Keras.
+"""Peers of `benchmarks/table.py`: mt.Table, TFRA, dense TensorFlow, Keras.
 
 A peer does works, each a `tf.function`. Rows are numbered; `arguments` makes of
 numbers what the functions of the peer take, outside of the time that counts.
@@ -22,6 +22,7 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf import ops
+from monolith_tf.placement.table_set import servers_of
 
 LEARNING_RATE = 0.01
 ACCUMULATOR = 0.1
@@ -49,7 +50,7 @@ def row_optimizer(kind: str) -> mt.optimizers.RowOptimizer:
 
 
 def _keras_optimizer(kind: str, home):
-    """The same of tf_keras.optimizers or tf_keras.optimizers.legacy."""
+    """The same optimizer of tf_keras.optimizers or its legacy module."""
     if kind == "adagrad":
         return home.Adagrad(
             LEARNING_RATE,
@@ -72,7 +73,7 @@ def function(dim: int):
 
 
 def ids_of(numbers: np.ndarray) -> np.ndarray:
-    """Maps row numbers to ids; -1 and below are rows that there are not."""
+    """Maps row numbers to ids; -1 and below have no row."""
     return np.where(
         numbers >= 0,
         common.spread(numbers),
@@ -81,7 +82,7 @@ def ids_of(numbers: np.ndarray) -> np.ndarray:
 
 
 class Peer:
-    """What all peers have."""
+    """Base class of all peers."""
 
     works: dict[str, Work]
 
@@ -136,12 +137,12 @@ class Table(Peer):
                 self.table.apply_gradients(ids, gradients, step=0)
             return looked_up
 
-        # Raw inserts: in one table, the same ids are new but once.
+        # Raw inserts: in one table, ids are new only once.
         self.works = {"lookup": lookup, "update": update, "step": step}
 
 
 class Raw(Peer):
-    """The ops on the table of a `Table`, given what the server is sent.
+    """The ops on the table of a `Table`, with the requests that a server gets.
 
     That is the ids with their number in front, and gradients behind the
     learning rate; no duplicates are looked for.
@@ -150,7 +151,7 @@ class Raw(Peer):
     def __init__(self, table: Table):
         """Takes the table of the other peer."""
         dim = table.table.dim
-        handle = table.table_set.handles[0]
+        handle = servers_of(table.table_set)[0].handle
         names = {"tables": ["benchmark"], "dims": [dim]}
         int64 = tf.TensorSpec([None], tf.int64)
         float32 = tf.TensorSpec([None], tf.float32)
@@ -185,7 +186,7 @@ class Raw(Peer):
         self._values = (None, None)
 
     def arguments(self, work: str, numbers: np.ndarray, rows: tf.Tensor):
-        """Packs ids and gradients as the worker's ops do."""
+        """Builds requests of ids and gradients as the worker's ops do."""
         if work == "insert":
             return super().arguments(work, numbers, rows)
         ids = ids_of(numbers)
@@ -195,7 +196,7 @@ class Raw(Peer):
         packed = tf.constant(
             np.concatenate([[1, 1, len(ids)], ids, np.ones_like(ids)])
         )
-        # One copy for all batches that are given the same gradients.
+        # One copy for all batches with the same gradients.
         if self._values[0] is not rows:
             values = tf.concat([[LEARNING_RATE], tf.reshape(rows, [-1])], 0)
             self._values = (rows, values)
@@ -261,12 +262,12 @@ class Tfra(Peer):
         def insert(ids, rows):
             self.variable.upsert(ids, rows)
 
-        # It makes no step but of what it looked up before.
+        # It updates only rows that it looked up before.
         self.works = {"lookup": lookup, "step": step, "insert": insert}
 
 
 class Dense(Peer):
-    """A variable whose rows are numbered: gather, a dense step, scatter."""
+    """A dense variable: gather, a dense step, scatter."""
 
     def __init__(self, weights: tf.Variable, optimizer: str):
         """Takes the weights [num_rows, dim]; makes the slots.
@@ -297,7 +298,7 @@ class Dense(Peer):
         self.works = _works_of_variable(self.weights, make_step)
 
     def arguments(self, work: str, numbers: np.ndarray, rows: tf.Tensor):
-        """Takes the numbers as they are."""
+        """Uses row numbers unchanged."""
         del work
         return tf.constant(numbers), rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import table_report
 
-# A peer has one colour in all pictures.
+# A peer has one color in all pictures.
 _COLORS = {
     "raw": "#0b5394",
     "table": "#3d85c6",
@@ -19,7 +19,7 @@ _MOST_ROWS = 16
 
 
 def plot(record: dict, path: str) -> None:
-    """Draws rates beside the ceiling, and the pauses of growing tables.
+    """Draws rates with the ceiling, and the pauses of growing tables.
 
     Args:
         record: Of `table.Benchmark`, with the summary.
@@ -70,7 +70,7 @@ def _draw_rates(axis, rows: list[dict], clock: str) -> None:
             present = [p for p in peers if p in row[clock]["rates"]]
             if peer not in present:
                 continue
-            # The bars of a row lie together around its place.
+            # The bars of a row are grouped around its tick.
             number = present.index(peer) + 0.5 - len(present) / 2
             rate = row[clock]["rates"][peer]
             places.append(place + number * width)
@@ -138,5 +138,5 @@ def _draw_growth(axis, growth: list[dict], clock: str) -> None:
     axis.grid(color="#dddddd")
     axis.set_axisbelow(True)
     axis.set_xlabel(f"million ids in the table (dim {growth[0]['dim']})")
-    axis.set_ylabel(f"ms a batch of {growth[0]['batch']} new ids")
+    axis.set_ylabel(f"ms per batch of {growth[0]['batch']} new ids")
     axis.legend(fontsize=8)

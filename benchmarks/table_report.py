@@ -12,7 +12,7 @@ import memory_ceiling
 import table_goals
 
 CLOCKS = ("wall", "cpu")
-# Peers that hold a variable; ours are compared with the faster one.
+# Peers with a variable; ratios use the faster one.
 _DENSE = ("dense", "sparse_apply")
 PEERS = ("raw", "table", "tfra", "dense", "sparse_apply", "keras")
 
@@ -29,7 +29,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def throughput_figures(parts: Sequence[Mapping]) -> dict:
-    """Puts the turns of a work together.
+    """Combines the turns of a work.
 
     Args:
         parts: What `table_measures.Throughput.run` returned, call by call.
@@ -93,7 +93,7 @@ def summary(record: dict) -> dict:
         record: Of `table.Benchmark`; its rows of throughput get ceiling_share.
 
     Returns:
-        scaling and goals, for the record.
+        Scaling and goals, for the record.
     """
     for row in record["throughput"]:
         row["ceiling"] = _ceiling_of(record, row)
@@ -133,7 +133,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def _ceiling_of(record: Mapping, row: Mapping) -> dict | None:
-    """What memory allows the raw op of a row; None where that is not known.
+    """Rate of the raw op that the memory allows; None if unknown.
 
     Uniform ids of rows that are there: others are partly in caches, or make
     rows. The index is read; so is, for a lookup, header and weights of a row;
@@ -353,7 +353,7 @@ def _sizes(row: Mapping) -> str:
 
 
 def name_of(row: Mapping) -> str:
-    """Says what a row of throughput is about."""
+    """Describes a row of throughput."""
     parts = [_sizes(row), row["work"], str(row["batch"])]
     if row["zipf"]:
         parts.append(f"zipf {row['zipf']:g}")

@@ -1,4 +1,4 @@
-"""Flags of `benchmarks/table.py`, and the sizes and memory they ask for."""
+"""Flags of `benchmarks/table.py`, with their sizes and memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from absl import flags
 
 _MEASURES = ("throughput", "growth", "checkpoint", "eviction")
 _PEERS = ("table", "ready", "untracked", "dense", "tfra", "keras")
-# Tables that growth alone is measured of, beside table.
+# Tables of which only growth is measured, in addition to table.
 GROWTH_ONLY = ("ready", "untracked")
 WORKS = ("lookup", "update", "step", "insert")
 SLOTS = {"sgd": 0, "adagrad": 1, "adam": 2}
 
-# What the sizes are unless a flag says otherwise.
+# Default sizes.
 _PRESETS = {
     "quick": {
         "ids": ["1000000"],
@@ -106,7 +106,7 @@ PLOT = flags.DEFINE_string("plot", None, "File for a plot, .png or .svg.")
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What to run: one list a flag."""
+    """Cases to run: one list per flag."""
 
     ids: list[int]
     dims: list[int]
@@ -120,7 +120,7 @@ class Sizes:
 
 
 def sizes_of_flags() -> Sizes:
-    """Reads the flags, and the preset where there is none.
+    """Reads the flags, and the preset for missing ones.
 
     Raises:
         app.UsageError: A flag has a value that there is not.
@@ -187,12 +187,12 @@ def needed_bytes(peer: str, num_rows: int, dim: int, optimizer: str) -> int:
     if peer in ("table", *GROWTH_ONLY):
         each = (row * (1 + slots) + 28) * 1.02
     elif peer == "tfra":
-        # Slots by powers of two, four a bucket; a table for every slot.
+        # A power of two of places, four per bucket; a table for every slot.
         places = 1 << max(0, num_rows - 1).bit_length()
         each = (1 + slots) * (row + 12) * max(1.0, places / num_rows)
     elif peer == "dense":
         each = row * (1 + slots)
     else:
-        # The weights are those of dense; Adam makes whole tensors in a step.
+        # Shares the weights of dense; Adam creates whole tensors per step.
         each = row * (1 + slots + (3 if optimizer == "adam" else 0))
     return int(each * num_rows) + (64 << 20)

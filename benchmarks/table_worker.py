@@ -1,8 +1,8 @@
-"""The processes that benchmarks measure in.
+"""Processes for the measurements of benchmarks.
 
-TensorFlow sets the number of its threads once a process, and memory is clean in
-a fresh one, so every measurement has processes of its own. They do what they
-are told through a pipe, one call at a time, so that several can take turns.
+TensorFlow sets the number of its threads once per process, and a fresh process
+has clean memory, so every measurement runs in its own processes. A pipe sends
+them one call at a time, so that several can take turns.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Process:
         module: str = "table_measures",
         **arguments,
     ):
-        """Starts the child and waits until its object is made."""
+        """Starts the child and waits until its object exists."""
         self.threads = threads
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -49,7 +49,7 @@ class Process:
         self._receive(kind)
 
     def call(self, method: str, **arguments):
-        """Calls a method of the object and returns what it returns."""
+        """Calls a method of the object and returns its result."""
         self._pipe.send((method, arguments))
         return self._receive(method)
 
@@ -86,7 +86,7 @@ class Process:
 
 def _serve(pipe, module: str, kind: str, threads: int, arguments: dict) -> None:
     """Runs in the child until it is told to end."""
-    # What TFRA's optimizers are made for.
+    # TFRA's optimizers require it.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -17,9 +17,9 @@ from monolith_tf.errors import ExportError
 from monolith_tf.estimators.estimator_spec import DEFAULT_SERVING_SIGNATURE
 from monolith_tf.estimators.export_outputs import signatures_of
 from monolith_tf.placement.table_set import TableSet
-from monolith_tf.step.backend import current_backend
+from monolith_tf.step.backend import StockBackend
 from monolith_tf.step.backend import lookup_backend
-from monolith_tf.step.lookup import lookup_rows
+from monolith_tf.step.backend import read_rows
 from monolith_tf.table import Table
 
 v1 = tf.compat.v1
@@ -146,7 +146,7 @@ class CheckpointModel(tf.Module):
         by_name = {table.name: table for table in self.tables}
         for table, ids, rows in self._lookups:
             (found,) = self._copy([ids], known)
-            known[rows] = _read(by_name[table], found)
+            known[rows] = read_rows(by_name[table], found)
         answers = self._copy(list(outputs.values()), known)
         return dict(zip(outputs, answers, strict=True))
 
@@ -167,7 +167,7 @@ class CheckpointModel(tf.Module):
         )
 
 
-class _RecordedLookups:
+class _RecordedLookups(StockBackend):
     """Stands in for tables while the graph is built; see `LookupBackend`."""
 
     def __init__(self):
@@ -178,13 +178,6 @@ class _RecordedLookups:
         rows = v1.placeholder(tf.float32, [None, table.dim])
         self.found.append((table.name, ids.name, rows.name))
         return rows
-
-
-def _read(table: Table, ids: tf.Tensor) -> tf.Tensor:
-    backend = current_backend()
-    if backend is None:
-        return lookup_rows([table], [ids])[0]
-    return backend.lookup(table, ids)
 
 
 def _without(graph_def, names: list[str]):

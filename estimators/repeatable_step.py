@@ -10,6 +10,7 @@ from tensorflow.python.ops import resource_variable_ops
 from monolith_tf import ops
 from monolith_tf.checkpoint.tf1_graph import KEPT
 from monolith_tf.checkpoint.tf1_graph import tables_in
+from monolith_tf.placement.table_set import servers_of
 
 v1 = tf.compat.v1
 
@@ -126,8 +127,9 @@ class RepeatableStep(v1.train.SessionRunHook):
         if not tables:
             return
         table_set = tables[0].table_set
-        with tf.device(table_set.devices[0]):
-            self._generation, _ = ops.table_set_status(table_set.handles[0])
+        device, handle = servers_of(table_set)[0]
+        with tf.device(device):
+            self._generation, _ = ops.table_set_status(handle)
 
     def after_create_session(self, session, coord):
         """Starts the input, unless the step before goes on."""

@@ -11,6 +11,7 @@ from monolith_tf import ops
 from monolith_tf.checkpoint.tf1_graph import tables_in
 from monolith_tf.placement.deltas import ShardDelta
 from monolith_tf.placement.deltas import TableDelta
+from monolith_tf.placement.table_set import servers_of
 
 v1 = tf.compat.v1
 
@@ -37,14 +38,15 @@ class SessionTableSet:
         table_set = tables[0].table_set
         self.num_shards = table_set.num_shards
         self._names = [table.name for table in tables]
+        self._clocks: dict[str, list] = {name: [] for name in self._names}
         self._number = v1.placeholder(tf.int64, [])
         self._status, self._start, self._take = [], [], []
-        for device, handle in zip(
-            table_set.devices, table_set.handles, strict=True
-        ):
+        for device, handle in servers_of(table_set):
             with tf.device(device):
                 self._status.append(ops.table_set_status(handle))
                 self._start.append(ops.start_deltas(handle))
+                for name, clocks in self._clocks.items():
+                    clocks.append(ops.read_clock(handle, table=name))
                 self._take.append(
                     ops.take_delta(
                         handle,
@@ -59,15 +61,20 @@ class SessionTableSet:
 
     def generations(self) -> list[int]:
         """Returns each shard's generation."""
-        return [int(generation) for generation, _ in self._run(self._status)]
+        return [int(generation) for generation, _ in self.run(self._status)]
+
+    def clocks(self, table_name: str) -> list[tuple[int, int]]:
+        """Returns each shard's latest update and event time of a table."""
+        clocks = self.run(self._clocks[table_name])
+        return [(int(step), int(time)) for step, time in clocks]
 
     def start_deltas(self) -> list[int]:
         """Starts to log changed ids; returns the cut of each shard."""
-        return [int(cut) for cut in self._run(self._start)]
+        return [int(cut) for cut in self.run(self._start)]
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Reads what changed in a shard since a cut."""
-        taken = self._run(self._take[shard], acked_cut)
+        taken = self.run(self._take[shard], acked_cut)
         parts = zip(
             self._names, taken.ids, taken.exists, taken.rows, strict=True
         )
@@ -77,10 +84,16 @@ class SessionTableSet:
             generation=int(taken.generation),
             from_cut=int(taken.from_cut),
             to_cut=int(taken.to_cut),
-            tables={name: TableDelta(*part) for name, *part in parts},
+            tables={name: TableDelta.of_op(*part) for name, *part in parts},
         )
 
-    def _run(self, fetches, number: int = 0):
+    def run(self, fetches, number: int = 0):
+        """Runs operations in the session.
+
+        Args:
+            fetches: What `session.run` takes.
+            number: Value of the placeholder that the operations share.
+        """
         return self.session.run(fetches, {self._number: number})
 
 
@@ -99,12 +112,9 @@ class SessionTable:
         self.name = table.name
         self.dim = table.dim
         self.table_set = table_set
-        self._chunks, self._clocks = [], []
-        for device, handle in zip(
-            table.table_set.devices, table.table_set.handles, strict=True
-        ):
+        self._chunks = []
+        for device, handle in servers_of(table.table_set):
             with tf.device(device):
-                self._clocks.append(ops.read_clock(handle, table=table.name))
                 self._chunks.append(
                     ops.export_chunk(
                         handle,
@@ -115,10 +125,6 @@ class SessionTable:
                     )
                 )
 
-    def least_step(self) -> int:
-        """Returns the step that every server has reached."""
-        return min(int(step) for step, _ in self.table_set._run(self._clocks))
-
     def export(
         self, batch_size: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -127,7 +133,7 @@ class SessionTable:
         for chunk in self._chunks:
             cursor = 0
             while cursor != -1:
-                ids, _, rows, cursor = self.table_set._run(chunk, cursor)
+                ids, _, rows, cursor = self.table_set.run(chunk, cursor)
                 yield ids, rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint.saved_tables import checkpoint_path
 from monolith_tf.checkpoint.tf1_graph import saved_variables
 from monolith_tf.checkpoint.tf1_graph import tables_in
 
@@ -58,7 +59,7 @@ def warm_start(
     Returns:
         Operations that initialize all, and put rows into tables after that.
     """
-    path = by_name.checkpoint_path(settings.ckpt_to_initialize_from)
+    path = checkpoint_path(settings.ckpt_to_initialize_from)
     renamed = dict(settings.var_name_to_prev_var_name or {})
     wanted = settings.vars_to_warm_start
     if wanted is None:
@@ -88,7 +89,7 @@ def warm_start(
         init_op = tf.compat.v1.global_variables_initializer()
     with tf.control_dependencies([init_op]):
         return [
-            by_name.restore_op(
+            by_name.restore_table(
                 table, path, renamed.get(table.name, table.name)
             ).op
             for table in tables_in(graph)

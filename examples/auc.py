@@ -6,20 +6,20 @@ import numpy as np
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Returns how often a positive scores above a negative.
+    """Returns the share of pairs in which the positive scores higher.
 
     The Mann-Whitney statistic over all pairs of a positive and a negative; a
     pair of equal scores counts one half.
 
     Args:
-      labels: `[n]`, 1 (or True) for positives, 0 for negatives.
-      scores: float `[n]`, none of them NaN.
+        labels: `[n]`, 1 (or True) for positives, 0 for negatives.
+        scores: float `[n]`, none of them NaN.
 
     Returns:
-      A number from 0 to 1; NaN if a class is missing.
+        A number from 0 to 1; NaN if a class is missing.
 
     Raises:
-      ValueError: If the lengths differ or a score is NaN.
+        ValueError: If the lengths differ or a score is NaN.
 
     Example:
     >>> auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
@@ -44,7 +44,7 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     _, group, counts = np.unique(
         scores, return_inverse=True, return_counts=True
     )
-    # Equal scores share the mean of the ranks 1 ... n that they take up.
+    # Equal scores share the mean of their ranks in 1 ... n.
     mean_rank = np.cumsum(counts) - (counts - 1) / 2
     wins = mean_rank[group][labels].sum()
     wins -= num_positives * (num_positives + 1) / 2

@@ -27,7 +27,7 @@ from absl import flags  # noqa: E402
 _DATA = flags.DEFINE_string(
     "data",
     None,
-    "Path of a ratings.csv in the MovieLens layout, movies.csv beside it. "
+    "Path of a ratings.csv in the MovieLens layout, movies.csv next to it. "
     "Default: ratings from the built-in generator of drifting Zipf traffic.",
 )
 _SEED = flags.DEFINE_integer(
@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
             raise
         _fail("interrupted; every process has ended")
         sys.stdout.flush()
-        # What TensorFlow does when its objects go may wait for ever for the
+        # Destructors of TensorFlow objects may wait forever for the
         # servers, which have ended.
         os._exit(130)
 
@@ -132,7 +132,7 @@ def _run() -> int:
     try:
         name, ratings = _read()
     except (OSError, ValueError) as error:
-        # The folder can be given again.
+        # A second run may use the same folder.
         shutil.rmtree(logs)
         return _fail(error)
     options = Options(
@@ -156,7 +156,7 @@ def _run() -> int:
 
 
 def _read():
-    """Returns what the data is called, and the ratings."""
+    """Returns the name of the data, and the ratings."""
     from monolith_tf import data
 
     count = _EXAMPLES.value

@@ -1,4 +1,4 @@
-"""Measures how soon a changed row shows in served predictions."""
+"""Measures the time until a changed row shows in served predictions."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Mapping
 
 import numpy as np
 
-# Two programs that add up the same float32 numbers in another order.
+# Two programs that add the same float32 numbers in different orders.
 _EQUAL = 2e-6
 # A row whose step moved its prediction by less than this cannot be timed.
 _VISIBLE = 10 * _EQUAL
-# Asking without a pause would keep trainer and server from their work.
+# Polling without a pause would slow down trainer and server.
 _PAUSE_SECONDS = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """A row that was just changed, and a request that reads it.
+    """A changed row, and a request that reads it.
 
     Attributes:
-      feature: Which feature reads the row.
-      row_id: Its id.
-      example: Position in the chunk of an example that holds the id.
-      ended: When the last step that changed the row ended, in Unix seconds.
+        feature: Which feature reads the row.
+        row_id: Its id.
+        example: Position in the chunk of an example that holds the id.
+        ended: When the last step that changed the row ended, in Unix seconds.
     """
 
     feature: str
@@ -47,19 +47,19 @@ def draw_probes(
     """Draws changed rows at random, each (feature, id) equally likely.
 
     Args:
-      rng: Random generator.
-      features: The examples that were trained on: int64 `[n]` or `[n, g]` by
-        name.
-      padding_id: The id that is no row.
-      ended: float64 `[n]`, when the step of each example ended.
-      served: float32 `[n]`, served predictions of the examples before.
-      trained: float32 `[n]`, the trainer's own predictions afterwards.
-      count: How many rows; fewer if fewer can be timed.
+        rng: Random generator.
+        features: The examples that were trained on: int64 `[n]` or `[n, g]` by
+            name.
+        padding_id: The id that is no row.
+        ended: float64 `[n]`, when the step of each example ended.
+        served: float32 `[n]`, served predictions of the examples before.
+        trained: float32 `[n]`, the trainer's own predictions afterwards.
+        count: How many rows; fewer if fewer can be timed.
 
     Returns:
-      The probes.
+        The probes.
     """
-    # A column of rows and the examples that they occur in, for each feature.
+    # Per feature, a column of rows and the examples in which they occur.
     occurrences = []
     for number, ids in enumerate(features.values()):
         matrix = ids.reshape(len(ids), -1)
@@ -105,18 +105,18 @@ def wait_until_shown(
     expected: np.ndarray,
     timeout_seconds: float = 60.0,
 ) -> np.ndarray:
-    """Asks for predictions again and again until each is what is expected.
+    """Polls predictions until each has the expected value.
 
     Args:
-      predict: Returns the served predictions of all probes, float32 `[n]`.
-      expected: float32 `[n]`, the trainer's own.
-      timeout_seconds: How long to ask.
+        predict: Returns the served predictions of all probes, float32 `[n]`.
+        expected: float32 `[n]`, the trainer's own.
+        timeout_seconds: How long to ask.
 
     Returns:
-      float64 `[n]`, when the reply came that first showed it, in Unix seconds.
+        float64 `[n]`, Unix seconds of the first reply that showed the change.
 
     Raises:
-      TimeoutError: If a prediction is not what is expected in time.
+        TimeoutError: If a prediction is not what is expected in time.
     """
     shown = np.full(len(expected), np.nan)
     deadline = time.monotonic() + timeout_seconds

@@ -29,19 +29,19 @@ from monolith_tf.placement.registry import tables_of
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the flags of demo.py say.
+    """Options of the job, the flags of demo.py.
 
     Attributes:
-      name: What the data is called in the report.
-      seed: Seed of the weights and of what is drawn for measuring.
-      num_ps: Number of parameter servers.
-      num_workers: Number of workers.
-      batch_size: Examples of a step in the batch half.
-      batch_epochs: Epochs of the batch half.
-      chunk: Examples that are scored, then trained on, online.
-      push_interval_seconds: Least time from one push to the next.
-      freshness_rows: How many changed rows to time.
-      output_dir: Folder for logs, exports and the plot.
+        name: Name of the data in the report.
+        seed: Seed of the weights and of the random probes.
+        num_ps: Number of parameter servers.
+        num_workers: Number of workers.
+        batch_size: Examples per step in the batch half.
+        batch_epochs: Epochs of the batch half.
+        chunk: Examples that are scored, then trained on, online.
+        push_interval_seconds: Least time from one push to the next.
+        freshness_rows: Number of changed rows to time.
+        output_dir: Folder for logs, exports and the plot.
     """
 
     name: str
@@ -60,15 +60,15 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
     """Runs the whole job.
 
     Args:
-      ratings: What to learn from, in time order; the first half in batch.
-      options: How.
+        ratings: Training data in time order; the first half in batch.
+        options: Options of the job.
 
     Returns:
-      The report, which `report.summary` prints.
+        The report, which `report.summary` prints.
 
     Raises:
-      MonolithError: If a process dies or deltas cannot be delivered.
-      TimeoutError: If a change does not reach the server in time.
+        MonolithError: If a process dies or deltas cannot be delivered.
+        TimeoutError: If a change does not reach the server in time.
     """
     started = time.monotonic()
     half = len(ratings) // 2
@@ -90,7 +90,7 @@ def run(ratings: data.Ratings, options: Options) -> dict[str, Any]:
             )
         )
         stack.enter_context(mt.cluster.DeathWatch(cluster.children))
-        # A model tells its servers when it is freed: have that happen here.
+        # A freed model tells its servers; do it while they run.
         stack.callback(gc.collect)
         measured, online = _train_and_serve(cluster, past, stream, options, bar)
     return {
@@ -115,7 +115,7 @@ def _train_and_serve(
 ) -> tuple[dict[str, Any], OnlineResult]:
     """Returns speeds, rows and deltas for the report, and the online half."""
     trainer = Trainer(cluster, options.num_workers, options.seed)
-    # Ends in the reverse order: pusher, then servers, however this ends.
+    # Closes in reverse order, pusher first, on every exit.
     with contextlib.ExitStack() as stack:
         bar.set_description("batch")
         fit_started = time.monotonic()

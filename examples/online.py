@@ -1,4 +1,4 @@
-"""The online half: serve a chunk, then learn from it, and time what changed."""
+"""The online half: serves a chunk, then trains on it, and times changes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _PROBED = 1 / 3
 
 @dataclasses.dataclass(frozen=True)
 class OnlineResult:
-    """What the online half measured.
+    """Measurements of the online half.
 
     Attributes:
-      live: float32 `[n]`, scores of the live server, each before the trainer
-        saw the label.
-      frozen: float32 `[n]`, scores of the frozen copy for the same requests.
-      freshness_seconds: float64 `[m]`, for each probed row the time from the
-        end of the step that changed it to the reply that showed it.
-      num_new_rows: How many of the probed rows are of ids that the batch half
-        does not have.
-      seconds: What scoring and training took, without the probes.
+        live: float32 `[n]`, scores of the live server, each before the trainer
+            saw the label.
+        frozen: float32 `[n]`, scores of the frozen copy for the same requests.
+        freshness_seconds: float64 `[m]`, for each probed row the time from the
+            end of the step that changed it to the reply that showed it.
+        num_new_rows: How many of the probed rows are of ids that the batch half
+            does not have.
+        seconds: Time of scoring and training, without the probes.
     """
 
     live: np.ndarray
@@ -57,23 +57,23 @@ def learn_online(
     """Scores each chunk through both servers, then trains on it.
 
     Args:
-      trainer: Trains.
-      live: The server that deltas go to.
-      frozen: The server of the untouched copy.
-      pusher: A started pusher.
-      past: The batch half.
-      stream: The online half.
-      chunk: Examples a chunk.
-      freshness_rows: How many changed rows to time.
-      seed: Seed of which.
-      on_progress: Called with the size of each chunk that is done.
+        trainer: Trainer of the model.
+        live: Server that receives deltas.
+        frozen: Server of the unchanged copy.
+        pusher: A started pusher.
+        past: The batch half.
+        stream: The online half.
+        chunk: Examples a chunk.
+        freshness_rows: How many changed rows to time.
+        seed: Seed of which.
+        on_progress: Called with the size of each chunk that is done.
 
     Returns:
-      The result.
+        The result.
 
     Raises:
-      DeliveryError: If deltas cannot be delivered.
-      TimeoutError: If a change does not show in time.
+        DeliveryError: If deltas cannot be delivered.
+        TimeoutError: If a change does not show in time.
     """
     rng = np.random.default_rng(seed)
     known = {name: np.unique(ids) for name, ids in past.features().items()}
@@ -81,7 +81,7 @@ def learn_online(
     num_probed = max(1, round(_PROBED * len(starts)))
     probed = set(rng.choice(starts, num_probed, replace=False).tolist())
     live_scores, frozen_scores, freshness, num_new = [], [], [], 0
-    # Traces the trainer's prediction, which is no part of what is timed.
+    # Traces the trainer's prediction before the timing starts.
     trainer.predict(past[:chunk].features())
     begin = time.monotonic()
     probing_seconds = 0.0
@@ -103,7 +103,7 @@ def learn_online(
                 ended,
                 live_scores[-1],
                 trained,
-                # Spread over the chunks that are still to be probed.
+                # Spread over the remaining chunks with probes.
                 -(-missing // num_probed),
             )
             num_probed -= 1

@@ -1,4 +1,4 @@
-"""Draws how well the live and the frozen server rank, over the stream."""
+"""Draws the AUC of the live and the frozen server over time."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def plot_auc(
     """Writes a PNG with the AUC of both servers in successive windows.
 
     Args:
-      path: Where to.
-      label: float32 `[n]`, in the order of the stream.
-      live: float32 `[n]`, scores of the live server.
-      frozen: float32 `[n]`, scores of the frozen copy.
-      unseen: bool `[n]`, whether the request has an id that the batch half
-        does not have.
-      title: Title of the figure.
+        path: Where to.
+        label: float32 `[n]`, in the order of the stream.
+        live: float32 `[n]`, scores of the live server.
+        frozen: float32 `[n]`, scores of the frozen copy.
+        unseen: bool `[n]`, whether the request has an id that the batch half
+            does not have.
+        title: Title of the figure.
     """
     figure, axes = pyplot.subplots(
         2, sharex=True, figsize=(8, 7), layout="constrained"

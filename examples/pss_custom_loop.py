@@ -1,4 +1,4 @@
-"""A training loop of its own on parameter servers, with request ids.
+"""A custom training loop on parameter servers, with request ids.
 
 monolith-tf launch --num_ps=2 --num_workers=2 examples/pss_custom_loop.py DIR
 """
@@ -15,7 +15,7 @@ STEPS = 100  # from one checkpoint to the next
 
 
 def main():
-    """Trains, or goes on from the last checkpoint."""
+    """Trains, or resumes from the last checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model_dir", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=4)
@@ -28,7 +28,7 @@ def main():
             table = mt.Table(mt.TableConfig("item", 4, optimizer=adagrad))
             bias = tf.Variable(0.0)
             optimizer = mt.optimizers.with_tables("adam")
-            optimizer.build([table.anchor, bias])
+            optimizer.build([*table.trainable_variables, bias])
 
         @tf.function
         def step(number, ids, labels):
@@ -36,9 +36,9 @@ def main():
                 with tf.GradientTape() as tape:
                     logits = tf.reduce_sum(table.lookup(ids), axis=1) + bias
                     loss = tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
-                variables = [table.anchor, bias]
+                variables = [*table.trainable_variables, bias]
                 gradients = tape.gradient(loss, variables)
-                # A worker that is lost makes the coordinator run this again.
+                # If a worker is lost, the coordinator runs this again.
                 with mt.request_id(number):
                     optimizer.apply_gradients(
                         zip(gradients, variables, strict=True)

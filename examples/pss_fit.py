@@ -1,4 +1,4 @@
-"""Trains with Keras `fit` on parameter servers, and comes back after failures.
+"""Trains with Keras `fit` on parameter servers, and resumes after failures.
 
 monolith-tf launch --num_ps=2 --num_workers=2 examples/pss_fit.py DIR EPOCHS
 """
@@ -13,7 +13,7 @@ import monolith_tf as mt
 
 
 def make_dataset(_):
-    """Endless batches of two ids and whether one is odd."""
+    """Endless batches of two ids; the label says if one is odd."""
 
     def batch(_):
         # Without a seed, so that workers draw different ones.
@@ -25,7 +25,7 @@ def make_dataset(_):
 
 
 def make_model():
-    """A ranker whose tables learn at four times the dense rate."""
+    """A ranker whose tables use four times the dense learning rate."""
     rate = tf.Variable(0.0)
     adagrad = mt.optimizers.Adagrad(rate)
     inputs, features = {}, []
@@ -47,7 +47,7 @@ def make_model():
 
 
 def main():
-    """Trains, or goes on; writes an export."""
+    """Trains or resumes, then writes an export."""
     folder, num_epochs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     with mt.cluster.exit_for_restart():
         strategy = mt.cluster.parameter_server_strategy()

@@ -1,7 +1,7 @@
 """A DeepFM-style ranker of movies for users.
 
 Reference: Guo et al.: DeepFM: a factorization-machine based neural network for
-CTR prediction, IJCAI 2017. The logit is a sum of a wide part (one number an
+CTR prediction, IJCAI 2017. The logit is a sum of a wide part (one number per
 id), the pairwise products of the features' vectors, and a small deep network.
 """
 
@@ -19,24 +19,24 @@ _FEATURES = {"user_id": "user", "movie_id": "movie", "genres": "genre"}
 def make_ranker(
     dim: int = 8, learning_rate: float = 0.15, seed: int = 7
 ) -> tf_keras.Model:
-    """Makes and compiles the ranker; under a strategy, call it in its scope.
+    """Creates and compiles the ranker; call it in the strategy's scope.
 
     Args:
-      dim: Length of the deep rows.
-      learning_rate: Learning rate of the rows (Adagrad).
-      seed: Seed of initial rows and weights.
+        dim: Length of the deep rows.
+        learning_rate: Learning rate of the rows (Adagrad).
+        seed: Seed of initial rows and weights.
 
     Returns:
-      A model of `user_id` int64 `[batch]`, `movie_id` int64 `[batch]` and
-      `genres` int64 `[batch, length]` (padded with `data.GENRE_PADDING_ID`);
-      its output `like`, float32 `[batch, 1]`, is the probability of a like.
+        A model of `user_id` int64 `[batch]`, `movie_id` int64 `[batch]` and
+        `genres` int64 `[batch, length]` (padded with `data.GENRE_PADDING_ID`);
+        its output `like`, float32 `[batch, 1]`, is the probability of a like.
     """
     inputs = {
         "user_id": tf_keras.Input([], dtype="int64", name="user_id"),
         "movie_id": tf_keras.Input([], dtype="int64", name="movie_id"),
         "genres": tf_keras.Input([None], dtype="int64", name="genres"),
     }
-    # One collection: all tables are read by one lookup op a server.
+    # One collection: one lookup op per server reads all tables.
     collection = mt.layers.EmbeddingCollection(
         [
             _feature(name, kind, dim, learning_rate, seed)
@@ -71,10 +71,10 @@ class PairwiseProducts(tf_keras.layers.Layer):
     """The factorization machine: sum of the products of all pairs.
 
     Call arguments:
-      inputs: List of float32 `[batch, dim]`.
+        inputs: List of float32 `[batch, dim]`.
 
     Output shape:
-      float32 `[batch, 1]`.
+        float32 `[batch, 1]`.
     """
 
     def call(self, inputs):

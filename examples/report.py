@@ -1,4 +1,4 @@
-"""What the demo measured, for people and for programs."""
+"""Report of the demo, for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def to_json_line(report: dict[str, Any]) -> str:
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Returns the report as a text of some lines."""
+    """Returns the report as a few lines of text."""
     speed, freshness = report["examples_per_second"], report["freshness"]
     pushed, auc = report["deltas"], report["auc"]
     rows = "  ".join(

@@ -1,4 +1,4 @@
-"""A model server in a process of its own, and a client of it."""
+"""A model server in its own process, and its client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Server:
     """Serves the versions in a folder until closed.
 
     Args:
-      name: What to call it in errors, and its log.
-      models: Folder with version folders.
-      log_directory: Folder of the log.
-      timeout_seconds: How long it may take until it answers.
+        name: What to call it in errors, and its log.
+        models: Folder with version folders.
+        log_directory: Folder of the log.
+        timeout_seconds: How long it may take until it answers.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Server:
             {
                 "TF_CPP_MIN_LOG_LEVEL": "1",
                 "PYTHONUNBUFFERED": "1",
-                # Imports what is installed, not a source tree one stands in.
+                # Imports the installed package, not a source tree in the way.
                 "PYTHONSAFEPATH": "1",
             },
         )
@@ -58,8 +58,8 @@ class Server:
         """Returns when the model answers.
 
         Raises:
-          ProcessError: If the process ends, or does not answer in time.
-          TimeoutError: If the model is not loaded in time.
+            ProcessError: If the process ends, or does not answer in time.
+            TimeoutError: If the model is not loaded in time.
         """
         self.process.wait_until_reachable(self._port, self._timeout_seconds)
         self._client.wait_until_available(

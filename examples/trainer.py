@@ -23,18 +23,18 @@ _STEPS_PER_EXECUTION = 4
 
 
 class Trainer:
-    """The chief: owns the model, hands steps to the workers of a cluster.
+    """The chief: owns the model, schedules steps on the workers.
 
     Args:
-      cluster: A running cluster.
-      num_workers: How many steps a chunk is split into.
-      seed: Seed of initial rows and weights.
+        cluster: A running cluster.
+        num_workers: How many steps a chunk is split into.
+        seed: Seed of initial rows and weights.
     """
 
     def __init__(
         self, cluster: mt.cluster.LocalCluster, num_workers: int, seed: int
     ):
-        """Connects to the cluster and makes the model on it."""
+        """Connects to the cluster and creates the model on it."""
         self._cluster = cluster
         self._num_workers = num_workers
         self._strategy = tf.distribute.ParameterServerStrategy(
@@ -62,18 +62,18 @@ class Trainer:
         """Trains in batch, shuffled, with `Model.fit`.
 
         Args:
-          ratings: What to train on.
-          epochs: How many times as many examples as there are.
-          batch_size: Examples a step.
-          on_progress: Called with the number of examples done since the last
-            call, about twenty times.
+            ratings: What to train on.
+            epochs: How many times as many examples as there are.
+            batch_size: Examples a step.
+            on_progress: Called with the number of examples done since the last
+                call, about twenty times.
 
         Returns:
-          The number of examples trained on.
+            The number of examples trained on.
         """
 
         def make_dataset(_):
-            # Every worker makes a dataset, shuffled in an order of its own.
+            # Every worker creates a dataset, shuffled in its own order.
             dataset = tf.data.Dataset.from_tensor_slices(
                 (ratings.features(), ratings.label)
             )
@@ -104,13 +104,13 @@ class Trainer:
         return num_rounds * round_steps * batch_size
 
     def train(self, ratings: data.Ratings) -> np.ndarray:
-        """Trains on one chunk, one step a worker.
+        """Trains on one chunk, one step per worker.
 
         Args:
-          ratings: The chunk.
+            ratings: The chunk.
 
         Returns:
-          float64 `[n]`, when the step of each example ended, in Unix seconds.
+            float64 `[n]`, when the step of each example ended, in Unix seconds.
         """
         sizes = [
             len(part)
@@ -140,7 +140,7 @@ class Trainer:
         return predictions.fetch()
 
     def _wait(self) -> None:
-        """Waits for all steps; a server that died is told by name."""
+        """Waits for all steps; the error names a server that died."""
         pause = threading.Event()
         while not self._coordinator.done():
             self._cluster.check()

@@ -37,7 +37,7 @@ class Traffic:
     """The threads of one round."""
 
     def __init__(self, table: mt.Table, first_id: int, seed: int):
-        """Starts nothing yet; ids are `first_id` and the WINDOW after it."""
+        """Prepares the threads; ids are `first_id` and the WINDOW after it."""
         self._table = table
         self._first_id = first_id
         self._stop = threading.Event()
@@ -56,7 +56,7 @@ class Traffic:
             thread.start()
 
     def stop(self) -> None:
-        """Joins every thread and raises what one of them raised."""
+        """Joins every thread and raises its error, if one failed."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -77,20 +77,20 @@ class Traffic:
         self._table.apply_gradients(ids, gradients)
 
     def _remove(self, random: np.random.Generator) -> None:
-        # What the window left behind, and a few that are in use.
+        # Rows that the window left behind, and a few in use.
         behind = self._first_id - random.integers(1, WINDOW, BATCH)
         inside = self._first_id + random.integers(0, WINDOW, BATCH // 64)
         self._table.remove(np.concatenate([behind, inside]))
 
 
 def follow(table: mt.Table, replica: dict, cuts: list[int]) -> int:
-    """Applies one delta of each shard to the replica; changed ids."""
+    """Applies one delta of each shard to the replica; returns changed ids."""
     changed = 0
     for shard, cut in enumerate(cuts):
         delta = table.table_set.take_delta(shard, cut)
         part = delta.tables.get(table.name)
         if part is not None:
-            rows = iter(part.rows[part.exists] if len(part.rows) else ())
+            rows = iter(part.rows)
             for id, exists in zip(
                 part.ids.tolist(), part.exists.tolist(), strict=True
             ):
@@ -104,7 +104,7 @@ def follow(table: mt.Table, replica: dict, cuts: list[int]) -> int:
 
 
 def differences(table: mt.Table, replica: dict) -> int:
-    """Counts ids whose row in the table is not the replica's."""
+    """Counts ids whose rows differ between table and replica."""
     rows = {
         id: row.tobytes()
         for ids, block in table.export(65536)

@@ -1,4 +1,4 @@
-"""A long training on parameter servers, with all that goes on beside it.
+"""A long training on parameter servers, with everything that accompanies it.
 
     make soak ARGS="--minutes=10"
 
@@ -45,7 +45,7 @@ _MINUTES = flags.DEFINE_float("minutes", 10.0, "How long.", lower_bound=0.5)
 _BESIDE = flags.DEFINE_list(
     "beside",
     ["evaluation", "checkpoints", "deltas"],
-    "What goes on beside training.",
+    "Work that runs during training.",
 )
 _STEPS = flags.DEFINE_integer("steps", 100, "Steps an epoch.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 1024, "Examples a step.", lower_bound=1)
@@ -63,7 +63,7 @@ _MIB = 1 << 20
 
 
 def make_dataset(context=None) -> tf.data.Dataset:
-    """Endless batches; the window of ids moves on by the clock."""
+    """Endless batches; the window of ids moves with the clock."""
     del context
     batch, features = _BATCH.value, _FEATURES.value
 
@@ -98,10 +98,10 @@ def make_model() -> tf_keras.Model:
 
 
 class Watch(tf_keras.callbacks.Callback):
-    """Notes every epoch, and ends the training when the time is up."""
+    """Records every epoch, and ends the training when the time is up."""
 
     def __init__(self, pids: dict[str, int], model: tf_keras.Model):
-        """Nothing is read before the first epoch ends."""
+        """Prepares an empty record."""
         super().__init__()
         self.notes: list[dict] = []
         self._pids = pids
@@ -137,7 +137,7 @@ class Watch(tf_keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_test_begin(self, logs=None):
-        """The steps of the epoch are over when its evaluation begins."""
+        """Stops the clock of the epoch's steps at its evaluation."""
         seconds = time.monotonic() - self._begin
         self._timing = {"ms_a_step": round(1e3 * seconds / _STEPS.value, 3)}
 
@@ -182,7 +182,7 @@ def verdicts(notes: list[dict]) -> list[str]:
 
 
 def differing(model, client) -> int:
-    """How many of some predictions the server answers otherwise."""
+    """Returns the number of predictions that differ from the server's."""
     ids, _ = next(iter(make_dataset()))
     served = client.predict("soak", {"ids": ids.numpy()}).outputs
     (answer,) = served.values()
@@ -191,7 +191,7 @@ def differing(model, client) -> int:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Trains until the time is up, and says what grew."""
+    """Trains until the time is up, and reports growth."""
     if len(argv) > 1:
         raise app.UsageError(f"Takes flags only. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)

@@ -118,8 +118,10 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    """Lists the public names, loaded or not."""
+    return sorted(["__version__", *__all__])
 
 
-importlib.import_module("monolith_tf.keras_registration").register_when_loaded()
+importlib.import_module(
+    "monolith_tf.keras_common.registration"
+).register_when_loaded()

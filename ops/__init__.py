@@ -1,9 +1,10 @@
-"""Python wrappers of the C++ ops, one function per op.
+"""Python wrappers of the C++ ops, installed as `monolith_tf.ops`.
 
-A wrapper has the name of its op: `lookup` calls MonolithLookup. Both have the
-same documentation. Wrappers check nothing that the ops check. Each takes the
-`name` of the op in the graph and in profiles. Models use `mt.Table` and the
-layers, which call the wrappers for every shard:
+One function per op, with the name and the documentation of its op. Imports
+`config` and below. Start with `table_ops.py`; the C++ starts with
+`cc/table/table.h`. A wrapper names arguments and documents shapes and dtypes;
+the op checks them. `name` is the op's name in the graph and in profiles. Models
+use `mt.Table` and the layers, which call the wrappers per shard:
 
 >>> import monolith_tf as mt
 >>> import tensorflow as tf

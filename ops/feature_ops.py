@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import NO_OVERRIDES
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops.library import library
 
 
@@ -22,11 +24,12 @@ class FeatureBatch:
         splits: int64 `[batch + 1]` row splits, or None.
         weights: float32 of the shape of `ids`, or None for ones.
         combiner: "sum", "mean", "sqrtn" or "first_n" makes one vector (first_n:
-            `n` vectors) of a list; None keeps one vector an id.
-        n: Of first_n; else 0.
-        padding_id: The id that stands for none, or None.
-        own_terms: On what terms its ids get a row and keep it
-            (ops/cc/admission/count_word.h), 0 for what the table says.
+            `max_sequence_length` vectors) of a list; None keeps one vector per
+            id.
+        max_sequence_length: Number of ids that first_n keeps; 0 for other
+            combiners.
+        padding_id: The id of padding, or None.
+        overrides: Overrides of admission and time to live for its ids.
         default_id: The id of a list without ids, see `fill_missing`; or None.
     """
 
@@ -34,9 +37,9 @@ class FeatureBatch:
     splits: tf.Tensor | None = None
     weights: tf.Tensor | None = None
     combiner: str | None = None
-    n: int = 0
+    max_sequence_length: int = 0
     padding_id: int | None = None
-    own_terms: int = 0
+    overrides: FeatureOverrides = NO_OVERRIDES
     default_id: int | None = None
 
 
@@ -161,7 +164,7 @@ def combine(
     Returns:
         Per feature float32: the shape of the ids and dim without a combiner;
         else `[..., dim]`, the lists replaced by a vector each, or
-        `[..., n, dim]` for first_n.
+        `[..., max_sequence_length, dim]` for first_n.
     """
     return library.monolith_combine(
         list(packed),
@@ -214,9 +217,9 @@ def attach(
         present([feature], "splits"),
         present([feature], "weights"),
         combiner=feature.combiner or "none",
-        n=feature.n,
+        n=feature.max_sequence_length,
         dim=dim,
-        overrides=feature.own_terms,
+        overrides=feature.overrides.encode(),
         name=name,
     )
 
@@ -290,7 +293,7 @@ def list_attributes(features: Sequence[FeatureBatch]) -> dict:
     """Returns the attributes that all ops on features share."""
     return {
         "combiners": [feature.combiner or "none" for feature in features],
-        "ns": [feature.n for feature in features],
+        "ns": [feature.max_sequence_length for feature in features],
         "ragged": [feature.splits is not None for feature in features],
     }
 

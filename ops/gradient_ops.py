@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops.feature_ops import FeatureBatch
 from monolith_tf.ops.feature_ops import list_attributes
 from monolith_tf.ops.feature_ops import present
@@ -59,9 +60,9 @@ def slices(
         present([feature], "splits"),
         present([feature], "weights"),
         combiner=feature.combiner or "none",
-        n=feature.n,
+        n=feature.max_sequence_length,
         dim=dim,
-        overrides=feature.own_terms,
+        overrides=feature.overrides.encode(),
         name=name,
     )
 
@@ -187,8 +188,8 @@ def combine_gradients(
         tables=list(tables),
         dims=list(dims),
         overrides=(
-            [feature.own_terms for feature in features]
-            if any(feature.own_terms for feature in features)
+            [feature.overrides.encode() for feature in features]
+            if any(feature.overrides for feature in features)
             else []
         ),
         name=name,
@@ -244,5 +245,5 @@ def feature_of(op, ids: tf.Tensor, rest: Sequence[tf.Tensor]) -> FeatureBatch:
         next((t for t in rest if t.dtype == tf.float32), None),
         None if combiner == "none" else combiner,
         op.get_attr("n"),
-        own_terms=op.get_attr("overrides"),
+        overrides=FeatureOverrides.decode(op.get_attr("overrides")),
     )

@@ -33,7 +33,8 @@ def valid_ids(feature: FeatureBatch) -> tf.Tensor | None:
         return valid
     flat = tf.reshape(valid, [-1])
     number = _number_in_list(flat, *_lists(feature))
-    return tf.reshape(flat & (number < feature.n), tf.shape(feature.ids))
+    kept = flat & (number < feature.max_sequence_length)
+    return tf.reshape(kept, tf.shape(feature.ids))
 
 
 def stock_combine(
@@ -71,7 +72,7 @@ def stock_combine(
         combined = tf.scatter_nd(
             tf.stack([list_of_row, number], axis=1),
             rows,
-            [num_lists, feature.n, dim],
+            [num_lists, feature.max_sequence_length, dim],
         )
     else:
         combined = _divided_sums(

@@ -46,8 +46,8 @@ class ServingCallError(DeliveryError):
     """A call that the model server refused or did not answer.
 
     Attributes:
-        code: the `grpc.StatusCode`.
-        details: the server's own words.
+        code: The `grpc.StatusCode`.
+        details: The server's own words.
     """
 
     def __init__(self, address: str, call: str, error: grpc.RpcError):
@@ -85,9 +85,9 @@ class VersionStatus:
     """One version of a model on the server.
 
     Args:
-        version: its number.
+        version: Its number.
         state: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END".
-        error_message: why loading failed, or "".
+        error_message: Why loading failed, or "".
     """
 
     version: int
@@ -100,11 +100,11 @@ class PredictionClient:
 
     Args:
         address: "host:port" of the server's gRPC port.
-        timeout_seconds: deadline of one attempt.
-        max_attempts: attempts of one call; UNAVAILABLE, RESOURCE_EXHAUSTED and
+        timeout_seconds: Deadline of one attempt.
+        max_attempts: Attempts of one call; UNAVAILABLE, RESOURCE_EXHAUSTED and
             DEADLINE_EXCEEDED are retried. A call that met its deadline may have
             run all the same: only calls that may run twice should be retried.
-        backoff_seconds: wait before the second attempt; it doubles each time,
+        backoff_seconds: Wait before the second attempt; it doubles each time,
             to at most 2 s, and a random half of it is taken off.
 
     Example:
@@ -152,17 +152,17 @@ class PredictionClient:
         """Runs one signature.
 
         Args:
-            model_name: name of the model on the server.
-            inputs: arrays by input name, in the dtypes of the signature.
-            signature_name: which signature.
-            version: version to ask; None leaves the choice to the server.
-            output_filter: names of the wanted outputs; empty means all.
+            model_name: Name of the model on the server.
+            inputs: Arrays by input name, in the dtypes of the signature.
+            signature_name: Which signature.
+            version: Version to ask; None leaves the choice to the server.
+            output_filter: Names of the wanted outputs; empty means all.
 
         Returns:
             The outputs and the version that answered.
 
         Raises:
-            ServingCallError: the server refused, or no attempt got through.
+            ServingCallError: The server refused, or no attempt got through.
         """
         request = predict_pb2.PredictRequest()
         _fill_model_spec(request.model_spec, model_name, version)
@@ -187,7 +187,7 @@ class PredictionClient:
         """Returns the signatures of a model: `SignatureDef` by name.
 
         Raises:
-            ServingCallError: see `predict`.
+            ServingCallError: See `predict`.
         """
         request = get_model_metadata_pb2.GetModelMetadataRequest()
         _fill_model_spec(request.model_spec, model_name, version)
@@ -207,7 +207,7 @@ class PredictionClient:
         """Returns the versions that the server knows, newest first.
 
         Raises:
-            ServingCallError: see `predict`; NOT_FOUND for an unknown model.
+            ServingCallError: See `predict`; NOT_FOUND for an unknown model.
         """
         request = get_model_status_pb2.GetModelStatusRequest()
         _fill_model_spec(request.model_spec, model_name, version)
@@ -238,15 +238,15 @@ class PredictionClient:
         """Waits until the server serves a model.
 
         Args:
-            model_name: name of the model on the server.
-            version: the version to wait for; None takes any.
-            timeout_seconds: how long to wait.
+            model_name: Name of the model on the server.
+            version: The version to wait for; None takes any.
+            timeout_seconds: How long to wait.
 
         Returns:
             The (newest) version that is available.
 
         Raises:
-            TimeoutError: not available in time; says what the server says.
+            TimeoutError: Not available in time; says what the server says.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import grpc
 
 from monolith_tf.errors import DeliveryError
-from monolith_tf.serving import apply
+from monolith_tf.serving import delta_request
 from monolith_tf.serving import status as status_lib
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.client import ServingCallError
@@ -43,12 +43,12 @@ class Stream:
     """How far one stream is.
 
     Args:
-        index: shard, or num_shards for the dense variables.
-        generation: what its chunks carry.
-        acked_cut: everything up to this cut is durable in the log.
-        last_logged: sequence of the last durable chunk.
-        last_applied: sequence that the server acknowledged last.
-        highest_sent: highest sequence that the server may have seen from us.
+        index: Shard, or num_shards for the dense variables.
+        generation: What its chunks carry.
+        acked_cut: Everything up to this cut is durable in the log.
+        last_logged: Sequence of the last durable chunk.
+        last_applied: Sequence that the server acknowledged last.
+        highest_sent: Highest sequence that the server may have seen from us.
     """
 
     index: int
@@ -70,15 +70,15 @@ class Delivery:
     Not thread-safe. What it cannot solve it raises as `ResyncNeededError`.
 
     Args:
-        client: connected to the server.
-        model_name: name of the model there.
-        log: where chunks are durable.
-        record: the export that the chunks apply to.
-        metrics: counts what happens.
+        client: Connected to the server.
+        model_name: Name of the model there.
+        log: Where chunks are durable.
+        record: The export that the chunks apply to.
+        metrics: Counts what happens.
 
     Attributes:
-        streams: by index.
-        problem: why the last `deliver` returned False, or "".
+        streams: By index.
+        problem: Why the last `deliver` returned False, or "".
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Delivery:
         """Goes on with an export, at what the log holds of it.
 
         Raises:
-            ResyncNeededError: the log of this export is damaged.
+            ResyncNeededError: The log of this export is damaged.
         """
         self._record = record
         self._tables = tuple(
@@ -140,17 +140,17 @@ class Delivery:
         """Sends every chunk that is durable but not acknowledged.
 
         Args:
-            fresh: chunks just logged, by (stream, sequence); saves reading.
-            verify: ask the server first how far it is.
+            fresh: Chunks just logged, by (stream, sequence); saves reading.
+            verify: Ask the server first how far it is.
 
         Returns:
             Whether the server acknowledged everything; if not, `problem` says
             why, and the next call goes on.
 
         Raises:
-            ResyncNeededError: the server wants what the log cannot give.
-            DeltaRefusedError: a chunk is malformed.
-            ServingCallError: the server refuses the call itself.
+            ResyncNeededError: The server wants what the log cannot give.
+            DeltaRefusedError: A chunk is malformed.
+            ServingCallError: The server refuses the call itself.
         """
         try:
             if verify or not self._verified:
@@ -213,7 +213,7 @@ class Delivery:
                 self._metrics.count("replays")
             # Before the call: one that fails may have been applied.
             stream.highest_sent = max(stream.highest_sent, sequence)
-            reply = apply.apply_chunk(
+            reply = delta_request.apply_chunk(
                 self._client,
                 self._model_name,
                 self._record.version,
@@ -225,7 +225,7 @@ class Delivery:
         return True
 
     def _took(
-        self, stream: Stream, chunk: DeltaChunk, reply: apply.ApplyReply
+        self, stream: Stream, chunk: DeltaChunk, reply: delta_request.ApplyReply
     ) -> bool:
         if reply.status == DeltaStatus.APPLIED:
             stream.last_applied = chunk.sequence

@@ -62,19 +62,19 @@ class DeltaLog:
     left half written and the chunks of other exports.
 
     Args:
-        directory: where the log lives; made when missing. One writer at a time.
-        export_id: the export whose chunks are kept.
-        max_bytes: oldest chunks are dropped beyond this many bytes on disk (a
+        directory: Where the log lives; made when missing. One writer at a time.
+        export_id: The export whose chunks are kept.
+        max_bytes: Oldest chunks are dropped beyond this many bytes on disk (a
             chunk counts at least 4,096).
-        max_age_seconds: chunks older than this are dropped.
-        clock: seconds since the epoch; for tests.
+        max_age_seconds: Chunks older than this are dropped.
+        clock: Seconds since the epoch; for tests.
 
     Attributes:
-        num_dropped: chunks that the bounds pushed out since opening.
-        num_bytes: bytes on disk, counted as the bound counts them.
+        num_dropped: Chunks that the bounds pushed out since opening.
+        num_bytes: Bytes on disk, counted as the bound counts them.
 
     Raises:
-        LogInUseError: another process holds the directory.
+        LogInUseError: Another process holds the directory.
     """
 
     def __init__(
@@ -127,14 +127,14 @@ class DeltaLog:
         """Makes chunks durable: all of them, or none when writing fails.
 
         Args:
-            chunks: each the successor of the last one of its stream.
+            chunks: Each the successor of the last one of its stream.
 
         Returns:
             Bytes written.
 
         Raises:
-            ValueError: a chunk of another export, or out of order.
-            OSError: the disk refused; the log is as it was before.
+            ValueError: A chunk of another export, or out of order.
+            OSError: The disk refused; the log is as it was before.
         """
         chunks = list(chunks)
         self._check_order(chunks)
@@ -169,8 +169,8 @@ class DeltaLog:
         """Returns one chunk.
 
         Raises:
-            NotInLogError: it was never written, or fell off.
-            CorruptDeltaError: the file is damaged; named with the offset.
+            NotInLogError: It was never written, or fell off.
+            CorruptDeltaError: The file is damaged; named with the offset.
         """
         first = self.first_sequence(stream)
         if first == 0 or not first <= sequence <= self.last_sequence(stream):

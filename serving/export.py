@@ -68,34 +68,36 @@ def export_saved_model(
     directory appears by rename when all its files are durable, or not at all.
 
     Args:
-      model: A built model of tf_keras or Keras 3 with layers that read tables.
-      directory: Where the versions lie; made if it is not there.
-      version: Positive number; the highest there is plus one if None.
-      ragged: How inputs whose rows vary in length, ragged or sparse, travel:
-        "padded" as `[batch, length]`, filled up with the `padding_id` of the
-        feature that reads the input (strings: ""), or "row_splits" as
-        `<input>:values` and `<input>:row_splits`. None pads what has a padding
-        and takes row splits for the rest.
-      string_features: Names of int64 features that travel as strings and are
-        hashed as `mt.ids.from_strings` does.
-      expected_rows: Rows that a table will have, tombstones included, before
-        the next export, one number for all or by name of the table; four times
-        the present ones if None. A table beyond it grows, and answers nothing
-        while it does.
-      inputs: Specs of the inputs by name, or the one of a model that takes one
-        tensor, for a subclassed model that was not called yet or is one of
-        Keras 3. If None, inputs that the model never reads are left out of the
-        signature; otherwise requests have all that are listed.
+        model: A built model of tf_keras or Keras 3 with layers that read
+            tables.
+        directory: Where the versions lie; made if it is not there.
+        version: Positive number; the highest there is plus one if None.
+        ragged: How inputs whose rows vary in length, ragged or sparse, travel:
+            "padded" as `[batch, length]`, filled up with the `padding_id` of
+            the feature that reads the input (strings: ""), or "row_splits" as
+            `<input>:values` and `<input>:row_splits`. None pads what has a
+            padding and takes row splits for the rest.
+        string_features: Names of int64 features that travel as strings and are
+            hashed as `mt.ids.from_strings` does.
+        expected_rows: Rows that a table will have, tombstones included, before
+            the next export, one number for all or by name of the table; four
+            times the present ones if None. A table beyond it grows, and answers
+            nothing while it does.
+        inputs: Specs of the inputs by name, or the one of a model that takes
+            one tensor, for a subclassed model that was not called yet or is one
+            of Keras 3. If None, inputs that the model never reads are left out
+            of the signature; otherwise requests have all that are listed.
 
     Returns:
-      The record of the export; also the path of the version directory.
+        The record of the export; also the path of the version directory.
 
     Raises:
-      ValueError: The model has no tables, an argument is out of range or names
-        what there is not, or ragged="padded" and a ragged input has no padding.
-      FileExistsError: There is such a version.
-      ExportError: The model holds what a stock server can't load, a shard was
-        restored meanwhile, or the directory can't be written.
+        ValueError: The model has no tables, an argument is out of range or
+            names what there is not, or ragged="padded" and a ragged input has
+            no padding.
+        FileExistsError: There is such a version.
+        ExportError: The model holds what a stock server can't load, a shard was
+            restored meanwhile, or the directory can't be written.
 
     Example:
     >>> import tempfile
@@ -356,7 +358,9 @@ def _step(table) -> int:
     """
     kinds = [segment.precision.kind for segment in table.config.segments]
     # Nothing else depends on it.
-    return table.least_step() if "onebit" in kinds else 0
+    if "onebit" not in kinds:
+        return 0
+    return min(step for step, _ in table.table_set.clocks(table.name))
 
 
 def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
@@ -374,8 +378,8 @@ def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
 
 def _lookup_function(table: ServingTable):
     def lookup(ids):
-        rows, live = table.lookup(ids)
-        return {"rows": rows, "live": live}
+        rows, exists = table.lookup(ids)
+        return {"rows": rows, "exists": exists}
 
     return tf.function(lookup, autograph=False).get_concrete_function(
         ids=tf.TensorSpec([None], tf.int64)

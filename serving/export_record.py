@@ -20,18 +20,18 @@ class ExportRecord:
     It is a path as well: `os.fspath(record)` is the version directory.
 
     Attributes:
-      path: Version directory, `<directory>/<version>`.
-      version: Number of the version, which servers call it by.
-      export_id: Random positive number that deltas name.
-      generations: Generation of each shard at the time of the export.
-      cuts: Cut of each shard reached before its first row was read; the first
-        delta of a shard starts there.
-      tables: `{"name", "dim", "rows", "buckets", "stored"}` of each table, by
-        name; `stored` says how its rows are kept, `"int8(0.5)[8]"` for one.
-      dense: `{"name", "dtype", "shape"}` of each dense variable; a delta has
-        their bytes in this order.
-      features: How each input of the model travels in a request.
-      created_unix_seconds: Time of the export.
+        path: Version directory, `<directory>/<version>`.
+        version: Number of the version, which servers call it by.
+        export_id: Random positive number that deltas name.
+        generations: Generation of each shard at the time of the export.
+        cuts: Cut of each shard reached before its first row was read; the first
+            delta of a shard starts there.
+        tables: `{"name", "dim", "rows", "buckets", "stored"}` of each table, by
+            name; `stored` says how its rows are kept, `"int8(0.5)[8]"` for one.
+        dense: `{"name", "dtype", "shape"}` of each dense variable; a delta has
+            their bytes in this order.
+        features: How each input of the model travels in a request.
+        created_unix_seconds: Time of the export.
 
     Example:
     ```python
@@ -72,10 +72,10 @@ class ExportRecord:
         """Reads the record of a version directory.
 
         Args:
-          path: `<directory>/<version>`.
+            path: `<directory>/<version>`.
 
         Raises:
-          FormatError: There is no record, or one of another format.
+            FormatError: There is no record, or one of another format.
         """
         directory = pathlib.Path(path)
         file = directory / RECORD_FILE

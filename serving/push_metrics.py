@@ -23,15 +23,15 @@ class PushMetrics:
     """Counters of one pusher; each is an attribute of this object.
 
     Args:
-        registry: a `prometheus_client.CollectorRegistry` that gets a counter
+        registry: A `prometheus_client.CollectorRegistry` that gets a counter
             `monolith_delta_<name>_total` for each and the gauge
             `monolith_delta_lag_seconds`; None for none.
 
     Attributes:
         deltas, chunks, rows, tombstones, bytes, duplicates, refusals, replays,
-        resyncs, unreachable, dropped_chunks, corrupt_files, failed_writes: see
+        resyncs, unreachable, dropped_chunks, corrupt_files, failed_writes: See
             `COUNTERS`.
-        lag_seconds: seconds from the cut of the oldest delta of the last round
+        lag_seconds: Seconds from the cut of the oldest delta of the last round
             that was acknowledged in full to that acknowledgement; while chunks
             wait, the age of the oldest.
     """

@@ -12,21 +12,21 @@ class PushOptions:
     """Bounds of a `DeltaPusher`.
 
     Args:
-        chunk_rows: most ids in one request, over all tables; 1 to 4,096.
-        timeout_seconds: deadline of one request.
-        max_attempts: attempts of one request within a round.
-        max_backoff_seconds: longest pause between rounds while the server is
+        chunk_rows: Most ids in one request, over all tables; 1 to 4,096.
+        timeout_seconds: Deadline of one request.
+        max_attempts: Attempts of one request within a round.
+        max_backoff_seconds: Longest pause between rounds while the server is
             out of reach; every round still cuts and logs.
-        log_max_bytes: bound of the log; see `DeltaLog`.
-        log_max_age_seconds: bound of the log.
-        verify_seconds: how often an idle pusher asks the server how far it is,
+        log_max_bytes: Bound of the log; see `DeltaLog`.
+        log_max_age_seconds: Bound of the log.
+        verify_seconds: How often an idle pusher asks the server how far it is,
             which finds one that started again from its files.
-        flush_timeout_seconds: how long `flush` and `close` wait for the server.
-        metrics: counters to add to, such as
+        flush_timeout_seconds: How long `flush` and `close` wait for the server.
+        metrics: Counters to add to, such as
             `PushMetrics(prometheus_client.REGISTRY)`; None makes new ones.
 
     Raises:
-        ValueError: a number out of range, by name.
+        ValueError: A number out of range, by name.
 
     Example:
     >>> PushOptions(chunk_rows=1024).timeout_seconds

@@ -45,14 +45,14 @@ class PushStats:
     """What one round did.
 
     Args:
-        rows: rows that were cut.
-        tombstones: ids gone from the trainer's tables that were cut.
-        chunks: chunks that were logged.
-        bytes: their bytes.
-        waiting: chunks that are logged but not acknowledged.
-        delivered: whether the server acknowledged everything.
-        problem: why it did not, or "".
-        version: version of the export that the deltas go to.
+        rows: Rows that were cut.
+        tombstones: Ids gone from the trainer's tables that were cut.
+        chunks: Chunks that were logged.
+        bytes: Their bytes.
+        waiting: Chunks that are logged but not acknowledged.
+        delivered: Whether the server acknowledged everything.
+        problem: Why it did not, or "".
+        version: Version of the export that the deltas go to.
     """
 
     rows: int
@@ -72,26 +72,26 @@ class DeltaPusher:
     `start` runs rounds on a thread of its own; without it, call `push`.
 
     Args:
-        source: a Keras model, or a pair (table set, dense variables).
+        source: A Keras model, or a pair (table set, dense variables).
         address: "host:port" of the model server's gRPC port.
-        model_name: name of the model there.
-        log_directory: directory for the delta log, on this machine's disk. One
+        model_name: Name of the model there.
+        log_directory: Directory for the delta log, on this machine's disk. One
             pusher at a time; chunks of other exports in it are removed.
-        export_record: what `export_saved_model` returned, or the path of its
+        export_record: What `export_saved_model` returned, or the path of its
             version directory.
-        export_fn: writes a new version where the server looks for it and
+        export_fn: Writes a new version where the server looks for it and
             returns its record; called on the pusher's thread when deltas cannot
             go on. Without it that is an error.
-        interval_seconds: a push starts when the last one was acknowledged and
+        interval_seconds: A push starts when the last one was acknowledged and
             this long has passed since it started.
-        options: bounds and deadlines; see `PushOptions`.
+        options: Bounds and deadlines; see `PushOptions`.
 
     Attributes:
         metrics: `PushMetrics`.
-        record: the export that the deltas go to.
+        record: The export that the deltas go to.
 
     Raises:
-        LogInUseError: another process writes to the log directory.
+        LogInUseError: Another process writes to the log directory.
         FormatError: `export_record` is not an export.
 
     Example:
@@ -165,7 +165,7 @@ class DeltaPusher:
             goes on.
 
         Raises:
-            DeliveryError: the server refuses, or a resync is needed and there
+            DeliveryError: The server refuses, or a resync is needed and there
                 is no `export_fn`.
         """
         return self._push(verify=False)
@@ -174,11 +174,11 @@ class DeltaPusher:
         """Returns when the server holds everything that changed before.
 
         Args:
-            timeout_seconds: how long to wait for the server; None takes
+            timeout_seconds: How long to wait for the server; None takes
                 `flush_timeout_seconds` of the options.
 
         Raises:
-            DeliveryError: see `push`; or the server did not take it in time.
+            DeliveryError: See `push`; or the server did not take it in time.
         """
         if timeout_seconds is None:
             timeout_seconds = self._options.flush_timeout_seconds
@@ -201,7 +201,7 @@ class DeltaPusher:
         """Pushes on a thread of its own until `close`.
 
         Raises:
-            RuntimeError: started or closed before.
+            RuntimeError: Started or closed before.
         """
         if self._thread is not None or self._closed:
             raise RuntimeError(
@@ -216,7 +216,7 @@ class DeltaPusher:
         """Raises what stopped the thread, if anything did.
 
         Raises:
-            DeliveryError: the thread stopped; its error is the cause.
+            DeliveryError: The thread stopped; its error is the cause.
         """
         if self._error is not None:
             raise DeliveryError(
@@ -231,7 +231,7 @@ class DeltaPusher:
             flush: False leaves out the last push.
 
         Raises:
-            DeliveryError: the thread had stopped, or the last delta could not
+            DeliveryError: The thread had stopped, or the last delta could not
                 be delivered; everything is freed all the same.
         """
         if self._closed:

@@ -16,13 +16,13 @@ class ReplicaStatus:
     """State of one version of an export on a server.
 
     Args:
-        version: the version that answered.
-        export_id: its export.
-        generations: of each shard; last that of the dense stream.
-        last_sequences: last applied chunk of each of these streams.
-        live_rows: rows of each table, by name order.
-        dead_rows: tombstones of each table.
-        buckets: buckets of each table.
+        version: The version that answered.
+        export_id: Its export.
+        generations: Of each shard; last that of the dense stream.
+        last_sequences: Last applied chunk of each of these streams.
+        live_rows: Rows of each table, by name order.
+        dead_rows: Tombstones of each table.
+        buckets: Buckets of each table.
     """
 
     version: int
@@ -40,12 +40,12 @@ def read_status(
     """Asks a server for the state of an export.
 
     Args:
-        client: connected to the server.
-        model_name: name of the model there.
-        version: which version; None takes the newest.
+        client: Connected to the server.
+        model_name: Name of the model there.
+        version: Which version; None takes the newest.
 
     Raises:
-        ServingCallError: out of reach, or not an export of ours.
+        ServingCallError: Out of reach, or not an export of ours.
     """
     reply = client.predict(
         model_name,

@@ -18,9 +18,9 @@ class TrainerState:
     """A table set and the dense variables beside it.
 
     Args:
-        table_set: gives `num_shards`, `start_deltas()` and
-            `take_delta(shard, acked_cut)`.
-        dense_variables: variables in the order of the export's manifest.
+        table_set: Gives `num_shards`, `start_deltas()` and `take_delta(shard,
+            acked_cut)`.
+        dense_variables: Variables in the order of the export's manifest.
     """
 
     def __init__(self, table_set, dense_variables: Sequence):
@@ -34,8 +34,8 @@ class TrainerState:
         """Takes a model, or a pair (table set, dense variables).
 
         Raises:
-            TypeError: neither.
-            ValueError: the model has no tables, or tables of several sets.
+            TypeError: Neither.
+            ValueError: The model has no tables, or tables of several sets.
         """
         if isinstance(source, TrainerState):
             return source
@@ -47,10 +47,10 @@ class TrainerState:
                 f"set, dense variables). Received: {type(source).__name__}."
             )
         # Here, so that a pusher of a table set needs no model.
-        from monolith_tf.placement import table_set as table_set_lib
+        from monolith_tf.placement.registry import tables_of
         from monolith_tf.serving.graph import model_trace
 
-        tables = table_set_lib.tables_of(source)
+        tables = tables_of(source)
         if not tables:
             raise ValueError(
                 f"Model {getattr(source, 'name', source)!r} has no tables, so "
@@ -68,7 +68,7 @@ class TrainerState:
         """Turns the logging of changed ids on.
 
         Raises:
-            ValueError: a table does not track changes.
+            ValueError: A table does not track changes.
         """
         silent = [
             table.name
@@ -94,7 +94,7 @@ class TrainerState:
         happen.
 
         Raises:
-            ValueError: the variables are not those of the export.
+            ValueError: The variables are not those of the export.
         """
         values = self._read_dense()
         expected = [(d["dtype"], tuple(d["shape"])) for d in record.dense]
@@ -124,9 +124,9 @@ def split_delta(
     """Yields the tables of a shard's delta in pieces of few rows.
 
     Args:
-        delta: what `take_delta` returned.
-        names: tables that the export has; others in the set are left out.
-        chunk_rows: most ids in a piece, over all its tables.
+        delta: What `take_delta` returned.
+        names: Tables that the export has; others in the set are left out.
+        chunk_rows: Most ids in a piece, over all its tables.
 
     Yields:
         A tuple of `TableChunk`, never empty; nothing for an empty delta.
@@ -134,20 +134,21 @@ def split_delta(
     piece, room = [], chunk_rows
     for name in sorted(delta.tables.keys() & set(names)):
         table = delta.tables[name]
-        start, num_ids = 0, len(table.ids)
+        start, first_row, num_ids = 0, 0, len(table.ids)
         while start < num_ids:
             end = min(num_ids, start + room)
-            live = np.asarray(table.exists[start:end], np.bool_)
+            exists = table.exists[start:end]
+            end_row = first_row + int(np.count_nonzero(exists))
             piece.append(
                 delta_lib.TableChunk(
                     name=name,
-                    ids=np.asarray(table.ids[start:end], np.int64),
-                    live=live,
-                    rows=np.asarray(table.rows[start:end], np.float32)[live],
+                    ids=table.ids[start:end],
+                    exists=exists,
+                    rows=table.rows[first_row:end_row],
                 )
             )
             room -= end - start
-            start = end
+            start, first_row = end, end_row
             if room == 0:
                 yield tuple(piece)
                 piece, room = [], chunk_rows

@@ -17,10 +17,10 @@ def genre_ids(names_of_movies: Sequence[Sequence[str]]) -> np.ndarray:
     file, however many genres there are.
 
     Args:
-      names_of_movies: The genre names of each of the `m` movies.
+        names_of_movies: The genre names of each of the `m` movies.
 
     Returns:
-      int64 `[m, g]`, `g` at least 1, `GENRE_PADDING_ID` after the last genre.
+        int64 `[m, g]`, `g` at least 1, `GENRE_PADDING_ID` after the last genre.
     """
     width = max([1, *(len(names) for names in names_of_movies)])
     ids = np.full((len(names_of_movies), width), GENRE_PADDING_ID, np.int64)

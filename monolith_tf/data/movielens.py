@@ -29,15 +29,15 @@ def read_movielens(path: str | os.PathLike[str]) -> Ratings:
     A movie that `movies.csv` does not list has no genres.
 
     Args:
-      path: Path of `ratings.csv`.
+        path: Path of `ratings.csv`.
 
     Returns:
-      All ratings of the file.
+        All ratings of the file.
 
     Raises:
-      FileNotFoundError: If `path`, or `movies.csv` beside it, does not exist.
-      ValueError: If a file is empty or malformed. The message names file and
-        line, what the line holds and what was expected.
+        FileNotFoundError: If `path`, or `movies.csv` beside it, does not exist.
+        ValueError: If a file is empty or malformed. The message names file and
+            line, what the line holds and what was expected.
 
     Example:
     >>> import pathlib, tempfile

@@ -19,16 +19,16 @@ class Ratings:
     length `n`.
 
     Args:
-      user_id: int64 `[n]`, who rated. Any int64.
-      movie_id: int64 `[n]`, what was rated. Any int64.
-      genres: int64 `[n, g]`, the movie's genres, `GENRE_PADDING_ID` after the
-        last one.
-      label: float32 `[n]`, 1 where the user liked the movie, else 0.
-      timestamp: int64 `[n]`, seconds since the epoch, never decreasing.
+        user_id: int64 `[n]`, who rated. Any int64.
+        movie_id: int64 `[n]`, what was rated. Any int64.
+        genres: int64 `[n, g]`, the movie's genres, `GENRE_PADDING_ID` after the
+            last one.
+        label: float32 `[n]`, 1 where the user liked the movie, else 0.
+        timestamp: int64 `[n]`, seconds since the epoch, never decreasing.
 
     Raises:
-      ValueError: If a column has another dtype, rank or length, or the
-        timestamps decrease.
+        ValueError: If a column has another dtype, rank or length, or the
+            timestamps decrease.
 
     Example:
     >>> from monolith_tf.data import generate_traffic

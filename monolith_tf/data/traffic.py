@@ -33,18 +33,18 @@ def generate_traffic(
     model's probability. Ids are random 63-bit numbers.
 
     Args:
-      num_examples: Number of ratings, at least 1.
-      seed: Seed of everything drawn, at least 0; equal arguments give equal
-        ratings.
-      num_users: Number of users who may appear, at least 2.
-      num_movies: Number of movies that may appear, at least 2.
-      exponent: Zipf exponent of the popularity, positive.
+        num_examples: Number of ratings, at least 1.
+        seed: Seed of everything drawn, at least 0; equal arguments give equal
+            ratings.
+        num_users: Number of users who may appear, at least 2.
+        num_movies: Number of movies that may appear, at least 2.
+        exponent: Zipf exponent of the popularity, positive.
 
     Returns:
-      `num_examples` ratings over thirty days.
+        `num_examples` ratings over thirty days.
 
     Raises:
-      ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range.
 
     Example:
     >>> ratings = generate_traffic(num_examples=1000, seed=1)

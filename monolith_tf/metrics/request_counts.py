@@ -7,6 +7,7 @@ import dataclasses
 from monolith_tf import ops
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import call_servers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ def request_counts(tables) -> RequestCounts:
                 "model that has one."
             )
         table_set = found[0].table_set
-    answers = table_set.ask(ops.request_counts)
+    answers = call_servers(table_set, ops.request_counts)
     counts = [answer.numpy().tolist() for answer in answers]
     applied, repeated = zip(*counts, strict=True)
     return RequestCounts(applied, repeated)

@@ -11,6 +11,7 @@ from typing import Any
 from monolith_tf import ops
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import call_servers
 
 
 def _statistic(kind: str, unit: str, text: str) -> Any:
@@ -115,7 +116,9 @@ class TableStats:
         "Bytes of `pool_bytes` that lie in huge pages; 0 if not known.",
     )
     index_entries: int = _gauge("entries", "Entries of the index.")
-    index_slots: int = _gauge("entries", "Slots of the index.")
+    index_capacity: int = _gauge(
+        "entries", "Entries that the index has room for."
+    )
     index_stash: int = _gauge("entries", "Entries that found no slot.")
     probed_entries: int = _gauge("entries", "Entries in a sample of the index.")
     probed_in_first: int = _gauge(
@@ -143,7 +146,7 @@ class TableStats:
     @property
     def load_factor(self) -> float:
         """Share of the index's slots that are taken, 0 to 1."""
-        return self.index_entries / max(1, self.index_slots)
+        return self.index_entries / max(1, self.index_capacity)
 
     @property
     def huge_page_share(self) -> float:
@@ -187,7 +190,7 @@ def stats(tables) -> dict[str, TableStats]:
         table_set, wanted = found[0].table_set, {t.name for t in found}
     fields = [field.name for field in dataclasses.fields(TableStats)]
     sums: dict[str, list[int]] = {}
-    for names, numbers in table_set.ask(ops.stats):
+    for names, numbers in call_servers(table_set, ops.stats):
         for name, row in zip(names.numpy(), numbers.numpy(), strict=True):
             total = sums.setdefault(name.decode(), [0] * len(fields))
             for i, number in enumerate(row):

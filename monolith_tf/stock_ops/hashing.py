@@ -1,7 +1,7 @@
 """The 64-bit hashes that ids, shards and initial rows are made of.
 
 docs/formats.md specifies them with golden vectors; the C++ core has the same
-functions in `ops/cc/table/hash.h`. Each is here twice: on Python integers, and
+functions in `ops/cc/hash/hash.h`. Each is here twice: on Python integers, and
 on `uint64` tensors with stock TensorFlow ops only.
 """
 

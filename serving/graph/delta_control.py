@@ -22,11 +22,11 @@ class DeltaControl(tf.Module):
     one mutex.
 
     Args:
-      tables: Tables in the order of their names.
-      dense: The dense variables.
-      export_id: Positive number of this export.
-      generations: One of each shard, at the time of the export.
-      mutex_name: Name of the mutex in a server, unique.
+        tables: Tables in the order of their names.
+        dense: The dense variables.
+        export_id: Positive number of this export.
+        generations: One of each shard, at the time of the export.
+        mutex_name: Name of the mutex in a server, unique.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class DeltaControl(tf.Module):
         for index in range(len(self._tables)):
             specs[f"ids_{index}"] = tf.TensorSpec([None, None], tf.int64)
             specs[f"rows_{index}"] = tf.TensorSpec([None, None], tf.float32)
-            specs[f"live_{index}"] = tf.TensorSpec([None, None], tf.int64)
+            specs[f"exists_{index}"] = tf.TensorSpec([None, None], tf.int64)
         specs["dense"] = tf.TensorSpec([None], tf.string)
         function = tf.function(self._apply_delta, autograph=False)
         return function.get_concrete_function(**specs)
@@ -117,7 +117,7 @@ class DeltaControl(tf.Module):
                 _apply_rows(
                     table,
                     inputs[f"ids_{index}"][0],
-                    tf.not_equal(inputs[f"live_{index}"][0], 0),
+                    tf.not_equal(inputs[f"exists_{index}"][0], 0),
                     tf.reshape(inputs[f"rows_{index}"], [-1, table.dim]),
                 )
             )
@@ -169,10 +169,10 @@ class DeltaControl(tf.Module):
             tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
 
 
-def _apply_rows(table: ServingTable, ids, live, rows) -> tf.Tensor:
+def _apply_rows(table: ServingTable, ids, exists, rows) -> tf.Tensor:
     return tf.cond(
         tf.size(ids) > 0,
-        lambda: table.apply(ids, live, rows),
+        lambda: table.apply(ids, exists, rows),
         lambda: tf.constant(0, tf.int64),
     )
 

@@ -12,11 +12,11 @@ class DenseCopy(tf.Module):
     """Variables with the values, but not the handles, of a model's own.
 
     Args:
-      names: Name of each variable, in manifest order.
-      values: Value of each variable, in the same order.
+        names: Name of each variable, in manifest order.
+        values: Value of each variable, in the same order.
 
     Raises:
-      ValueError: A variable holds no numbers, such as one of strings.
+        ValueError: A variable holds no numbers, such as one of strings.
     """
 
     def __init__(self, names: Sequence[str], values: Sequence[np.ndarray]):
@@ -51,11 +51,11 @@ class DenseCopy(tf.Module):
         """Sets every variable.
 
         Args:
-          content: uint8 `[num_bytes]`, the little-endian bytes of all
-            variables, one after the other.
+            content: uint8 `[num_bytes]`, the little-endian bytes of all
+                variables, one after the other.
 
         Returns:
-          The assignments.
+            The assignments.
         """
         writes = []
         offset = 0

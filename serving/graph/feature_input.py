@@ -17,12 +17,12 @@ class FeatureInput:
     """How a feature travels in a request.
 
     Attributes:
-      name: Name in the request.
-      spec: What the model takes: `tf.TensorSpec`, `tf.RaggedTensorSpec` or
-        `tf.SparseTensorSpec`.
-      ragged: "padded" or "row_splits", how rows of different lengths travel.
-      padding_id: Id that fills padded rows up. Strings are filled with "".
-      is_string: Whether strings travel and are hashed to ids in the graph.
+        name: Name in the request.
+        spec: What the model takes: `tf.TensorSpec`, `tf.RaggedTensorSpec` or
+            `tf.SparseTensorSpec`.
+        ragged: "padded" or "row_splits", how rows of different lengths travel.
+        padding_id: Id that fills padded rows up. Strings are filled with "".
+        is_string: Whether strings travel and are hashed to ids in the graph.
     """
 
     name: str
@@ -81,10 +81,10 @@ class FeatureInput:
         """What the model takes, of what a request brought.
 
         Args:
-          request: Tensors by the names of `request_specs`.
+            request: Tensors by the names of `request_specs`.
 
         Returns:
-          Tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+            Tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
         """
         if not self.varies:
             value = request[self.name]

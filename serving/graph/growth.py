@@ -32,13 +32,13 @@ def buckets_for(rows: int) -> int:
     """Smallest number of buckets that holds `rows` keys without growing.
 
     Args:
-      rows: Number of keys, at most `MAX_ROWS`.
+        rows: Number of keys, at most `MAX_ROWS`.
 
     Returns:
-      A power of two.
+        A power of two.
 
     Raises:
-      ValueError: No number of buckets is large enough.
+        ValueError: No number of buckets is large enough.
 
     >>> buckets_for(3), buckets_for(4), buckets_for(1000)
     (4, 8, 2048)
@@ -59,12 +59,12 @@ def buckets_after_insert(
     """Number of buckets after one insert call.
 
     Args:
-      buckets: int64 scalar, buckets before.
-      entries: int64 scalar, keys in the table before.
-      inserted: int64 scalar, keys passed to the insert, known ones included.
+        buckets: int64 scalar, buckets before.
+        entries: int64 scalar, keys in the table before.
+        inserted: int64 scalar, keys passed to the insert, known ones included.
 
     Returns:
-      int64 scalar, `MAX_BUCKETS` at most.
+        int64 scalar, `MAX_BUCKETS` at most.
     """
     # An insert of nothing is never made. The sum stops at the end of int64.
     pending = tf.where(

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from monolith_tf.serving.graph.rebind import needed_ops
 from monolith_tf.serving.graph.rebind import ops_behind
-from monolith_tf.step.backend import IdRead
+from monolith_tf.stock_ops.id_reads import IdRead
 
 # Ops whose output holds values of these inputs and no others.
 _SAME_VALUES = {
@@ -40,14 +40,14 @@ class InputReads:
     """What one trace of a model did with its inputs.
 
     Args:
-      traced: The traced function.
-      arguments: Tensors of `traced` that each input has, by its name.
-      reads: What was observed while it was traced.
+        traced: The traced function.
+        arguments: Tensors of `traced` that each input has, by its name.
+        reads: What was observed while it was traced.
 
     Attributes:
-      names: Inputs that outputs or effects depend on.
-      direct: Reads of ids as they are in an input, by the input's name.
-      made: Readers of ids that are made of an input, by the input's name.
+        names: Inputs that outputs or effects depend on.
+        direct: Reads of ids as they are in an input, by the input's name.
+        made: Readers of ids that are made of an input, by the input's name.
     """
 
     def __init__(

@@ -22,20 +22,22 @@ class ModelInputs:
     it: first the model is traced with `call_specs`, then `settle` is called.
 
     Args:
-      model: A built model of tf_keras or Keras 3.
-      inputs: Specs of the inputs by name, or the one that a model of one input
-        has, for a model that does not know them; None to ask the model.
-      ragged: "padded", "row_splits", or None for what fits each input.
-      string_features: Names of the inputs that travel as strings.
+        model: A built model of tf_keras or Keras 3.
+        inputs: Specs of the inputs by name, or the one that a model of one
+            input has, for a model that does not know them; None to ask the
+            model.
+        ragged: "padded", "row_splits", or None for what fits each input.
+        string_features: Names of the inputs that travel as strings.
 
     Attributes:
-      call_specs: What the model is called with, in flat order.
-      features: The inputs of a request, once settled.
-      request_specs: Spec of each tensor of a request by its name, once settled.
+        call_specs: What the model is called with, in flat order.
+        features: The inputs of a request, once settled.
+        request_specs: Spec of each tensor of a request by its name, once
+            settled.
 
     Raises:
-      ValueError: The model does not know its inputs, or `ragged` or
-        `string_features` name what there is not.
+        ValueError: The model does not know its inputs, or `ragged` or
+            `string_features` name what there is not.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class ModelInputs:
         """What the model is called with, of a value for each of `call_specs`.
 
         Args:
-          values: Tensors, `tf.RaggedTensor`s and `tf.SparseTensor`s.
+            values: Tensors, `tf.RaggedTensor`s and `tf.SparseTensor`s.
         """
         return tf.nest.pack_sequence_as(self._structure, list(values))
 
@@ -96,10 +98,10 @@ class ModelInputs:
         """Decides how each input travels.
 
         Args:
-          reads: What each signature of the model does with the inputs.
+            reads: What each signature of the model does with the inputs.
 
         Raises:
-          ValueError: An input that is read can't be served.
+            ValueError: An input that is read can't be served.
         """
         read = set().union(*(one.names for one in reads))
         self.features = [
@@ -115,10 +117,10 @@ class ModelInputs:
         """The arguments of a function of `call_specs`.
 
         Args:
-          request: Tensors by the names of `request_specs`.
+            request: Tensors by the names of `request_specs`.
 
         Returns:
-          Tensors in flat order; None for those of inputs that are left out.
+            Tensors in flat order; None for those of inputs that are left out.
         """
         found = {f.name: f.read(request) for f in self.features}
         arguments = []

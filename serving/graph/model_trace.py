@@ -15,8 +15,8 @@ from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.rebind import rebind
 from monolith_tf.serving.graph.saved_model_files import check_stock_ops
 from monolith_tf.step.backend import lookup_backend
-from monolith_tf.step.backend import observed_reads
 from monolith_tf.step.table_variable import TableVariable
+from monolith_tf.stock_ops.id_reads import observed_reads
 
 
 def dense_variables(model) -> list[tf.Variable]:
@@ -25,10 +25,10 @@ def dense_variables(model) -> list[tf.Variable]:
     Their bytes, in this order, are what a delta of dense variables carries.
 
     Args:
-      model: A built Keras model.
+        model: A built Keras model.
 
     Returns:
-      Variables of any shape and numeric dtype.
+        Variables of any shape and numeric dtype.
 
     Example:
     >>> import monolith_tf as mt
@@ -50,17 +50,17 @@ class ModelTrace:
     """A signature of a model: `serving_default`, if the model itself answers.
 
     Args:
-      model: A built Keras model.
-      inputs: Its inputs.
-      backend: What the layers read their rows from.
-      dense: Copy of `dense_variables(model)`.
-      call: What answers, called as the model is; None for the model.
+        model: A built Keras model.
+        inputs: Its inputs.
+        backend: What the layers read their rows from.
+        dense: Copy of `dense_variables(model)`.
+        call: What answers, called as the model is; None for the model.
 
     Attributes:
-      reads: `InputReads` of the trace.
+        reads: `InputReads` of the trace.
 
     Raises:
-      ExportError: The model reads what an export can't hold.
+        ExportError: The model reads what an export can't hold.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class ModelTrace:
         Call it when the inputs are settled.
 
         Args:
-          own_modules: Modules of the export, whose resources may be read.
+            own_modules: Modules of the export, whose resources may be read.
 
         Returns:
-          The concrete function, and the trackable resources of the model that
-          it reads, such as the vocabulary of a `StringLookup`.
+            The concrete function, and the trackable resources of the model that
+            it reads, such as the vocabulary of a `StringLookup`.
         """
         known = set(self._replacements)
         for module in own_modules:

@@ -21,15 +21,15 @@ def rebind(
     the copy, local variables are in their place, and no op has a device.
 
     Args:
-      traced: A function of positional tensors that returns a dict.
-      replacements: By `id` of a captured tensor, what to read instead. What is
-        not in it stays captured.
-      input_specs: Spec of each input of the copy by its name.
-      arguments_of: Makes the arguments of `traced` of the inputs of the copy;
-        None for an argument that is not needed.
+        traced: A function of positional tensors that returns a dict.
+        replacements: By `id` of a captured tensor, what to read instead. What
+            is not in it stays captured.
+        input_specs: Spec of each input of the copy by its name.
+        arguments_of: Makes the arguments of `traced` of the inputs of the copy;
+            None for an argument that is not needed.
 
     Returns:
-      A concrete function with keyword inputs and the outputs of `traced`.
+        A concrete function with keyword inputs and the outputs of `traced`.
     """
     graph_def = traced.graph.as_graph_def()
     # What only unneeded arguments lead to has nothing to be computed from.

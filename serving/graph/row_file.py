@@ -65,12 +65,12 @@ def encode(ids: np.ndarray, rows: np.ndarray, layout: str = "") -> bytes:
     """Bytes of a row file.
 
     Args:
-      ids: int64 `[n]`.
-      rows: float32 `[n, dim]`; with a layout int32 `[n, width]`.
-      layout: Of packed rows: `PackedRows.layout`.
+        ids: int64 `[n]`.
+        rows: float32 `[n, dim]`; with a layout int32 `[n, width]`.
+        layout: Of packed rows: `PackedRows.layout`.
 
     Returns:
-      The content, CRC32C included.
+        The content, CRC32C included.
     """
     num_rows, width = rows.shape
     version = PACKED_VERSION if layout else VERSION
@@ -89,9 +89,9 @@ class RowFileContent(NamedTuple):
     """What is in a row file.
 
     Attributes:
-      ids: int64 `[n]`.
-      rows: float32 `[n, dim]`, unpacked.
-      layout: How they are kept: `PackedRows.layout`.
+        ids: int64 `[n]`.
+        rows: float32 `[n, dim]`, unpacked.
+        layout: How they are kept: `PackedRows.layout`.
     """
 
     ids: np.ndarray
@@ -103,11 +103,12 @@ def decode(content: bytes, name: str = "row file") -> RowFileContent:
     """Ids and rows of a row file.
 
     Args:
-      content: The whole file.
-      name: What errors call the file.
+        content: The whole file.
+        name: What errors call the file.
 
     Raises:
-      ValueError: The file is cut short, of another kind or version, or damaged.
+        ValueError: The file is cut short, of another kind or version, or
+            damaged.
     """
     if len(content) < HEADER_BYTES + 4:
         raise ValueError(
@@ -171,9 +172,9 @@ class RowFileWriter:
     """Writes rows that come in chunks to files of about equal size.
 
     Args:
-      prefix: Path of the files without their number.
-      packed: How the rows are kept.
-      target_bytes: A file is written when it has reached this size.
+        prefix: Path of the files without their number.
+        packed: How the rows are kept.
+        target_bytes: A file is written when it has reached this size.
     """
 
     def __init__(
@@ -192,8 +193,8 @@ class RowFileWriter:
         """Adds rows.
 
         Args:
-          ids: int64 `[n]`.
-          rows: Packed, `[n, width]`.
+            ids: int64 `[n]`.
+            rows: Packed, `[n, width]`.
         """
         while len(ids):
             room = self._rows_per_file - self._pending

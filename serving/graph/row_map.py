@@ -19,15 +19,15 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
     """The hash table proper: keys to `[width]` values, two keys excepted.
 
     Args:
-      width: Length of a value; the last element is a flag, 1 for the rows of
-        row files.
-      dtype: Of the values, float32 or int32.
-      shared_name: Name of the resource in a server. Unique: two tables of one
-        name in one process are one table.
-      key_of: Maps int64 ids `[n]` to int64 keys `[n]`, one to one, in stock
-        ops.
-      reserved_keys: The two keys that are never passed.
-      num_buckets: Buckets to start with, a power of two.
+        width: Length of a value; the last element is a flag, 1 for the rows of
+            row files.
+        dtype: Of the values, float32 or int32.
+        shared_name: Name of the resource in a server. Unique: two tables of one
+            name in one process are one table.
+        key_of: Maps int64 ids `[n]` to int64 keys `[n]`, one to one, in stock
+            ops.
+        reserved_keys: The two keys that are never passed.
+        num_buckets: Buckets to start with, a power of two.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         does not need them in memory.
 
         Args:
-          files: Row files, of rows of `width - 1` numbers of `dtype`.
-          num_buckets: Buckets to start with, a power of two.
+            files: Row files, of rows of `width - 1` numbers of `dtype`.
+            num_buckets: Buckets to start with, a power of two.
         """
         self._files = tuple(files)
         self._num_buckets = num_buckets
@@ -163,11 +163,11 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         """Inserts or overwrites; one call is seen whole or not at all.
 
         Args:
-          keys: int64 `[n]`, no reserved one.
-          values: `dtype` `[n, width]`.
+            keys: int64 `[n]`, no reserved one.
+            values: `dtype` `[n, width]`.
 
         Returns:
-          The operation (None when eager).
+            The operation (None when eager).
         """
         return tf.raw_ops.LookupTableInsertV2(
             table_handle=self.resource_handle, keys=keys, values=values
@@ -177,11 +177,11 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         """Values of keys.
 
         Args:
-          keys: int64 `[n]`, no reserved one.
-          default: `dtype` `[width]`, read by absent keys.
+            keys: int64 `[n]`, no reserved one.
+            default: `dtype` `[width]`, read by absent keys.
 
         Returns:
-          `dtype` `[n, width]`.
+            `dtype` `[n, width]`.
         """
         values = tf.raw_ops.LookupTableFindV2(
             table_handle=self.resource_handle, keys=keys, default_value=default

@@ -18,10 +18,10 @@ def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
     """Refuses a graph that a server without this library can't load.
 
     Args:
-      graph_def: Graph with its function library.
+        graph_def: Graph with its function library.
 
     Raises:
-      ExportError: An op is one of this library; names op and layer.
+        ExportError: An op is one of this library; names op and layer.
     """
     nodes = list(graph_def.node)
     for function in graph_def.library.function:
@@ -32,8 +32,8 @@ def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
                 f"The model still has the op {node.op} at {node.name!r} after "
                 "its tables were replaced; a server without this library can't "
                 "load that. Layers must read rows through "
-                "monolith_tf.step.backend.current_backend() when there is "
-                "one, as those of mt.layers do."
+                "monolith_tf.step.backend.current_backend(), as those of "
+                "mt.layers do."
             )
 
 
@@ -46,13 +46,13 @@ def finish(
     "genres:values".
 
     Args:
-      path: Directory of the SavedModel.
-      signature_inputs: Names of the inputs of the model, by the name that they
-        were traced with.
-      signatures: Names of the signatures that take them.
+        path: Directory of the SavedModel.
+        signature_inputs: Names of the inputs of the model, by the name that
+            they were traced with.
+        signatures: Names of the signatures that take them.
 
     Raises:
-      ExportError: An op is one of this library.
+        ExportError: An op is one of this library.
     """
     file = os.path.join(path, "saved_model.pb")
     saved_model = saved_model_pb2.SavedModel()
@@ -78,7 +78,7 @@ def sync(path: str) -> None:
     """Makes a directory and all below it durable.
 
     Args:
-      path: Directory.
+        path: Directory.
     """
     for directory, _, files in os.walk(path, topdown=False):
         for name in files:

@@ -8,14 +8,15 @@ import tensorflow as tf
 
 from monolith_tf.errors import ExportError
 from monolith_tf.serving.graph.serving_table import ServingTable
+from monolith_tf.step.backend import StockBackend
 
 
-class ServingBackend:
-    """A `monolith_tf.step.backend.LookupBackend` over serving tables.
+class ServingBackend(StockBackend):
+    """Lookup backend over serving tables.
 
     Args:
-      tables: Training tables of the model.
-      serving_tables: Their stand-ins, in the same order.
+        tables: Training tables of the model.
+        serving_tables: Their stand-ins, in the same order.
     """
 
     def __init__(
@@ -31,14 +32,14 @@ class ServingBackend:
         """Rows of ids.
 
         Args:
-          table: The training table that a layer wants to read.
-          ids: int64 of any shape.
+            table: The training table that a layer wants to read.
+            ids: int64 of any shape.
 
         Returns:
-          float32, the shape of `ids` and `[dim]`.
+            float32, the shape of `ids` and `[dim]`.
 
         Raises:
-          ExportError: The table is not one of the model's.
+            ExportError: The table is not one of the model's.
         """
         known = self._by_name.get(table.name)
         if known is None or known[0] is not table:

@@ -41,12 +41,12 @@ class ServingTable(tf.Module):
     reserved id and others.
 
     Args:
-      config: `monolith_tf.TableConfig`; name, seed and segments count.
-      shared_name: Name of the hash table in a server, unique.
-      salt: Any int64.
-      step: Global step that all rows are of, or later: from `anneal_steps` on
-        `OneBit` is kept in bits.
-      num_buckets: Buckets to start with, a power of two.
+        config: `monolith_tf.TableConfig`; name, seed and segments count.
+        shared_name: Name of the hash table in a server, unique.
+        salt: Any int64.
+        step: Global step that all rows are of, or later: from `anneal_steps` on
+            `OneBit` is kept in bits.
+        num_buckets: Buckets to start with, a power of two.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class ServingTable(tf.Module):
         """Sets what a loaded copy starts with; call it before saving, once.
 
         Args:
-          files: Row files, without the reserved ids.
-          num_rows: Distinct ids in `files`.
-          reserved_rows: Packed rows of the reserved ids that have one, by id.
-          num_buckets: Buckets to start with, a power of two.
+            files: Row files, without the reserved ids.
+            num_rows: Distinct ids in `files`.
+            reserved_rows: Packed rows of the reserved ids that have one, by id.
+            num_buckets: Buckets to start with, a power of two.
         """
         self._map.start_from(files, num_buckets)
         values = self._reserved.numpy()
@@ -137,36 +137,36 @@ class ServingTable(tf.Module):
         """Rows of ids; initial rows of those that are absent or dead.
 
         Args:
-          ids: int64 `[n]`; may repeat.
+            ids: int64 `[n]`; may repeat.
 
         Returns:
-          `(rows, live)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
+            `(rows, exists)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
         """
         values = self._find(ids)
-        live = values[:, -1] > 0
-        # Computed for those that need them only: in steady traffic few.
-        unseen = tf.where(tf.logical_not(live))
+        exists = values[:, -1] > 0
+        # Only where needed: few ids in steady traffic.
+        unseen = tf.where(tf.logical_not(exists))
         rows = tf.tensor_scatter_nd_update(
             self._packed.unpack(values[:, :-1]),
             unseen,
             initial_rows(self._config, tf.gather_nd(ids, unseen)),
         )
         rows = tf.ensure_shape(rows, [None, self._dim])
-        return rows, tf.cast(live, tf.int64)
+        return rows, tf.cast(exists, tf.int64)
 
     def apply(
-        self, ids: tf.Tensor, live: tf.Tensor, rows: tf.Tensor
+        self, ids: tf.Tensor, exists: tf.Tensor, rows: tf.Tensor
     ) -> tf.Tensor:
         """Sets rows and tombstones.
 
         Args:
-          ids: int64 `[n]`, distinct.
-          live: bool `[n]`, True where a row follows, False for a tombstone.
-          rows: float32 `[m, dim]`, the rows in the order of the ids that have
-            one; all must fit `packed`.
+            ids: int64 `[n]`, distinct.
+            exists: bool `[n]`; False marks a tombstone.
+            rows: float32 `[m, dim]`, the rows in the order of the ids that have
+                one; all must fit `packed`.
 
         Returns:
-          int64 scalar `n`, after everything is written.
+            int64 scalar `n`, after everything is written.
         """
         flags = self._find(ids)[:, -1]
         was_live = flags > 0
@@ -175,12 +175,12 @@ class ServingTable(tf.Module):
         ones = tf.ones([tf.shape(rows)[0], 1], rows.dtype)
         values = tf.tensor_scatter_nd_update(
             tf.zeros([tf.size(ids), self._packed.width + 1], rows.dtype),
-            tf.where(live),
+            tf.where(exists),
             # An update keeps all bits; a sum would lose the sign of -0.0.
             tf.concat([rows, _LIVE * ones], axis=1),
         )
         # A tombstone of an id that was never here needs no bucket.
-        stored = live | (flags >= 0)
+        stored = exists | (flags >= 0)
         slot, is_reserved = _reserved_slot(ids)
         keys = tf.boolean_mask(self._key_of(ids), stored & ~is_reserved)
         inserted = tf.size(keys, out_type=tf.int64)
@@ -199,10 +199,10 @@ class ServingTable(tf.Module):
                 )
             ),
             self._live.assign_add(
-                _count(live & ~was_live) - _count(~live & was_live)
+                _count(exists & ~was_live) - _count(~exists & was_live)
             ),
             self._dead.assign_add(
-                _count(~live & was_live) - _count(live & was_dead)
+                _count(~exists & was_live) - _count(exists & was_dead)
             ),
         ]
         with tf.control_dependencies([flags, entries]):

@@ -21,8 +21,8 @@ class RequestError(Exception):
     """A request that gets an error as its answer.
 
     Args:
-        code: the gRPC status.
-        message: what was received, what was expected.
+        code: The gRPC status.
+        message: What was received, what was expected.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str):

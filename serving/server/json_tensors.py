@@ -18,7 +18,7 @@ def parse_body(data: bytes) -> dict:
     """Returns the JSON object of a request.
 
     Raises:
-        RequestError: not JSON, or not an object.
+        RequestError: Not JSON, or not an object.
     """
     try:
         body = json.loads(data)
@@ -36,7 +36,7 @@ def decode_inputs(body: dict, definition) -> tuple[dict[str, np.ndarray], bool]:
     """Returns the inputs of a signature from a request.
 
     Args:
-        body: holds either `instances` (row format: a list with one element an
+        body: Holds either `instances` (row format: a list with one element an
             example) or `inputs` (column format: a tensor by input name).
         definition: `SignatureDef` of the signature.
 
@@ -66,7 +66,7 @@ def encode_outputs(outputs: dict[str, np.ndarray], row_format: bool) -> dict:
     """Returns the answer of a predict request.
 
     Raises:
-        RequestError: the row format was used, but the outputs have no common
+        RequestError: The row format was used, but the outputs have no common
             first dimension.
     """
     values = {name: _jsonable(name, v) for name, v in outputs.items()}

@@ -27,9 +27,9 @@ class VersionState:
     """What the server says about one version.
 
     Args:
-        version: its number.
+        version: Its number.
         state: "LOADING", "AVAILABLE", "UNLOADING" or "END".
-        error_message: why loading failed, or "".
+        error_message: Why loading failed, or "".
     """
 
     version: int
@@ -53,10 +53,10 @@ class Model:
     when all disappear, the last one goes on being served.
 
     Args:
-        name: name of the model.
-        base_path: directory of the version directories.
-        load: makes a servable; for tests.
-        clock: seconds; for tests.
+        name: Name of the model.
+        base_path: Directory of the version directories.
+        load: Makes a servable; for tests.
+        clock: Seconds; for tests.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Model:
             The version that answered, and its outputs by name.
 
         Raises:
-            RequestError: see `Servable.run`.
+            RequestError: See `Servable.run`.
         """
         while True:
             servable = self.servable(version)

@@ -43,18 +43,18 @@ class ModelServer:
     same export. It needs no Keras.
 
     Args:
-        models: base path (directory of version directories) by model name.
-        host: address to listen on.
-        port: gRPC port; 0 takes a free one.
+        models: Base path (directory of version directories) by model name.
+        host: Address to listen on.
+        port: GRPC port; 0 takes a free one.
         rest_api_port: REST port; 0 takes a free one, None opens none.
-        poll_seconds: how often the version directories are looked at.
+        poll_seconds: How often the version directories are looked at.
 
     Attributes:
-        port: the gRPC port that is open.
-        rest_api_port: the REST port that is open, or None.
+        port: The gRPC port that is open.
+        rest_api_port: The REST port that is open, or None.
 
     Raises:
-        PortInUseError: a port is taken.
+        PortInUseError: A port is taken.
 
     Example:
     ```python

@@ -50,7 +50,7 @@ class RestApi:
     """The WSGI application.
 
     Args:
-        models: models by name.
+        models: Models by name.
     """
 
     def __init__(self, models: Mapping[str, model_lib.Model]):

@@ -111,9 +111,9 @@ class Servable:
     Thread-safe. `close` waits for the calls that run.
 
     Args:
-        name: name of the model, for messages.
-        version: number of this version.
-        path: directory of the SavedModel.
+        name: Name of the model, for messages.
+        version: Number of this version.
+        path: Directory of the SavedModel.
     """
 
     def __init__(self, name: str, version: int, path: str):
@@ -164,7 +164,7 @@ class Servable:
         """Runs one signature.
 
         Raises:
-            RequestError: wrong names, dtypes or shapes, or the model failed.
+            RequestError: Wrong names, dtypes or shapes, or the model failed.
         """
         signature = self._signature(signature_name)
         with self._running():

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.e2e
+
 DELAY_SECONDS = 0.05
 
 

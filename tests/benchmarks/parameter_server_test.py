@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
+
+import processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
 def run(repository_root):
     def call(*arguments):
-        return subprocess.run(
+        return processes.run(
             [sys.executable, "benchmarks/parameter_server.py", *arguments],
+            code=None,
             cwd=repository_root,
-            capture_output=True,
-            text=True,
         )
 
     return call

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
+
+import processes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SMALL = (
     "--ids=4000",
@@ -22,11 +25,10 @@ SMALL = (
 @pytest.fixture(scope="module")
 def run(repository_root):
     def call(*arguments):
-        return subprocess.run(
+        return processes.run(
             [sys.executable, "benchmarks/table.py", *arguments],
+            code=None,
             cwd=repository_root,
-            capture_output=True,
-            text=True,
         )
 
     return call

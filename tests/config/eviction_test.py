@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -78,7 +79,7 @@ def test_time_does_not_go_back(shards):
     table = make(mt.Eviction(ttl_seconds=100))
     update(table, [1], event_time=1000)
     update(table, [1], event_time=500)
-    ((_, stamps, _),) = table.export_whole()
+    ((_, stamps, _),) = export_rows(table)
     assert stamps.tolist() == [1000]
     update(table, [2], event_time=1200)
     # What counts is the latest time that was seen.

@@ -41,7 +41,7 @@ def test_memory_and_index_are_there_before_the_rows(num_shards):
     assert after.pool_bytes <= before.pool_bytes * 9 / 8
     # Nothing was split on the way.
     assert after.num_rows / after.load_factor == pytest.approx(
-        before.index_slots, rel=1e-6
+        before.index_capacity, rel=1e-6
     )
 
 

@@ -75,7 +75,10 @@ def test_what_is_no_integer_is_refused(value):
         lambda: mt.TableConfig("user", dim=value),
         lambda: mt.precisions.OneBit(0.5, anneal_steps=value),
         lambda: mt.FeatureConfig(
-            "user", mt.TableConfig("user", dim=1), combiner="first_n", n=value
+            "user",
+            mt.TableConfig("user", dim=1),
+            combiner="first_n",
+            max_sequence_length=value,
         ),
         lambda: mt.FeatureConfig(
             "user", mt.TableConfig("user", 1), min_count=value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -18,13 +19,13 @@ import pytest
 
 import monolith_tf as mt
 from monolith_tf import estimators
-from monolith_tf.checkpoint import table_state
-
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+from monolith_tf.placement.sharding import owners_of
+from processes import DEADLINE_SECONDS
 
 PROGRAM = pathlib.Path(__file__).with_name("between_graphs_program.py")
 NUM_PS = 2
-DEADLINE_SECONDS = 240
+# More of them than 2 make the choices of the last test too many.
+KILLS = min(2, int(os.environ.get("MONOLITH_TF_KILLS", "1")))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def wait_for_steps(directory, worker, known, number, process):
 
 
 def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
-    steps, num_workers, victim = 400, 4, ("worker", 1)
+    steps, num_workers, victim = 300, 3, ("worker", 1)
     moments = random.Random(7)
     cluster = Cluster(tmp_path, num_workers, [steps])
     with contextlib.ExitStack() as stack:
@@ -145,7 +146,7 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
             for task in cluster.tasks
         }
         lives = []
-        for _ in range(2):
+        for _ in range(KILLS):
             number = moments.randrange(1, steps // 2)
             process = tasks[victim]
             lives.append(wait_for_steps(tmp_path, 2, lives, number, process))
@@ -155,9 +156,9 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
         finish(tasks)
     rows, reader = saved(program, tmp_path)
     done = steps_of(tmp_path, 2)
-    assert sum(number < steps for number in done.values()) == 2
+    assert sum(number < steps for number in done.values()) == KILLS
     under_way = []
-    found = [program.batches(worker, steps) for worker in (0, 1, 3)]
+    found = [program.batches(worker, steps) for worker in (0, 1)]
     for number in done.values():
         found.append(program.batches(2, number))
         if number < steps:
@@ -170,7 +171,7 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
     owner = dict(
         zip(
             ids.tolist(),
-            table_state.owners(ids, NUM_PS).numpy().tolist(),
+            owners_of(ids, NUM_PS).numpy().tolist(),
         )
     )
     lost = [program.sums([batch]) for batch in under_way]
@@ -181,9 +182,10 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
                 expected[id_] + sum(part.get(id_, 0.0) for part in parts)
                 for id_ in mine
             ]
-            for parts in ([], lost[:1], lost[1:], lost)
+            for size in range(len(lost) + 1)
+            for parts in itertools.combinations(lost, size)
         ]
         for column in range(program.DIM):
             assert [rows[id_][column] for id_ in mine] in choices
-    made = 3 * steps + sum(done.values())
-    assert 0 <= reader.get_variable_value("global_step") - made <= 2
+    made = 2 * steps + sum(done.values())
+    assert 0 <= reader.get_variable_value("global_step") - made <= KILLS

@@ -1,9 +1,10 @@
 """One run on real parameter servers that several modules look at."""
 
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -11,26 +12,31 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.checkpoint import table_state
+import processes
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import servers_of
 
-PROGRAM = pathlib.Path(__file__).with_name("parameter_server_program.py")
-DEADLINE_SECONDS = 300
+PROGRAM = pathlib.Path(__file__).with_name("cluster_program.py")
 
 
 @dataclasses.dataclass
-class ParameterServerRun:
-    """What `parameter_server_program.py` left behind.
+class ClusterRun:
+    """What `cluster_program.py` left behind.
 
     Attributes:
         directory: Its folder, with checkpoints and tables.
-        report: What it found.
         contents: The table that was saved by one process as `shards-1` and,
             split in three, as `shards-3`: ids, times, rows.
     """
 
     directory: pathlib.Path
-    report: dict
     contents: dict
+
+    def report(self, part):
+        """Returns what a part of the program found."""
+        found = json.loads((self.directory / f"{part}.json").read_text())
+        assert "error" not in found, found["error"]
+        return found
 
     def table(self, name):
         """Ids, times and rows of a table that the program wrote."""
@@ -39,9 +45,13 @@ class ParameterServerRun:
 
 
 @pytest.fixture(scope="session")
-def parameter_server_run(tmp_path_factory):
+def cluster_run(tmp_path_factory):
     """Runs the program once; its process connects to the cluster, not this."""
-    directory = tmp_path_factory.mktemp("parameter_server")
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Of all workers of pytest-xdist.
+        shared = shared.parent
+    directory = shared / "cluster"
     random = np.random.default_rng(8)
     ids = np.sort(random.choice(2**62, 500, replace=False) - 2**61)
     contents = {
@@ -49,15 +59,29 @@ def parameter_server_run(tmp_path_factory):
         "times": random.integers(0, 2**32, 500),
         "rows": random.normal(size=(500, 9)).astype(np.float32),
     }
+    with open(shared / "cluster.lock", "w") as lock:
+        # The first worker runs the program, the others wait for it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            directory.mkdir()
+            save(directory, contents)
+            # Not -P: the parts of the program are its siblings.
+            processes.run([sys.executable, PROGRAM, directory], cwd=directory)
+    return ClusterRun(directory, contents)
+
+
+def save(directory, contents):
+    """Writes a table as checkpoints of one and of three shards."""
+    ids = contents["ids"]
     for shards in (1, 3):
         with mt.TableSet(num_shards=shards):
             table = mt.Table(
                 mt.TableConfig("ordered", dim=3, optimizer=mt.optimizers.Adam())
             )
         for shard in range(shards):
-            mine = table_state.owners(tf.constant(ids), shards).numpy()
+            mine = owners_of(tf.constant(ids), shards).numpy()
             mt.ops.import_rows(
-                table.table_set.handles[shard],
+                servers_of(table.table_set)[shard].handle,
                 np.stack([ids, contents["times"]], axis=1)[mine == shard],
                 contents["rows"][mine == shard],
                 table="ordered",
@@ -66,16 +90,3 @@ def parameter_server_run(tmp_path_factory):
         tf.train.Checkpoint(table=table).write(
             str(directory / f"shards-{shards}")
         )
-    result = subprocess.run(
-        [sys.executable, str(PROGRAM), str(directory)],
-        # Not the root: `python -m` in the cluster's processes would find the
-        # source tree before an installed wheel.
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-5000:]
-    report = json.loads((directory / "report.json").read_text())
-    return ParameterServerRun(directory, report, contents)

@@ -1,12 +1,10 @@
-"""Trains on parameter servers while `DeltaPush` feeds a model server.
+"""Part of `cluster_program.py`: `DeltaPush` feeds a model server in `fit`.
 
-Takes a directory; ends with 0 when, after `fit`, every served row and dense
-variable equals the trainer's bit for bit. The cluster is in child processes.
+After `fit` every served row and dense variable must equal the trainer's.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 
 import numpy as np
@@ -15,7 +13,6 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf import serving
-from monolith_tf.cluster import LocalCluster
 
 IDS = np.arange(-20, 120, dtype=np.int64)
 
@@ -43,41 +40,47 @@ def make_dataset(context=None):
     )
 
 
-def main():
-    """Trains, then compares."""
-    directory = sys.argv[1]
-    with LocalCluster(num_ps=2, num_workers=2) as cluster:
-        strategy = tf.distribute.ParameterServerStrategy(
-            cluster.cluster_resolver
+def run(cluster, strategy, coordinator, directory):
+    """Trains, compares, and returns what was pushed."""
+    del cluster, coordinator
+    folder = directory / "delta_push"
+    with strategy.scope():
+        ids = tf_keras.Input([], dtype="int64", name="movie_id")
+        config = mt.TableConfig("pushed", 4)
+        rows = mt.layers.DynamicEmbedding(config)(ids)
+        score, weights = Score()(rows)
+        model = tf_keras.Model(ids, {"score": score, "weights": weights})
+        model.compile(mt.optimizers.with_tables("adam"), {"score": "mse"})
+    record = serving.export_saved_model(model, folder / "models")
+    with (
+        serving.ModelServer(
+            {"ranker": str(folder / "models")}, port=0
+        ) as server,
+        serving.PredictionClient(
+            f"127.0.0.1:{server.port}", timeout_seconds=600.0
+        ) as client,
+    ):
+        push = mt.callbacks.DeltaPush(
+            client.address,
+            "ranker",
+            folder / "log",
+            record,
+            options=serving.PushOptions(
+                timeout_seconds=600.0, flush_timeout_seconds=600.0
+            ),
         )
-        with strategy.scope():
-            ids = tf_keras.Input([], dtype="int64", name="movie_id")
-            rows = mt.layers.DynamicEmbedding(mt.TableConfig("movie", 4))(ids)
-            score, weights = Score()(rows)
-            model = tf_keras.Model(ids, {"score": score, "weights": weights})
-            model.compile(mt.optimizers.with_tables("adam"), {"score": "mse"})
-        record = serving.export_saved_model(model, directory + "/models")
-        with (
-            serving.ModelServer(
-                {"ranker": directory + "/models"}, port=0
-            ) as server,
-            serving.PredictionClient(f"127.0.0.1:{server.port}") as client,
-        ):
-            push = mt.callbacks.DeltaPush(
-                client.address, "ranker", directory + "/log", record
-            )
-            model.fit(
-                tf_keras.utils.experimental.DatasetCreator(make_dataset),
-                steps_per_epoch=60,
-                epochs=2,
-                verbose=0,
-                callbacks=[push],
-            )
-            names = [thread.name for thread in threading.enumerate()]
-            if "delta pusher" in names:
-                raise SystemExit(f"a thread is left: {names}")
-            compare(client, model)
-            print(push.metrics.as_dict())
+        model.fit(
+            tf_keras.utils.experimental.DatasetCreator(make_dataset),
+            steps_per_epoch=60,
+            epochs=2,
+            verbose=0,
+            callbacks=[push],
+        )
+        compare(client, model)
+        return {
+            "metrics": push.metrics.as_dict(),
+            "threads": [thread.name for thread in threading.enumerate()],
+        }
 
 
 def compare(client, model):
@@ -93,7 +96,3 @@ def compare(client, model):
     np.testing.assert_allclose(
         answer["score"], model(IDS)["score"].numpy(), rtol=1e-6
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 
 import pytest
 
+from processes import DEADLINE_SECONDS
+from processes import wait_until
+
 DEMO = pathlib.Path(__file__).parents[2] / "examples" / "demo.py"
-DEADLINE_SECONDS = 280.0
 MARK = "MONOLITH_TF_DEMO_TEST"
 SMALL = [
     "--examples=800",
@@ -22,8 +23,6 @@ SMALL = [
     "--chunk=80",
     "--freshness_rows=20",
 ]
-
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 class Demo:
@@ -66,14 +65,10 @@ class Demo:
 
     def wait_for(self, text: str) -> None:
         """Waits until the demo has written a text to its stderr."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while text not in self.stderr.read_text():
-            assert self.process.poll() is None, self.stderr.read_text()
-            assert time.monotonic() < deadline, self.stderr.read_text()
-            try:
-                self.process.wait(0.1)
-            except subprocess.TimeoutExpired:
-                continue
+        wait_until(
+            lambda: text in self.stderr.read_text(),
+            is_alive=lambda: self.process.poll() is None,
+        )
 
 
 def test_a_small_demo_learns_online_reports_and_leaves_no_process(tmp_path):
@@ -129,7 +124,10 @@ def test_a_small_demo_learns_online_reports_and_leaves_no_process(tmp_path):
 
 @pytest.mark.parametrize(
     ("phase", "epochs", "num_processes"),
-    [("batch:", 500, 5), ("online:", 1, 7)],
+    [
+        pytest.param("batch:", 500, 5, marks=pytest.mark.soak),
+        ("online:", 1, 7),
+    ],
 )
 def test_ctrl_c_leaves_no_process_behind(
     tmp_path, phase, epochs, num_processes

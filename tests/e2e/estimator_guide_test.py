@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+
+import processes
 
 
 def test_the_snippets_of_the_guide_run(repository_root, tmp_path):
     text = (repository_root / "docs/from-tf-estimator.md").read_text()
     snippets = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     assert len(snippets) == 4
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(snippets)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    processes.run([*processes.PYTHON, "-c", "\n".join(snippets)], cwd=tmp_path)

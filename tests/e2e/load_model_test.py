@@ -2,23 +2,18 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
-PROGRAM = pathlib.Path(__file__).with_name("load_model_program.py")
+import processes
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+PROGRAM = pathlib.Path(__file__).with_name("load_model_program.py")
 
 
 def run(action, keras, first, folder):
-    done = subprocess.run(
-        [sys.executable, "-P", PROGRAM, action, keras, first, folder],
-        capture_output=True,
-        text=True,
+    done = processes.run(
+        [*processes.PYTHON, PROGRAM, action, keras, first, folder]
     )
-    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -67,8 +62,5 @@ for name in [*names, "monolith_tf.estimators"]:
     assert os.waitpid(child, 0)[1] == 0, name
 print("all", len(names))
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    done = processes.run([*processes.PYTHON, "-c", program])
     assert done.stdout.startswith("all ")

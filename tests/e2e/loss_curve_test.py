@@ -2,28 +2,20 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+import processes
 
 PROGRAM = pathlib.Path(__file__).with_name("loss_curve_program.py")
-DEADLINE_SECONDS = 120
 
 
 def report_of(directory, *command, way="fit"):
     report = directory / "report.json"
-    done = subprocess.run(
-        [sys.executable, "-P", *command, str(PROGRAM), str(report), way],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
+    processes.run(
+        [*processes.PYTHON, *command, PROGRAM, report, way], cwd=directory
     )
-    assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(report.read_text())
 
 
@@ -45,8 +37,22 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("num_ps", [1, 2, 3])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("way", "num_ps"),
+    [
+        ("fit", 3),
+        ("estimator", 2),
+        *(
+            pytest.param(way, num_ps, marks=pytest.mark.soak)
+            for way, num_ps in (
+                ("fit", 1),
+                ("fit", 2),
+                ("estimator", 1),
+                ("estimator", 3),
+            )
+        ),
+    ],
+)
 def test_the_loss_curve_is_that_of_one_process(
     of_one_process, tmp_path, num_ps, way
 ):

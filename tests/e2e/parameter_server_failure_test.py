@@ -1,34 +1,12 @@
 """A parameter server is killed with -9 and comes back with nothing."""
 
-import json
-import pathlib
-import subprocess
-import sys
-
 import pytest
-
-pytestmark = pytest.mark.e2e
-
-PROGRAM = pathlib.Path(__file__).with_name(
-    "parameter_server_failure_program.py"
-)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(cluster_run):
     """What the program saw before, while the server was away, and after."""
-    path = tmp_path_factory.mktemp("failure") / "report.json"
-    result = subprocess.run(
-        [sys.executable, str(PROGRAM), str(path)],
-        # Not the root, where `python -m` would find the source tree.
-        cwd=path.parent,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-5000:]
-    return json.loads(path.read_text())
+    return cluster_run.report("failure")
 
 
 def test_rows_are_read_while_both_servers_live(report):

@@ -2,14 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+import processes
 
-DEADLINE_SECONDS = 200
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What the test wants to know of the program at its end.
 REPORT = """
@@ -34,25 +31,14 @@ def said(repository_root, tmp_path_factory):
     text = (repository_root / "docs/parameter-servers.md").read_text()
     folder = tmp_path_factory.mktemp("guide")
     (folder / "train.py").write_text("\n".join(SNIPPET.findall(text)) + REPORT)
-    done = subprocess.run(
+    return processes.run(
         [
-            *(
-                sys.executable,
-                "-P",
-                "-m",
-                "monolith_tf",
-                "launch",
-            ),
+            *(*processes.MONOLITH_TF, "launch"),
             *("--num_ps=2", "--num_workers=2", "--log_dir=logs", "--metrics"),
-            *("train.py", str(folder / "trained")),
+            *("train.py", folder / "trained"),
         ],
         cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    ).stdout
 
 
 @pytest.fixture(scope="module")

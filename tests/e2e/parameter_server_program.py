@@ -1,28 +1,24 @@
-"""Trains on two parameter servers and two workers; writes what it found.
+"""Part of `cluster_program.py`: trains, saves, restores and writes tables.
 
-python parameter_server_program.py DIRECTORY
-
-DIRECTORY holds checkpoints `shards-1` and `shards-3`. Results go to
-`report.json` and to one .npz file a table.
+Its folder holds checkpoints `shards-1` and `shards-3`. Tables go to one .npz
+file per table.
 """
 
 import collections
 import gc
-import json
-import pathlib
-import sys
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-from monolith_tf.cluster import LocalCluster
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.table_set import servers_of
 
 
 def dump(table, path):
     """Writes ids, times, and weights with slots, ordered by id."""
-    parts = list(table.export_whole(batch_size=64))
+    parts = list(export_rows(table, batch_size=64))
     ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     np.savez(path, ids=ids[order], times=times[order], rows=rows[order])
@@ -40,7 +36,7 @@ def sum_exactly(strategy, coordinator):
             )
         )
         optimizer = mt.optimizers.with_tables("sgd")
-        optimizer.build([table.anchor])
+        optimizer.build(table.trainable_variables)
 
     @tf.function(
         input_signature=[
@@ -52,8 +48,10 @@ def sum_exactly(strategy, coordinator):
         def replica(ids, weights):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup(ids) * weights)
-            gradients = tape.gradient(loss, [table.anchor])
-            optimizer.apply_gradients([(gradients[0], table.anchor)])
+            gradients = tape.gradient(loss, table.trainable_variables)
+            optimizer.apply_gradients(
+                [(gradients[0], table.trainable_variables[0])]
+            )
             return loss
 
         return strategy.run(replica, args=(ids, weights))
@@ -89,7 +87,7 @@ def sum_exactly(strategy, coordinator):
         "steps": int(optimizer.iterations.numpy()),
         "sizes_of_shards": [
             int(mt.ops.size(handle, table="exact"))
-            for handle in table.table_set.handles
+            for _, handle in servers_of(table.table_set)
         ],
     }
 
@@ -167,7 +165,12 @@ def change_learning_rate(strategy, coordinator):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup([7]))
             optimizer.apply_gradients(
-                [(tape.gradient(loss, table.anchor), table.anchor)]
+                [
+                    (
+                        tape.gradient(loss, table.trainable_variables[0]),
+                        table.trainable_variables[0],
+                    )
+                ]
             )
 
         strategy.run(replica)
@@ -347,30 +350,22 @@ def warm_config(name, optimizer):
     )
 
 
-def main():
-    """Runs everything on one cluster."""
-    directory = pathlib.Path(sys.argv[1])
-    report = {}
-    with LocalCluster(num_ps=2, num_workers=2) as cluster:
-        strategy = tf.distribute.ParameterServerStrategy(
-            cluster.cluster_resolver
-        )
-        coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
-        report["exact"] = sum_exactly(strategy, coordinator)
-        report["rates"] = change_learning_rate(strategy, coordinator)
-        report["made again"] = make_again(strategy)
-        report["by feature"] = admit_by_feature(strategy, coordinator)
-        report["expires"] = expire_by_feature(strategy, coordinator)
-        train_in_order(strategy, directory)
-        warm_start(strategy, directory)
-        report["fit"] = fit(strategy, directory)
-        try:
-            with strategy.scope():
-                mt.TableSet(num_shards=2)
-        except ValueError as error:
-            report["num_shards"] = str(error)
-    (directory / "report.json").write_text(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main()
+def run(cluster, strategy, coordinator, directory):
+    """Runs everything; returns the report."""
+    del cluster
+    report = {
+        "exact": sum_exactly(strategy, coordinator),
+        "rates": change_learning_rate(strategy, coordinator),
+        "made again": make_again(strategy),
+        "by feature": admit_by_feature(strategy, coordinator),
+        "expires": expire_by_feature(strategy, coordinator),
+    }
+    train_in_order(strategy, directory)
+    warm_start(strategy, directory)
+    report["fit"] = fit(strategy, directory)
+    try:
+        with strategy.scope():
+            mt.TableSet(num_shards=2)
+    except ValueError as error:
+        report["num_shards"] = str(error)
+    return report

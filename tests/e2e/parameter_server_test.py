@@ -6,13 +6,12 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
-
-pytestmark = pytest.mark.e2e
+from monolith_tf.checkpoint.table_rows import export_rows
 
 
 def whole(table):
     """Ids, times, and weights with slots, ordered by id."""
-    parts = list(table.export_whole(batch_size=64))
+    parts = list(export_rows(table, batch_size=64))
     ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     return {"ids": ids[order], "times": times[order], "rows": rows[order]}
@@ -44,9 +43,9 @@ def train_in_order(num_shards):
 
 
 def test_every_row_is_the_exact_sum_of_what_two_workers_sent(
-    parameter_server_run,
+    cluster_run,
 ):
-    exact = parameter_server_run.report["exact"]
+    exact = cluster_run.report("training")["exact"]
     assert exact["wrong_rows"] == 0
     assert exact["rows"] == exact["expected_rows"] == 400
     assert exact["steps"] == 150
@@ -55,8 +54,8 @@ def test_every_row_is_the_exact_sum_of_what_two_workers_sent(
     assert min(exact["sizes_of_shards"]) > 100
 
 
-def test_fit_evaluate_and_predict_work_with_stock_keras(parameter_server_run):
-    fit = parameter_server_run.report["fit"]
+def test_fit_evaluate_and_predict_work_with_stock_keras(cluster_run):
+    fit = cluster_run.report("training")["fit"]
     assert fit["losses"][-1] < fit["losses"][0] / 2
     assert fit["accuracy"] > 0.9
     assert fit["rows"] == fit["rows_after_evaluate_and_predict"] == 40
@@ -64,17 +63,17 @@ def test_fit_evaluate_and_predict_work_with_stock_keras(parameter_server_run):
 
 
 def test_a_learning_rate_in_a_variable_is_read_at_each_step(
-    parameter_server_run,
+    cluster_run,
 ):
-    assert parameter_server_run.report["rates"] == [-1.0, -1.5, -1.75]
+    assert cluster_run.report("training")["rates"] == [-1.0, -1.5, -1.75]
 
 
-def test_features_of_a_table_admit_at_counts_of_their_own(parameter_server_run):
+def test_features_of_a_table_admit_at_counts_of_their_own(cluster_run):
     # 5 to 9 occur twice a step, once of it in the feature that asks for 2; 0
     # to 4 once a step there; the others in the one where the table's 4 holds.
     # 100 to 102 draw lots that always win, 200 to 202 lots that hardly ever do.
     drawn = [100, 101, 102]
-    assert parameter_server_run.report["by feature"] == [
+    assert cluster_run.report("training")["by feature"] == [
         [*range(5, 10), *drawn],
         [*range(10), *drawn],
         [*range(10), *drawn],
@@ -83,18 +82,18 @@ def test_features_of_a_table_admit_at_counts_of_their_own(parameter_server_run):
 
 
 def test_features_of_a_table_keep_rows_for_times_of_their_own(
-    parameter_server_run,
+    cluster_run,
 ):
     # Ids 0 to 49 come through the short one, 40 to 59 through the long one.
-    assert parameter_server_run.report["expires"] == [60, 60, 20, 0]
+    assert cluster_run.report("training")["expires"] == [60, 60, 20, 0]
 
 
-def test_a_table_that_is_made_again_has_no_rows(parameter_server_run):
-    assert parameter_server_run.report["made again"] == [0, 1, 0]
+def test_a_table_that_is_made_again_has_no_rows(cluster_run):
+    assert cluster_run.report("training")["made again"] == [0, 1, 0]
 
 
-def test_num_shards_is_refused_under_the_strategy(parameter_server_run):
-    message = parameter_server_run.report["num_shards"]
+def test_num_shards_is_refused_under_the_strategy(cluster_run):
+    message = cluster_run.report("training")["num_shards"]
     assert "leave num_shards out" in message
 
 
@@ -107,43 +106,43 @@ def test_one_seed_gives_one_result_on_1_2_and_3_shards():
         equal(rows, expected)
 
 
-def test_one_seed_gives_the_same_result_on_two_servers(parameter_server_run):
+def test_one_seed_gives_the_same_result_on_two_servers(cluster_run):
     initial, expected = train_in_order(1)
     np.testing.assert_array_equal(
-        np.load(parameter_server_run.directory / "initial.npy"), initial
+        np.load(cluster_run.directory / "initial.npy"), initial
     )
-    equal(parameter_server_run.table("ordered"), expected)
+    equal(cluster_run.table("ordered"), expected)
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 3])
 def test_what_two_servers_saved_restores_on_any_number_of_shards(
-    parameter_server_run, num_shards
+    cluster_run, num_shards
 ):
     with mt.TableSet(num_shards=num_shards):
         table = mt.Table(
             mt.TableConfig("ordered", dim=3, optimizer=mt.optimizers.Adam())
         )
-    path = parameter_server_run.directory / "servers-2"
+    path = cluster_run.directory / "servers-2"
     tf.train.Checkpoint(table=table).read(str(path)).assert_consumed()
-    equal(whole(table), parameter_server_run.table("ordered"))
+    equal(whole(table), cluster_run.table("ordered"))
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_two_servers_restore_what_any_number_of_shards_saved(
-    parameter_server_run, num_shards
+    cluster_run, num_shards
 ):
     equal(
-        parameter_server_run.table(f"restored-from-{num_shards}"),
-        parameter_server_run.contents,
+        cluster_run.table(f"restored-from-{num_shards}"),
+        cluster_run.contents,
     )
 
 
 def test_tables_of_a_model_start_from_what_three_servers_wrote(
-    parameter_server_run,
+    cluster_run,
 ):
-    saved = parameter_server_run.contents
-    equal(parameter_server_run.table("warm-whole"), saved)
-    weights = parameter_server_run.table("warm-weights")
+    saved = cluster_run.contents
+    equal(cluster_run.table("warm-whole"), saved)
+    weights = cluster_run.table("warm-weights")
     np.testing.assert_array_equal(weights["ids"], saved["ids"])
     np.testing.assert_array_equal(weights["rows"][:, :3], saved["rows"][:, :3])
     # Slots and times are those of rows that were made now.
@@ -151,12 +150,12 @@ def test_tables_of_a_model_start_from_what_three_servers_wrote(
     assert accumulators.shape == (500, 3)
     assert np.unique(accumulators).size == 1
     assert set(weights["times"]) == {77}
-    assert parameter_server_run.table("warm-fresh")["ids"].tolist() == [5]
+    assert cluster_run.table("warm-fresh")["ids"].tolist() == [5]
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_weights_saved_by_fit_on_two_servers_load_in_one_process(
-    parameter_server_run, num_shards
+    cluster_run, num_shards
 ):
     with mt.TableSet(num_shards=num_shards):
         inputs = tf_keras.Input([None], dtype="int64", ragged=True)
@@ -165,9 +164,9 @@ def test_weights_saved_by_fit_on_two_servers_load_in_one_process(
         )
         outputs = tf_keras.layers.Dense(1, "sigmoid")(layer(inputs))
         model = tf_keras.Model(inputs, outputs)
-    path = parameter_server_run.directory / "fit-weights"
+    path = cluster_run.directory / "fit-weights"
     model.load_weights(str(path)).expect_partial()
-    equal(whole(layer.table), parameter_server_run.table("user"))
+    equal(whole(layer.table), cluster_run.table("user"))
     ids = np.arange(40)
     predictions = model(tf.RaggedTensor.from_row_lengths(ids, [1] * 40))
     right = (predictions.numpy()[:, 0] > 0.5) == (ids % 2 == 1)

@@ -7,26 +7,22 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 
-import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+import processes
 
 HERE = pathlib.Path(__file__).parent
-DEADLINE_SECONDS = 240
 
 
 def run(name, *arguments, **environment):
-    done = subprocess.run(
-        [sys.executable, str(HERE / name), *map(str, arguments)],
+    done = processes.run(
+        [*processes.PYTHON, HERE / name, *arguments],
+        code=None,
         cwd=arguments[0].parent,
         env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -35,7 +31,6 @@ def number(output, name):
     return float(re.search(rf"^{name} (\S+)", output, re.MULTILINE)[1])
 
 
-@pytest.mark.slow
 def test_a_custom_model_fn_with_v1_layers(tmp_path):
     code, output, error = run(
         "ported_custom_program.py",
@@ -47,18 +42,6 @@ def test_a_custom_model_fn_with_v1_layers(tmp_path):
     assert number(output, "predictions") == 512
 
 
-@pytest.mark.slow
-def test_v1_layers_without_legacy_keras_say_what_to_set(tmp_path):
-    code, _, error = run(
-        "ported_custom_program.py",
-        tmp_path / "model",
-        TF_USE_LEGACY_KERAS="0",
-    )
-    assert code != 0
-    assert "Set TF_USE_LEGACY_KERAS=1" in error
-
-
-@pytest.mark.slow
 def test_a_canned_estimator_with_a_parsing_receiver(tmp_path):
     code, output, error = run(
         "ported_canned_program.py", tmp_path / "model", tmp_path / "export"
@@ -68,8 +51,6 @@ def test_a_canned_estimator_with_a_parsing_receiver(tmp_path):
     assert number(output, "probability") > 0.5
 
 
-@pytest.mark.e2e
-@pytest.mark.slow
 def test_train_and_evaluate_of_a_cluster(tmp_path):
     roles = [("chief", 0), ("worker", 0), ("ps", 0), ("ps", 1)]
     ports = mt.cluster.pick_free_ports(len(roles))
@@ -93,7 +74,7 @@ def test_train_and_evaluate_of_a_cluster(tmp_path):
             for task in [*roles, ("evaluator", 0)]
         }
         for task in [("chief", 0), ("worker", 0), ("evaluator", 0)]:
-            code = tasks[task].wait(DEADLINE_SECONDS)
+            code = tasks[task].wait(processes.DEADLINE_SECONDS)
             assert code == 0, tasks[task]._last_lines()
     (version,) = os.listdir(tmp_path / "model/export/final")
     path = str(tmp_path / "model/export/final" / version)

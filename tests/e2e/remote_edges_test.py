@@ -2,22 +2,16 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import pytest
+
+import processes
 
 
 @pytest.fixture(scope="module")
 def report():
     program = pathlib.Path(__file__).with_name("remote_edges_program.py")
-    output = subprocess.run(
-        [sys.executable, str(program)],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    ).stdout
+    output = processes.run([*processes.PYTHON, program]).stdout
     return json.loads(output.splitlines()[-1])
 
 

@@ -1,13 +1,7 @@
-"""Two workers, one of which takes half a second for each batch.
-
-python slow_worker_program.py REPORT.json
+"""Part of `cluster_program.py`: one worker takes half a second per batch.
 
 Every step adds 1 to the row of its worker.
 """
-
-import json
-import pathlib
-import sys
 
 import tensorflow as tf
 import tf_keras
@@ -44,10 +38,10 @@ def make_dataset(context):
     return place.take(1).repeat().map(batch)
 
 
-def main():
-    """Trains one epoch."""
-    strategy = mt.cluster.parameter_server_strategy()
-    with strategy.scope():
+def run(cluster, strategy, coordinator, directory):
+    """Trains one epoch; returns the steps of the slow and the fast worker."""
+    del cluster, coordinator, directory
+    with strategy.scope(), mt.TableSet():
         layer = mt.layers.DynamicEmbedding(
             mt.TableConfig(
                 "worker",
@@ -67,9 +61,4 @@ def main():
         steps_per_epoch=STEPS,
         verbose=0,
     )
-    steps = layer.table.lookup([0, 1]).numpy()[:, 0].tolist()
-    pathlib.Path(sys.argv[1]).write_text(json.dumps(steps))
-
-
-if __name__ == "__main__":
-    main()
+    return layer.table.lookup([0, 1]).numpy()[:, 0].tolist()

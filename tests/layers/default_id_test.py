@@ -67,7 +67,7 @@ def test_without_padding_only_empty_examples_miss_their_ids():
 
 def test_first_n_puts_the_default_first_and_zeros_behind():
     for ids in (RAGGED, DENSE):
-        got = make_layer("first_n", n=2)(ids)
+        got = make_layer("first_n", max_sequence_length=2)(ids)
         assert got[..., 0].numpy().tolist() == [[3, 5], [9, 0], [9, 0], [7, 0]]
 
 

@@ -10,6 +10,8 @@ import prometheus_client
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.checkpoint.table_rows import import_rows
 
 FIELDS = dataclasses.fields(mt.metrics.TableStats)
 
@@ -69,10 +71,10 @@ def test_rows_are_counted_by_how_they_came_and_went(shards):
 def test_a_row_that_was_imported_is_written(shards):
     table = make()
     update(table, range(5))
-    parts = list(table.export_whole())
+    parts = list(export_rows(table))
     table.clear()
     for part in parts:
-        table.import_whole(*part)
+        import_rows(table, *part)
     stats = table.stats()
     assert (stats.num_removed, stats.num_written) == (5, 5)
 
@@ -186,9 +188,9 @@ def test_the_index_tells_its_load_and_its_probes(shards):
     update(table, range(10_000))
     stats = table.stats()
     assert stats.index_entries == 10_000
-    assert stats.index_slots > 10_000
+    assert stats.index_capacity > 10_000
     assert 0 <= stats.index_stash < 100
-    assert stats.load_factor == stats.index_entries / stats.index_slots
+    assert stats.load_factor == stats.index_entries / stats.index_capacity
     assert 0 < stats.probed_in_first <= stats.probed_entries <= 10_000
     assert 1.0 <= stats.mean_probes < 2.0
 

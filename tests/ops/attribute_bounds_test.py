@@ -125,7 +125,8 @@ REFUSED = {
         lambda: combined_gradients(
             combiners=["mean"], ns=[2], feature_tables=[1 << 30]
         ),
-        "`n` must be positive for combiner 'first_n' and 0 for others; got 2",
+        "`n` must be positive for combiner 'first_n' and 0 for others. "
+        "Received: n = 2 for 'mean'",
     ),
     "a number of tables that no memory holds": (
         lambda: combined_gradients(num_tables=1 << 60),
@@ -142,36 +143,36 @@ REFUSED = {
     ),
     "a first column that overflows": (
         lambda: combined_gradients(first_columns=[(1 << 63) - 1]),
-        "`first_columns` must be columns, up to 1099511627776, or -1 .*; "
-        "got 9223372036854775807",
+        r"`first_columns` must be columns in \[0, 1099511627776\], or -1 .*"
+        "Received: 9223372036854775807",
     ),
     "a negative first column": (
         lambda: combined_gradients(first_columns=[-2]),
-        "`first_columns` must be columns, .*; got -2",
+        "`first_columns` must be columns .*Received: -2",
     ),
     "a negative dim of gradients": (
         lambda: combined_gradients(dims=[-1]),
-        "dims must be from 1 to 65536, got -1",
+        r"`dims` must be in \[1, 65536\]. Received: -1",
     ),
     "a dim of gradients too many": (
         lambda: combined_gradients(dims=[4, 4]),
-        "`dims` needs one entry a table; got 2 for 1 tables",
+        "`dims` must have one entry per table. Received: 2 entries for 1 ",
     ),
     "a negative dim": (
         lambda: combined(dims=[-1]),
-        "dims must be from 1 to 65536, got -1",
+        r"`dims` must be in \[1, 65536\]. Received: -1",
     ),
     "a dim of 0": (
         lambda: combined(dims=[0]),
-        "dims must be from 1 to 65536, got 0",
+        r"`dims` must be in \[1, 65536\]. Received: 0",
     ),
     "a dim above the largest": (
         lambda: combined(dims=[HUGE]),
-        f"dims must be from 1 to 65536, got {HUGE}",
+        rf"`dims` must be in \[1, 65536\]. Received: {HUGE}",
     ),
     "a dim of slices above the largest": (
         lambda: slices(gradient=tf.ones([0, 4]), dim=HUGE),
-        f"dims must be from 1 to 65536, got {HUGE}",
+        rf"`dims` must be in \[1, 65536\]. Received: {HUGE}",
     ),
     "two tensors of weights for a feature": (
         lambda: slices(weights=[tf.ones([2])] * 2),
@@ -180,15 +181,15 @@ REFUSED = {
     ),
     "more tables than memory": (
         lambda: partitioned(num_tables=HUGE),
-        f"num_tables must be from 1 to 65536, .*; got {HUGE} tables and 1",
+        rf"`num_tables` must be in \[1, 65536\], .*num_tables = {HUGE}",
     ),
     "more counts than memory": (
         lambda: partitioned(num_tables=65536, num_shards=4096),
-        r"num_tables \* num_shards at most 16777216; got 65536 tables and 4096",
+        r"num_tables \* num_shards at most 16777216. Received: num_tables = 65536",
     ),
     "more shards than partitions": (
         lambda: partitioned(num_shards=4097),
-        "num_shards must be at least 1 and at most 4096, got 4097",
+        r"`num_shards` must be in \[1, 4096\]. Received: 4097",
     ),
     "features without ids": (
         lambda: partitioned(
@@ -233,7 +234,7 @@ REFUSED = {
             tables=["a", "b"],
             dims=[2],
         ),
-        "`dims` needs one entry a table; got 1 for 2 tables",
+        "`dims` must have one entry per table. Received: 1 entries for 2 ",
     ),
     "a delta of fewer tables than outputs": (
         lambda: of_tables(
@@ -320,7 +321,9 @@ def partitioned_lists(ids):
 
 def test_a_feature_of_too_many_vectors_says_so_where_it_is_used():
     feature = ops.FeatureBatch(
-        tf.zeros([1 << 18, 1], tf.int64), combiner="first_n", n=2**31 - 1
+        tf.zeros([1 << 18, 1], tf.int64),
+        combiner="first_n",
+        max_sequence_length=2**31 - 1,
     )
     packed, positions = ops.partition([feature], num_shards=1)
     with pytest.raises(

@@ -189,7 +189,11 @@ REFUSED = {
         lambda h: ops.slices(
             tf.ones([2, 1, 4]),
             int64([[0, 1], [2, 3]]),
-            FeatureBatch(int64([[1, 2], [3, 4]]), combiner="first_n", n=1),
+            FeatureBatch(
+                int64([[1, 2], [3, 4]]),
+                combiner="first_n",
+                max_sequence_length=1,
+            ),
             dim=4,
         ),
         "positions must be those that MonolithPartition returned for a feature "

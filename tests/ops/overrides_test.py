@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops import FeatureBatch
 from monolith_tf.ops.library import library
 
@@ -18,6 +19,13 @@ STEP = {
 
 
 IS_PROBABILITY = 1 << 47
+
+
+class Encoded(int):
+    """Stands in for overrides, and is what the op gets of them."""
+
+    def encode(self):
+        return int(self)
 
 
 def int64(*values):
@@ -46,10 +54,12 @@ def test_of_slices_with_min_counts_the_smallest_holds():
 @pytest.mark.parametrize("num_shards", [1, 3])
 def test_of_features_with_min_counts_the_smallest_holds(num_shards):
     features = [
-        FeatureBatch(int64(7, 5, 8), own_terms=3),
-        FeatureBatch(int64(7, 6, 0), own_terms=2, padding_id=0),
-        FeatureBatch(int64(5, 9), own_terms=0),
-        FeatureBatch(int64(7), own_terms=0),
+        FeatureBatch(int64(7, 5, 8), overrides=FeatureOverrides(3)),
+        FeatureBatch(
+            int64(7, 6, 0), overrides=FeatureOverrides(2), padding_id=0
+        ),
+        FeatureBatch(int64(5, 9)),
+        FeatureBatch(int64(7)),
     ]
     tables = [1, 1, 1, 0]
     packed, positions = ops.partition(
@@ -113,7 +123,7 @@ def test_overrides_that_do_not_fit_are_refused(overrides):
             overrides=[int64(2, overrides)],
             num_shards=1,
         )
-    features = [FeatureBatch(int64(7), own_terms=overrides)]
+    features = [FeatureBatch(int64(7), overrides=Encoded(overrides))]
     packed, positions = ops.partition(features, num_shards=1)
     with pytest.raises(
         tf.errors.InvalidArgumentError, match="threshold a min_count to"

@@ -194,7 +194,8 @@ WRONG = {
         [FeatureBatch(ids(2), combiner="first_n")], num_shards=1
     ),
     "partition with n for a sum": lambda h: ops.partition(
-        [FeatureBatch(ids(2), combiner="sum", n=3)], num_shards=1
+        [FeatureBatch(ids(2), combiner="sum", max_sequence_length=3)],
+        num_shards=1,
     ),
     "partition with a table below 0": lambda h: ops.partition(
         [FeatureBatch(ids(2)), FeatureBatch(ids(2))],
@@ -300,14 +301,14 @@ OUTPUTS = {
     "sum of a vector": (FeatureBatch(None, combiner="sum"), [5], [5, 4]),
     "mean": (FeatureBatch(None, combiner="mean"), [None, 3, 6], [None, 3, 4]),
     "first_n": (
-        FeatureBatch(None, combiner="first_n", n=2),
+        FeatureBatch(None, combiner="first_n", max_sequence_length=2),
         [5, 6],
         [5, 2, 4],
     ),
     "ragged": (FeatureBatch(None, True), [None], [None, 4]),
     "ragged sum": (FeatureBatch(None, True, combiner="sum"), [7], [8, 4]),
     "ragged first_n": (
-        FeatureBatch(None, True, combiner="first_n", n=2),
+        FeatureBatch(None, True, combiner="first_n", max_sequence_length=2),
         [7],
         [8, 2, 4],
     ),

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf import ops
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.stock_ops import quantize
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
@@ -186,7 +187,7 @@ def is_refused(case):
 def whole_rows(table):
     return {
         int(id): (int(stamp) & 0xFFFFFFFF, row)
-        for ids, stamps, rows in table.export_whole()
+        for ids, stamps, rows in export_rows(table)
         for id, stamp, row in zip(ids, stamps, rows, strict=True)
     }
 

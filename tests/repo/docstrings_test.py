@@ -23,7 +23,17 @@ def modules():
     return sorted(set(found))
 
 
-@pytest.mark.parametrize("name", modules())
+# Examples that start a process.
+WITH_PROCESSES = {"monolith_tf.cluster.child_process"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.e2e] * (name in WITH_PROCESSES))
+        for name in modules()
+    ],
+)
 def test_the_examples_of_a_module_run(name):
     if name == "monolith_tf.estimators.layers":
         # It refuses to be imported, rightly, unless TF_USE_LEGACY_KERAS was set

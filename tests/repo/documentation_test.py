@@ -6,12 +6,11 @@ import doctest
 import inspect
 import io
 import re
-import subprocess
-import sys
 
 import pytest
 
 import monolith_tf as mt
+import processes
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -59,13 +58,7 @@ def test_every_relative_link_resolves(repository_root):
 @pytest.mark.e2e
 def test_the_program_of_the_readme_runs(repository_root, tmp_path):
     (program, *_) = programs((repository_root / "README.md").read_text())
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    processes.run([*processes.PYTHON, "-c", program], cwd=tmp_path)
 
 
 def test_the_program_of_the_readme_is_short(repository_root):
@@ -152,9 +145,14 @@ def test_every_folder_of_the_ops_that_is_named_exists(repository_root):
     assert not [name for name in named if not (repository_root / name).exists()]
 
 
-def test_guarantees_names_tests_that_exist(repository_root):
-    text = (repository_root / "docs/guarantees.md").read_text()
-    named = re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", text)
+def test_documents_name_tests_that_exist(repository_root):
+    named = {
+        match
+        for document in documents(repository_root)
+        for match in re.findall(
+            r"`(tests/[\w/.]+)(?:::(\w+))?`", document.read_text()
+        )
+    }
     assert named
     for path, name in named:
         file = repository_root / path

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf.placement import sharding
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.stock_ops import hashing
 from monolith_tf.stock_ops import initial_rows
@@ -193,7 +194,7 @@ def test_words_of_filters(formats):
                 [42] * count, np.ones([count, 2], np.float32), event_time=time
             )
         (found,) = mt.ops.export_filter(
-            table.table_set.handles[0],
+            servers_of(table.table_set)[0].handle,
             table="movie",
             first_group=41,
             num_groups=1,

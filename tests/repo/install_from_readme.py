@@ -17,7 +17,7 @@ import tempfile
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 README = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
 LINES = re.search(

@@ -135,7 +135,7 @@ def test_a_refused_export_does_not_make_tables_log_their_changes(tmp_path):
     model = ragged_model(padding_id=None)
     with pytest.raises(ValueError, match="has no padding"):
         serving.export_saved_model(model, tmp_path, ragged="padded")
-    (table_set,) = {t.table_set for t in mt.table_set.tables_of(model)}
+    (table_set,) = {t.table_set for t in tables_of(model)}
     with pytest.raises(tf.errors.FailedPreconditionError):
         table_set.take_delta(0, 0)
 

@@ -7,7 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/table/config_validation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -119,7 +120,7 @@ absl::Status ReadTableConfig(OpKernelConstruction* context,
       context->GetAttr("tracks_changes", &config->tracks_changes));
   TF_RETURN_IF_ERROR(
       context->GetAttr("initial_capacity", &config->initial_capacity));
-  return config->Validate();
+  return ValidateConfig(*config);
 }
 
 }  // namespace monolith_tf

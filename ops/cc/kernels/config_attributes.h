@@ -4,7 +4,7 @@
 #define MONOLITH_TF_OPS_CC_KERNELS_CONFIG_ATTRIBUTES_H_
 
 #include "absl/status/status.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {

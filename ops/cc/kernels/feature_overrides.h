@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 
 namespace monolith_tf {
 
@@ -17,7 +17,7 @@ inline absl::Status CheckOverrides(int64_t overrides) {
   return absl::InvalidArgumentError(absl::StrCat(
       "overrides must be threshold + 65536 * ttl + 2^47 * is_probability, the "
       "threshold a min_count to ",
-      kMaxOwnMinCount, " or a packed probability to ", kCertainBar,
+      kMaxOwnMinCount, " or a packed probability to ", kCertainThreshold,
       ", the ttl to 2^31 - 1 seconds, 0 for none. Received: ", overrides, "."));
 }
 

@@ -8,7 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/features/combiner.h"
 #include "ops/cc/features/id_router.h"
 #include "ops/cc/kernels/feature_lists.h"
@@ -16,7 +17,6 @@
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/kernels/worker_counters.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/table_set_op.h"
 #include "ops/cc/kernels/table_set_resource.h"
-#include "ops/cc/table/request_bounds.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/op_kernel.h"
 

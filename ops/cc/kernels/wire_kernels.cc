@@ -64,7 +64,7 @@ class NarrowOp : public WireOp {
     OP_REQUIRES_OK(
         context,
         context->allocate_output(
-            "words", TensorShape({WireFormat::NumWords(n, num_exact_)}),
+            "words", TensorShape({WireFormat::NumHalves(n, num_exact_)}),
             &output));
     const float* floats = input->flat<float>().data();
     uint16_t* words = output->flat<uint16_t>().data();

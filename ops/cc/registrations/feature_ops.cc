@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/registrations/feature_shapes.h"
 #include "ops/cc/registrations/shape_helpers.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -192,7 +192,7 @@ output: the vectors.
 combiner: of the feature.
 n: of the feature.
 dim: row length of the table.
-overrides: the overrides of the feature, 0 for none (count_word.h), for
+overrides: the overrides of the feature, 0 for none (packed_count.h), for
   `MonolithSlices`.
 )doc");
 

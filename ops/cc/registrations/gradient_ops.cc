@@ -7,9 +7,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/registrations/feature_shapes.h"
 #include "ops/cc/registrations/shape_helpers.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -126,7 +126,7 @@ indices: `[m]`, their ids.
 combiner: of the feature.
 n: of the feature.
 dim: row length of the table.
-overrides: the overrides of the feature, 0 for none (count_word.h). They change
+overrides: the overrides of the feature, 0 for none (packed_count.h). They change
   nothing here: whoever sums slices reads them.
 )doc");
 
@@ -183,7 +183,7 @@ learning_rates: `[r]`, the learning rates that `MonolithApply` takes.
 ids: per table `[n]`.
 gradients: per table `[n, dim]`.
 overrides: per table of `override_tables` `[n]`, the overrides of each slice
-  (count_word.h), 0 for none.
+  (packed_count.h), 0 for none.
 packed: per shard, the inputs of `MonolithApply`.
 values: per shard, the inputs of `MonolithApply`.
 override_tables: numbers of the tables with overrides, in rising order.
@@ -292,7 +292,7 @@ first_columns: per feature its first column in that gradient; -1 if the gradient
   has no other columns.
 tables: numbers of the tables that the features read, each once.
 dims: their row lengths.
-overrides: per feature its overrides (count_word.h), 0 for none; empty if no
+overrides: per feature its overrides (packed_count.h), 0 for none; empty if no
   feature has any.
 )doc");
 

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/request_bounds.h"
+#include "ops/cc/config/request_bounds.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace monolith_tf {

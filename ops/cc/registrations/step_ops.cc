@@ -70,7 +70,7 @@ packed: `[global_step, event_time, n_0, ..., n_{T-1}, ids of table 0, ..., count
   32 to 61: of several calls with one request id the first changes the tables and
   the others nothing, among the last 65,536 request ids of a generation. A count
   has the occurrences of the id in the batch in its low 16 bits (65,535 for more),
-  and the overrides of the id above them (count_word.h).
+  and the overrides of the id above them (packed_count.h).
 values: `[learning rate per segment of table 0, ..., gradients of table 0
   [n_0 * dim_0], ...]`.
 tables: names of the T tables.

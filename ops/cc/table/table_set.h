@@ -29,8 +29,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

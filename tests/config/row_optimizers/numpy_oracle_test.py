@@ -12,6 +12,7 @@ import pytest
 import monolith_tf as mt
 
 STEPS = 120
+SEEDS = [0, 1, *(pytest.param(n, marks=pytest.mark.soak) for n in range(2, 12))]
 
 
 class RowWiseAdagrad:
@@ -255,7 +256,7 @@ ORACLES = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: o.__name__)
 def test_rows_and_slots_are_those_of_the_equation(
     oracle, seed, drawing, stepped_table

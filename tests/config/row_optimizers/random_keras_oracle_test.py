@@ -10,6 +10,7 @@ import tf_keras
 import monolith_tf as mt
 
 STEPS = 120
+SEEDS = [0, 1, *(pytest.param(n, marks=pytest.mark.soak) for n in range(2, 12))]
 
 
 def sgd(draw):
@@ -118,7 +119,7 @@ class GatheredRows:
             values[ids] = variable.numpy()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_rows_and_slots_are_those_of_keras(name, seed, drawing, stepped_table):
     draw = drawing([seed, *name.encode()])
