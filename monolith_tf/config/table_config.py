@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -300,6 +301,78 @@ class TableConfig:
     def capacity_share(self, num_shards: int) -> int:
         """Returns the rows that one of `num_shards` servers reserves."""
         return -(-self.initial_capacity // num_shards)
+
+    def op_attributes(self, shard: int, num_shards: int) -> dict[str, Any]:
+        """Returns the attributes of `ops.table_create`, as plain values.
+
+        Args:
+            shard: The shard of the server, 0 to `num_shards - 1`.
+            num_shards: Number of servers.
+        """
+        attributes: dict[str, Any] = {
+            "table": self.name,
+            "dims": [segment.dim for segment in self.segments],
+            "regularizations": [
+                number
+                for segment in self.segments
+                for number in segment.optimizer.regularization
+            ],
+        }
+        for kinds, counts, numbers, parts in (
+            (
+                "optimizers",
+                "num_hyperparameters",
+                "hyperparameters",
+                [
+                    (s.optimizer.kind, s.optimizer.hyperparameters)
+                    for s in self.segments
+                ],
+            ),
+            (
+                "initializers",
+                "num_initializer_parameters",
+                "initializer_parameters",
+                [
+                    (s.initializer.kind, s.initializer.parameters)
+                    for s in self.segments
+                ],
+            ),
+            (
+                "precisions",
+                "num_precision_parameters",
+                "precision_parameters",
+                [
+                    (s.precision.kind, s.precision.parameters)
+                    for s in self.segments
+                ],
+            ),
+        ):
+            attributes[kinds] = [kind for kind, _ in parts]
+            attributes[counts] = [len(values) for _, values in parts]
+            attributes[numbers] = [v for _, values in parts for v in values]
+        admission = self.admission
+        counts_ids = admission.kind != "all"
+        probability = admission.probability
+        eviction = self.eviction
+        # The op takes the bits of the seed as an int64.
+        seed = self.seed - (1 << 64) if self.seed >= 1 << 63 else self.seed
+        return attributes | {
+            "seed": seed,
+            "admission": admission.kind,
+            "min_count": admission.min_count,
+            "probability": 1.0 if probability is None else probability,
+            "sketch_bytes": admission.sketch_bytes,
+            "window_seconds": admission.window_seconds if counts_ids else 0,
+            "reads_zeros": admission.unadmitted == "zeros",
+            "ttl_seconds": eviction.ttl_seconds,
+            "max_rows": eviction.share(shard, num_shards, "max_rows"),
+            "max_bytes": eviction.share(shard, num_shards, "max_bytes"),
+            "policy": eviction.policy,
+            "tracks_changes": self.tracks_changes,
+            "initial_capacity": self.capacity_share(num_shards),
+            "shard": shard,
+            "num_shards": num_shards,
+        }
 
     def same_as(self, other: TableConfig) -> bool:
         """Returns True if two configs describe equal tables."""

@@ -323,9 +323,7 @@ def _create_on_servers(table_set: TableSet, config: TableConfig) -> list:
         with tf.init_scope(), tf.device(device):
             create = ops.table_create(
                 handle,
-                config=config,
-                shard=shard,
-                num_shards=table_set.num_shards,
+                attributes=config.op_attributes(shard, table_set.num_shards),
                 # A graph may run again: 0 is drawn when it does.
                 generation=0 if in_graph else new_generation(),
             )

@@ -208,7 +208,7 @@ def _gradients_by_shard(table_set, tables, gradients, overrides, **step):
     return ops.partition_gradients(
         ids=[gradient.indices for gradient in gradients],
         gradients=[gradient.values for gradient in gradients],
-        own_terms=overrides and [_encoded(runs) for runs in overrides],
+        overrides=overrides and [_encoded(runs) for runs in overrides],
         num_shards=table_set.num_shards,
         **step,
     )

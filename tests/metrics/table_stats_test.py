@@ -13,6 +13,8 @@ import monolith_tf as mt
 from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.checkpoint.table_rows import import_rows
 
+FIELDS = dataclasses.fields(mt.metrics.TableStats)
+
 
 @pytest.fixture(params=[1, 3])
 def shards(request):
@@ -36,9 +38,19 @@ def test_names_are_those_of_the_header_in_its_order(repository_root):
     header = (repository_root / "ops/cc/table/table_stats.h").read_text()
     listed = header.split("#define MONOLITH_TABLE_STATS(FIELD)")[1]
     listed = listed.split("struct TableStats")[0]
-    assert tuple(re.findall(r"FIELD\((\w+)\)", listed)) == mt.ops.STATS
-    declared = tuple(f.name for f in dataclasses.fields(mt.metrics.TableStats))
-    assert declared == mt.ops.STATS
+    declared = [field.name for field in FIELDS]
+    assert re.findall(r"FIELD\((\w+)\)", listed) == declared
+
+
+def test_every_statistic_has_a_kind_a_unit_and_a_line_of_help():
+    for field in FIELDS:
+        assert field.metadata["kind"] in ("gauge", "counter")
+        is_bytes = field.name.endswith("_bytes")
+        assert (field.metadata["unit"] == "bytes") == is_bytes
+        assert field.metadata["help"].endswith(".")
+    text = " ".join(mt.metrics.TableStats.__doc__.split())
+    for field in FIELDS:
+        assert f"{field.name}: {field.metadata['help']}" in text
 
 
 def test_rows_are_counted_by_how_they_came_and_went(shards):
@@ -205,7 +217,8 @@ def test_the_collector_gives_every_number_to_prometheus(shards):
     registry.register(mt.metrics.StatsCollector(table))
     update(table, [1, 1, 2])
     expected = table.stats()
-    for name in mt.ops.STATS:
+    for field in FIELDS:
+        name = field.name
         labels = {"table": "table"}
         gauge = registry.get_sample_value(f"monolith_table_{name}", labels)
         counter = registry.get_sample_value(

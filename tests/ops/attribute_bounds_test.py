@@ -59,7 +59,7 @@ def combined_gradients(**changes):
         "first_columns": [-1],
         "tables": [0],
         "dims": [4],
-        "own_terms": [],
+        "overrides": [],
     }
     return library.monolith_combine_gradients(
         global_step=int64(1),
@@ -92,9 +92,7 @@ def of_tables(op, **request):
     for name, dim in (("a", 2), ("b", 3)):
         ops.table_create(
             handle,
-            config=mt.TableConfig(name, dim=dim),
-            shard=0,
-            num_shards=1,
+            attributes=mt.TableConfig(name, dim=dim).op_attributes(0, 1),
             generation=1,
         )
     ops.start_deltas(handle)
@@ -106,7 +104,8 @@ REFUSED = {
         lambda: combined(
             combiners=["first_n"], ns=[HUGE], dims=[65536], num_floats=131072
         ),
-        r"must fit into a tensor; got \[2,1152921504606846976,65536\]",
+        r"must fit into a tensor. Received: shape "
+        r"\[2,1152921504606846976,65536\]",
     ),
     "a rank above that of tensors": (
         lambda: partitioned_and_combined(tf.zeros([1] * 254, tf.int64)),
@@ -135,11 +134,12 @@ REFUSED = {
     ),
     "a first column beyond the gradient": (
         lambda: combined_gradients(first_columns=[1 << 40]),
-        r"must be \[2,4\] in the columns from 1099511627776 on, got \[2,4\]",
+        r"must be \[2,4\] in the columns from 1099511627776 on. Received: "
+        r"shape \[2,4\]",
     ),
     "a first column just beyond it": (
         lambda: combined_gradients(first_columns=[1]),
-        r"must be \[2,4\] in the columns from 1 on, got \[2,4\]",
+        r"must be \[2,4\] in the columns from 1 on. Received: shape \[2,4\]",
     ),
     "a first column that overflows": (
         lambda: combined_gradients(first_columns=[(1 << 63) - 1]),
@@ -176,7 +176,8 @@ REFUSED = {
     ),
     "two tensors of weights for a feature": (
         lambda: slices(weights=[tf.ones([2])] * 2),
-        "at most one tensor of row splits and one of weights; got 0 and 2",
+        "at most one tensor of row splits and one of weights. Received: 0 and "
+        "2",
     ),
     "more tables than memory": (
         lambda: partitioned(num_tables=HUGE),
@@ -200,31 +201,32 @@ REFUSED = {
             padded=[False] * 2,
             padding_ids=[0] * 2,
         ),
-        "`combiners` needs one entry per feature, 1; got 2",
+        "combiners must have one entry per feature, 1. Received: 2",
     ),
     "splits that no feature has": (
         lambda: partitioned(splits=[int64([0, 2])]),
-        "`splits` needs one entry a ragged feature; got 1 for 0",
+        "splits must have one entry per ragged feature, 0. Received: 1",
     ),
     "weights that no feature has": (
         lambda: combined(weights=[tf.ones([2])]),
-        "`weights` one a weighted feature, 0; got 1 and 1",
+        "weights must have one entry per weighted feature, 0. Received: 1",
     ),
     "weights of more features than there are": (
         lambda: combined(weighted=[False, False]),
-        "`weighted` needs one entry per feature, 1, .*; got 2 and 0",
+        "weighted must have one entry per feature, 1. Received: 2",
     ),
     "more exact words than numbers": (
         lambda: library.monolith_widen(
             tf.zeros([3], tf.uint16), format="float16", num_exact=1 << 62
         ),
-        f"`num_exact` must be from 0 to 1099511627776, got {1 << 62}",
+        f"num_exact must be from 0 to 1099511627776. Received: {1 << 62}",
     ),
     "more exact floats than numbers": (
         lambda: library.monolith_narrow(
             tf.zeros([3]), format="float16", num_exact=(1 << 63) - 1
         ),
-        "`num_exact` must be from 0 to 1099511627776, got 9223372036854775807",
+        "num_exact must be from 0 to 1099511627776. Received: "
+        "9223372036854775807",
     ),
     "a table without a dim": (
         lambda: of_tables(
@@ -243,7 +245,7 @@ REFUSED = {
             dims=[2, 3],
             num_tables=1,
         ),
-        "`num_tables` is 1 but `tables` has 2 entries",
+        "tables must have num_tables entries, 1. Received: 2",
     ),
     "a segment whose number is too long": (
         lambda: of_tables(
@@ -253,8 +255,7 @@ REFUSED = {
             table="a",
             segment=1 << 32,
         ),
-        "segment must be the number of a segment, from 0 to 65535, got "
-        "4294967296",
+        "Table 'a': segment must be from 0 to 65535. Received: 4294967296",
     ),
 }
 
@@ -328,7 +329,7 @@ def test_a_feature_of_too_many_vectors_says_so_where_it_is_used():
     packed, positions = ops.partition([feature], num_shards=1)
     with pytest.raises(
         tf.errors.InvalidArgumentError,
-        match=r"vectors of ids \[262144,1\] must fit into a tensor",
+        match=r"must fit into a tensor. Received: .* for ids \[262144,1\]",
     ):
         ops.combine(
             packed, [tf.ones([65536])], positions, [feature], dims=[65536]

@@ -56,7 +56,7 @@ def combined_gradients(gradient, tables, dims):
     )
 
 
-def combined_with_own_terms(own_terms):
+def combined_with_overrides(overrides):
     return library.monolith_combine_gradients(
         ids(),
         ids(),
@@ -73,7 +73,7 @@ def combined_with_own_terms(own_terms):
         first_columns=[-1],
         tables=[0],
         dims=[4],
-        own_terms=own_terms,
+        overrides=overrides,
         combiners=["none"],
         ns=[0],
         ragged=[False],
@@ -88,16 +88,16 @@ def filled(feature_ids, splits=None, weights=None, combiner="sum"):
     return found
 
 
-def partitioned(own_terms, counted):
+def partitioned(overrides, tables):
     return library.monolith_partition_gradients(
         ids(),
         ids(),
         floats(1),
         [ids(3)],
         [floats(3, 4)],
-        own_terms,
+        overrides,
         num_shards=1,
-        counted_tables=counted,
+        override_tables=tables,
     )
 
 
@@ -154,22 +154,22 @@ WRONG = {
         gradients=[floats(2, 4)],
         num_shards=1,
     ),
-    "own_terms of another number of ids": lambda h: partitioned(
-        [ids(2)], counted=[0]
+    "overrides of another number of ids": lambda h: partitioned(
+        [ids(2)], tables=[0]
     ),
-    "own_terms of a table that is not there": lambda h: partitioned(
-        [ids(3)], counted=[1]
+    "overrides of a table that is not there": lambda h: partitioned(
+        [ids(3)], tables=[1]
     ),
-    "own_terms of a negative table": lambda h: partitioned(
-        [ids(3)], counted=[-1]
+    "overrides of a negative table": lambda h: partitioned(
+        [ids(3)], tables=[-1]
     ),
-    "own_terms of a table twice": lambda h: partitioned(
-        [ids(3), ids(3)], counted=[0, 0]
+    "overrides of a table twice": lambda h: partitioned(
+        [ids(3), ids(3)], tables=[0, 0]
     ),
-    "own_terms of tables that are not named": lambda h: partitioned(
-        [ids(3)], counted=[]
+    "overrides of tables that are not named": lambda h: partitioned(
+        [ids(3)], tables=[]
     ),
-    "own_terms of too many features": lambda h: combined_with_own_terms([2, 2]),
+    "overrides of too many features": lambda h: combined_with_overrides([2, 2]),
     "learning rates that are a matrix": lambda h: ops.partition_gradients(
         global_step=ids(),
         event_time=ids(),

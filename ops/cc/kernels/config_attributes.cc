@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "ops/cc/config/table_config.h"
 #include "ops/cc/table/config_validation.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -15,18 +16,18 @@ namespace {
 
 using ::tensorflow::OpKernelConstruction;
 
-// Numbers of a RegularizationConfig.
+// Numbers in a RegularizationConfig.
 constexpr size_t kNumRegularizations = 5;
 
 absl::Status CheckLength(const char* name, size_t length, size_t expected) {
   if (length == expected) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("`", name, "` must have ", expected,
-                   " entries for the segments given, got ", length, "."));
+      absl::StrCat(name, " must have ", expected,
+                   " entries for the segments given. Received: ", length, "."));
 }
 
-// Kinds with numbers: the lists `kinds` and `counts` have one entry a segment,
-// `numbers` has those of all segments, one after the other.
+// Kinds with numbers: the lists `kinds` and `counts` have one entry per
+// segment, `numbers` has the numbers of all segments, one after the other.
 class KindsWithNumbers {
  public:
   absl::Status Read(OpKernelConstruction* context, const char* kinds,
@@ -42,9 +43,9 @@ class KindsWithNumbers {
     auto begin = all.begin();
     for (const int64_t length : lengths) {
       if (length < 0 || length > all.end() - begin) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("`", counts, "` does not sum to the length of `",
-                         numbers, "`, which is ", all.size(), "."));
+        return absl::InvalidArgumentError(absl::StrCat(
+            counts, " must sum to the length of ", numbers, ", ", all.size(),
+            ". Received: ", absl::StrJoin(lengths, ", "), "."));
       }
       numbers_.emplace_back(begin, begin + length);
       begin += length;

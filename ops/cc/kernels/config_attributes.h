@@ -9,7 +9,7 @@
 
 namespace monolith_tf {
 
-// InvalidArgument when the lists do not have one entry a segment, or when the
+// InvalidArgument when the lists do not have one entry per segment, or when the
 // config is not valid.
 absl::Status ReadTableConfig(tensorflow::OpKernelConstruction* context,
                              TableConfig* config);

@@ -1,4 +1,4 @@
-"""The bars that features bring for their ids, in the ops."""
+"""Overrides of admission and time to live, in the ops on gradients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEP = {
 }
 
 
-BY_LOT = 1 << 47
+IS_PROBABILITY = 1 << 47
 
 
 class Encoded(int):
@@ -42,7 +42,7 @@ def test_of_slices_with_min_counts_the_smallest_holds():
         **STEP,
         ids=[int64(7), int64(7, 5, 7, 6, 7)],
         gradients=[[[1.0]], np.ones([5, 1], np.float32)],
-        own_terms=[None, int64(3, 0, 2, 4, 9)],
+        overrides=[None, int64(3, 0, 2, 4, 9)],
         num_shards=1,
     )
     expected = [own(3, 2), 1, own(1, 4)]
@@ -91,17 +91,17 @@ def test_of_features_with_min_counts_the_smallest_holds(num_shards):
     }
 
 
-def test_of_slices_with_lots_the_largest_holds_and_counts_go_first():
-    rare, often = BY_LOT | 5, BY_LOT | 60 << 16 | 31 << 11
+def test_of_slices_with_probabilities_the_largest_holds_below_min_counts():
+    rare, often = IS_PROBABILITY | 5, IS_PROBABILITY | 60 << 16 | 31 << 11
     packed, _ = ops.partition_gradients(
         **STEP,
         ids=[int64(7, 5, 7, 6, 5)],
         gradients=[np.ones([5, 1], np.float32)],
-        own_terms=[int64(rare, 9, often, rare, often)],
+        overrides=[int64(rare, 9, often, rare, often)],
         num_shards=1,
     )
     words = np.asarray(packed[0][-3:])
-    # The bit of lots is the sign.
+    # The sign bit marks a probability.
     assert (words < 0).tolist() == [True, False, True]
     np.testing.assert_array_equal(words & 0xFFFF, [2, 2, 1])
     np.testing.assert_array_equal(words >> 16 & 0xFFFF, [31 << 11, 9, 5])
@@ -109,24 +109,24 @@ def test_of_slices_with_lots_the_largest_holds_and_counts_go_first():
 
 
 @pytest.mark.parametrize(
-    "own_terms",
-    [-1, BY_LOT | 31 << 11 | 1, 1 << 48, 1 << 62, -(1 << 63)],
+    "overrides",
+    [-1, IS_PROBABILITY | 31 << 11 | 1, 1 << 48, 1 << 62, -(1 << 63)],
 )
-def test_terms_that_do_not_fit_are_refused(own_terms):
+def test_overrides_that_do_not_fit_are_refused(overrides):
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="by_lot, a bar that is"
+        tf.errors.InvalidArgumentError, match="threshold a min_count to"
     ):
         ops.partition_gradients(
             **STEP,
             ids=[int64(7, 8)],
             gradients=[[[1.0], [1.0]]],
-            own_terms=[int64(2, own_terms)],
+            overrides=[int64(2, overrides)],
             num_shards=1,
         )
-    features = [FeatureBatch(int64(7), overrides=Encoded(own_terms))]
+    features = [FeatureBatch(int64(7), overrides=Encoded(overrides))]
     packed, positions = ops.partition(features, num_shards=1)
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="by_lot, a bar that is"
+        tf.errors.InvalidArgumentError, match="threshold a min_count to"
     ):
         ops.combine_gradients(
             **STEP,
@@ -141,23 +141,23 @@ def test_terms_that_do_not_fit_are_refused(own_terms):
         )
 
 
-def test_min_counts_of_another_number_are_refused():
+def test_overrides_of_another_number_are_refused():
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="must be as many as ids"
+        tf.errors.InvalidArgumentError, match="must have the shape of ids"
     ):
         ops.partition_gradients(
             **STEP,
             ids=[int64(7, 8)],
             gradients=[[[1.0], [1.0]]],
-            own_terms=[int64(2)],
+            overrides=[int64(2)],
             num_shards=1,
         )
 
 
-@pytest.mark.parametrize("counted", [[], [1], [-1]])
-def test_min_counts_of_tables_that_are_not_there_are_refused(counted):
+@pytest.mark.parametrize("tables", [[], [1], [-1]])
+def test_overrides_of_tables_that_are_not_there_are_refused(tables):
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="counted_tables.*got"
+        tf.errors.InvalidArgumentError, match="override_tables.*Received"
     ):
         library.monolith_partition_gradients(
             *STEP.values(),
@@ -165,5 +165,5 @@ def test_min_counts_of_tables_that_are_not_there_are_refused(counted):
             [[[1.0]]],
             [int64(2)],
             num_shards=1,
-            counted_tables=counted,
+            override_tables=tables,
         )
