@@ -108,7 +108,7 @@ def contents(handle):
 
 
 def was_taken(handle, request):
-    """Returns True if an op accepted a request; a rejected one changed nothing."""
+    """Returns True if an op accepted a request; else nothing changed."""
     before = contents(handle)
     try:
         request()

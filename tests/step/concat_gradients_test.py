@@ -30,8 +30,8 @@ def step_of(layer, join):
     """A function that makes one step, and whether gradients were columns.
 
     Returns:
-        The function of ids and a dense input, and a list that gets one entry per
-        feature when the function is traced.
+        The function of ids and a dense input, and a list that gets one entry
+        per feature when the function is traced.
     """
     optimizer = mt.optimizers.with_tables("sgd")
     found = []
