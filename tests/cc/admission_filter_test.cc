@@ -95,12 +95,12 @@ TEST(AdmissionFilterTest, CountAndSketchAdmitAtTheMinCount) {
 
 TEST(AdmissionFilterTest, AnOverrideReplacesTheMinCount) {
   FilteredStripes filtered(Config("count", 3));
-  EXPECT_TRUE(filtered.Occur(1, 1, 0, PackOwnTerms(1, 0)));
-  EXPECT_FALSE(filtered.Occur(2, 3, 0, PackOwnTerms(4, 0)));
-  EXPECT_TRUE(filtered.Occur(2, 1, 0, PackOwnTerms(4, 0)));
+  EXPECT_TRUE(filtered.Occur(1, 1, 0, PackOverrides(1, 0)));
+  EXPECT_FALSE(filtered.Occur(2, 3, 0, PackOverrides(4, 0)));
+  EXPECT_TRUE(filtered.Occur(2, 1, 0, PackOverrides(4, 0)));
   // A probability of 1.
   EXPECT_TRUE(
-      filtered.Occur(3, 1, 0, PackOwnTerms(kCertainThreshold, 0, true)));
+      filtered.Occur(3, 1, 0, PackOverrides(kCertainThreshold, 0, true)));
 }
 
 TEST(AdmissionFilterTest, TheLargestMinCountIsWhatCountersHold) {

@@ -141,7 +141,7 @@ bool DrawsLot(const TableConfig& config, int64_t id, int64_t step, double p) {
 
 TEST(AdmissionTest, AnIdMayBringAProbabilityOfItsOwn) {
   // 3 / 16.
-  const int64_t own = PackOwnTerms(28 << 11 | 1024, 0, true);
+  const int64_t own = PackOverrides(28 << 11 | 1024, 0, true);
   for (const AdmissionConfig& admission :
        {AdmissionConfig(), Count(100), Sketch(100, 1 << 20),
         Probability(1e-6f)}) {
@@ -165,7 +165,7 @@ TEST(AdmissionTest, AnIdMayBringAProbabilityOfItsOwn) {
 TEST(AdmissionTest, WhatDrawsLotsIsCountedForThoseThatCount) {
   const auto table = MakeTable(Config(Count(3)));
   // About never.
-  const int64_t lot = PackCount(1, PackOwnTerms(0, 0, true));
+  const int64_t lot = PackCount(1, PackOverrides(0, 0, true));
   for (int64_t step = 1; step <= 5; ++step) {
     ASSERT_TRUE(Apply(table.get(), {{7}, 1, 1, step, 0, {lot}}).ok());
     EXPECT_EQ(table->size(), 0);
@@ -177,7 +177,8 @@ TEST(AdmissionTest, WhatDrawsLotsIsCountedForThoseThatCount) {
   // A lot that wins leaves no counter behind either.
   ASSERT_TRUE(Apply(table.get(), {{8}, 1, 1, 7, 0, {1}}).ok());
   EXPECT_EQ(table->stats().num_counted, 1);
-  const int64_t always = PackCount(1, PackOwnTerms(kCertainThreshold, 0, true));
+  const int64_t always =
+      PackCount(1, PackOverrides(kCertainThreshold, 0, true));
   ASSERT_TRUE(Apply(table.get(), {{8}, 1, 1, 8, 0, {always}}).ok());
   EXPECT_EQ(table->size(), 2);
   EXPECT_EQ(table->stats().num_counted, 0);
@@ -195,8 +196,8 @@ TEST(AdmissionTest, AMinCountOfOneAdmitsAtOnceWhateverTheTableSays) {
 TEST(AdmissionTest, AProbabilityThatIsNoneIsRefused) {
   const auto table = MakeTable(Config(Count(2)));
   for (const int64_t count :
-       {PackCount(1, PackOwnTerms(kCertainThreshold + 1, 0, true)), int64_t{-1},
-        PackCount(0, PackOwnTerms(5, 0, true))}) {
+       {PackCount(1, PackOverrides(kCertainThreshold + 1, 0, true)),
+        int64_t{-1}, PackCount(0, PackOverrides(5, 0, true))}) {
     ExpectError(Apply(table.get(), {{9}, 1, 1, 1, 0, {count}}),
                 absl::StatusCode::kInvalidArgument, {"counts must be >= 1"});
   }

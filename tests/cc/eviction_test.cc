@@ -75,7 +75,7 @@ TEST(ExpiryTest, AnIdMayBringAShorterTtlOfItsOwn) {
     Update update;
     update.ids = {id};
     update.event_time = time;
-    update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, ttl))};
+    update.counts = {PackCount(1, PackOverrides(/*min_count=*/0, ttl))};
     ASSERT_TRUE(Apply(table.get(), update).ok());
   };
   occur(1, 1000, 10);
@@ -100,7 +100,7 @@ TEST(ExpiryTest, AnIdMayBringAShorterTtlOfItsOwn) {
 TEST(ExpiryTest, ATtlOfItsOwnHoldsAtTheEndsOfTime) {
   const auto table = MakeTable(Config(Ttl(1000)));
   Update update;
-  update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, 1))};
+  update.counts = {PackCount(1, PackOverrides(/*min_count=*/0, 1))};
   // Earlier than a time can be said: it lives on, until the table's ttl.
   update.ids = {1};
   update.event_time = 5;
@@ -117,7 +117,7 @@ TEST(ExpiryTest, ATtlAboveThatOfTheTableIsRefused) {
     const auto table = MakeTable(Config(Ttl(ttl)));
     Update update;
     update.ids = {1};
-    update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, ttl + 1))};
+    update.counts = {PackCount(1, PackOverrides(/*min_count=*/0, ttl + 1))};
     ExpectError(Apply(table.get(), update), absl::StatusCode::kInvalidArgument,
                 {"ttl must be in [1, ", "the ttl of the table", "for id 1"});
     EXPECT_EQ(table->size(), 0);

@@ -230,18 +230,18 @@ class RowLifecycleOracle {
   bool Admits(int64_t id, int64_t count, int64_t global_step) {
     const AdmissionConfig& admission = config_.admission;
     const int64_t occurrences = OccurrencesOf(count);
-    if (admission.kind == "all" && !IsByLot(count)) return true;
-    const int64_t own = IsByLot(count) ? 0 : OwnMinCountOf(count);
+    if (admission.kind == "all" && !HasProbability(count)) return true;
+    const int64_t own = HasProbability(count) ? 0 : OwnMinCountOf(count);
     const bool is_by_lot =
-        IsByLot(count) || (admission.kind == "probability" && own == 0);
+        HasProbability(count) || (admission.kind == "probability" && own == 0);
     const OccurrenceWindow window(admission.window_seconds);
     const int64_t counted =
         counts_[id].Add(occurrences, window.IntervalOf(clock_));
     if (!is_by_lot) return counted >= (own > 0 ? own : admission.min_count);
     double refused = 1;
     for (int64_t i = 0; i < occurrences; ++i) {
-      refused *= 1.0 - (IsByLot(count) ? OwnProbabilityOf(count)
-                                       : double{admission.probability});
+      refused *= 1.0 - (HasProbability(count) ? OwnProbabilityOf(count)
+                                              : double{admission.probability});
     }
     const uint64_t bits =
         Mix64(IdKey(~key_, id) + static_cast<uint64_t>(global_step));

@@ -307,7 +307,7 @@ class RandomLife {
         // far the sweep has come, and where a batch has an id twice.
         own_ttl = ttl - static_cast<int64_t>(random_() % (ttl - 30));
       }
-      count = PackCount(count, PackOwnTerms(bar, own_ttl, is_by_lot));
+      count = PackCount(count, PackOverrides(bar, own_ttl, is_by_lot));
     }
     std::vector<float> gradients(ids.size() * table_->dim());
     for (float& gradient : gradients) gradient = RandomFloat();

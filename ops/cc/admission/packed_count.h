@@ -7,8 +7,8 @@
 //   +---+----------------+---------------+----------------+
 //
 // Threshold and ttl are the overrides of the features that the id occurs in; 0
-// where the table's values apply. The overrides ("own terms") alone are the
-// same without the occurrences, shifted right by 16 bits.
+// where the table's values apply. The overrides alone are the same without the
+// occurrences, shifted right by 16 bits.
 //
 // The threshold depends on the bit P. Clear: a min_count, 0 for none. Set: the
 // probability with which each occurrence admits the id, as a float of 5 and 11
@@ -36,27 +36,27 @@ inline constexpr int64_t kMaxOwnTtl = (int64_t{1} << 31) - 1;
 // The threshold that is a probability of 1.
 inline constexpr int64_t kCertainThreshold = 31 << 11;
 // The bit P of overrides alone.
-inline constexpr int64_t kByLot = int64_t{1} << 47;
+inline constexpr int64_t kIsProbability = int64_t{1} << 47;
 
-inline constexpr int64_t kMaxOwnTerms =
-    kByLot | kMaxOwnTtl << 16 | kCertainThreshold;
+inline constexpr int64_t kMaxOverrides =
+    kIsProbability | kMaxOwnTtl << 16 | kCertainThreshold;
 
-// `by_lot`: whether `threshold` is a probability.
-inline int64_t PackOwnTerms(int64_t threshold, int64_t ttl,
-                            bool by_lot = false) {
-  return (by_lot ? kByLot : 0) | ttl << 16 | threshold;
+// `is_probability`: whether `threshold` is a probability.
+inline int64_t PackOverrides(int64_t threshold, int64_t ttl,
+                             bool is_probability = false) {
+  return (is_probability ? kIsProbability : 0) | ttl << 16 | threshold;
 }
-inline int64_t PackCount(int64_t occurrences, int64_t own_terms) {
-  return static_cast<int64_t>(static_cast<uint64_t>(own_terms) << 16) |
+inline int64_t PackCount(int64_t occurrences, int64_t overrides) {
+  return static_cast<int64_t>(static_cast<uint64_t>(overrides) << 16) |
          std::min(occurrences, kMaxOccurrences);
 }
 inline int64_t OccurrencesOf(int64_t packed) { return packed & 0xFFFF; }
-inline int64_t OwnTermsOf(int64_t packed) {
+inline int64_t OverridesOf(int64_t packed) {
   return static_cast<int64_t>(static_cast<uint64_t>(packed) >> 16);
 }
 inline int64_t OwnTtlOf(int64_t packed) { return packed >> 32 & kMaxOwnTtl; }
 // Whether the id has a probability.
-inline bool IsByLot(int64_t packed) { return packed < 0; }
+inline bool HasProbability(int64_t packed) { return packed < 0; }
 // 0 for none. Only if the id has no probability.
 inline int64_t OwnMinCountOf(int64_t packed) { return packed >> 16 & 0xFFFF; }
 // Only if the id has a probability.
@@ -67,22 +67,24 @@ inline double OwnProbabilityOf(int64_t packed) {
 }
 
 // Whether overrides are valid.
-inline bool AreOwnTerms(int64_t own_terms) {
-  if (own_terms < 0 || own_terms > kMaxOwnTerms) return false;
-  return own_terms < kByLot || (own_terms & 0xFFFF) <= kCertainThreshold;
+inline bool AreOverrides(int64_t overrides) {
+  if (overrides < 0 || overrides > kMaxOverrides) return false;
+  return overrides < kIsProbability ||
+         (overrides & 0xFFFF) <= kCertainThreshold;
 }
 
 // Merges the overrides of two features of one id.
-inline int64_t MergedOwnTerms(int64_t one, int64_t other) {
-  const int64_t ttl = std::max((one & ~kByLot) >> 16, (other & ~kByLot) >> 16);
+inline int64_t MergedOverrides(int64_t one, int64_t other) {
+  const int64_t ttl =
+      std::max((one & ~kIsProbability) >> 16, (other & ~kIsProbability) >> 16);
   // From hardest to easiest: none, rising probabilities, falling min_counts.
-  const auto ease = [](int64_t terms) -> int64_t {
-    const int64_t threshold = terms & 0xFFFF;
-    if (terms >= kByLot) return 1 + threshold;
+  const auto ease = [](int64_t packed) -> int64_t {
+    const int64_t threshold = packed & 0xFFFF;
+    if (packed >= kIsProbability) return 1 + threshold;
     return threshold == 0 ? 0 : 2 * 65536 - threshold;
   };
   const int64_t easier = ease(one) >= ease(other) ? one : other;
-  return ttl << 16 | (easier & (kByLot | 0xFFFF));
+  return ttl << 16 | (easier & (kIsProbability | 0xFFFF));
 }
 
 }  // namespace monolith_tf

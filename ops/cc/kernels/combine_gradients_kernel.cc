@@ -74,7 +74,7 @@ class CombineGradientsOp : public FeatureKernel {
           " must be those that MonolithPartition returned with packed_ids. "
           "Received: positions of other ids."));
     }
-    PackOverrides(batch, inputs, sums);
+    AddOverrides(batch, inputs, sums);
     for (int64_t s = 0; s < num_shards(); ++s) {
       // The ids that occur only in features without a gradient.
       inputs[s].DropUncounted(dims_);
@@ -245,8 +245,8 @@ class CombineGradientsOp : public FeatureKernel {
 
   // Packs the overrides of the features that an id occurs in with its count.
   // SumAll checked the places.
-  void PackOverrides(const Batch& batch, const std::vector<ApplyInputs>& inputs,
-                     const std::vector<ShardedSums>& sums) const {
+  void AddOverrides(const Batch& batch, const std::vector<ApplyInputs>& inputs,
+                    const std::vector<ShardedSums>& sums) const {
     for (const ApplyInputs& shard : inputs) {
       for (int64_t i = 0; i < shard.num_ids(); ++i) {
         shard.counts[i] = PackCount(shard.counts[i], /*overrides=*/0);
@@ -262,7 +262,7 @@ class CombineGradientsOp : public FeatureKernel {
         int64_t& word =
             table.shards[PlaceShard(place)].counts[PlaceIndex(place)];
         word = PackCount(OccurrencesOf(word),
-                         MergedOwnTerms(OwnTermsOf(word), overrides_[f]));
+                         MergedOverrides(OverridesOf(word), overrides_[f]));
       }
     }
   }

@@ -13,7 +13,7 @@ namespace monolith_tf {
 
 // The overrides fit into their bits. Tables check their own limits.
 inline absl::Status CheckOverrides(int64_t overrides) {
-  if (AreOwnTerms(overrides)) return absl::OkStatus();
+  if (AreOverrides(overrides)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "overrides must be threshold + 65536 * ttl + 2^47 * is_probability, the "
       "threshold a min_count to ",

@@ -224,7 +224,7 @@ class PartitionGradientsOp : public OpKernel {
     for (int64_t t = 0; t < num_tables_; ++t) {
       const IdRouter& router = routers[t];
       const std::vector<int64_t> merged =
-          MergedOverrides(router, slice_overrides[t]);
+          OverridesPerId(router, slice_overrides[t]);
       for (int64_t i = 0; i < router.num_distinct(); ++i) {
         const int64_t shard = PlaceShard(router.PlaceOf(i));
         const int64_t index = PlaceIndex(router.PlaceOf(i));
@@ -286,14 +286,14 @@ class PartitionGradientsOp : public OpKernel {
   }
 
   // Per distinct id the overrides that hold; empty without `slice_overrides`.
-  static std::vector<int64_t> MergedOverrides(const IdRouter& router,
-                                              const int64_t* slice_overrides) {
+  static std::vector<int64_t> OverridesPerId(const IdRouter& router,
+                                             const int64_t* slice_overrides) {
     if (slice_overrides == nullptr) return {};
     std::vector<int64_t> merged(router.num_distinct(), 0);
     const std::vector<int64_t>& index = router.distinct_index();
     for (size_t i = 0; i < index.size(); ++i) {
       int64_t& overrides = merged[index[i]];
-      overrides = MergedOwnTerms(overrides, slice_overrides[i]);
+      overrides = MergedOverrides(overrides, slice_overrides[i]);
     }
     return merged;
   }

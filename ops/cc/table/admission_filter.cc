@@ -70,7 +70,7 @@ bool AdmissionFilter::AdmitsByRule(Stripe* stripe, uint64_t hash, int64_t id,
                                    int64_t packed_count,
                                    const Moment& moment) const {
   const int64_t occurrences = OccurrencesOf(packed_count);
-  const bool has_own_probability = IsByLot(packed_count);
+  const bool has_own_probability = HasProbability(packed_count);
   const int64_t own_min_count =
       has_own_probability ? 0 : OwnMinCountOf(packed_count);
   const bool is_sampled = has_own_probability ||

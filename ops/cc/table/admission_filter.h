@@ -55,7 +55,7 @@ class AdmissionFilter {
   bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t packed_count,
               const Moment& moment) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(stripe->lock()) {
-    return (kind_ == Kind::kAll && !IsByLot(packed_count)) ||
+    return (kind_ == Kind::kAll && !HasProbability(packed_count)) ||
            AdmitsByRule(stripe, hash, id, packed_count, moment);
   }
 

@@ -201,13 +201,13 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   const int64_t max_min_count = filter_.max_min_count();
   for (int64_t i = 0; i < n; ++i) {
     if (OccurrencesOf(request.counts[i]) == 0 ||
-        !AreOwnTerms(OwnTermsOf(request.counts[i]))) {
+        !AreOverrides(OverridesOf(request.counts[i]))) {
       return refuse("counts must be >= 1, the occurrences of an id in the ",
                     "batch. Received: ", request.counts[i], " for id ",
                     request.ids[i], " at position ", i);
     }
     const int64_t own_min_count = OwnMinCountOf(request.counts[i]);
-    if (own_min_count > max_min_count && !IsByLot(request.counts[i])) {
+    if (own_min_count > max_min_count && !HasProbability(request.counts[i])) {
       return refuse("min_count must be in [1, ", max_min_count, "] for ",
                     "admission '", config_.admission.kind,
                     "'. Received: ", own_min_count, " for id ", request.ids[i],
