@@ -8,13 +8,20 @@ are in the wheel, so no other Abseil may be mixed in.
 _BUILD = """
 package(default_visibility = ["//visibility:public"])
 
+# For what may include nothing of TensorFlow.
 cc_library(
-    name = "tensorflow",
+    name = "abseil",
     srcs = ["libtensorflow_framework.so.2"],
-    hdrs = glob(["include/**"]),
+    hdrs = glob(["include/absl/**"]),
     defines = {defines},
     # "includes" are passed as -isystem: warnings in them are not ours.
     includes = ["include"],
+)
+
+cc_library(
+    name = "tensorflow",
+    hdrs = glob(["include/**"], exclude = ["include/absl/**"]),
+    deps = [":abseil"],
 )
 """
 

@@ -113,7 +113,7 @@ class Server:
             found = lookup(ids=ids)
             found["rows"].numpy()
             milliseconds.append(1e3 * (time.perf_counter() - begin))
-        if not found["live"].numpy().all():
+        if not found["exists"].numpy().all():
             raise RuntimeError("ids that have rows are not live")
         milliseconds = milliseconds[10:]
         return [

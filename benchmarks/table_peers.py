@@ -22,6 +22,7 @@ import tf_keras
 
 import monolith_tf as mt
 from monolith_tf import ops
+from monolith_tf.placement.table_set import servers_of
 
 LEARNING_RATE = 0.01
 ACCUMULATOR = 0.1
@@ -150,7 +151,7 @@ class Raw(Peer):
     def __init__(self, table: Table):
         """Takes the table of the other peer."""
         dim = table.table.dim
-        handle = table.table_set.handles[0]
+        handle = servers_of(table.table_set)[0].handle
         names = {"tables": ["benchmark"], "dims": [dim]}
         int64 = tf.TensorSpec([None], tf.int64)
         float32 = tf.TensorSpec([None], tf.float32)

@@ -1,7 +1,6 @@
-"""The Estimator API.
+"""The Estimator API, a folder that installs as `monolith_tf.estimators`.
 
-Installs as `monolith_tf.estimators`. Imports every room but `commands`. Start
-with `estimator.py`.
+Imports `callbacks`, `layers` and below. Start with `estimator.py`.
 """
 
 from monolith_tf.estimators import export

@@ -1,4 +1,4 @@
-"""Checks arguments of an Estimator's methods."""
+"""Checks of arguments of an Estimator's methods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 def checked_hooks(hooks: Sequence | None) -> list:
-    """Returns the hooks as a list; refuses what is none."""
+    """Returns the hooks as a list; rejects other objects."""
     hooks = list(hooks or ())
     for hook in hooks:
         if not isinstance(hook, tf.compat.v1.train.SessionRunHook):
@@ -20,7 +20,7 @@ def checked_hooks(hooks: Sequence | None) -> list:
 
 
 def check_steps(steps: int | None, max_steps: int | None) -> None:
-    """Refuses numbers of steps that cannot be."""
+    """Rejects invalid numbers of steps."""
     if steps is not None and max_steps is not None:
         raise ValueError(
             "Give steps or max_steps, not both. Received: "
@@ -32,7 +32,7 @@ def check_steps(steps: int | None, max_steps: int | None) -> None:
 
 
 def chosen_predictions(predictions, keys):
-    """Returns those of the predictions that are asked for."""
+    """Returns the requested predictions."""
     if keys is None:
         return predictions
     keys = [keys] if isinstance(keys, str) else list(keys)
@@ -51,11 +51,11 @@ def chosen_predictions(predictions, keys):
 
 
 def batch_length(batch: dict) -> int:
-    """Returns how many examples there are predictions of."""
+    """Returns the number of examples of a batch of predictions."""
     lengths = {key: len(value) for key, value in batch.items()}
     if len(set(lengths.values())) != 1:
         raise ValueError(
-            "Predictions must have one first dimension to be taken apart. "
+            "Predictions need a common first dimension to be split. "
             f"Received: {lengths}. Pass yield_single_examples=False."
         )
     return next(iter(lengths.values()))

@@ -1,4 +1,4 @@
-"""A model_fn with the values of a checkpoint, as something to call."""
+"""A callable model of a model_fn with the values of a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from monolith_tf.errors import ExportError
 from monolith_tf.estimators.estimator_spec import DEFAULT_SERVING_SIGNATURE
 from monolith_tf.estimators.export_outputs import signatures_of
 from monolith_tf.placement.table_set import TableSet
-from monolith_tf.step.backend import current_backend
+from monolith_tf.step.backend import StockBackend
 from monolith_tf.step.backend import lookup_backend
-from monolith_tf.step.lookup import lookup_rows
+from monolith_tf.step.backend import read_rows
 from monolith_tf.table import Table
 
 v1 = tf.compat.v1
 
 
 class CheckpointModel(tf.Module):
-    """What `export_saved_model` exports of an Estimator.
+    """The model that `export_saved_model` exports for an Estimator.
 
-    The model_fn builds a graph once, with placeholders where rows are read.
-    A call copies that graph, reads the rows of the tables, or of what stands in
-    for them, and puts both together.
+    The model_fn builds a graph once, with placeholders for rows. A call copies
+    that graph, reads the rows of the tables or of their substitutes, and
+    connects both.
 
     Args:
         build: Called in a graph; returns a `ServingInputReceiver` and an
             `EstimatorSpec`.
-        checkpoint: Prefix of a checkpoint; None for values that `assign` sets.
-        name: What to call the model in errors.
-        tables: What stands for the tables of the graph, by the same names; None
-            for tables with the rows of the checkpoint.
+        checkpoint: Prefix of a checkpoint; None if `assign` sets the values.
+        name: Name of the model in errors.
+        tables: Substitutes for the tables of the graph, with the same names;
+            None for tables with the rows of the checkpoint.
 
     Attributes:
         variable_names: Names of the dense variables in the graph.
@@ -68,8 +68,8 @@ class CheckpointModel(tf.Module):
         if graph.get_collection(v1.GraphKeys.TABLE_INITIALIZERS):
             raise ExportError(
                 f"The model_fn of {name!r} uses lookup tables of TensorFlow, "
-                "which an export of an Estimator can't hold. Make ids of "
-                "strings by mt.ids.from_strings."
+                "which exports of an Estimator do not support. Convert strings "
+                "to ids by mt.ids.from_strings."
             )
         self.input_specs = {
             key: tf.TensorSpec(tensor.shape, tensor.dtype)
@@ -102,7 +102,7 @@ class CheckpointModel(tf.Module):
                 tables = [Table(config) for config in configs]
             if tables:
                 by_name.restore_tables(tables, checkpoint)
-        # Not tracked: they may be those of a session.
+        # Not tracked, because they may belong to a session.
         self._tables = NoDependency(tables)
         cut = [*self._placeholders.values(), *self._handles]
         cut += [rows for _, _, rows in self._lookups]
@@ -110,7 +110,7 @@ class CheckpointModel(tf.Module):
 
     @property
     def tables(self) -> list:
-        """The tables, or what stands for them."""
+        """The tables, or their substitutes."""
         return list(self._tables)
 
     def assign(self, values: Iterable) -> None:
@@ -125,7 +125,7 @@ class CheckpointModel(tf.Module):
 
     @property
     def extra_signatures(self) -> dict[str, Callable]:
-        """What answers signatures beside "serving_default", by name."""
+        """Callables of the signatures other than "serving_default", by name."""
         return {
             name: functools.partial(self._answer, outputs)
             for name, outputs in self._outputs.items()
@@ -133,7 +133,7 @@ class CheckpointModel(tf.Module):
         }
 
     def __call__(self, inputs: dict, training: bool = False) -> dict:
-        """Computes the outputs; in a `tf.function` only."""
+        """Computes the outputs; only in a `tf.function`."""
         outputs = self._outputs[DEFAULT_SERVING_SIGNATURE]
         return self._answer(outputs, inputs, training)
 
@@ -146,12 +146,12 @@ class CheckpointModel(tf.Module):
         by_name = {table.name: table for table in self.tables}
         for table, ids, rows in self._lookups:
             (found,) = self._copy([ids], known)
-            known[rows] = _read(by_name[table], found)
+            known[rows] = read_rows(by_name[table], found)
         answers = self._copy(list(outputs.values()), known)
         return dict(zip(outputs, answers, strict=True))
 
     def _copy(self, names: list[str], known: dict) -> list[tf.Tensor]:
-        """Copies the part of the graph that some tensors are made of."""
+        """Copies the part of the graph that computes some tensors."""
         nodes = [name.partition(":")[0] for name in names]
         part = graph_util.extract_sub_graph(self._graph_def, nodes)
         there = {node.name for node in part.node}
@@ -167,8 +167,8 @@ class CheckpointModel(tf.Module):
         )
 
 
-class _RecordedLookups:
-    """Stands in for tables while the graph is built; see `LookupBackend`."""
+class _RecordedLookups(StockBackend):
+    """Replaces tables while the graph is built; see `LookupBackend`."""
 
     def __init__(self):
         # Name of a table, of the tensor of ids, and of that of the rows.
@@ -180,21 +180,14 @@ class _RecordedLookups:
         return rows
 
 
-def _read(table: Table, ids: tf.Tensor) -> tf.Tensor:
-    backend = current_backend()
-    if backend is None:
-        return lookup_rows([table], [ids])[0]
-    return backend.lookup(table, ids)
-
-
 def _without(graph_def, names: list[str]):
-    """Puts placeholders where tensors come from outside."""
+    """Replaces the sources of external tensors by placeholders."""
     cut = {name.partition(":")[0] for name in names}
     for node in graph_def.node:
         node.device = ""
         if node.name not in cut or node.op == "Placeholder":
             continue
-        # A handle of a variable: made here, it would be another variable's.
+        # The handle of a variable: made here, it would be of another variable.
         node.op = "Placeholder"
         node.attr.clear()
         node.attr["dtype"].type = tf.resource.as_datatype_enum

@@ -21,28 +21,28 @@ v1 = tf.compat.v1
 
 
 class DeepFMEstimator(Estimator):
-    """A factorization machine beside a deep network, on the same rows.
+    """A factorization machine and a deep network on the same rows.
 
     Guo et al., "DeepFM" (arXiv 1703.04247), equations 1 to 4: the first element
     of a row is the weight of the linear part, the others are the vector of the
-    pairwise part; the deep part sees whole rows and dense features.
+    pairwise part; the deep part reads whole rows and dense features.
 
     Predictions are "logits", "probabilities" (of a 1) and "class_ids"; metrics
     are "accuracy", "auc", "average_loss", "label/mean" and "prediction/mean".
 
     Args:
-        features: `mt.FeatureConfig`s whose tables have one `dim`, at least 2. A
-            feature with several ids an example needs a combiner.
+        features: `mt.FeatureConfig`s whose tables have the same `dim`, at least
+            2. A feature with several ids per example needs a combiner.
         dense_features: Names of float features, `[batch]` or `[batch, n]`.
         hidden_units: Sizes of the layers of the deep part.
-        model_dir: As of `Estimator`.
-        optimizer: A `tf.compat.v1.train.Optimizer` of the dense part, or a
-            function that makes one; Adagrad with rate 0.05 if None.
-        config: As of `Estimator`.
-        warm_start_from: As of `Estimator`.
+        model_dir: As for `Estimator`.
+        optimizer: A `tf.compat.v1.train.Optimizer` for the dense part, or a
+            function that returns one; None for Adagrad with rate 0.05.
+        config: As for `Estimator`.
+        warm_start_from: As for `Estimator`.
 
     Raises:
-        ValueError: There are no features, or their rows differ in length.
+        ValueError: There are no features, or their tables have different dims.
 
     Example:
     ```python
@@ -85,7 +85,7 @@ class DeepFMEstimator(Estimator):
 
 
 def _logits(own, dense_names, hidden_units, features) -> tf.Tensor:
-    """The logits, float32 `[batch]`."""
+    """Returns the logits, float32 `[batch]`."""
     collection = EmbeddingCollection(own, name="features")
     vectors = collection({f.name: features[f.name] for f in own})
     dim = own[0].config.dim

@@ -1,4 +1,4 @@
-"""Pushes deltas to a model server while an Estimator trains."""
+"""Delta pushes to a model server while an Estimator trains."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ v1 = tf.compat.v1
 
 
 class DeltaPushHook(v1.train.SessionRunHook):
-    """Keeps a served export equal to what an Estimator trains.
+    """Pushes deltas so that a served export equals an Estimator in training.
 
-    What `mt.callbacks.DeltaPush` is for Keras. When training starts, and after
-    a session was recovered, it writes an export of the tables that train, as a
-    new version in `export_dir_base`; from there on a pusher sends what changes.
-    The last delta is acknowledged before the last checkpoint is written: a
-    chief that dies between them trains on from the one before, and pushes
-    again. What other workers train after the chief has ended is in no delta. It
-    does nothing in a process that is not the chief.
+    The counterpart of `mt.callbacks.DeltaPush` for Estimators. When training
+    starts, and after the recovery of a session, it writes an export of the
+    tables in training as a new version in `export_dir_base`; from then on a
+    pusher sends the changes. The last delta is acknowledged before the last
+    checkpoint is written: a chief that dies between them continues from the
+    previous checkpoint and pushes again. Updates of other workers after the
+    chief has ended are in no delta. It does nothing in a process that is not
+    the chief.
 
-    A checkpoint holds no position of deltas, because a restore draws a new
-    generation: what was sent before is of another history, which the server may
-    be ahead of. The export that follows a restore is where deltas go on.
+    A checkpoint has no delta position, because a restore draws a new
+    generation, and the server may be ahead of the restored state. Deltas
+    continue from the export that follows a restore.
 
     Args:
-        estimator: The Estimator that trains.
+        estimator: The Estimator in training.
         address: "host:port" of the model server's gRPC port.
-        model_name: Name of the model there.
-        log_directory: Directory for the delta log; one pusher at a time.
-        export_dir_base: Where the model server finds versions.
-        serving_input_receiver_fn: As of `Estimator.export_saved_model`.
-        interval_seconds: A push starts when the last one was acknowledged and
-            this long has passed since it started.
-        options: Bounds and deadlines; see `monolith_tf.serving.PushOptions`.
+        model_name: Name of the model on the server.
+        log_directory: Directory of the delta log; one pusher at a time may use
+            it.
+        export_dir_base: Directory of the versions of the model server.
+        serving_input_receiver_fn: As for `Estimator.export_saved_model`.
+        interval_seconds: Least time between the starts of two pushes. A push
+            starts after the previous one is acknowledged.
+        options: Limits and deadlines; see `monolith_tf.serving.PushOptions`.
 
     Attributes:
         metrics: `PushMetrics` of all pushes.
-        record: The export that the deltas go to.
+        record: The export that receives the deltas.
 
     Example:
     ```python
@@ -72,7 +74,7 @@ class DeltaPushHook(v1.train.SessionRunHook):
         interval_seconds: float = 0.1,
         options: PushOptions | None = None,
     ):
-        """Connects to nothing yet."""
+        """Keeps the arguments; training connects."""
         options = options or PushOptions()
         self.metrics = options.metrics or PushMetrics()
         self.record: ExportRecord | None = None
@@ -92,11 +94,11 @@ class DeltaPushHook(v1.train.SessionRunHook):
         )
 
     def begin(self):
-        """Builds what reads the tables that train."""
+        """Builds the operations that read the tables in training."""
         if not self._estimator.config.is_chief:
             return
         self._tables = SessionTableSet()
-        # A thread of its own is not in the graph that trains.
+        # A new thread is not in the graph of the training.
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
             self._model = executor.submit(
                 self._estimator.serving_model,
@@ -112,7 +114,7 @@ class DeltaPushHook(v1.train.SessionRunHook):
         ]
 
     def after_create_session(self, session, coord):
-        """Writes an export and starts to push."""
+        """Writes an export and starts the pusher."""
         del coord
         if not self._estimator.config.is_chief:
             return
@@ -124,10 +126,10 @@ class DeltaPushHook(v1.train.SessionRunHook):
         self._pusher.start()
 
     def after_run(self, run_context, run_values):
-        """Raises what stopped the pusher, if anything did.
+        """Raises the error that stopped the pusher, if there is one.
 
-        A parameter server that is gone may stop the pusher before a step: that
-        is said as `tf.errors.AbortedError`, so that the session is recovered.
+        A lost parameter server may stop the pusher before a step. The hook then
+        raises `tf.errors.AbortedError`, so that the session recovers.
         """
         if self._pusher is None:
             return
@@ -139,7 +141,7 @@ class DeltaPushHook(v1.train.SessionRunHook):
             ):
                 raise
             raise tf.errors.AbortedError(
-                None, None, f"{error} The session is made anew."
+                None, None, f"{error} The session is recreated."
             ) from error
 
     def end(self, session):
@@ -147,7 +149,7 @@ class DeltaPushHook(v1.train.SessionRunHook):
         self._finish(flush=True)
 
     def close(self) -> None:
-        """Stops a pusher that a failed training left, without a last push."""
+        """Stops the pusher of a failed training, without a last push."""
         with contextlib.suppress(DeliveryError):
             self._finish(flush=False)
 

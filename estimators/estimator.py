@@ -35,24 +35,24 @@ v1 = tf.compat.v1
 
 
 class Estimator:
-    """`tf.estimator.Estimator`, for models with tables too.
+    """`tf.estimator.Estimator` with support for tables.
 
-    Each call builds a graph of its own by `model_fn`; what goes from one to the
-    next are checkpoints in `model_dir`. Under `TF_CONFIG` with parameter
-    servers, `train` is asynchronous: every worker builds the graph, and
-    variables and tables lie on the servers.
+    Each call builds a new graph by `model_fn`; checkpoints in `model_dir` carry
+    the state. Under `TF_CONFIG` with parameter servers, `train` is
+    asynchronous: every worker builds the graph, and variables and tables are on
+    the servers.
 
     Args:
         model_fn: `model_fn(features, labels, mode, params, config)` that
-            returns an `EstimatorSpec`; all arguments but the first may be left
-            out of its signature.
+            returns an `EstimatorSpec`; all arguments except the first are
+            optional in its signature.
         model_dir: Folder of checkpoints; that of `config`, or a temporary one.
         config: `RunConfig`.
         params: Passed to `model_fn`.
         warm_start_from: `WarmStartSettings`, or the path of a checkpoint.
 
     Raises:
-        TypeError: `model_fn` or `config` is of a wrong type.
+        TypeError: `model_fn` or `config` has a wrong type.
         ValueError: Two different folders are given.
 
     Example:
@@ -71,7 +71,7 @@ class Estimator:
         params: Any = None,
         warm_start_from=None,
     ):
-        """Checks the arguments; nothing is built yet."""
+        """Checks the arguments."""
         if not callable(model_fn) or not inputs_lib.takes(model_fn, "features"):
             raise TypeError(
                 "Estimator needs a model_fn with an argument named features. "
@@ -106,12 +106,12 @@ class Estimator:
 
     @property
     def config(self) -> RunConfig:
-        """How it runs."""
+        """The run config."""
         return self._config
 
     @property
     def params(self):
-        """A copy of what model_fn gets."""
+        """A copy of the params that model_fn receives."""
         return copy.deepcopy(self._params)
 
     @property
@@ -140,13 +140,13 @@ class Estimator:
         max_steps: int | None = None,
         saving_listeners: Sequence | None = None,
     ) -> Estimator:
-        """Trains until the input ends, or as many steps as are given.
+        """Trains until the input ends, or for a number of steps.
 
         Args:
             input_fn: Returns a `tf.data.Dataset` of (features, labels), or such
                 a pair of tensors.
             hooks: `SessionRunHook`s.
-            steps: How many steps to make, on top of those made before.
+            steps: Number of steps to make in this call.
             max_steps: The global step to stop at.
             saving_listeners: `CheckpointSaverListener`s.
 
@@ -178,7 +178,7 @@ class Estimator:
                 for summary in graph.get_collection(v1.GraphKeys.SUMMARIES)
             ):
                 v1.summary.scalar("loss", spec.loss)
-            # The chief alone makes initial values, when it has no others.
+            # The chief alone sets initial values, if there is no checkpoint.
             warm = None
             if config.is_chief and self.latest_checkpoint() is None:
                 warm = self._warm_start
@@ -221,12 +221,12 @@ class Estimator:
         """Evaluates a checkpoint, in this process.
 
         Args:
-            input_fn: As of `train`.
-            steps: How many batches; None until the input ends.
+            input_fn: As for `train`.
+            steps: Number of batches; None until the input ends.
             hooks: `SessionRunHook`s.
-            checkpoint_path: The latest one if None; where there is none either,
-                what training would start from is evaluated.
-            name: Summaries go to `<model_dir>/eval_<name>`.
+            checkpoint_path: Checkpoint; None for the latest. Without a
+                checkpoint, the initial values of a training are evaluated.
+            name: Summaries are written to `<model_dir>/eval_<name>`.
 
         Returns:
             The metrics by name, with "loss" and "global_step".
@@ -277,17 +277,17 @@ class Estimator:
 
         Args:
             input_fn: Returns features, with labels or without.
-            predict_keys: Which predictions; all if None.
+            predict_keys: Names of the predictions; None for all.
             hooks: `SessionRunHook`s.
-            checkpoint_path: As of `evaluate`.
-            yield_single_examples: Whether batches are taken apart.
+            checkpoint_path: As for `evaluate`.
+            yield_single_examples: True to split batches into examples.
 
         Yields:
-            A dict of arrays (an array, if the predictions are no dict), one an
+            A dict of arrays (an array, if the predictions are not a dict) per
             example or batch.
 
         Raises:
-            ValueError: There is no such prediction.
+            ValueError: `predict_keys` has no prediction of the model.
         """
         hooks = arguments.checked_hooks(hooks)
         path = self._checkpoint_or_none(checkpoint_path)
@@ -321,22 +321,23 @@ class Estimator:
         checkpoint_path: str | None = None,
         experimental_mode: str = ModeKeys.PREDICT,
     ) -> ExportRecord:
-        """Exports a checkpoint as `mt.serving.export_saved_model` does.
+        """Exports a checkpoint by `mt.serving.export_saved_model`.
 
         Args:
-            export_dir_base: The version, a time stamp, is a folder in it.
+            export_dir_base: Folder of the versions; the new one is a time
+                stamp.
             serving_input_receiver_fn: Returns a `ServingInputReceiver`.
             assets_extra: Must be None.
             as_text: Must be False.
-            checkpoint_path: The latest one if None.
+            checkpoint_path: Checkpoint; None for the latest.
             experimental_mode: Must be "infer".
 
         Returns:
             The record of the export, also the path of the version.
 
         Raises:
-            ValueError: There is no checkpoint, or an argument can't be.
-            ExportError: The model holds what a stock server can't load.
+            ValueError: There is no checkpoint, or an argument is not supported.
+            ExportError: The model has parts that a stock server can't load.
         """
         if assets_extra or as_text or experimental_mode != ModeKeys.PREDICT:
             raise ValueError(
@@ -362,12 +363,14 @@ class Estimator:
         checkpoint_path: str | None = None,
         tables: list | None = None,
     ) -> CheckpointModel:
-        """Makes what `mt.serving.export_saved_model` takes of this Estimator.
+        """Makes the model for `mt.serving.export_saved_model`.
 
         Args:
             serving_input_receiver_fn: Returns a `ServingInputReceiver`.
-            checkpoint_path: Where values come from; None if they are set later.
-            tables: Stand for the tables; None for those of the checkpoint.
+            checkpoint_path: Checkpoint of the values; None if they are set
+                later.
+            tables: Substitutes for the tables; None for those of the
+                checkpoint.
         """
 
         def build():
@@ -387,7 +390,8 @@ class Estimator:
             self._config,
             self._warm_start if path is None else None,
         )
-        # Finalized here: a generator's session is used outside of its graph.
+        # Finalized here, because a generator uses its session outside of the
+        # graph.
         scaffold.finalize()
         return v1.train.MonitoredSession(
             v1.train.ChiefSessionCreator(
@@ -405,7 +409,7 @@ class Estimator:
         return self._call_model_fn(features, labels, mode), hooks
 
     def _build_training(self, input_fn: Callable):
-        """Builds training; on parameter servers as a step that may repeat."""
+        """Builds the training; on parameter servers as a repeatable step."""
         config = self._config
         found = self._call_input_fn(input_fn, ModeKeys.TRAIN)
         repeats = config.num_ps_replicas and isinstance(found, tf.data.Dataset)
@@ -473,7 +477,7 @@ class Estimator:
         return path
 
     def eval_dir(self, name: str | None = None) -> str:
-        """Folder of the summaries of evaluations of a name."""
+        """Returns the folder of the summaries of a named evaluation."""
         return os.path.join(self._model_dir, f"eval_{name}" if name else "eval")
 
     def _write_summary(self, results: dict, name: str | None) -> None:

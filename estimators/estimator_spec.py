@@ -1,4 +1,4 @@
-"""What a model_fn is asked for, and what it answers."""
+"""Modes and results of a model_fn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_SERVING_SIGNATURE = "serving_default"
 
 
 class ModeKeys:
-    """What a model_fn is asked for; the strings are those of tf.estimator."""
+    """Modes of a model_fn; the strings are those of tf.estimator."""
 
     TRAIN = "train"
     EVAL = "eval"
@@ -52,8 +52,8 @@ class EstimatorSpec(_Fields):
         prediction_hooks: `SessionRunHook`s of predictions.
 
     Raises:
-        ValueError: What the mode needs is missing.
-        TypeError: Something is of a wrong type.
+        ValueError: An argument that the mode needs is missing.
+        TypeError: An argument has a wrong type.
 
     Example:
     ```python
@@ -81,7 +81,7 @@ class EstimatorSpec(_Fields):
         evaluation_hooks=None,
         prediction_hooks=None,
     ):
-        """Checks that what the mode needs is there."""
+        """Checks the arguments that the mode needs."""
         modes = (ModeKeys.TRAIN, ModeKeys.EVAL, ModeKeys.PREDICT)
         if mode not in modes:
             raise ValueError(

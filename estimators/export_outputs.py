@@ -1,4 +1,4 @@
-"""What a served model answers: the outputs of one signature."""
+"""Outputs of the signatures of a served model."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ClassificationOutput:
     classes: Any = None
 
     def __post_init__(self):
-        """Checks that there is one of them."""
+        """Checks that one of them is given."""
         if self.scores is None and self.classes is None:
             raise ValueError(
                 "ClassificationOutput needs scores or classes. Received: None "
@@ -79,20 +79,21 @@ def signatures_of(spec) -> dict[str, dict[str, tf.Tensor]]:
 
     Args:
         spec: `EstimatorSpec` of a prediction. Without `export_outputs` its
-            predictions are the default signature; an only entry of these is
-            the default one, too.
+            predictions are the default signature; a single entry of
+            `export_outputs` is also the default signature.
 
     Raises:
-        ExportError: None of several is the default one, or a name is taken.
+        ExportError: Several outputs lack the default one, or a name is
+            reserved.
     """
     named = spec.export_outputs or {DEFAULT_SERVING_SIGNATURE: spec.predictions}
     found = {}
     for name, chosen in named.items():
         if name.startswith(_RESERVED):
             raise ExportError(
-                f"EstimatorSpec has export_outputs {name!r}. Names that begin "
-                f"with {_RESERVED!r} are those of deltas and their status: "
-                "choose another."
+                f"Names of export_outputs must not begin with {_RESERVED!r}, "
+                "which is reserved for the control signatures. Received: "
+                f"{name!r}. Choose another."
             )
         outputs = getattr(chosen, "outputs", chosen)
         if not isinstance(outputs, dict):
@@ -101,9 +102,9 @@ def signatures_of(spec) -> dict[str, dict[str, tf.Tensor]]:
     if DEFAULT_SERVING_SIGNATURE not in found:
         if len(found) > 1:
             raise ExportError(
-                f"EstimatorSpec has export_outputs {sorted(found)}. Name one "
-                f"of them {DEFAULT_SERVING_SIGNATURE!r}, which answers "
-                "requests that name none."
+                f"One of several export_outputs must be named "
+                f"{DEFAULT_SERVING_SIGNATURE!r}, for requests without a "
+                f"signature name. Received: {sorted(found)}."
             )
         (found[DEFAULT_SERVING_SIGNATURE],) = found.values()
     default = found.pop(DEFAULT_SERVING_SIGNATURE)

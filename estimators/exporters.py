@@ -1,4 +1,4 @@
-"""Exporters: which of the checkpoints that were evaluated are exported."""
+"""Exporters: choose which evaluated checkpoints are exported."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import tensorflow as tf
 
 
 class Exporter(abc.ABC):
-    """Exports, or not, after each evaluation of train_and_evaluate."""
+    """Exports evaluated checkpoints of `train_and_evaluate`, or skips them."""
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """The folder of its exports in `<model_dir>/export`."""
+        """Folder of the exports in `<model_dir>/export`."""
 
     @abc.abstractmethod
     def export(
@@ -27,40 +27,84 @@ class Exporter(abc.ABC):
         eval_result,
         is_the_final_export,
     ):
-        """Exports a checkpoint; returns where, or None.
+        """Exports a checkpoint.
 
         Args:
             estimator: `Estimator`.
             export_path: The exporter's folder.
-            checkpoint_path: What was evaluated.
-            eval_result: What `Estimator.evaluate` returned.
-            is_the_final_export: Whether training is over.
+            checkpoint_path: The evaluated checkpoint.
+            eval_result: The result of `Estimator.evaluate`.
+            is_the_final_export: True when training is over.
+
+        Returns:
+            Path of the export, or None if there is none.
         """
 
 
 class _Saving(Exporter):
-    """What the exporters have in common."""
+    """Base of the exporters: saves the evaluated checkpoints it chooses."""
 
-    def __init__(self, name, serving_input_receiver_fn, assets_extra):
+    def __init__(
+        self,
+        name,
+        serving_input_receiver_fn,
+        assets_extra,
+        as_text,
+        exports_to_keep=None,
+    ):
+        owner = type(self).__name__
         if not name:
+            raise ValueError(f"{owner} needs a name. Received: {name!r}.")
+        if serving_input_receiver_fn is None:
             raise ValueError(
-                f"{type(self).__name__} needs a name. Received: {name!r}."
+                f"{owner} needs a serving_input_receiver_fn. Received: None."
+            )
+        if as_text:
+            raise ValueError(
+                "as_text must be False: exports are binary, as TensorFlow "
+                "Serving reads them. Received: as_text=True."
+            )
+        if exports_to_keep is not None and exports_to_keep <= 0:
+            raise ValueError(
+                "exports_to_keep must be above 0 or None. Received: "
+                f"{exports_to_keep}."
             )
         self._name = name
         self._receiver_fn = serving_input_receiver_fn
         self._assets_extra = assets_extra
+        self._keep = exports_to_keep
 
     @property
     def name(self) -> str:
         return self._name
 
-    def _save(self, estimator, export_path, checkpoint_path):
-        return estimator.export_saved_model(
+    def export(
+        self,
+        estimator,
+        export_path,
+        checkpoint_path,
+        eval_result,
+        is_the_final_export,
+    ):
+        """Exports a checkpoint that the exporter chooses."""
+        if not self._chooses(export_path, eval_result, is_the_final_export):
+            return None
+        result = estimator.export_saved_model(
             export_path,
             self._receiver_fn,
             assets_extra=self._assets_extra,
             checkpoint_path=checkpoint_path,
         )
+        self._note(export_path, eval_result)
+        remove_old(export_path, self._keep)
+        return result
+
+    @abc.abstractmethod
+    def _chooses(self, export_path, eval_result, is_the_final_export) -> bool:
+        """Returns True if the evaluated checkpoint is to be exported."""
+
+    def _note(self, export_path, eval_result) -> None:
+        """Remembers the result of an exported checkpoint."""
 
 
 class FinalExporter(_Saving):
@@ -68,41 +112,36 @@ class FinalExporter(_Saving):
 
     Args:
         name: Folder of the export.
-        serving_input_receiver_fn: As of `Estimator.export_saved_model`.
-        assets_extra: As there.
+        serving_input_receiver_fn: As in `Estimator.export_saved_model`.
+        assets_extra: As in `Estimator.export_saved_model`.
         as_text: Must be False.
+
+    Raises:
+        ValueError: An argument has a wrong value.
     """
 
     def __init__(
         self, name, serving_input_receiver_fn, assets_extra=None, as_text=False
     ):
-        """Keeps the arguments."""
-        _refuse_text(as_text)
-        super().__init__(name, serving_input_receiver_fn, assets_extra)
+        """Checks the arguments."""
+        super().__init__(name, serving_input_receiver_fn, assets_extra, as_text)
 
-    def export(
-        self,
-        estimator,
-        export_path,
-        checkpoint_path,
-        eval_result,
-        is_the_final_export,
-    ):
-        """Exports if training is over."""
-        if not is_the_final_export:
-            return None
-        return self._save(estimator, export_path, checkpoint_path)
+    def _chooses(self, export_path, eval_result, is_the_final_export) -> bool:
+        return is_the_final_export
 
 
 class LatestExporter(_Saving):
-    """Exports after every evaluation, and keeps the latest ones.
+    """Exports after every evaluation, and keeps the latest exports.
 
     Args:
         name: Folder of the exports.
-        serving_input_receiver_fn: As of `Estimator.export_saved_model`.
-        assets_extra: As there.
+        serving_input_receiver_fn: As in `Estimator.export_saved_model`.
+        assets_extra: As in `Estimator.export_saved_model`.
         as_text: Must be False.
-        exports_to_keep: How many; None for all.
+        exports_to_keep: Number of exports to keep; None for all.
+
+    Raises:
+        ValueError: An argument has a wrong value.
     """
 
     def __init__(
@@ -113,45 +152,42 @@ class LatestExporter(_Saving):
         as_text=False,
         exports_to_keep=5,
     ):
-        """Keeps the arguments."""
-        _refuse_text(as_text)
-        super().__init__(name, serving_input_receiver_fn, assets_extra)
-        self._keep = _checked_keep(exports_to_keep)
+        """Checks the arguments."""
+        super().__init__(
+            name,
+            serving_input_receiver_fn,
+            assets_extra,
+            as_text,
+            exports_to_keep,
+        )
 
-    def export(
-        self,
-        estimator,
-        export_path,
-        checkpoint_path,
-        eval_result,
-        is_the_final_export,
-    ):
-        """Exports, and removes what is too old."""
-        result = self._save(estimator, export_path, checkpoint_path)
-        remove_old(export_path, self._keep)
-        return result
+    def _chooses(self, export_path, eval_result, is_the_final_export) -> bool:
+        return True
 
 
 def loss_smaller(best_eval_result: dict, current_eval_result: dict) -> bool:
-    """Returns whether the loss of the current result is the smaller one."""
+    """Returns True if the loss of the current result is the smaller one."""
     return current_eval_result["loss"] < best_eval_result["loss"]
 
 
 class BestExporter(_Saving):
-    """Exports what is better than all that was exported before.
+    """Exports each result that is better than all results before.
 
-    The best result is kept in `best_result.json` in the exporter's folder, so
-    that a restart goes on from it.
+    The best result is stored in `best_result.json` in the exporter's folder, so
+    a restarted job continues from it.
 
     Args:
         name: Folder of the exports.
-        serving_input_receiver_fn: As of `Estimator.export_saved_model`.
-        event_file_pattern: Not used: the best result is in a file of its own.
+        serving_input_receiver_fn: As in `Estimator.export_saved_model`.
+        event_file_pattern: Ignored: the best result has its own file.
         compare_fn: `compare_fn(best_eval_result, current_eval_result)` returns
-            whether the current one is better.
-        assets_extra: As of `Estimator.export_saved_model`.
+            True if the current result is better.
+        assets_extra: As in `Estimator.export_saved_model`.
         as_text: Must be False.
-        exports_to_keep: How many; None for all.
+        exports_to_keep: Number of exports to keep; None for all.
+
+    Raises:
+        ValueError: An argument has a wrong value.
     """
 
     def __init__(
@@ -164,33 +200,29 @@ class BestExporter(_Saving):
         as_text=False,
         exports_to_keep=5,
     ):
-        """Keeps the arguments."""
-        _refuse_text(as_text)
+        """Checks the arguments."""
         del event_file_pattern
-        if serving_input_receiver_fn is None:
-            raise ValueError("BestExporter needs a serving_input_receiver_fn.")
-        super().__init__(name, serving_input_receiver_fn, assets_extra)
+        super().__init__(
+            name,
+            serving_input_receiver_fn,
+            assets_extra,
+            as_text,
+            exports_to_keep,
+        )
         self._compare = compare_fn
-        self._keep = _checked_keep(exports_to_keep)
 
-    def export(
-        self,
-        estimator,
-        export_path,
-        checkpoint_path,
-        eval_result,
-        is_the_final_export,
-    ):
-        """Exports if the result is better than the best one."""
-        file = os.path.join(export_path, "best_result.json")
-        if tf.io.gfile.exists(file):
-            with tf.io.gfile.GFile(file) as stream:
-                best = json.load(stream)
-            if not self._compare(
-                best_eval_result=best, current_eval_result=eval_result
-            ):
-                return None
-        result = self._save(estimator, export_path, checkpoint_path)
+    def _chooses(self, export_path, eval_result, is_the_final_export) -> bool:
+        file = _best_file(export_path)
+        if not tf.io.gfile.exists(file):
+            return True
+        with tf.io.gfile.GFile(file) as stream:
+            best = json.load(stream)
+        return self._compare(
+            best_eval_result=best, current_eval_result=eval_result
+        )
+
+    def _note(self, export_path, eval_result) -> None:
+        file = _best_file(export_path)
         with tf.io.gfile.GFile(file + ".new", "w") as stream:
             json.dump(
                 {
@@ -201,12 +233,10 @@ class BestExporter(_Saving):
                 stream,
             )
         tf.io.gfile.rename(file + ".new", file, overwrite=True)
-        remove_old(export_path, self._keep)
-        return result
 
 
 def remove_old(export_path: str, keep: int | None) -> None:
-    """Removes all but the latest versions in a folder."""
+    """Deletes all but the `keep` latest versions in a folder."""
     if keep is None:
         return
     versions = sorted(
@@ -218,17 +248,5 @@ def remove_old(export_path: str, keep: int | None) -> None:
         tf.io.gfile.rmtree(os.path.join(export_path, str(version)))
 
 
-def _checked_keep(number: int | None) -> int | None:
-    if number is not None and number <= 0:
-        raise ValueError(
-            f"exports_to_keep must be above 0 or None. Received: {number}."
-        )
-    return number
-
-
-def _refuse_text(as_text: bool) -> None:
-    if as_text:
-        raise ValueError(
-            "as_text must be False: exports are binary, as TensorFlow Serving "
-            "reads them. Received: as_text=True."
-        )
+def _best_file(export_path: str) -> str:
+    return os.path.join(export_path, "best_result.json")

@@ -1,4 +1,4 @@
-"""Completes the scaffold of a session, so that it knows of tables."""
+"""The scaffold of a session, completed for tables."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ def complete(
     config,
     warm_start_from: WarmStartSettings | None,
 ):
-    """Fills in what a model_fn left out of its scaffold.
+    """Completes the scaffold of a model_fn.
 
-    Tables are made by the initializers of the graph's variables and restored by
-    its saver; the ready op waits for both (`monolith_tf.checkpoint.tf1_graph`).
+    The initializers of the graph's variables create tables, and its saver
+    restores them; the ready op waits for both
+    (`monolith_tf.checkpoint.tf1_graph`).
 
     Args:
         scaffold: `tf.compat.v1.train.Scaffold` of the model_fn.
-        graph: The graph, complete.
+        graph: The complete graph.
         config: `RunConfig`.
-        warm_start_from: What a training without a checkpoint starts from.
+        warm_start_from: Start of a training without a checkpoint, or None.
 
     Returns:
         A scaffold.
@@ -47,7 +48,7 @@ def complete(
         graph.add_to_collection(v1.GraphKeys.SAVERS, saver)
     init_op = scaffold.init_op
     if warm_start_from is not None:
-        # First: it changes what the initializers do.
+        # First, because it changes the initializers.
         restored = warm_start(warm_start_from, graph, init_op)
         init_op = tf.group(*restored)
     return v1.train.Scaffold(
@@ -58,12 +59,12 @@ def complete(
 def chief_hooks(
     spec, hooks: Sequence, scaffold, config, saving_listeners
 ) -> list:
-    """Hooks of the chief, with one that saves checkpoints.
+    """Returns the hooks of the chief, with one that saves checkpoints.
 
     Args:
         spec: `EstimatorSpec`.
-        hooks: Those of every worker.
-        scaffold: The completed one.
+        hooks: Hooks of every worker.
+        scaffold: The completed scaffold.
         config: `RunConfig`.
         saving_listeners: `CheckpointSaverListener`s, or None.
     """

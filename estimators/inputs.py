@@ -1,4 +1,4 @@
-"""Calls what the user gives, and turns what input_fn returns into tensors."""
+"""Calls of user functions, and tensors of the result of input_fn."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import tensorflow as tf
 
 
 def call_with_known(function: Callable, *args, **optional):
-    """Calls a function with those of the optional arguments that it takes.
+    """Calls a function with the optional arguments that it accepts.
 
     Args:
         function: A function.
-        *args: Passed in any case.
-        **optional: Passed by name where the function has the argument.
+        *args: Always passed.
+        **optional: Passed by name if the function has the argument.
     """
     parameters = inspect.signature(function).parameters
     takes_all = any(
@@ -32,20 +32,19 @@ def call_with_known(function: Callable, *args, **optional):
 
 
 def takes(function: Callable, name: str) -> bool:
-    """Returns whether a function has an argument of this name."""
+    """Returns True if a function has an argument of this name."""
     return name in inspect.signature(function).parameters
 
 
 def features_and_labels(result):
-    """Turns what an input_fn returned into tensors.
+    """Converts the result of an input_fn to tensors.
 
     Args:
         result: A `tf.data.Dataset` of features or of (features, labels), or
             such a pair of tensors, or features.
 
     Returns:
-        features, labels (None if there are none), and the hooks that start the
-        iterator.
+        Features, labels (or None), and the hooks that start the iterator.
     """
     hooks = []
     if isinstance(result, tf.data.Dataset):

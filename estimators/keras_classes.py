@@ -1,4 +1,4 @@
-"""Keeps what a graph does to the classes of Keras from outliving the graph."""
+"""Restores the classes of Keras that a graph changes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tf_keras
 
 @contextlib.contextmanager
 def kept_keras_classes() -> Iterator[None]:
-    """Puts base classes of layers and models back at the end of the block.
+    """Restores the base classes of layers and models after the block.
 
-    A tf_keras layer that is made in a graph gets other base classes, and with
-    it all layers of its class that there are, until one is made eagerly again:
-    `fit` and `evaluate` of a live model would be those of graphs.
+    tf_keras replaces the base classes of a layer that is made in a graph, which
+    changes all live layers of its class until one is made eagerly again: `fit`
+    and `evaluate` of a live model would be those of graphs.
     """
     before = {kind: kind.__bases__ for kind in _subclasses(tf_keras.Model)}
     before.update(

@@ -1,8 +1,8 @@
-"""The layers of `tf.compat.v1.layers`, or at once an error that says how.
+"""The layers of `tf.compat.v1.layers`, checked on import.
 
-TensorFlow has them with Keras 2 only, and says so late and in other words. A
-program that uses them imports this module, and learns what to set when it
-starts, not when its first graph is built:
+TensorFlow has them with Keras 2 only, and its own error comes late and is
+unclear. A program that imports this module fails at its start with the setting
+that it needs, and not when its first graph is built:
 
 ```python
 from monolith_tf.estimators import layers
@@ -10,8 +10,8 @@ from monolith_tf.estimators import layers
 hidden = layers.dense(inputs, 16, tf.nn.relu)
 ```
 
-Nothing else of `monolith_tf` needs it: a model_fn without these layers works
-with any Keras that is installed as `tf.keras`.
+The rest of `monolith_tf` does not need it: a model_fn without these layers
+works with any Keras as `tf.keras`.
 """
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Says what to set where code needs Keras 2 under TensorFlow's own names."""
+"""Checks for Keras 2 under TensorFlow's own names."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ _WHAT_TO_DO = (
 
 
 def check() -> None:
-    """Refuses to go on without `tf.compat.v1.layers`.
+    """Checks that `tf.compat.v1.layers` exists.
 
     Raises:
         ImportError: TensorFlow has no Keras 2 under its own names.
     """
     try:
-        tf.compat.v1.layers.dense  # noqa: B018  Loaded when it is asked for.
+        tf.compat.v1.layers.dense  # noqa: B018  Loaded on access.
     except (AttributeError, ImportError) as error:
         raise ImportError(
-            "tf.compat.v1.layers is there with Keras 2 only, and "
-            f"{_VARIABLE} was {os.environ.get(_VARIABLE)!r} when TensorFlow "
-            f"loaded Keras. {_WHAT_TO_DO}, or use tf_keras.layers, which need "
-            f"no variable. TensorFlow says: {error}"
+            f"tf.compat.v1.layers needs Keras 2. Received: {_VARIABLE}="
+            f"{os.environ.get(_VARIABLE)!r} when TensorFlow loaded Keras. "
+            f"{_WHAT_TO_DO}, or use tf_keras.layers, which need no variable. "
+            f"TensorFlow's error: {error}"
         ) from error
 
 
 def explain(error: Exception) -> None:
-    """Raises in words of our own where `tf.compat.v1.layers` is not there.
+    """Raises a clear error if `tf.compat.v1.layers` does not exist.
 
     Args:
-        error: What a model_fn raised.
+        error: Error of a model_fn.
 
     Raises:
-        ImportError: `TF_USE_LEGACY_KERAS` is not set, and the error is of that.
+        ImportError: `TF_USE_LEGACY_KERAS` is not set, and caused the error.
     """
     text = str(error)
     if os.environ.get(_VARIABLE) in ("1", "true", "True"):
@@ -44,8 +44,8 @@ def explain(error: Exception) -> None:
     if "layers" not in text and "eras" not in text:
         return
     raise ImportError(
-        "The model_fn uses a part of TensorFlow that is there with Keras 2 "
-        f"only, such as tf.compat.v1.layers. {_WHAT_TO_DO}; "
+        "The model_fn uses a part of TensorFlow that needs Keras 2, such as "
+        f"tf.compat.v1.layers. {_WHAT_TO_DO}; "
         "`from monolith_tf.estimators import layers` checks that when the "
-        f"program starts. TensorFlow says: {text}"
+        f"program starts. TensorFlow's error: {text}"
     ) from error

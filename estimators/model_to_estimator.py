@@ -1,4 +1,4 @@
-"""Makes an Estimator of a compiled tf_keras model, and goes back."""
+"""Conversion of a compiled tf_keras model to an Estimator and back."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def model_to_estimator(
     model_dir: str | os.PathLike | None = None,
     config=None,
 ) -> KerasEstimator:
-    """Makes an Estimator that goes on where a Keras model stands.
+    """Makes an Estimator that continues the training of a Keras model.
 
-    Weights, rows, slots and steps are those of the model when this is called;
-    `KerasEstimator.restore_into` brings them back, bit by bit.
+    Weights, rows, slots and steps are those of the model at the call;
+    `KerasEstimator.restore_into` copies the same bits back.
 
     Args:
         keras_model: A compiled tf_keras model, functional or sequential, with
             one output and one loss.
-        keras_model_path: Or the path of a .keras file of one.
-        custom_objects: Classes by name that the model is made of.
-        model_dir: As of `Estimator`.
-        config: As of `Estimator`.
+        keras_model_path: Path of a .keras file instead of a model.
+        custom_objects: Custom classes of the model, by name.
+        model_dir: As for `Estimator`.
+        config: As for `Estimator`.
 
     Raises:
-        ValueError: Both models are given or none, it is not compiled, or has
-            several outputs or losses.
-        TypeError: It is not a tf_keras model.
+        ValueError: Both models are given or none, the model is not compiled, or
+            it has several outputs or losses.
+        TypeError: `keras_model` is not a tf_keras model.
     """
     if (keras_model is None) == (keras_model_path is None):
         raise ValueError(
@@ -81,13 +81,13 @@ class KerasEstimator(Estimator):
 
     Args:
         keras_model: The model.
-        custom_objects: Classes by name that it is made of.
-        model_dir: As of `Estimator`.
-        config: As of `Estimator`.
+        custom_objects: Custom classes of the model, by name.
+        model_dir: As for `Estimator`.
+        config: As for `Estimator`.
     """
 
     def __init__(self, keras_model, custom_objects, model_dir, config):
-        """Saves the model as what training starts from."""
+        """Saves the model as the start of the training."""
         self._copy = _Copy(keras_model, custom_objects)
         super().__init__(self._copy.model_fn, model_dir, config)
         state = _dense_state(keras_model, keras_model.optimizer)
@@ -108,12 +108,12 @@ class KerasEstimator(Estimator):
         )
 
     def restore_into(self, keras_model, checkpoint_path: str | None = None):
-        """Puts a checkpoint of this Estimator into a Keras model.
+        """Restores a checkpoint of this Estimator into a Keras model.
 
         Args:
-            keras_model: The model that the Estimator was made of, or one like
-                it, compiled with the same optimizer.
-            checkpoint_path: The latest one if None.
+            keras_model: The model of the Estimator, or an equal one, compiled
+                with the same optimizer.
+            checkpoint_path: Checkpoint; None for the latest.
         """
         path = self._checkpoint(checkpoint_path)
         reader = tf.train.load_checkpoint(path)
@@ -126,7 +126,7 @@ class KerasEstimator(Estimator):
 
 
 class _Copy:
-    """Builds the model again, in a graph."""
+    """Rebuilds the model in a graph."""
 
     def __init__(self, keras_model, custom_objects):
         self._class = type(keras_model)
@@ -146,7 +146,7 @@ class _Copy:
 
     def model_fn(self, features, labels, mode):
         model = self._build()
-        # Made in every mode: then all graphs name variables alike.
+        # Made in every mode, so that all graphs have the same names.
         optimizer = self._build_optimizer(model)
         if mode == ModeKeys.TRAIN:
             loss = self._step(model, optimizer, features, labels)
@@ -174,7 +174,7 @@ class _Copy:
         return optimizer
 
     def _step(self, model, optimizer, features, labels) -> tf.Tensor:
-        # A function: it orders what Keras does not return operations of.
+        # A function, because it orders operations that Keras does not return.
         @tf.function(autograph=False)
         def step(features, labels):
             with tf.GradientTape() as tape:
@@ -205,7 +205,7 @@ class _Copy:
 
 
 def _dense_state(model, optimizer) -> list:
-    """Weights and optimizer variables, in an order that does not change."""
+    """Returns weights and optimizer variables in a fixed order."""
     optimizer.build(model.trainable_variables)
     optimizer_variables = optimizer.variables
     if callable(optimizer_variables):
@@ -218,7 +218,7 @@ def _dense_state(model, optimizer) -> list:
 
 
 def _like(labels, outputs) -> tf.Tensor:
-    """Labels of as many dimensions as the outputs, as Keras makes them."""
+    """Returns labels with the rank of the outputs, as in Keras."""
     labels = tf.convert_to_tensor(labels)
     if labels.shape.rank == 1 and outputs.shape.rank == 2:
         return labels[:, None]
@@ -226,7 +226,7 @@ def _like(labels, outputs) -> tf.Tensor:
 
 
 def _new_metric(metric, labels, outputs):
-    """A metric of this graph."""
+    """Returns a new metric in the current graph."""
     if isinstance(metric, tf_keras.metrics.Metric):
         return type(metric).from_config(metric.get_config())
     if metric in ("accuracy", "acc"):

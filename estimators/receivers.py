@@ -1,4 +1,4 @@
-"""What a served model takes: tensors of a request, and features of them."""
+"""Inputs of a served model: tensors of a request, and their features."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class _Fields(NamedTuple):
 
 
 class ServingInputReceiver(_Fields):
-    """The features of a request, and the placeholders that they are made of.
+    """The features of a request, and the placeholders of its tensors.
 
     Args:
-        features: What model_fn gets.
+        features: Features of model_fn.
         receiver_tensors: Name to placeholder, or one placeholder ("input").
         receiver_tensors_alternatives: Must be None.
     """
@@ -54,8 +54,8 @@ def build_parsing_serving_input_receiver_fn(
     """Makes a receiver of serialized `tf.train.Example`s.
 
     Args:
-        feature_spec: As of `tf.io.parse_example`.
-        default_batch_size: Examples of a request; None for any number.
+        feature_spec: As for `tf.io.parse_example`.
+        default_batch_size: Number of examples per request; None for any.
 
     Returns:
         A function without arguments, whose request has the string tensor
@@ -75,11 +75,11 @@ def build_parsing_serving_input_receiver_fn(
 def build_raw_serving_input_receiver_fn(
     features: Mapping, default_batch_size: int | None = None
 ) -> Callable[[], ServingInputReceiver]:
-    """Makes a receiver of the features themselves.
+    """Makes a receiver of named feature tensors.
 
     Args:
-        features: Name to a tensor, or its spec, of the dtype and shape.
-        default_batch_size: Examples of a request; None for any number.
+        features: Name to a tensor or spec with dtype and shape.
+        default_batch_size: Number of examples per request; None for any.
 
     Returns:
         A function without arguments.

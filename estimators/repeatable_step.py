@@ -1,4 +1,4 @@
-"""A training step that may run twice: with the same batch, under one id."""
+"""A training step that repeats with the same batch and request id."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from tensorflow.python.ops import resource_variable_ops
 from monolith_tf import ops
 from monolith_tf.checkpoint.tf1_graph import KEPT
 from monolith_tf.checkpoint.tf1_graph import tables_in
+from monolith_tf.placement.table_set import servers_of
 
 v1 = tf.compat.v1
 
-# Request ids have 30 bits; a worker takes so many at a time.
+# Request ids have 30 bits; a worker takes a block of them at a time.
 _BLOCK = 1 << 10
 _NUM_BLOCKS = 1 << 20
 _NEVER = 1 << 62
 
 
 class RepeatableStep(v1.train.SessionRunHook):
-    """Holds a batch in the worker's process until its step is done.
+    """Keeps a batch in the worker's process until its step is done.
 
-    A session that lost a parameter server is made anew, and runs its step
-    again. If the servers have still the tables that they had, the step has the
-    batch and the number that it had before, and the input goes on after it: a
-    server that has taken the step already drops it (`mt.request_id`). If the
-    tables were made or restored meanwhile, the input begins from its start.
+    A session that lost a parameter server is recreated, and runs its step
+    again. If the servers still have their tables, the step has the same batch
+    and number as before, and the input continues after it: a server that has
+    already applied the step drops it (`mt.request_id`). If the tables were
+    created or restored meanwhile, the input starts over.
 
-    Numbers come in blocks from a counter on the first server, so no two steps
-    have one, whichever workers come and go.
+    Numbers come in blocks from a counter on the first server, so steps have
+    different numbers, also after restarts of workers.
 
     Args:
         server: Device of the first parameter server.
@@ -52,9 +53,9 @@ class RepeatableStep(v1.train.SessionRunHook):
             "shared_name": name,
         }
         with tf.device(worker):
-            # By name: it outlives a session, as the process does.
+            # By name, because it outlives the session.
             iterator = v1.data.make_initializable_iterator(dataset, name)
-            # A run without the hook, of tensors of the batch alone.
+            # Default for runs without the hook, of tensors of the batch alone.
             self._next_number = v1.placeholder_with_default(
                 tf.random.uniform(
                     [], maxval=_BLOCK * _NUM_BLOCKS, dtype=tf.int64
@@ -112,7 +113,7 @@ class RepeatableStep(v1.train.SessionRunHook):
         """Returns the operation that ends the step.
 
         Args:
-            *operations: What the step consists of.
+            *operations: Operations of the step.
         """
         with (
             tf.control_dependencies([*operations, *self._parts]),
@@ -121,16 +122,17 @@ class RepeatableStep(v1.train.SessionRunHook):
             return tf.group(self._unstage())
 
     def begin(self):
-        """Builds what tells whether the tables are those of before."""
+        """Builds the operation that reads the generation of the tables."""
         tables = tables_in(v1.get_default_graph())
         if not tables:
             return
         table_set = tables[0].table_set
-        with tf.device(table_set.devices[0]):
-            self._generation, _ = ops.table_set_status(table_set.handles[0])
+        device, handle = servers_of(table_set)[0]
+        with tf.device(device):
+            self._generation, _ = ops.table_set_status(handle)
 
     def after_create_session(self, session, coord):
-        """Starts the input, unless the step before goes on."""
+        """Starts the input, unless the previous step continues."""
         del coord
         if self._generation is not None:
             generation = int(session.run(self._generation))
@@ -141,7 +143,7 @@ class RepeatableStep(v1.train.SessionRunHook):
         session.run(self._begin)
 
     def before_run(self, run_context):
-        """Offers a number, which is taken when a batch is drawn."""
+        """Feeds a number, which is used if the step draws a batch."""
         if self._generation is None:
             return None
         if not self._numbers:
@@ -153,11 +155,11 @@ class RepeatableStep(v1.train.SessionRunHook):
 
 
 def _block_counter(server: str) -> tf.Variable:
-    """Counts blocks on a server for as long as its process lives.
+    """Makes a counter of blocks that lives as long as the server's process.
 
-    No saver keeps it; the tables of the graph start it. It starts anywhere:
-    where a chief without a checkpoint makes it anew beside workers that hold
-    blocks, it hardly comes to theirs.
+    No saver saves it; the tables of the graph initialize it. It starts at a
+    random number: if a chief without a checkpoint recreates it while workers
+    have blocks, it is unlikely to repeat theirs.
     """
     with tf.device(server):
         counter = resource_variable_ops.ResourceVariable(

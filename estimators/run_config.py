@@ -1,4 +1,4 @@
-"""How an Estimator runs: where, how often it saves, and as which task."""
+"""The run config of an Estimator: folders, checkpoints, cluster, task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVALUATOR = "evaluator"
 
 
 class RunConfig:
-    """How an Estimator runs; the arguments are those of tf.estimator.
+    """The run config of an Estimator, with the arguments of tf.estimator.
 
     The cluster and the task of this process come from the environment variable
     `TF_CONFIG`; without it everything is local.
@@ -25,27 +25,29 @@ class RunConfig:
     Args:
         model_dir: Folder of checkpoints and summaries.
         tf_random_seed: Seed of the graph's random ops.
-        save_summary_steps: Summaries every so many steps.
-        save_checkpoints_steps: A checkpoint every so many steps.
-        save_checkpoints_secs: A checkpoint every so many seconds; 600 if
-            neither is given. None for both: none.
+        save_summary_steps: Steps between summaries.
+        save_checkpoints_steps: Steps between checkpoints.
+        save_checkpoints_secs: Seconds between checkpoints; 600 if neither is
+            given. None for both disables checkpoints.
         session_config: A `tf.compat.v1.ConfigProto`.
-        keep_checkpoint_max: Checkpoints that are kept; None or 0 for all.
-        keep_checkpoint_every_n_hours: One of each such time is kept for good.
-        log_step_count_steps: Speed is logged every so many steps.
-        train_distribute: Must be None: training on parameter servers is
-            between graphs and asynchronous.
-        device_fn: Says the device of each operation; by default variables lie
-            on the parameter servers in turn.
-        protocol: That of the servers; "grpc" if None.
+        keep_checkpoint_max: Number of checkpoints to keep; None or 0 for all.
+        keep_checkpoint_every_n_hours: Hours per checkpoint that is never
+            deleted.
+        log_step_count_steps: Steps between logs of the speed.
+        train_distribute: Must be None: training on parameter servers uses
+            between-graph replication and is asynchronous.
+        device_fn: Returns the device of an operation. Default: variables on the
+            parameter servers, round-robin.
+        protocol: Protocol of the servers; None for "grpc".
         eval_distribute: Must be None.
         experimental_distribute: Must be None.
-        experimental_max_worker_delay_secs: Not used: workers start at once.
-        session_creation_timeout_secs: How long a worker waits for the chief.
-        checkpoint_save_graph_def: Whether graphs are saved with checkpoints.
+        experimental_max_worker_delay_secs: Ignored: workers start without a
+            delay.
+        session_creation_timeout_secs: Longest wait of a worker for the chief.
+        checkpoint_save_graph_def: True to save graphs with checkpoints.
 
     Raises:
-        ValueError: An argument or `TF_CONFIG` can't be.
+        ValueError: An argument or `TF_CONFIG` is not valid.
     """
 
     def __init__(
@@ -77,8 +79,8 @@ class RunConfig:
             if value is not None:
                 raise ValueError(
                     f"RunConfig: {name} must be None. Received: {value!r}. "
-                    "Estimators train between graphs on the parameter servers "
-                    "of TF_CONFIG; for a tf.distribute strategy use Keras."
+                    "Estimators train on the parameter servers of TF_CONFIG; "
+                    "for a tf.distribute strategy use Keras."
                 )
         both = _UNSET not in (save_checkpoints_steps, save_checkpoints_secs)
         if both and None not in (save_checkpoints_steps, save_checkpoints_secs):
@@ -136,9 +138,10 @@ class RunConfig:
             self.task_id = int(task.get("index", 0))
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"TF_CONFIG is {text!r}, which does not parse ({error!r}); "
-                'expected {"cluster": {"chief": [...], "worker": [...], "ps": '
-                '[...]}, "task": {"type": "worker", "index": 0}}.'
+                f"TF_CONFIG does not parse ({error!r}). Expected "
+                '{"cluster": {"chief": [...], "worker": [...], "ps": [...]}, '
+                '"task": {"type": "worker", "index": 0}}. Received: '
+                f"{text!r}."
             ) from error
         if cluster and self.task_type != EVALUATOR:
             if len(cluster.get(CHIEF, [])) != 1:
@@ -148,8 +151,8 @@ class RunConfig:
                 )
             if not 0 <= self.task_id < len(cluster.get(self.task_type, [])):
                 raise ValueError(
-                    f"TF_CONFIG names the task {self.task_type!r} "
-                    f"{self.task_id}, which is not in its cluster {cluster}."
+                    f"TF_CONFIG needs a task of its cluster {cluster}. "
+                    f"Received: task {self.task_type!r} {self.task_id}."
                 )
         self.service = found.get("service")
         of_dir = found.get("model_dir")
@@ -160,7 +163,7 @@ class RunConfig:
             )
         self.model_dir = model_dir or of_dir
         if self.task_type == EVALUATOR or not cluster:
-            # An evaluation reads checkpoints: it is local.
+            # An evaluation reads checkpoints, so it is local.
             self.cluster_spec = tf.train.ClusterSpec({})
             self.num_ps_replicas = 0
             self.num_worker_replicas = 0 if cluster else 1
@@ -186,7 +189,7 @@ class RunConfig:
     def _default_session_config(self):
         config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
         if self.task_type in (CHIEF, WORKER) and self.num_ps_replicas:
-            # A worker that is gone does not hold the others.
+            # A lost worker does not block the others.
             task = (
                 "/job:chief"
                 if self.task_type == CHIEF
@@ -205,7 +208,7 @@ class RunConfig:
 
     @property
     def local_session_config(self) -> tf.compat.v1.ConfigProto:
-        """That of sessions in this process alone."""
+        """Config of sessions in this process alone."""
         config = tf.compat.v1.ConfigProto()
         config.CopyFrom(self.session_config)
         del config.device_filters[:]
@@ -213,13 +216,13 @@ class RunConfig:
 
     @property
     def worker_device(self) -> str:
-        """The device of this task."""
+        """Device of this task."""
         return (
             f"/job:{self.task_type}/replica:0/task:{self.task_id}/device:CPU:0"
         )
 
     def training_device_fn(self):
-        """Says where operations of a training graph lie; None when local."""
+        """Returns the device function of a training graph; None when local."""
         if self.device_fn is not None or not self.num_ps_replicas:
             return self.device_fn
         return tf.compat.v1.train.replica_device_setter(

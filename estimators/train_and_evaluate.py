@@ -1,4 +1,4 @@
-"""Trains, evaluates and exports, alone or as a task of a cluster."""
+"""Training, evaluation and export, alone or as a task of a cluster."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ _POLL_SECONDS = 1.0
 
 
 def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
-    """Does what the task of this process is, as in tf.estimator.
+    """Runs the task of this process, as in tf.estimator.
 
-    Without a cluster it trains, evaluates every checkpoint that is at least
-    `throttle_secs` after the last one that was, and exports. Under `TF_CONFIG`
-    the chief and the workers train, a parameter server serves and never
-    returns, and an evaluator evaluates and exports the checkpoints of the chief
-    until training is over.
+    Without a cluster it trains, evaluates checkpoints at least `throttle_secs`
+    apart, and exports. Under `TF_CONFIG` the chief and the workers train, a
+    parameter server serves and never returns, and an evaluator evaluates and
+    exports the checkpoints of the chief until the training ends.
 
     Args:
         estimator: `Estimator`.
@@ -37,9 +36,9 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
         exporters; else None.
 
     Raises:
-        TypeError: A spec is of a wrong type.
-        ValueError: The cluster has no parameter server or an evaluator has no
-            `max_steps` to stop at.
+        TypeError: A spec has a wrong type.
+        ValueError: The cluster has no parameter server, or `max_steps` of an
+            evaluator is None.
     """
     for what, spec, kind in (
         ("train_spec", train_spec, TrainSpec),
@@ -62,7 +61,7 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
             f"servers: {config.cluster_spec.as_dict()}. Give it a list of "
             '"ps", or leave the cluster out.'
         )
-    # First: who reaches the server reaches its metrics.
+    # First, so that a reachable server has reachable metrics.
     serve_role_metrics()
     server = tf.distribute.Server(
         config.cluster_spec,
@@ -84,7 +83,7 @@ def train_and_evaluate(estimator, train_spec: TrainSpec, eval_spec: EvalSpec):
 
 
 class _EvaluateAtCheckpoint(v1.train.CheckpointSaverListener):
-    """Evaluates what was saved, between two steps of the training."""
+    """Evaluates a saved checkpoint between two steps of the training."""
 
     def __init__(self, evaluate, throttle_secs: float, max_steps: int | None):
         self._evaluate = evaluate
@@ -109,7 +108,7 @@ def _train_alone(estimator, train_spec, eval_spec):
     done: dict = {}
 
     def evaluate(is_final: bool) -> None:
-        # In a thread of its own: no graph or device of the training is open.
+        # In a new thread, where no graph or device of the training is open.
         failures: list = []
 
         def run():
@@ -140,7 +139,7 @@ def _train_alone(estimator, train_spec, eval_spec):
 
 
 def _evaluate(estimator, eval_spec, is_final: bool, checkpoint=None) -> dict:
-    """Evaluates a checkpoint and lets the exporters see it."""
+    """Evaluates a checkpoint and calls the exporters."""
     checkpoint = checkpoint or estimator.latest_checkpoint()
     results = estimator.evaluate(
         eval_spec.input_fn,
@@ -166,7 +165,7 @@ def _evaluate(estimator, eval_spec, is_final: bool, checkpoint=None) -> dict:
 
 
 def _evaluate_checkpoints(estimator, train_spec, eval_spec) -> None:
-    """What an evaluator does until the last checkpoint."""
+    """Evaluates checkpoints until the last one."""
     if train_spec.max_steps is None:
         raise ValueError(
             "train_and_evaluate: an evaluator needs TrainSpec(max_steps=...) "
@@ -187,10 +186,10 @@ def _evaluate_checkpoints(estimator, train_spec, eval_spec) -> None:
         except (ValueError, tf.errors.OpError, CheckpointError):
             if tf.io.gfile.exists(checkpoint + ".index"):
                 raise
-            # The chief keeps the latest few only, and was faster.
+            # The chief has deleted it in the meantime.
             v1.logging.warning(
                 f"{checkpoint} was removed before it was evaluated; the "
-                "evaluator goes on with the latest one. A larger "
+                "evaluator continues with the latest one. A larger "
                 "RunConfig(keep_checkpoint_max=...) keeps them longer."
             )
             time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What train_and_evaluate does: how to train, and how to evaluate."""
+"""Specs of the training and the evaluation of train_and_evaluate."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class _TrainFields(NamedTuple):
 
 
 class TrainSpec(_TrainFields):
-    """How to train.
+    """Spec of the training.
 
     Args:
-        input_fn: As of `Estimator.train`.
+        input_fn: As for `Estimator.train`.
         max_steps: The global step to stop at; None until the input ends.
         hooks: `SessionRunHook`s of every worker.
         saving_listeners: `CheckpointSaverListener`s of the chief.
@@ -57,16 +57,16 @@ class _EvalFields(NamedTuple):
 
 
 class EvalSpec(_EvalFields):
-    """How to evaluate.
+    """Spec of the evaluation.
 
     Args:
-        input_fn: As of `Estimator.evaluate`.
-        steps: How many batches; None until the input ends.
-        name: Summaries go to `eval_<name>`.
+        input_fn: As for `Estimator.evaluate`.
+        steps: Number of batches; None until the input ends.
+        name: Summaries are written to `eval_<name>`.
         hooks: `SessionRunHook`s.
         exporters: An `Exporter`, or several with different names.
-        start_delay_secs: An evaluator waits so long before it begins.
-        throttle_secs: Evaluations begin at least so long apart.
+        start_delay_secs: Delay of an evaluator before its first evaluation.
+        throttle_secs: Least time between the starts of two evaluations.
     """
 
     def __new__(

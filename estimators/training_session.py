@@ -1,4 +1,4 @@
-"""The session that trains: that of tf.compat.v1.train, with less waiting."""
+"""The training session: that of tf.compat.v1.train, with shorter waits."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from monolith_tf.estimators.delta_push_hook import DeltaPushHook
 
 v1 = tf.compat.v1
 
-# TensorFlow's 30 would be most of the time that a recovery takes.
+# TensorFlow's 30 would be most of the time of a recovery.
 _RECOVERY_WAIT_SECONDS = 1.0
 
 
 def training_session(config, scaffold, hooks: list, chief_hooks: list):
     """Makes the session of a chief or a worker.
 
-    Hooks that push deltas come before the one that saves checkpoints: the last
-    delta is acknowledged when the last checkpoint is written, after which a
-    restart finds nothing left to do.
+    Hooks that push deltas precede the one that saves checkpoints. So the last
+    delta is acknowledged before the last checkpoint is written, and a restart
+    after it has nothing to do.
 
     Args:
         config: `RunConfig`.
-        scaffold: The completed one.
-        hooks: Those of every worker.
-        chief_hooks: Those of the chief alone; they come first.
+        scaffold: The completed scaffold.
+        hooks: Hooks of every worker.
+        chief_hooks: Hooks of the chief alone; they run first.
     """
     if not config.is_chief:
         return v1.train.MonitoredSession(
@@ -53,7 +53,7 @@ def training_session(config, scaffold, hooks: list, chief_hooks: list):
 
 
 class _WorkerSessionCreator(v1.train.WorkerSessionCreator):
-    """Asks more often whether the chief has made or restored everything."""
+    """Checks more often if the chief has initialized or restored the graph."""
 
     def _get_session_manager(self):
         manager = super()._get_session_manager()

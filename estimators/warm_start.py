@@ -1,4 +1,4 @@
-"""Starts training from the variables and tables of another checkpoint."""
+"""Warm starts from the variables and tables of another checkpoint."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from typing import Any
 import tensorflow as tf
 
 from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint.saved_tables import checkpoint_path
 from monolith_tf.checkpoint.tf1_graph import saved_variables
 from monolith_tf.checkpoint.tf1_graph import tables_in
 
 
 @dataclasses.dataclass(frozen=True)
 class WarmStartSettings:
-    """What to take from another checkpoint when training starts anew.
+    """Variables and tables that a new training takes from a checkpoint.
 
     Attributes:
-        ckpt_to_initialize_from: A checkpoint, or a folder of them; of an
-            Estimator or of Keras.
-        vars_to_warm_start: A regular expression of names, a list of them, or of
-            variables; None for no variable. Tables go by name, with all of
-            their rows, when the expression fits "<table>" (".*" fits all).
+        ckpt_to_initialize_from: A checkpoint of an Estimator or of Keras, or a
+            folder of checkpoints.
+        vars_to_warm_start: A regular expression of names, or a list of
+            expressions or variables; None for no variable. A table is taken
+            with all its rows if the expression matches its name (".*" matches
+            all).
         var_name_to_vocab_info: Must be empty: tables have no vocabulary.
-        var_name_to_prev_var_name: Name of a variable or table to that in the
-            checkpoint.
+        var_name_to_prev_var_name: Name of a variable or table to its name in
+            the checkpoint.
     """
 
     ckpt_to_initialize_from: str | os.PathLike
@@ -36,7 +38,7 @@ class WarmStartSettings:
     var_name_to_prev_var_name: Mapping[str, str] | None = None
 
     def __post_init__(self):
-        """Refuses what there is no use for."""
+        """Rejects arguments that are not supported."""
         if self.var_name_to_vocab_info:
             raise ValueError(
                 "WarmStartSettings: var_name_to_vocab_info must be empty: ids "
@@ -48,17 +50,17 @@ class WarmStartSettings:
 def warm_start(
     settings: WarmStartSettings, graph: tf.Graph, init_op=None
 ) -> list:
-    """Makes initial values come from another checkpoint.
+    """Takes initial values from another checkpoint.
 
     Args:
-        settings: What to take, or the path of a checkpoint.
-        graph: The graph that trains, complete.
-        init_op: Initializes its variables; all of them if None.
+        settings: The variables and tables to take.
+        graph: The complete training graph.
+        init_op: Initializes its variables; None for all variables.
 
     Returns:
-        Operations that initialize all, and put rows into tables after that.
+        Operations that initialize the variables and then restore the tables.
     """
-    path = by_name.checkpoint_path(settings.ckpt_to_initialize_from)
+    path = checkpoint_path(settings.ckpt_to_initialize_from)
     renamed = dict(settings.var_name_to_prev_var_name or {})
     wanted = settings.vars_to_warm_start
     if wanted is None:
@@ -88,7 +90,7 @@ def warm_start(
         init_op = tf.compat.v1.global_variables_initializer()
     with tf.control_dependencies([init_op]):
         return [
-            by_name.restore_op(
+            by_name.restore_table(
                 table, path, renamed.get(table.name, table.name)
             ).op
             for table in tables_in(graph)

@@ -28,7 +28,7 @@ def main():
             table = mt.Table(mt.TableConfig("item", 4, optimizer=adagrad))
             bias = tf.Variable(0.0)
             optimizer = mt.optimizers.with_tables("adam")
-            optimizer.build([table.anchor, bias])
+            optimizer.build([*table.trainable_variables, bias])
 
         @tf.function
         def step(number, ids, labels):
@@ -36,7 +36,7 @@ def main():
                 with tf.GradientTape() as tape:
                     logits = tf.reduce_sum(table.lookup(ids), axis=1) + bias
                     loss = tf.reduce_mean((tf.sigmoid(logits) - labels) ** 2)
-                variables = [table.anchor, bias]
+                variables = [*table.trainable_variables, bias]
                 gradients = tape.gradient(loss, variables)
                 # If a worker is lost, the coordinator runs this again.
                 with mt.request_id(number):

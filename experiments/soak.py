@@ -90,7 +90,7 @@ def follow(table: mt.Table, replica: dict, cuts: list[int]) -> int:
         delta = table.table_set.take_delta(shard, cut)
         part = delta.tables.get(table.name)
         if part is not None:
-            rows = iter(part.rows[part.exists] if len(part.rows) else ())
+            rows = iter(part.rows)
             for id, exists in zip(
                 part.ids.tolist(), part.exists.tolist(), strict=True
             ):

@@ -118,8 +118,8 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    """Lists the public names, loaded or not."""
+    return sorted(["__version__", *__all__])
 
 
 importlib.import_module(

@@ -1,8 +1,8 @@
 """Errors that the library raises at run time.
 
-Wrong arguments raise `ValueError` or `TypeError` where they are passed. What
-can only be seen while a program runs raises a child of `MonolithError`, which
-says what was found, what was expected and how to go on.
+Wrong arguments raise `ValueError` or `TypeError` where they are passed. Errors
+that occur only at run time are subclasses of `MonolithError`; their messages
+have the found and the expected value, and a remedy.
 """
 
 import re
@@ -45,7 +45,7 @@ class CheckpointError(MonolithError):
 
 
 class ExportError(MonolithError):
-    """A model can't be exported as it stands."""
+    """A model can't be exported."""
 
 
 class DeliveryError(MonolithError):
@@ -57,11 +57,11 @@ class ReadAheadError(MonolithError):
 
 
 class FormatError(MonolithError):
-    """A file is not what it should be; the message names file and offset."""
+    """A file has an invalid format; the message has file and offset."""
 
 
 def in_one_line(error: BaseException) -> str:
-    r"""Says in a line what an error is, for logs.
+    r"""Describes an error in one line, for logs.
 
     TensorFlow's errors have many lines; that which says what happened need not
     be the first, and which process it happened to is in another.

@@ -1,15 +1,18 @@
-"""Python wrappers of the C++ ops, one function an op.
+"""Python wrappers of the C++ ops, installed as `monolith_tf.ops`.
 
-The wrappers check nothing that the ops check themselves; they name arguments,
-and say shapes and dtypes. Models use `mt.Table` and the layers, which call them
-for every shard:
+One function per op, with the name and the documentation of its op. Imports
+`config` and below. Start with `table_ops.py`; the C++ starts with
+`cc/table/table.h`. A wrapper names arguments and documents shapes and dtypes;
+the op checks them. `name` is the op's name in the graph and in profiles. Models
+use `mt.Table` and the layers, which call the wrappers per shard:
 
 >>> import monolith_tf as mt
 >>> import tensorflow as tf
 >>> handle = table_set_handle("example of ops")
 >>> config = mt.TableConfig("movie", dim=2,
 ...                         initializer=mt.initializers.Constant(0.5))
->>> table_create(handle, config=config, shard=0, num_shards=1, generation=1)
+>>> table_create(handle, generation=1,
+...              attributes=config.op_attributes(shard=0, num_shards=1))
 >>> now = tf.constant(1_700_000_000, tf.int64)
 >>> assign(handle, tf.constant([7], tf.int64), [[1.0, 2.0]], now,
 ...        table="movie")
@@ -35,41 +38,39 @@ from monolith_tf.ops.gradient_ops import Columns
 from monolith_tf.ops.gradient_ops import combine_gradients
 from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.state_ops import export_chunk
+from monolith_tf.ops.state_ops import export_filter
+from monolith_tf.ops.state_ops import export_groups
+from monolith_tf.ops.state_ops import import_filter
+from monolith_tf.ops.state_ops import import_rows
+from monolith_tf.ops.state_ops import read_clock
+from monolith_tf.ops.state_ops import set_clock
+from monolith_tf.ops.stats_ops import request_counts
+from monolith_tf.ops.stats_ops import server_counters
+from monolith_tf.ops.stats_ops import stats
+from monolith_tf.ops.stats_ops import worker_counters
+from monolith_tf.ops.step_ops import apply
+from monolith_tf.ops.step_ops import lookup
+from monolith_tf.ops.step_ops import with_request
 from monolith_tf.ops.stock_combine import stock_checked_weights
 from monolith_tf.ops.stock_combine import stock_combine
 from monolith_tf.ops.stock_combine import stock_fill_missing
 from monolith_tf.ops.stock_combine import stock_sparse_splits
 from monolith_tf.ops.stock_combine import valid_ids
-from monolith_tf.ops.table_ops import STATS
-from monolith_tf.ops.table_ops import apply
 from monolith_tf.ops.table_ops import assign
 from monolith_tf.ops.table_ops import clear
-from monolith_tf.ops.table_ops import export_chunk
-from monolith_tf.ops.table_ops import export_filter
-from monolith_tf.ops.table_ops import export_groups
-from monolith_tf.ops.table_ops import import_filter
-from monolith_tf.ops.table_ops import import_rows
-from monolith_tf.ops.table_ops import lookup
 from monolith_tf.ops.table_ops import lookup_with_exists
-from monolith_tf.ops.table_ops import read_clock
 from monolith_tf.ops.table_ops import remove
-from monolith_tf.ops.table_ops import request_counts
-from monolith_tf.ops.table_ops import server_counters
-from monolith_tf.ops.table_ops import set_clock
 from monolith_tf.ops.table_ops import set_pretrained
 from monolith_tf.ops.table_ops import size
-from monolith_tf.ops.table_ops import stats
 from monolith_tf.ops.table_ops import sweep
 from monolith_tf.ops.table_ops import table_create
 from monolith_tf.ops.table_ops import table_drop
 from monolith_tf.ops.table_ops import table_set_handle
-from monolith_tf.ops.table_ops import with_request
-from monolith_tf.ops.table_ops import worker_counters
 from monolith_tf.ops.wire_ops import narrow
 from monolith_tf.ops.wire_ops import widen
 
 __all__ = [
-    "STATS",
     "Columns",
     "FeatureBatch",
     "apply",

@@ -1,4 +1,4 @@
-"""Ops that cut deltas and tell the state of a table set."""
+"""Ops that cut deltas and return the state of a table set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from monolith_tf.ops.library import library
 
 
 class TakenDelta(NamedTuple):
-    """What `take_delta` returns; scalars are int64, lists go by table."""
+    """A delta of one shard.
+
+    Attributes:
+        generation: int64 scalar, the generation of the table set.
+        from_cut: int64 scalar; the delta holds the changes after this cut,
+        to_cut: int64 scalar, up to this cut.
+        ids: Per table int64 `[n]`.
+        exists: Per table bool `[n]`; False for a row that was removed.
+        rows: Per table float32 `[n, dim]`; zeros for a row that was removed.
+    """
 
     generation: tf.Tensor
     from_cut: tf.Tensor
@@ -21,9 +30,19 @@ class TakenDelta(NamedTuple):
     rows: list[tf.Tensor]
 
 
-def start_deltas(handle: tf.Tensor) -> tf.Tensor:
-    """Starts to log changed ids; returns the cut reached, int64 scalar."""
-    return library.monolith_start_deltas(handle)
+def start_deltas(handle: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
+    """Starts to log the ids that change, in every table of a table set.
+
+    Mutates the logs. Calling it again changes nothing.
+
+    Args:
+        handle: resource scalar, the table set.
+        name: Name of the op.
+
+    Returns:
+        int64 scalar, the cut reached; deltas hold the changes after it.
+    """
+    return library.monolith_start_deltas(handle, name=name)
 
 
 def take_delta(
@@ -32,22 +51,29 @@ def take_delta(
     *,
     tables: Sequence[str],
     dims: Sequence[int],
+    name: str | None = None,
 ) -> TakenDelta:
-    """Advances the cut and reads the ids that changed since `acked_cut`.
+    """Advances the cut and reads the ids that changed after `acked_cut`.
+
+    Mutates the cut and the logs. Blocks while it copies the rows; updates
+    continue meanwhile. Changes above `acked_cut` that an earlier call returned
+    are returned again, so a lost reply loses nothing. The ids of a table are
+    distinct and sorted. Fails with OutOfRange if the changes after `acked_cut`
+    are not here: the log forgot them, or the cut is of a former life of this
+    server.
 
     Args:
-        handle: Of the table set.
+        handle: resource scalar, the table set.
         acked_cut: int64 scalar, the last cut whose delta is safe.
         tables: Names of the tables.
-        dims: Their row lengths.
+        dims: Row length of each table.
+        name: Name of the op.
 
     Returns:
-        Per table ids int64 `[n]`, exists bool `[n]`, rows float32 `[n, dim]`
-        (zeros where the row was removed).
+        The `TakenDelta` of the shard.
 
     Raises:
-        tf.errors.OutOfRangeError: The changes after `acked_cut` are not here:
-            they are forgotten, or the cut is of a former life of the shard.
+        tf.errors.OutOfRangeError: The changes after `acked_cut` are not here.
         tf.errors.ResourceExhaustedError: No cut is left.
     """
     return TakenDelta(
@@ -57,15 +83,39 @@ def take_delta(
             tables=list(tables),
             dims=list(dims),
             num_tables=len(tables),
+            name=name,
         )
     )
 
 
-def renew(handle: tf.Tensor, generation: int) -> tf.Operation | None:
-    """Gives the table set a new generation, as after a restore."""
-    return library.monolith_renew(handle, generation=generation)
+def renew(
+    handle: tf.Tensor, generation: int, *, name: str | None = None
+) -> tf.Operation | None:
+    """Gives a table set a new generation, as after a restore.
+
+    Mutates the table set. Drops the pending deltas and the known request ids of
+    the old generation. Readers of its deltas start from a new export.
+
+    Args:
+        handle: resource scalar, the table set.
+        generation: Positive int63; 0 draws a random one each time the op runs.
+        name: Name of the op.
+    """
+    return library.monolith_renew(handle, generation=generation, name=name)
 
 
-def table_set_status(handle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns generation and cut, int64 scalars."""
-    return library.monolith_table_set_status(handle)
+def table_set_status(
+    handle: tf.Tensor, *, name: str | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads the generation and the cut of this server's table set.
+
+    Does not block and changes nothing.
+
+    Args:
+        handle: resource scalar, the table set.
+        name: Name of the op.
+
+    Returns:
+        generation and cut, int64 scalars.
+    """
+    return library.monolith_table_set_status(handle, name=name)

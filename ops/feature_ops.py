@@ -7,26 +7,29 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import NO_OVERRIDES
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops.library import library
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureBatch:
-    """The ids of one feature in one batch, and what is made of their rows.
+    """The ids of one feature in one batch, and how to combine their rows.
 
-    Ids stand in lists, one an example. A list is the innermost dimension of
-    dense ids (ids of rank 1 are one list each), or what row splits bound.
+    Ids form lists, one per example: the innermost dimension of dense ids (ids
+    of rank 1 are one list each), or the parts of row splits.
 
     Attributes:
         ids: int64 `[batch, ...]`, or `[m]` with `splits`.
         splits: int64 `[batch + 1]` row splits, or None.
         weights: float32 of the shape of `ids`, or None for ones.
         combiner: "sum", "mean", "sqrtn" or "first_n" makes one vector (first_n:
-            `n` vectors) of a list; None keeps one vector an id.
-        n: Of first_n; else 0.
-        padding_id: The id that stands for none, or None.
-        own_terms: On what terms its ids get a row and keep it
-            (ops/cc/admission/count_word.h), 0 for what the table says.
+            `max_sequence_length` vectors) of a list; None keeps one vector per
+            id.
+        max_sequence_length: Number of ids that first_n keeps; 0 for other
+            combiners.
+        padding_id: The id of padding, or None.
+        overrides: Overrides of admission and time to live for its ids.
         default_id: The id of a list without ids, see `fill_missing`; or None.
     """
 
@@ -34,23 +37,29 @@ class FeatureBatch:
     splits: tf.Tensor | None = None
     weights: tf.Tensor | None = None
     combiner: str | None = None
-    n: int = 0
+    max_sequence_length: int = 0
     padding_id: int | None = None
-    own_terms: int = 0
+    overrides: FeatureOverrides = NO_OVERRIDES
     default_id: int | None = None
 
 
-def fill_missing(features: Sequence[FeatureBatch]) -> list[FeatureBatch]:
-    """Puts the default ids of features where lists have no id but padding.
+def fill_missing(
+    features: Sequence[FeatureBatch], *, name: str | None = None
+) -> list[FeatureBatch]:
+    """Puts a default id into each list that has no id.
+
+    Reads and changes no table. In a list of padding alone the default id
+    replaces the first element. A list of row splits without elements gets one
+    element, and dense lists of length 0 get length 1. A default id has weight
+    1. All other ids keep their order.
 
     Args:
-        features: Features, of which some have a default id.
+        features: Features, some of which have a default id. Without a combiner
+            each id is a list.
+        name: Name of the op.
 
     Returns:
-        The features, those with a default id filled. Of a list of padding alone
-        the first element is replaced, a list of row splits without elements
-        gets one, dense lists of length 0 get length 1. A default id has the
-        weight 1. Without a combiner each id is a list.
+        The features; those without a default id are unchanged.
     """
     chosen = [f for f in features if f.default_id is not None]
     if not chosen:
@@ -68,6 +77,7 @@ def fill_missing(features: Sequence[FeatureBatch]) -> list[FeatureBatch]:
         padded=[feature.padding_id is not None for feature in chosen],
         padding_ids=[feature.padding_id or 0 for feature in chosen],
         default_ids=[feature.default_id for feature in chosen],
+        name=name,
     )
     splits, weights = iter(splits), iter(weights)
     filled = iter(
@@ -92,16 +102,21 @@ def partition(
     feature_tables: Sequence[int] | None = None,
     num_shards: int,
     distinct: bool = True,
+    name: str | None = None,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Makes the ids of each table distinct and splits them by shard.
 
+    Reads and changes no table. Skips padding and the ids that first_n cuts off.
+    Distinct ids keep the order of their first occurrence, feature by feature.
+
     Args:
         features: All features of a lookup.
-        feature_tables: Which table each feature reads, counted from 0; default
-            is one of its own for each.
+        feature_tables: Per feature the number of the table that it reads, from
+            0; by default each has its own table.
         num_shards: Number of servers.
-        distinct: False leaves duplicates, for a lookup without a gradient. In a
-            function the op finds out by itself.
+        distinct: False keeps duplicate ids, for a lookup without a gradient.
+            In a tf.function the op finds that out by itself.
+        name: Name of the op.
 
     Returns:
         Per shard the packed int64 input of `lookup`; per feature positions,
@@ -117,6 +132,7 @@ def partition(
         padded=[feature.padding_id is not None for feature in features],
         padding_ids=[feature.padding_id or 0 for feature in features],
         distinct=distinct,
+        name=name,
         **list_attributes(features),
     )
 
@@ -129,21 +145,26 @@ def combine(
     *,
     feature_tables: Sequence[int] | None = None,
     dims: Sequence[int],
+    name: str | None = None,
 ) -> list[tf.Tensor]:
-    """Makes each feature's vectors of the rows that the shards answered with.
+    """Makes the vectors of each feature from the rows that the shards returned.
+
+    Reads and changes no table. Vectors keep the order of the lists. A list
+    without ids gives zeros.
 
     Args:
-        packed: Per shard what `partition` gave.
-        shard_rows: Per shard what `lookup` gave.
-        positions: Per feature what `partition` gave.
-        features: As `partition` got them.
-        feature_tables: As `partition` got them.
+        packed: Per shard the int64 output of `partition`.
+        shard_rows: Per shard the float32 output of `lookup`.
+        positions: Per feature the int64 output of `partition`.
+        features: The features that `partition` got.
+        feature_tables: The tables that `partition` got.
         dims: Row length of each table.
+        name: Name of the op.
 
     Returns:
         Per feature float32: the shape of the ids and dim without a combiner;
         else `[..., dim]`, the lists replaced by a vector each, or
-        `[..., n, dim]` for first_n.
+        `[..., max_sequence_length, dim]` for first_n.
     """
     return library.monolith_combine(
         list(packed),
@@ -155,6 +176,7 @@ def combine(
         feature_tables=_tables(features, feature_tables),
         weighted=[feature.weights is not None for feature in features],
         dims=list(dims),
+        name=name,
         **list_attributes(features),
     )
 
@@ -166,20 +188,26 @@ def attach(
     feature: FeatureBatch,
     *,
     dim: int,
+    name: str | None = None,
 ) -> tf.Tensor:
-    """Passes vectors on and ties them to a table's zero-row variable.
+    """Passes the vectors of a feature on and ties them to a zero-row variable.
+
+    Reads nothing but the vectors, and changes nothing. Their gradient for the
+    variable is the tf.IndexedSlices that `slices` returns, so the gradient of a
+    lookup is a value. TensorFlow removes the op from a graph before it runs.
 
     Args:
-        anchor: The handle of the variable; or its value, float32 `[0, dim]`,
-            which in eager execution does not bring the op to its device.
-        vectors: What `combine` gave for the feature.
-        positions: What `partition` gave for the feature.
+        anchor: The handle of the table's variable; or its value, float32 `[0,
+            dim]`, which in eager execution does not place the op on the
+            variable's device.
+        vectors: float32, the output of `combine` for the feature.
+        positions: int64, the output of `partition` for the feature.
         feature: The feature.
         dim: Row length of the table.
+        name: Name of the op.
 
     Returns:
-        The vectors; their gradient for `anchor` is a `tf.IndexedSlices` with
-        the feature's ids as indices.
+        The vectors.
     """
     return library.monolith_attach(
         anchor,
@@ -189,43 +217,63 @@ def attach(
         present([feature], "splits"),
         present([feature], "weights"),
         combiner=feature.combiner or "none",
-        n=feature.n,
+        n=feature.max_sequence_length,
         dim=dim,
-        own_terms=feature.own_terms,
+        overrides=feature.overrides.encode(),
+        name=name,
     )
 
 
 def checked_weights(
-    weights: tf.Tensor, places: tf.Tensor, expected: tf.Tensor
+    weights: tf.Tensor,
+    places: tf.Tensor,
+    expected: tf.Tensor,
+    *,
+    name: str | None = None,
 ) -> tf.Tensor:
-    """Passes weights on if they stand where ids stand.
+    """Passes weights on if they have the places of the ids.
+
+    Reads and changes no table. Fails with InvalidArgument if the places differ.
 
     Args:
         weights: float32 `[m]`.
         places: int64, row splits or sparse indices of the weights.
-        expected: The same of the ids.
+        expected: int64, the places of the ids.
+        name: Name of the op.
+
+    Returns:
+        The weights.
 
     Raises:
-        tf.errors.InvalidArgumentError: They differ.
+        tf.errors.InvalidArgumentError: The places differ.
     """
-    return library.monolith_weights(weights, places, expected)
+    return library.monolith_checked_weights(
+        weights, places, expected, name=name
+    )
 
 
-def sparse_splits(values: Sequence[tf.SparseTensor]) -> list[tf.Tensor]:
-    """Makes row splits of sparse tensors of rank 2.
+def sparse_splits(
+    values: Sequence[tf.SparseTensor], *, name: str | None = None
+) -> list[tf.Tensor]:
+    """Makes row splits from the indices of sparse ids.
+
+    Reads and changes no table. Fails with InvalidArgument if the ids are not in
+    the order of their rows.
 
     Args:
-        values: Sparse tensors, ids in the order of their rows.
+        values: Sparse tensors of rank 2, ids in the order of their rows.
+        name: Name of the op.
 
     Returns:
         Per tensor int64 `[rows + 1]`.
 
     Raises:
-        tf.errors.InvalidArgumentError: Ids are not in order.
+        tf.errors.InvalidArgumentError: The ids are not in order.
     """
     return library.monolith_sparse_splits(
         [value.indices for value in values],
         [value.dense_shape for value in values],
+        name=name,
     )
 
 
@@ -236,7 +284,7 @@ def _tables(features, feature_tables) -> list[int]:
 
 
 def present(features: Sequence[FeatureBatch], name: str) -> list[tf.Tensor]:
-    """Returns what those features have that have it: splits or weights."""
+    """Returns the splits or weights of the features that have them."""
     values = [getattr(feature, name) for feature in features]
     return [value for value in values if value is not None]
 
@@ -245,7 +293,7 @@ def list_attributes(features: Sequence[FeatureBatch]) -> dict:
     """Returns the attributes that all ops on features share."""
     return {
         "combiners": [feature.combiner or "none" for feature in features],
-        "ns": [feature.n for feature in features],
+        "ns": [feature.max_sequence_length for feature in features],
         "ragged": [feature.splits is not None for feature in features],
     }
 

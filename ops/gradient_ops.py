@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.ops.feature_ops import FeatureBatch
 from monolith_tf.ops.feature_ops import list_attributes
 from monolith_tf.ops.feature_ops import present
@@ -16,11 +17,11 @@ from monolith_tf.ops.stock_combine import stock_combine
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Some of the columns of a tensor, as many as who reads them needs.
+    """Columns of a wider tensor, from a first one on.
 
     Attributes:
         whole: float32 `[..., m]`.
-        first: The first of the columns.
+        first: The first of the columns. Their number is the reader's.
     """
 
     whole: tf.Tensor
@@ -33,19 +34,24 @@ def slices(
     feature: FeatureBatch,
     *,
     dim: int,
+    name: str | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Turns the gradient of a feature's vectors into slices, one an id.
+    """Turns the gradient of a feature's vectors into gradients of rows.
+
+    Reads and changes no table. Slices keep the order of the ids, and a
+    duplicate id has one slice per occurrence. Leaves out padding and the ids
+    that first_n cut off.
 
     Args:
-        gradient: float32, of the shape of the vectors.
-        positions: What `partition` gave for the feature.
+        gradient: float32, in the shape of the vectors.
+        positions: int64, the output of `partition` for the feature.
         feature: The feature.
         dim: Row length of its table.
+        name: Name of the op.
 
     Returns:
-        values float32 `[m, dim]` and indices int64 `[m]`: gradients of rows and
-        their ids in the order of the batch, duplicates repeated; padding and
-        what first_n cut off left out.
+        values float32 `[m, dim]`, gradients of rows, and indices int64 `[m]`,
+        their ids.
     """
     return library.monolith_slices(
         gradient,
@@ -54,9 +60,10 @@ def slices(
         present([feature], "splits"),
         present([feature], "weights"),
         combiner=feature.combiner or "none",
-        n=feature.n,
+        n=feature.max_sequence_length,
         dim=dim,
-        own_terms=feature.own_terms,
+        overrides=feature.overrides.encode(),
+        name=name,
     )
 
 
@@ -67,30 +74,36 @@ def partition_gradients(
     learning_rates: tf.Tensor,
     ids: Sequence[tf.Tensor],
     gradients: Sequence[tf.Tensor],
-    own_terms: Sequence[tf.Tensor | None] | None = None,
+    overrides: Sequence[tf.Tensor | None] | None = None,
     num_shards: int,
+    name: str | None = None,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Sums the gradients of equal ids, counts them and splits them by shard.
+    """Sums the gradients of equal ids, counts the ids and splits them by shard.
+
+    Reads and changes no table. Sums are float32, in the order of the ids.
+    Distinct ids keep the order of their first occurrence. If an id has several
+    overrides, the lowest threshold (the smallest min_count or the largest
+    probability, a min_count before a probability) and the longest time to live
+    hold.
 
     Args:
         global_step: int64 scalar, 1 for the first step.
         event_time: int64 scalar, seconds since the epoch.
-        learning_rates: float32 `[r]`, what `apply` takes for the tables.
+        learning_rates: float32 `[r]`, the learning rates that `apply` takes.
         ids: Per table int64 `[n_t]`.
         gradients: Per table float32 `[n_t, dim_t]`.
-        own_terms: Per table int64 `[n_t]`, what each slice brings for its id
-            (`FeatureBatch.own_terms`), or None for a table whose slices bring
-            nothing; default is None for all. Of an id the easiest bar and the
-            longest ttl hold.
+        overrides: Per table int64 `[n_t]`, the encoded overrides of each slice,
+            0 for none; or None for a table without any. None for no overrides.
         num_shards: Number of servers.
+        name: Name of the op.
 
     Returns:
         Per shard the int64 and the float32 input of `apply`.
     """
-    counted = {
-        number: table_counts
-        for number, table_counts in enumerate(own_terms or ())
-        if table_counts is not None
+    present_overrides = {
+        number: table_overrides
+        for number, table_overrides in enumerate(overrides or ())
+        if table_overrides is not None
     }
     return library.monolith_partition_gradients(
         global_step,
@@ -98,9 +111,10 @@ def partition_gradients(
         learning_rates,
         list(ids),
         list(gradients),
-        list(counted.values()),
+        list(present_overrides.values()),
         num_shards=num_shards,
-        counted_tables=list(counted),
+        override_tables=list(present_overrides),
+        name=name,
     )
 
 
@@ -117,23 +131,32 @@ def combine_gradients(
     num_tables: int,
     tables: Sequence[int],
     dims: Sequence[int],
+    name: str | None = None,
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Does `slices` and `partition_gradients` in one pass over a lookup's ids.
+    """Sums the gradients of vectors by id, in one pass over a lookup's ids.
+
+    Does the work of `slices` and `partition_gradients`. Reads and changes no
+    table. An id is passed on if it occurs in one of the features, with its
+    number of occurrences there. Sums are float32, in the order of the features.
+    If an id has several overrides, the lowest threshold (the smallest min_count
+    or the largest probability, a min_count before a probability) and the
+    longest time to live hold.
 
     Args:
         global_step: int64 scalar, 1 for the first step.
         event_time: int64 scalar, seconds since the epoch.
-        learning_rates: float32 `[r]`, what `apply` takes for `tables`.
-        packed: Per shard what `partition` gave.
-        gradients: Per feature float32, of the shape of its vectors, or the
-            columns of something wider.
-        positions: Per feature what `partition` gave.
-        features: The features that have a gradient. Of an id that stands in
-            several the easiest bar and the longest ttl hold.
-        feature_tables: The table of each, numbered as `partition` got them.
-        num_tables: How many tables `partition` got.
+        learning_rates: float32 `[r]`, the learning rates that `apply` takes for
+            `tables`.
+        packed: Per shard the int64 output of `partition`.
+        gradients: Per feature float32, in the shape of its vectors, or the
+            columns of a wider tensor.
+        positions: Per feature the int64 output of `partition`.
+        features: The features that have a gradient.
+        feature_tables: Per feature the number of its table, as in `partition`.
+        num_tables: The number of tables that `partition` got.
         tables: Numbers of the tables that the features read, each once.
         dims: Their row lengths.
+        name: Name of the op.
 
     Returns:
         Per shard the int64 and the float32 input of `apply` for `tables`.
@@ -164,11 +187,12 @@ def combine_gradients(
         first_columns=first_columns,
         tables=list(tables),
         dims=list(dims),
-        own_terms=(
-            [feature.own_terms for feature in features]
-            if any(feature.own_terms for feature in features)
+        overrides=(
+            [feature.overrides.encode() for feature in features]
+            if any(feature.overrides for feature in features)
             else []
         ),
+        name=name,
         **list_attributes(features),
     )
 
@@ -176,10 +200,10 @@ def combine_gradients(
 @tf.RegisterGradient("MonolithAttach")
 def _attach_gradient(op: tf.Operation, gradient: tf.Tensor):
     _, ids, positions, *rest = op.inputs[1:]
-    # The shape of vectors of ids of an unknown rank does not tell.
+    # Vectors of ids of an unknown rank have no static shape.
     dim = op.get_attr("dim")
     values, indices = slices(
-        # A gradient through tf.gather of the vectors is slices itself.
+        # A gradient through tf.gather of the vectors is a tf.IndexedSlices.
         tf.convert_to_tensor(gradient),
         positions,
         feature_of(op, ids, rest),
@@ -188,17 +212,14 @@ def _attach_gradient(op: tf.Operation, gradient: tf.Tensor):
     return (
         tf.IndexedSlices(values, indices, tf.constant([0, dim])),
         *[None] * 3,
-        # Weights refuse their gradient where they come from.
+        # The op that the weights come from refuses their gradient.
         *[tf.zeros_like(t) if t.dtype == tf.float32 else None for t in rest],
     )
 
 
 @tf.RegisterGradient("MonolithSlices")
 def _slices_gradient(op: tf.Operation, values: tf.Tensor, indices):
-    """Slices are linear in the gradient that they are made of.
-
-    To combine is the transposed of making slices.
-    """
+    """Combines: slices are linear, and combining is their transpose."""
     del indices
     _, ids, positions, *rest = op.inputs
     combined = stock_combine(
@@ -210,7 +231,7 @@ def _slices_gradient(op: tf.Operation, values: tf.Tensor, indices):
 
 
 def feature_of(op, ids: tf.Tensor, rest: Sequence[tf.Tensor]) -> FeatureBatch:
-    """Returns the feature that an op on one feature was made for.
+    """Returns the feature of an op on one feature.
 
     Args:
         op: MonolithAttach or MonolithSlices.
@@ -224,5 +245,5 @@ def feature_of(op, ids: tf.Tensor, rest: Sequence[tf.Tensor]) -> FeatureBatch:
         next((t for t in rest if t.dtype == tf.float32), None),
         None if combiner == "none" else combiner,
         op.get_attr("n"),
-        own_terms=op.get_attr("own_terms"),
+        overrides=FeatureOverrides.decode(op.get_attr("overrides")),
     )

@@ -6,6 +6,6 @@ from monolith_tf.ops.load import load_library
 
 library = load_library()
 
-# It reads nothing of the variable whose handle it takes; uses of it need no
-# order.
+# The op takes the handle of a variable but does not read it, so its uses need
+# no order.
 auto_control_deps_utils.register_read_only_resource_op("MonolithAttach")

@@ -1,4 +1,4 @@
-"""Loads the op library, and says what to do where it does not fit."""
+"""Loads the op library, and says how to fix one that does not fit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def load_library() -> ModuleType:
     """Loads the op library.
 
     Returns:
-        The module with one function an op.
+        The module with one function per op.
 
     Raises:
-        ImportError: There is none, or it was built for another TensorFlow.
+        ImportError: It is missing, or was built for another TensorFlow.
     """
     try:
         from monolith_tf.ops import _build_info

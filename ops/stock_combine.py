@@ -1,7 +1,7 @@
-"""What the ops on features do, in stock TensorFlow ops.
+"""The ops on features, in stock TensorFlow ops.
 
-An export holds no op of this library, and what TensorFlow differentiates twice
-needs ops that it knows.
+Exports contain no op of this library, and second derivatives need ops whose
+gradients TensorFlow knows.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from monolith_tf.ops.feature_ops import FeatureBatch
 
 
 def valid_ids(feature: FeatureBatch) -> tf.Tensor | None:
-    """Tells which ids are asked for.
+    """Marks the ids that a lookup reads.
 
     Returns:
-        bool of the shape of the ids, False for padding and for what first_n
-        cuts off; or None when all are.
+        bool of the shape of the ids, False for padding and for the ids that
+        first_n cuts off; or None if the lookup reads all.
     """
     if feature.padding_id is None and feature.combiner != "first_n":
         return None
@@ -33,21 +33,22 @@ def valid_ids(feature: FeatureBatch) -> tf.Tensor | None:
         return valid
     flat = tf.reshape(valid, [-1])
     number = _number_in_list(flat, *_lists(feature))
-    return tf.reshape(flat & (number < feature.n), tf.shape(feature.ids))
+    kept = flat & (number < feature.max_sequence_length)
+    return tf.reshape(kept, tf.shape(feature.ids))
 
 
 def stock_combine(
     rows: tf.Tensor, valid: tf.Tensor | None, feature: FeatureBatch
 ) -> tf.Tensor:
-    """Makes a feature's vectors of the rows of its ids.
+    """Makes a feature's vectors from the rows of its ids.
 
     Args:
-        rows: float32 `[m, dim]`, of the ids that are asked for, in order.
-        valid: bool of the shape of the ids, which are, as of `valid_ids`.
+        rows: float32 `[m, dim]`, of the ids that `valid` marks, in order.
+        valid: bool of the shape of the ids, as of `valid_ids`, or None.
         feature: The feature.
 
     Returns:
-        float32, of the shape that `combine` gives, with equal values.
+        float32, with the shape and the values of `combine`.
     """
     dim = rows.shape[-1]
     flat = None if valid is None else tf.reshape(valid, [-1])
@@ -71,7 +72,7 @@ def stock_combine(
         combined = tf.scatter_nd(
             tf.stack([list_of_row, number], axis=1),
             rows,
-            [num_lists, feature.n, dim],
+            [num_lists, feature.max_sequence_length, dim],
         )
     else:
         combined = _divided_sums(
@@ -81,7 +82,7 @@ def stock_combine(
 
 
 def stock_fill_missing(features: Sequence[FeatureBatch]) -> list[FeatureBatch]:
-    """Does what `fill_missing` does."""
+    """Does the work of `fill_missing`."""
     return [
         feature if feature.default_id is None else _filled(feature)
         for feature in features
@@ -89,7 +90,7 @@ def stock_fill_missing(features: Sequence[FeatureBatch]) -> list[FeatureBatch]:
 
 
 def stock_sparse_splits(values: Sequence[tf.SparseTensor]) -> list[tf.Tensor]:
-    """Does what `sparse_splits` does, but for the check of the order."""
+    """Does the work of `sparse_splits` without checking the order."""
     return [
         tf.searchsorted(
             value.indices[:, 0],
@@ -103,7 +104,7 @@ def stock_sparse_splits(values: Sequence[tf.SparseTensor]) -> list[tf.Tensor]:
 def stock_checked_weights(
     weights: tf.Tensor, places: tf.Tensor, expected: tf.Tensor
 ) -> tf.Tensor:
-    """Does what `checked_weights` does."""
+    """Does the work of `checked_weights`."""
     check = tf.debugging.assert_equal(
         places,
         expected,
@@ -154,7 +155,7 @@ def _replaced(feature, is_missing, default_id) -> FeatureBatch:
 
 
 def _without_empty_lists(feature, default_id) -> FeatureBatch:
-    """Gives lists of row splits that have no element the default id."""
+    """Puts the default id into lists of row splits without elements."""
     lengths = feature.splits[1:] - feature.splits[:-1]
     is_empty = tf.cast(lengths == 0, tf.int64)
     list_of_id, _ = _lists(feature)
@@ -179,7 +180,7 @@ def _without_empty_lists(feature, default_id) -> FeatureBatch:
 
 
 def _with_length(feature, default_id) -> FeatureBatch:
-    """Gives dense lists of length 0 the length 1; others stay."""
+    """Gives dense lists of length 0 the length 1; others are unchanged."""
     rank = tf.rank(feature.ids)
     # A batch of single ids may have none.
     is_empty = (rank > 1) & (tf.shape(feature.ids)[-1] == 0)
@@ -217,7 +218,7 @@ def _divided_sums(rows, weights, segments, num_lists, combiner) -> tf.Tensor:
 
 
 def _lists(feature: FeatureBatch) -> tuple[tf.Tensor, tf.Tensor]:
-    """The list of each flat id, int64 `[m]`, and how many lists there are."""
+    """The list of each flat id, int64 `[m]`, and the number of lists."""
     if feature.splits is not None:
         lengths = feature.splits[1:] - feature.splits[:-1]
         num_lists = tf.size(lengths, tf.int64)
@@ -230,14 +231,14 @@ def _lists(feature: FeatureBatch) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _num_outer(ids: tf.Tensor) -> int | tf.Tensor:
-    """How many dimensions of dense ids number lists; of one alone that one."""
+    """The number of dimensions of dense ids that number lists, at least 1."""
     if ids.shape.rank is not None:
         return max(1, ids.shape.rank - 1)
     return tf.maximum(1, tf.rank(ids) - 1)
 
 
 def _number_in_list(flat, list_of_id, num_lists) -> tf.Tensor:
-    """Which id of its list, of those that are asked for, each is."""
+    """The index of each id among the valid ids of its list."""
     ones = tf.cast(flat, tf.int64)
     before = tf.cumsum(ones, exclusive=True)
     sizes = tf.math.unsorted_segment_sum(ones, list_of_id, num_lists)

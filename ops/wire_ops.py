@@ -1,4 +1,4 @@
-"""Ops on floats that travel in 16-bit words."""
+"""Ops on floats that travel as 16-bit words."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ from monolith_tf.ops.library import library
 
 
 def narrow(
-    floats: tf.Tensor, *, wire_format: str, num_exact: int = 0
+    floats: tf.Tensor,
+    *,
+    wire_format: str,
+    num_exact: int = 0,
+    name: str | None = None,
 ) -> tf.Tensor:
-    """Writes floats as 16-bit words, rounded to nearest.
+    """Rounds floats to 16-bit words, each to the nearest.
+
+    A finite float beyond the range of the format becomes its largest finite
+    number, with the same sign. Words keep the order of the floats.
 
     Args:
         floats: float32 `[n]`.
-        wire_format: "bfloat16" or "float16". A finite float beyond what it
-            holds becomes the largest it holds.
-        num_exact: How many floats at the beginning keep all their bits.
+        wire_format: "bfloat16" or "float16".
+        num_exact: The number of floats at the beginning that keep all bits.
+        name: Name of the op.
 
     Returns:
         uint16 `[n + num_exact]`.
     """
     return library.monolith_narrow(
-        floats, format=wire_format, num_exact=num_exact
+        floats, format=wire_format, num_exact=num_exact, name=name
     )
 
 
 def widen(
-    words: tf.Tensor, *, wire_format: str, num_exact: int = 0
+    words: tf.Tensor,
+    *,
+    wire_format: str,
+    num_exact: int = 0,
+    name: str | None = None,
 ) -> tf.Tensor:
-    """Reads what `narrow` wrote with the same arguments.
+    """Reads the floats that `narrow` wrote with the same arguments.
+
+    Floats keep the order of the words.
 
     Args:
         words: uint16 `[m]`.
         wire_format: "bfloat16" or "float16".
-        num_exact: How many floats at the beginning kept all their bits.
+        num_exact: The number of floats at the beginning that kept all bits.
+        name: Name of the op.
 
     Returns:
         float32 `[m - num_exact]`.
@@ -44,7 +58,7 @@ def widen(
             `2 * num_exact`.
     """
     return library.monolith_widen(
-        words, format=wire_format, num_exact=num_exact
+        words, format=wire_format, num_exact=num_exact, name=name
     )
 
 

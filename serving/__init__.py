@@ -1,7 +1,7 @@
-"""Export, deltas and a small model server.
+"""Exports, deltas and a model server, installed as `monolith_tf.serving`.
 
-The public names load on first use, so that what a process does not use it does
-not wait for.
+Imports `ids`, `step` and below. Start with `export.py`, then `pusher.py`. The
+public names load on first use, so a process loads only what it uses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _HOME = {
     "ExportRecord": "monolith_tf.serving.export_record",
     "ModelServer": "monolith_tf.serving.server",
     "PredictionClient": "monolith_tf.serving.client",
-    "PushOptions": "monolith_tf.serving.pusher",
+    "PushOptions": "monolith_tf.serving.push_options",
     "dense_variables": "monolith_tf.serving.graph.model_trace",
     "export_saved_model": "monolith_tf.serving.export",
 }
@@ -29,5 +29,5 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
-    return sorted([*globals(), *_HOME])
+    """Lists the public names, loaded or not."""
+    return sorted(_HOME)

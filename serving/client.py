@@ -1,6 +1,6 @@
 """A thin client of TensorFlow Serving's protocol: NumPy in, NumPy out.
 
-It speaks to TensorFlow Serving and to the small model server alike.
+It works with TensorFlow Serving and with the small model server.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ RETRIED_CODES = frozenset(
         grpc.StatusCode.DEADLINE_EXCEEDED,
     }
 )
-# gRPC says RESOURCE_EXHAUSTED for this too, and it never gets better.
+# gRPC returns RESOURCE_EXHAUSTED for this too, and it is permanent.
 _TOO_LARGE = "larger than max"
 
 _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # gRPC's own 2 minutes would keep a restarted server waiting.
+    # With gRPC's default of 2 minutes a restarted server would wait.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -46,12 +46,12 @@ class ServingCallError(DeliveryError):
     """A call that the model server refused or did not answer.
 
     Attributes:
-        code: the `grpc.StatusCode`.
-        details: the server's own words.
+        code: The `grpc.StatusCode`.
+        details: Message of the server.
     """
 
     def __init__(self, address: str, call: str, error: grpc.RpcError):
-        """Says what failed and where."""
+        """Makes the message from the call and its error."""
         self.code = error.code()
         self.details = error.details() or ""
         hint = ""
@@ -68,7 +68,7 @@ class ServingCallError(DeliveryError):
 
     @property
     def unreachable(self) -> bool:
-        """Whether the same call may succeed later."""
+        """True if the same call may succeed later."""
         return _is_worth_retrying(self.code, self.details)
 
 
@@ -85,9 +85,9 @@ class VersionStatus:
     """One version of a model on the server.
 
     Args:
-        version: its number.
+        version: Number of the version.
         state: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END".
-        error_message: why loading failed, or "".
+        error_message: The error of a failed load, or "".
     """
 
     version: int
@@ -100,12 +100,12 @@ class PredictionClient:
 
     Args:
         address: "host:port" of the server's gRPC port.
-        timeout_seconds: deadline of one attempt.
-        max_attempts: attempts of one call; UNAVAILABLE, RESOURCE_EXHAUSTED and
-            DEADLINE_EXCEEDED are retried. A call that met its deadline may have
-            run all the same: only calls that may run twice should be retried.
-        backoff_seconds: wait before the second attempt; it doubles each time,
-            to at most 2 s, and a random half of it is taken off.
+        timeout_seconds: Deadline of one attempt.
+        max_attempts: Attempts of one call; UNAVAILABLE, RESOURCE_EXHAUSTED and
+            DEADLINE_EXCEEDED are retried. A call that exceeds its deadline may
+            have run, so retry only calls that may run twice.
+        backoff_seconds: Wait before the second attempt. It doubles per attempt
+            to at most 2 s, less a random part of up to half.
 
     Example:
     ```python
@@ -152,17 +152,18 @@ class PredictionClient:
         """Runs one signature.
 
         Args:
-            model_name: name of the model on the server.
-            inputs: arrays by input name, in the dtypes of the signature.
-            signature_name: which signature.
-            version: version to ask; None leaves the choice to the server.
-            output_filter: names of the wanted outputs; empty means all.
+            model_name: Name of the model on the server.
+            inputs: Arrays by input name, in the dtypes of the signature.
+            signature_name: Name of the signature.
+            version: Version to call; None for the server's choice.
+            output_filter: Names of the wanted outputs; empty means all.
 
         Returns:
             The outputs and the version that answered.
 
         Raises:
-            ServingCallError: the server refused, or no attempt got through.
+            ServingCallError: The server rejected the call, or no attempt
+                reached it.
         """
         request = predict_pb2.PredictRequest()
         _fill_model_spec(request.model_spec, model_name, version)
@@ -187,7 +188,7 @@ class PredictionClient:
         """Returns the signatures of a model: `SignatureDef` by name.
 
         Raises:
-            ServingCallError: see `predict`.
+            ServingCallError: See `predict`.
         """
         request = get_model_metadata_pb2.GetModelMetadataRequest()
         _fill_model_spec(request.model_spec, model_name, version)
@@ -207,7 +208,7 @@ class PredictionClient:
         """Returns the versions that the server knows, newest first.
 
         Raises:
-            ServingCallError: see `predict`; NOT_FOUND for an unknown model.
+            ServingCallError: See `predict`; NOT_FOUND for an unknown model.
         """
         request = get_model_status_pb2.GetModelStatusRequest()
         _fill_model_spec(request.model_spec, model_name, version)
@@ -238,15 +239,16 @@ class PredictionClient:
         """Waits until the server serves a model.
 
         Args:
-            model_name: name of the model on the server.
-            version: the version to wait for; None takes any.
-            timeout_seconds: how long to wait.
+            model_name: Name of the model on the server.
+            version: The version to wait for; None takes any.
+            timeout_seconds: Longest wait.
 
         Returns:
             The (newest) version that is available.
 
         Raises:
-            TimeoutError: not available in time; says what the server says.
+            TimeoutError: The model is not available in time; the message has
+                the last answer.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -283,7 +285,7 @@ class PredictionClient:
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes."""
+        """Closes the connection."""
         self.close()
 
     def _call(self, what: str, method, request):
@@ -295,7 +297,7 @@ class PredictionClient:
                 failure = ServingCallError(self.address, what, error)
                 if not failure.unreachable or attempt == self._max_attempts:
                     raise failure from error
-            # Not for secrets: only keeps clients from retrying in step.
+            # Not for secrets: keeps clients from retrying at the same time.
             time.sleep(wait * random.uniform(0.5, 1.0))
             wait = min(2 * wait, 2.0)
         raise RuntimeError("unreachable")

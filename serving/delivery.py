@@ -1,8 +1,8 @@
-"""Delivery of logged chunks: in order, again when asked, never past a doubt.
+"""Delivery of logged chunks: in order, resent on request.
 
-One stream a shard and one for the dense variables. A stream sends what the
-server acknowledged last, plus one; the server counts, and says what it expects
-when that is something else.
+There is one stream per shard and one for the dense variables. A stream sends
+the sequence number that follows the last acknowledged one. The server counts,
+and returns the number that it expects if that is another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import grpc
 
 from monolith_tf.errors import DeliveryError
-from monolith_tf.serving import apply
+from monolith_tf.serving import delta_request
 from monolith_tf.serving import status as status_lib
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.client import ServingCallError
@@ -31,24 +31,24 @@ _logger = logging.getLogger(__name__)
 
 
 class ResyncNeededError(DeliveryError):
-    """Deltas cannot go on from here; only a full export can."""
+    """Deltas cannot continue; a full export is needed."""
 
 
 class DeltaRefusedError(DeliveryError):
-    """The server says that a chunk is malformed; sending it again is vain."""
+    """The server rejects a chunk as malformed, so resending cannot help."""
 
 
 @dataclasses.dataclass
 class Stream:
-    """How far one stream is.
+    """Progress of one stream.
 
     Args:
-        index: shard, or num_shards for the dense variables.
-        generation: what its chunks carry.
-        acked_cut: everything up to this cut is durable in the log.
-        last_logged: sequence of the last durable chunk.
-        last_applied: sequence that the server acknowledged last.
-        highest_sent: highest sequence that the server may have seen from us.
+        index: Shard, or num_shards for the dense variables.
+        generation: Generation in its chunks.
+        acked_cut: Everything up to this cut is durable in the log.
+        last_logged: Sequence of the last durable chunk.
+        last_applied: Sequence that the server acknowledged last.
+        highest_sent: Highest sequence that the server may have seen from us.
     """
 
     index: int
@@ -67,18 +67,19 @@ class Stream:
 class Delivery:
     """Sends the chunks of a log to one version of a model.
 
-    Not thread-safe. What it cannot solve it raises as `ResyncNeededError`.
+    Not thread-safe. Raises `ResyncNeededError` for states that it cannot
+    resolve.
 
     Args:
-        client: connected to the server.
-        model_name: name of the model there.
-        log: where chunks are durable.
-        record: the export that the chunks apply to.
-        metrics: counts what happens.
+        client: Connected to the server.
+        model_name: Name of the model on the server.
+        log: The log with the durable chunks.
+        record: The export that the chunks apply to.
+        metrics: Counters of chunks, replays and errors.
 
     Attributes:
-        streams: by index.
-        problem: why the last `deliver` returned False, or "".
+        streams: By index.
+        problem: The reason that the last `deliver` returned False, or "".
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Delivery:
         record: ExportRecord,
         metrics: PushMetrics,
     ):
-        """Starts with `record`, at what the log holds of it."""
+        """Starts with `record`, at the end of its log."""
         self._client = client
         self._model_name = model_name
         self._log = log
@@ -97,10 +98,10 @@ class Delivery:
         self.start(record)
 
     def start(self, record: ExportRecord) -> None:
-        """Goes on with an export, at what the log holds of it.
+        """Continues with an export, at the end of its log.
 
         Raises:
-            ResyncNeededError: the log of this export is damaged.
+            ResyncNeededError: The log of this export is damaged.
         """
         self._record = record
         self._tables = tuple(
@@ -122,7 +123,7 @@ class Delivery:
             if last:
                 stream.last_logged = stream.highest_sent = last
                 chunk = self._read(stream, last)
-                # A delta of which only some chunks were logged is cut again.
+                # A delta with only some chunks in the log is cut again.
                 stream.acked_cut = (
                     chunk.from_cut if chunk.more else chunk.to_cut
                 )
@@ -140,23 +141,23 @@ class Delivery:
         """Sends every chunk that is durable but not acknowledged.
 
         Args:
-            fresh: chunks just logged, by (stream, sequence); saves reading.
-            verify: ask the server first how far it is.
+            fresh: Chunks just logged, by (stream, sequence); saves reading.
+            verify: True to read the progress of the server first.
 
         Returns:
-            Whether the server acknowledged everything; if not, `problem` says
-            why, and the next call goes on.
+            True if the server acknowledged everything. If not, `problem` has
+            the reason, and the next call continues.
 
         Raises:
-            ResyncNeededError: the server wants what the log cannot give.
-            DeltaRefusedError: a chunk is malformed.
-            ServingCallError: the server refuses the call itself.
+            ResyncNeededError: The server needs chunks that the log lacks.
+            DeltaRefusedError: A chunk is malformed.
+            ServingCallError: The server rejects the call itself.
         """
         try:
             if verify or not self._verified:
                 self._verify()
             while self.num_waiting:
-                # A server that restarted lost all streams, so ask about all.
+                # A restarted server has lost all streams, so verify all.
                 if not all(
                     self._send_waiting(stream, fresh) for stream in self.streams
                 ):
@@ -169,7 +170,7 @@ class Delivery:
         return True
 
     def _verify(self) -> None:
-        """Takes over how far the server is, or finds that it is elsewhere."""
+        """Reads the progress of the server; raises if it does not fit."""
         status = status_lib.read_status(
             self._client, self._model_name, self._record.version
         )
@@ -203,7 +204,7 @@ class Delivery:
     def _send_waiting(
         self, stream: Stream, fresh: Mapping[tuple[int, int], DeltaChunk]
     ) -> bool:
-        """Returns False when the server turned out to be behind."""
+        """Returns False if the server is behind."""
         while stream.num_waiting:
             sequence = stream.last_applied + 1
             chunk = fresh.get((stream.index, sequence))
@@ -211,9 +212,9 @@ class Delivery:
                 chunk = self._read(stream, sequence)
             if sequence <= stream.highest_sent:
                 self._metrics.count("replays")
-            # Before the call: one that fails may have been applied.
+            # Before the call: a failed call may have been applied.
             stream.highest_sent = max(stream.highest_sent, sequence)
-            reply = apply.apply_chunk(
+            reply = delta_request.apply_chunk(
                 self._client,
                 self._model_name,
                 self._record.version,
@@ -225,7 +226,7 @@ class Delivery:
         return True
 
     def _took(
-        self, stream: Stream, chunk: DeltaChunk, reply: apply.ApplyReply
+        self, stream: Stream, chunk: DeltaChunk, reply: delta_request.ApplyReply
     ) -> bool:
         if reply.status == DeltaStatus.APPLIED:
             stream.last_applied = chunk.sequence
@@ -256,7 +257,7 @@ class Delivery:
             return False
         if reply.status == DeltaStatus.MALFORMED:
             raise DeltaRefusedError(
-                f"{named}. Expected what the export describes; trainer and "
+                f"{named}. Expected the tables of the export; trainer and "
                 "export do not fit, write a new export."
             )
         raise ResyncNeededError(named)
@@ -272,7 +273,7 @@ class Delivery:
             raise ResyncNeededError(str(error)) from error
 
     def _after_failed_call(self, error: ServingCallError) -> None:
-        """Returns when trying again later can help."""
+        """Returns if a later attempt can help, else raises."""
         self.problem = str(error)
         if error.unreachable or error.code == grpc.StatusCode.CANCELLED:
             self._metrics.count("unreachable")
@@ -287,12 +288,13 @@ class Delivery:
                 f"version {max(available)} instead of {version}"
             ) from error
         if version in available:
-            # It may have come up between the two calls, but not every time.
+            # It may have become available between the two calls, but not each
+            # time.
             self._not_found_though_available += 1
             if self._not_found_though_available > 3:
                 raise error
         self._metrics.count("unreachable")
-        # A server that starts again with this version has lost the deltas.
+        # A server that restarts with this version has lost the deltas.
         self._verified = False
 
     def _available_versions(self) -> Sequence[int]:

@@ -1,10 +1,9 @@
-"""One piece of a delta: what it holds in memory, and its bytes in a file.
+"""Chunks of deltas, in memory and as bytes of a file.
 
-A delta is the final states of the ids of one shard that changed in
-`(from_cut, to_cut]`. It travels as one or more chunks, each with its own
-sequence number; a chunk is what one request carries and what one file of the
-log holds. docs/formats.md specifies the bytes, and the golden-bytes test moves
-together with it.
+A delta is the final states of the ids of one shard that changed in `(from_cut,
+to_cut]`. It is split into one or more chunks, each with its own sequence
+number. A chunk is the content of one request and of one file of the log.
+docs/formats.md specifies the bytes; a golden-bytes test checks them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _BLOCK = struct.Struct("<IIQ")
 _BLOCK_COVERED = struct.Struct("<IQ")
 # The eight numbers of the request's header, number of tables, dense bytes.
 _HEADER = struct.Struct("<8qQQ")
-# bytes of the name, dim, number of ids, number of live ids.
+# bytes of the name, dim, number of ids, number of rows.
 _TABLE = struct.Struct("<IIQQ")
 
 _HEADER_BLOCK = 1
@@ -42,19 +41,19 @@ _DENSE_BLOCK = 3
 
 
 class CorruptDeltaError(FormatError):
-    """A delta file that cannot be read; nothing of it was used.
+    """A delta file that cannot be read; none of it was used.
 
     Attributes:
-        path: the file as it was named to the reader.
-        offset: byte where reading stopped.
+        path: Path of the file.
+        offset: Byte where reading stopped.
     """
 
     def __init__(self, path: str, offset: int, reason: str):
-        """Says file, offset and what to do."""
+        """Makes the message from file, offset and reason."""
         super().__init__(
-            f"Delta file {path!r} is refused at byte {offset}: {reason}. "
-            "Nothing of it was applied. Remove the file; the pusher then "
-            "replaces what it held by a new full export."
+            f"Delta file {path!r} is rejected at byte {offset}: {reason}. "
+            "None of it was applied. Delete the file; the pusher then writes "
+            "a new full export."
         )
         self.path = path
         self.offset = offset
@@ -65,15 +64,15 @@ class TableChunk:
     """The changed ids of one table.
 
     Args:
-        name: name of the table.
+        name: Name of the table.
         ids: int64 `[n]`, distinct.
-        live: bool `[n]`; False marks a tombstone.
-        rows: float32 `[m, dim]`, one row for each live id, in order of `ids`.
+        exists: bool `[n]`; False marks a tombstone, the row was removed.
+        rows: float32 `[m, dim]`, one row per id that exists, in order of `ids`.
     """
 
     name: str
     ids: np.ndarray
-    live: np.ndarray
+    exists: np.ndarray
     rows: np.ndarray
 
     def __post_init__(self):
@@ -83,21 +82,21 @@ class TableChunk:
                 f"`ids` of table {self.name!r} must be int64 [n]. Received: "
                 f"{self.ids.dtype} {self.ids.shape}."
             )
-        if self.live.dtype != np.bool_ or self.live.shape != self.ids.shape:
+        if self.exists.dtype != np.bool_ or self.exists.shape != self.ids.shape:
             raise ValueError(
-                f"`live` of table {self.name!r} must be bool "
-                f"{self.ids.shape}. Received: {self.live.dtype} "
-                f"{self.live.shape}."
+                f"`exists` of table {self.name!r} must be bool "
+                f"{self.ids.shape}. Received: {self.exists.dtype} "
+                f"{self.exists.shape}."
             )
-        num_live = int(np.count_nonzero(self.live))
+        num_rows = int(np.count_nonzero(self.exists))
         if (
             self.rows.dtype != np.float32
             or self.rows.ndim != 2
-            or self.rows.shape[0] != num_live
+            or self.rows.shape[0] != num_rows
         ):
             raise ValueError(
                 f"`rows` of table {self.name!r} must be float32 "
-                f"[{num_live}, dim], one row a live id. Received: "
+                f"[{num_rows}, dim], one row per id that exists. Received: "
                 f"{self.rows.dtype} {self.rows.shape}."
             )
 
@@ -108,25 +107,25 @@ class TableChunk:
 
     @property
     def num_tombstones(self) -> int:
-        """How many of the ids are gone from the trainer's table."""
+        """Number of ids that the trainer's table has no row of."""
         return int(self.ids.size - self.rows.shape[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DeltaChunk:
-    """What one request to the delta signature carries.
+    """The content of one request to the delta signature.
 
     Args:
-        export_id: the export that this delta applies to.
-        generation: generation of the shard; of the dense stream, the export id.
+        export_id: The export that this delta applies to.
+        generation: Generation of the shard; of the dense stream, the export id.
         shard: 0 to num_shards - 1 for rows, num_shards for dense variables.
-        num_shards: number of shards of the trainer.
-        from_cut: the delta holds what changed after this cut ...
+        num_shards: Number of shards of the trainer.
+        from_cut: The delta holds what changed after this cut ...
         to_cut: ... up to and including this one.
-        sequence: number of this chunk in its stream; the first is 1.
-        tables: changed ids by table.
-        dense: little-endian bytes of all dense variables, or empty.
-        more: whether chunks with later sequences belong to the same delta.
+        sequence: Number of this chunk in its stream; the first is 1.
+        tables: Changed ids by table.
+        dense: Little-endian bytes of all dense variables, or empty.
+        more: True if chunks with later sequences belong to the same delta.
     """
 
     export_id: int
@@ -156,24 +155,24 @@ class DeltaChunk:
 
     @property
     def num_ids(self) -> int:
-        """Ids over all tables, tombstones too."""
+        """Number of ids over all tables, tombstones included."""
         return sum(int(table.ids.size) for table in self.tables)
 
     @property
     def num_tombstones(self) -> int:
-        """Tombstones over all tables."""
+        """Number of tombstones over all tables."""
         return sum(table.num_tombstones for table in self.tables)
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the file that holds it."""
+        """Size of its file in bytes."""
         blocks = [_HEADER.size, *map(_table_bytes, self.tables)]
         if self.dense:
             blocks.append(len(self.dense))
         return _PROLOGUE_BYTES + sum(blocks) + _BLOCK.size * len(blocks)
 
     def __eq__(self, other: object) -> bool:
-        """Equal when their files are equal, byte for byte."""
+        """Returns True if their files are equal, byte for byte."""
         if not isinstance(other, DeltaChunk):
             return NotImplemented
         return encode(self) == encode(other)
@@ -182,7 +181,7 @@ class DeltaChunk:
 
 
 def encode(chunk: DeltaChunk) -> bytes:
-    """Returns the bytes of the file that holds `chunk`."""
+    """Returns the bytes of the file of `chunk`."""
     blocks = [
         _block(
             _HEADER_BLOCK,
@@ -198,7 +197,7 @@ def encode(chunk: DeltaChunk) -> bytes:
                 ),
                 name,
                 table.ids.astype("<i8").tobytes(),
-                table.live.astype("u1").tobytes(),
+                table.exists.astype("u1").tobytes(),
                 table.rows.astype("<f4").tobytes(),
             )
         )
@@ -215,14 +214,15 @@ def encode(chunk: DeltaChunk) -> bytes:
 
 
 def decode(data: bytes, path: str = "<bytes>") -> DeltaChunk:
-    """Returns the chunk that a file holds, or refuses the whole file.
+    """Returns the chunk of a file, or rejects the whole file.
 
     Args:
-        data: every byte of the file.
-        path: name for error messages.
+        data: All bytes of the file.
+        path: Name of the file in errors.
 
     Raises:
-        CorruptDeltaError: unknown version, short, long, or wrong checksum.
+        CorruptDeltaError: The file has an unknown version, a wrong length or a
+            wrong checksum.
     """
     return _Reader(data, path).chunk()
 
@@ -231,8 +231,8 @@ def read(path: str | os.PathLike) -> DeltaChunk:
     """Reads one delta file.
 
     Raises:
-        CorruptDeltaError: see `decode`.
-        OSError: the file cannot be opened.
+        CorruptDeltaError: As for `decode`.
+        OSError: The file cannot be opened.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
@@ -351,8 +351,8 @@ class _Reader:
     def _table(self, payload: bytes) -> TableChunk:
         if len(payload) < _TABLE.size:
             self._refuse(f"a table block of {len(payload)} bytes")
-        name_bytes, dim, num_ids, num_live = _TABLE.unpack_from(payload)
-        expected = _TABLE.size + name_bytes + 9 * num_ids + 4 * dim * num_live
+        name_bytes, dim, num_ids, num_rows = _TABLE.unpack_from(payload)
+        expected = _TABLE.size + name_bytes + 9 * num_ids + 4 * dim * num_rows
         if len(payload) != expected:
             self._refuse(
                 f"a table block of {len(payload)} bytes; its counts need "
@@ -366,14 +366,14 @@ class _Reader:
         at += name_bytes
         ids = np.frombuffer(payload, "<i8", num_ids, at)
         at += 8 * num_ids
-        live = np.frombuffer(payload, "u1", num_ids, at)
+        exists = np.frombuffer(payload, "u1", num_ids, at)
         at += num_ids
-        if np.any(live > 1) or int(live.sum()) != num_live:
-            self._refuse(f"live flags of table {name!r} do not add up")
-        rows = np.frombuffer(payload, "<f4", num_live * dim, at)
+        if np.any(exists > 1) or int(exists.sum()) != num_rows:
+            self._refuse(f"exists flags of table {name!r} do not add up")
+        rows = np.frombuffer(payload, "<f4", num_rows * dim, at)
         return TableChunk(
             name=name,
             ids=ids.astype(np.int64, copy=False),
-            live=live.astype(np.bool_),
-            rows=rows.astype(np.float32, copy=False).reshape(num_live, dim),
+            exists=exists.astype(np.bool_),
+            rows=rows.astype(np.float32, copy=False).reshape(num_rows, dim),
         )

@@ -1,10 +1,10 @@
-"""A directory that keeps the chunks of one export until they are too many.
+"""The delta log: a bounded directory of the chunks of one export.
 
-The log is what makes a push repeatable: a chunk is durable here before it is
-sent, and a server that lost its state (it starts again from its version's
-files) gets every chunk since the export once more. It is bounded by bytes and
-by age; what falls off is counted, and a server that needed it gets a new full
-export instead.
+The log makes a push repeatable: a chunk is durable in the log before it is
+sent. A restarted server, which loads the files of its version, receives every
+chunk since the export again. The log is bounded by bytes and by age. Dropped
+chunks are counted, and a server that needs one receives a new full export
+instead.
 
 ```
 <directory>/LOCK                                      held by the one writer
@@ -33,7 +33,7 @@ _CHUNK_NAME = re.compile(r"^(\d{5})-(\d{20})\.delta$")
 _EXPORT_NAME = re.compile(r"^\d{20}$")
 _TEMPORARY_PREFIX = ".tmp-"
 _LOCK_NAME = "LOCK"
-# A file takes at least one block of the disk, and small chunks are the rule.
+# A file takes at least one disk block, and most chunks are small.
 _DISK_BLOCK_BYTES = 4096
 
 _logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class LogInUseError(DeliveryError):
 
 
 class NotInLogError(DeliveryError):
-    """A sequence number that the log does not hold (any more)."""
+    """A sequence number that the log does not have, or has dropped."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +58,24 @@ class _Entry:
 class DeltaLog:
     """The chunks of one export, in order of sequence within each stream.
 
-    Not thread-safe; one pusher owns it. Opening removes what a killed process
-    left half written and the chunks of other exports.
+    Not thread-safe; one pusher owns it. Opening deletes unfinished files of a
+    killed process and the chunks of other exports.
 
     Args:
-        directory: where the log lives; made when missing. One writer at a time.
-        export_id: the export whose chunks are kept.
-        max_bytes: oldest chunks are dropped beyond this many bytes on disk (a
-            chunk counts at least 4,096).
-        max_age_seconds: chunks older than this are dropped.
-        clock: seconds since the epoch; for tests.
+        directory: Directory of the log, created if needed. One writer at a
+            time.
+        export_id: The export of the chunks.
+        max_bytes: Limit in bytes on disk, beyond which the oldest chunks are
+            dropped; a chunk counts as at least 4,096.
+        max_age_seconds: Chunks older than this are dropped.
+        clock: Seconds since the epoch; for tests.
 
     Attributes:
-        num_dropped: chunks that the bounds pushed out since opening.
-        num_bytes: bytes on disk, counted as the bound counts them.
+        num_dropped: Number of chunks dropped since opening.
+        num_bytes: Bytes on disk, counted as for `max_bytes`.
 
     Raises:
-        LogInUseError: another process holds the directory.
+        LogInUseError: Another process uses the directory.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class DeltaLog:
         max_age_seconds: float = 24 * 3600.0,
         clock=time.time,
     ):
-        """Takes the lock and looks at what is there."""
+        """Locks the directory and reads the names of its files."""
         if max_bytes < _DISK_BLOCK_BYTES or max_age_seconds <= 0:
             raise ValueError(
                 f"`max_bytes` must be at least {_DISK_BLOCK_BYTES} and "
@@ -107,7 +108,7 @@ class DeltaLog:
             raise
 
     def start(self, export_id: int) -> None:
-        """Forgets the chunks of every other export and opens this one's."""
+        """Deletes the chunks of other exports and opens those of this one."""
         self._export_id = export_id
         self._folder = os.path.join(self._directory, f"{export_id:020d}")
         for name in os.listdir(self._directory):
@@ -124,17 +125,17 @@ class DeltaLog:
         self._drop_what_is_too_much()
 
     def append(self, chunks: Iterable[delta_lib.DeltaChunk]) -> int:
-        """Makes chunks durable: all of them, or none when writing fails.
+        """Makes chunks durable: all of them, or none if writing fails.
 
         Args:
-            chunks: each the successor of the last one of its stream.
+            chunks: Each the successor of the last chunk of its stream.
 
         Returns:
             Bytes written.
 
         Raises:
-            ValueError: a chunk of another export, or out of order.
-            OSError: the disk refused; the log is as it was before.
+            ValueError: A chunk belongs to another export, or is out of order.
+            OSError: Writing failed; the log did not change.
         """
         chunks = list(chunks)
         self._check_order(chunks)
@@ -156,12 +157,12 @@ class DeltaLog:
         return sum(entry.num_bytes for _, _, entry in written)
 
     def first_sequence(self, stream: int) -> int:
-        """Lowest sequence that is kept, or 0 when the stream has no chunk."""
+        """Returns the lowest sequence of a stream, or 0 if it has no chunk."""
         entries = self._streams.get(stream)
         return entries[0].sequence if entries else 0
 
     def last_sequence(self, stream: int) -> int:
-        """Highest sequence that is kept, or 0 when the stream has no chunk."""
+        """Returns the highest sequence of a stream, or 0 if it has no chunk."""
         entries = self._streams.get(stream)
         return entries[-1].sequence if entries else 0
 
@@ -169,14 +170,14 @@ class DeltaLog:
         """Returns one chunk.
 
         Raises:
-            NotInLogError: it was never written, or fell off.
-            CorruptDeltaError: the file is damaged; named with the offset.
+            NotInLogError: It was never written, or was dropped.
+            CorruptDeltaError: The file is damaged; the message has the offset.
         """
         first = self.first_sequence(stream)
         if first == 0 or not first <= sequence <= self.last_sequence(stream):
             raise NotInLogError(
-                f"Delta log {self._folder!r} holds sequences {first} to "
-                f"{self.last_sequence(stream)} of stream {stream}. Asked for: "
+                f"Delta log {self._folder!r} has sequences {first} to "
+                f"{self.last_sequence(stream)} of stream {stream}. Received: "
                 f"{sequence}."
             )
         path = self._path(stream, sequence)
@@ -184,15 +185,15 @@ class DeltaLog:
             chunk = delta_lib.read(path)
         except FileNotFoundError:
             raise NotInLogError(
-                f"Delta file {path!r} was removed from under the log."
+                f"Delta file {path!r} was deleted while the log was open."
             ) from None
         found = (chunk.export_id, chunk.shard, chunk.sequence)
         if found != (self._export_id, stream, sequence):
             raise delta_lib.CorruptDeltaError(
                 path,
                 0,
-                "it holds export, stream and sequence "
-                f"{found}, its name says "
+                "it has export, stream and sequence "
+                f"{found}, its name "
                 f"{(self._export_id, stream, sequence)}",
             )
         return chunk
@@ -206,7 +207,7 @@ class DeltaLog:
             sequence += 1
 
     def close(self) -> None:
-        """Lets another process write; the chunks stay."""
+        """Unlocks the directory; the chunks remain."""
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
@@ -216,7 +217,7 @@ class DeltaLog:
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes."""
+        """Closes the log."""
         self.close()
 
     def _path(self, stream: int, sequence: int) -> str:
@@ -227,11 +228,11 @@ class DeltaLog:
         for chunk in chunks:
             if chunk.export_id != self._export_id:
                 raise ValueError(
-                    f"The log keeps export {self._export_id}. Received a "
-                    f"chunk of export {chunk.export_id}."
+                    f"The log needs chunks of export {self._export_id}. "
+                    f"Received: a chunk of export {chunk.export_id}."
                 )
             previous = last.get(chunk.shard, self.last_sequence(chunk.shard))
-            # An empty stream may start anywhere: its head fell off.
+            # An empty stream may start anywhere: earlier chunks were dropped.
             if previous and chunk.sequence != previous + 1:
                 raise ValueError(
                     f"The next chunk of stream {chunk.shard} must have "
@@ -261,7 +262,7 @@ class DeltaLog:
         return temporary, final, entry
 
     def _scan(self) -> list[_Entry]:
-        """Entries on disk, oldest first; holes end a stream's history."""
+        """Returns entries on disk by age; a gap ends a stream's history."""
         streams: dict[int, list[_Entry]] = {}
         for name in os.listdir(self._folder):
             path = os.path.join(self._folder, name)
@@ -270,7 +271,7 @@ class DeltaLog:
                 continue
             match = _CHUNK_NAME.match(name)
             if match is None:
-                _logger.warning("Not a delta file, left alone: %r", path)
+                _logger.warning("Not a delta file, ignored: %r", path)
                 continue
             stat = os.stat(path)
             entry = _Entry(
@@ -292,7 +293,7 @@ class DeltaLog:
         for i, entry in enumerate(entries):
             if i and entry.sequence != entries[i - 1].sequence + 1:
                 start = i
-            # Within a stream, age follows sequence whatever the clock did.
+            # Within a stream, age follows sequence even if the clock went back.
             written_at = max(written_at, entry.written_at)
             entries[i] = dataclasses.replace(entry, written_at=written_at)
         for entry in entries[:start]:
@@ -334,7 +335,7 @@ def _lock(path: str):
         file.close()
         raise LogInUseError(
             f"Delta log {os.path.dirname(path)!r} is written by process "
-            f"{holder}. Expected: one writer a directory. Give each trainer "
+            f"{holder}. Expected: one writer per directory. Give each trainer "
             "its own log directory, or stop the other one."
         ) from None
     file.truncate(0)

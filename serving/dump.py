@@ -1,4 +1,4 @@
-"""Shows any file that this library writes, in words."""
+"""Readable descriptions of all files that this library writes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def dump(path: str | os.PathLike, max_ids: int = 10) -> Iterator[str]:
     """Yields the lines that describe a file.
 
     Args:
-        path: a delta file, a row file of an export, an export's version
+        path: A delta file, a row file of an export, an export's version
             directory or its record, or a TensorFlow checkpoint (its prefix or
             its `.index` file).
-        max_ids: how many ids of a table are shown.
+        max_ids: Number of ids to show per table.
 
     Raises:
-        FormatError: damaged, or none of these.
-        OSError: cannot be opened.
+        FormatError: The file is damaged, or of another kind.
+        OSError: The file cannot be opened.
     """
     path = os.fspath(path)
     if os.path.isdir(path):
@@ -69,10 +69,10 @@ def _dump_delta(path: str, max_ids: int) -> Iterator[str]:
             f"{table.num_tombstones} tombstones"
         )
         rows = iter(table.rows)
-        for id_, live in zip(
-            table.ids[:max_ids], table.live[:max_ids], strict=True
+        for id_, exists in zip(
+            table.ids[:max_ids], table.exists[:max_ids], strict=True
         ):
-            yield f"    {id_}: {_row(next(rows)) if live else 'tombstone'}"
+            yield f"    {id_}: {_row(next(rows)) if exists else 'tombstone'}"
         if table.ids.size > max_ids:
             yield f"    ... {table.ids.size - max_ids} more"
     yield f"  dense: {len(chunk.dense)} bytes"
@@ -130,7 +130,7 @@ def _dump_checkpoint(prefix: str) -> Iterator[str]:
 
 
 def _stored(table: dict) -> str:
-    # Records of before have none.
+    # Older records have none.
     return f", stored as {table['stored']}" if "stored" in table else ""
 
 

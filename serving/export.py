@@ -1,4 +1,4 @@
-"""Writes a model as a SavedModel that a stock TensorFlow Serving loads."""
+"""Exports: SavedModels that an unmodified TensorFlow Serving loads."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from monolith_tf.serving.graph.row_file import RowFileWriter
 from monolith_tf.serving.graph.serving_backend import ServingBackend
 from monolith_tf.serving.graph.serving_table import ServingTable
 
-# Rows are read from the parameter servers in chunks of this many.
+# Rows per read from a parameter server.
 _CHUNK_ROWS = 65536
 
 # Servers keep a version in an int64.
 _MAX_VERSION = (1 << 63) - 1
 
-# Room that is left by default: four times the rows of the export.
+# Default capacity: four times the rows of the export.
 _GROWTH = 4
 _MIN_EXPECTED_ROWS = 3072
 
@@ -57,45 +57,47 @@ def export_saved_model(
 ) -> ExportRecord:
     """Writes `<directory>/<version>`: the base that deltas apply to.
 
-    The SavedModel holds stock ops only. Its signatures are `serving_default`
+    The SavedModel has stock ops only. Its signatures are `serving_default`
     (features by name), `monolith_apply_delta`, `monolith_status` and, for the
     i-th table by name, `monolith_lookup_<i>`; docs/formats.md specifies them.
-    The tables log their changes from here on, so that a pusher can send them.
+    From then on the tables log their changes for a pusher.
 
-    Training may go on meanwhile: rows that change are in the first deltas, and
-    dense variables are read one after the other. Nothing of the export is
-    shared with the model, which may live on parameter servers. The version
-    directory appears by rename when all its files are durable, or not at all.
+    Training may continue meanwhile: rows that change are in the first deltas,
+    and dense variables are read one by one. The export shares nothing with the
+    model, which may be on parameter servers. The version directory appears by
+    rename when all its files are durable, or not at all.
 
     Args:
-      model: A built model of tf_keras or Keras 3 with layers that read tables.
-      directory: Where the versions lie; made if it is not there.
-      version: Positive number; the highest there is plus one if None.
-      ragged: How inputs whose rows vary in length, ragged or sparse, travel:
-        "padded" as `[batch, length]`, filled up with the `padding_id` of the
-        feature that reads the input (strings: ""), or "row_splits" as
-        `<input>:values` and `<input>:row_splits`. None pads what has a padding
-        and takes row splits for the rest.
-      string_features: Names of int64 features that travel as strings and are
-        hashed as `mt.ids.from_strings` does.
-      expected_rows: Rows that a table will have, tombstones included, before
-        the next export, one number for all or by name of the table; four times
-        the present ones if None. A table beyond it grows, and answers nothing
-        while it does.
-      inputs: Specs of the inputs by name, or the one of a model that takes one
-        tensor, for a subclassed model that was not called yet or is one of
-        Keras 3. If None, inputs that the model never reads are left out of the
-        signature; otherwise requests have all that are listed.
+        model: A built model of tf_keras or Keras 3 with layers that read
+            tables.
+        directory: Directory of the versions, created if needed.
+        version: Positive number; None for one above the highest version.
+        ragged: Format of ragged and sparse inputs in a request: "padded" for
+            `[batch, length]`, padded with the `padding_id` of the feature that
+            reads the input (strings: ""), or "row_splits" for `<input>:values`
+            and `<input>:row_splits`. None pads inputs that have a padding and
+            uses row splits for the others.
+        string_features: Names of int64 features that requests send as strings,
+            which the graph hashes like `mt.ids.from_strings`.
+        expected_rows: Number of rows of a table before the next export,
+            tombstones included: one number for all tables, or by name. None for
+            four times the present rows. A table beyond it grows, and blocks
+            requests while it grows.
+        inputs: Specs of the inputs by name, or the single spec of a model with
+            one input, for a subclassed model that was not called yet or is one
+            of Keras 3. If None, the signature leaves out inputs that the model
+            never reads; otherwise it has all of `inputs`.
 
     Returns:
-      The record of the export; also the path of the version directory.
+        The record of the export; also the path of the version directory.
 
     Raises:
-      ValueError: The model has no tables, an argument is out of range or names
-        what there is not, or ragged="padded" and a ragged input has no padding.
-      FileExistsError: There is such a version.
-      ExportError: The model holds what a stock server can't load, a shard was
-        restored meanwhile, or the directory can't be written.
+        ValueError: The model has no tables, an argument is out of range or
+            names an unknown table or input, or ragged="padded" and a ragged
+            input has no padding.
+        FileExistsError: The version exists.
+        ExportError: The model has parts that a stock server can't load, a shard
+            was restored meanwhile, or the directory can't be written.
 
     Example:
     >>> import tempfile
@@ -131,8 +133,8 @@ def export_saved_model(
         directory=os.path.abspath(os.fspath(directory)),
         version=_checked_version(version),
     )
-    # A thread of its own is in no strategy scope, graph or device scope, so
-    # that what is made here is local even when a callback of `fit` calls.
+    # A new thread is in no strategy scope, graph or device scope, so that what
+    # is made here is local even when a callback of `fit` calls.
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         return executor.submit(job.run).result()
 
@@ -356,7 +358,9 @@ def _step(table) -> int:
     """
     kinds = [segment.precision.kind for segment in table.config.segments]
     # Nothing else depends on it.
-    return table.least_step() if "onebit" in kinds else 0
+    if "onebit" not in kinds:
+        return 0
+    return min(step for step, _ in table.table_set.clocks(table.name))
 
 
 def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
@@ -374,8 +378,8 @@ def _pack(table, packed: PackedRows, rows: np.ndarray) -> np.ndarray:
 
 def _lookup_function(table: ServingTable):
     def lookup(ids):
-        rows, live = table.lookup(ids)
-        return {"rows": rows, "live": live}
+        rows, exists = table.lookup(ids)
+        return {"rows": rows, "exists": exists}
 
     return tf.function(lookup, autograph=False).get_concrete_function(
         ids=tf.TensorSpec([None], tf.int64)

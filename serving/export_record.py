@@ -1,4 +1,4 @@
-"""What an export says of itself: `assets.extra/monolith_export.json`."""
+"""The record of an export: `assets.extra/monolith_export.json`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ RECORD_FILE = os.path.join("assets.extra", "monolith_export.json")
 
 @dataclasses.dataclass(frozen=True)
 class ExportRecord:
-    """Identity of an export, and where its deltas start.
+    """Identity of an export, and the start of its deltas.
 
-    It is a path as well: `os.fspath(record)` is the version directory.
+    It is also a path: `os.fspath(record)` is the version directory.
 
     Attributes:
-      path: Version directory, `<directory>/<version>`.
-      version: Number of the version, which servers call it by.
-      export_id: Random positive number that deltas name.
-      generations: Generation of each shard at the time of the export.
-      cuts: Cut of each shard reached before its first row was read; the first
-        delta of a shard starts there.
-      tables: `{"name", "dim", "rows", "buckets", "stored"}` of each table, by
-        name; `stored` says how its rows are kept, `"int8(0.5)[8]"` for one.
-      dense: `{"name", "dtype", "shape"}` of each dense variable; a delta has
-        their bytes in this order.
-      features: How each input of the model travels in a request.
-      created_unix_seconds: Time of the export.
+        path: Version directory, `<directory>/<version>`.
+        version: Number of the version on servers.
+        export_id: Random positive number, part of each delta.
+        generations: Generation per shard at the time of the export.
+        cuts: Cut per shard before its first row was read; the first delta of
+            the shard starts there.
+        tables: `{"name", "dim", "rows", "buckets", "stored"}` per table, by
+            name; `stored` is the layout of its rows, such as `"int8(0.5)[8]"`.
+        dense: `{"name", "dtype", "shape"}` per dense variable; a delta has
+            their bytes in this order.
+        features: Format of each input of the model in a request.
+        created_unix_seconds: Time of the export.
 
     Example:
     ```python
@@ -51,19 +51,19 @@ class ExportRecord:
     created_unix_seconds: float
 
     def __fspath__(self) -> str:
-        """The version directory."""
+        """Returns the version directory."""
         return self.path
 
     @property
     def num_shards(self) -> int:
-        """Number of servers that the tables were spread over."""
+        """Number of shards of the tables."""
         return len(self.generations)
 
     def to_json(self) -> str:
-        """The content of the record's file."""
+        """Returns the content of the record's file."""
         fields = {"format": FORMAT, "num_shards": self.num_shards}
         fields.update(dataclasses.asdict(self))
-        # The directory may be moved; where a record lies says both.
+        # The directory may be moved, so the path of the record has both.
         del fields["path"], fields["version"]
         return json.dumps(fields, indent=1) + "\n"
 
@@ -72,10 +72,10 @@ class ExportRecord:
         """Reads the record of a version directory.
 
         Args:
-          path: `<directory>/<version>`.
+            path: `<directory>/<version>`.
 
         Raises:
-          FormatError: There is no record, or one of another format.
+            FormatError: There is no record, or it has another format.
         """
         directory = pathlib.Path(path)
         file = directory / RECORD_FILE
@@ -95,13 +95,12 @@ class ExportRecord:
             )
         except FileNotFoundError:
             raise FormatError(
-                f"{file} does not exist, so {directory} is no export of "
-                "monolith_tf.serving.export_saved_model, or not a version "
-                "directory of it."
+                f"{file} does not exist, so {directory} is not a version "
+                "directory of monolith_tf.serving.export_saved_model."
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FormatError(
-                f"{file} is no export record: {error}. Export again."
+                f"{file} is not a valid export record: {error}. Export again."
             ) from error
         if not num_shards == record.num_shards == len(record.cuts):
             raise FormatError(

@@ -1,4 +1,4 @@
-"""Counts of what a pusher did, as attributes and for Prometheus."""
+"""Counters of a pusher, as attributes and for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ COUNTERS = {
     "tombstones": "Tombstones that the server applied.",
     "bytes": "Bytes of the applied chunks, as in the log.",
     "duplicates": "Chunks that the server had applied before.",
-    "refusals": "Chunks that the server refused.",
+    "refusals": "Chunks that the server rejected.",
     "replays": "Chunks sent again, read from the log.",
-    "resyncs": "Full exports written because deltas could not go on.",
+    "resyncs": "Full exports written because deltas could not continue.",
     "unreachable": "Rounds that ended without an answer of the server.",
-    "dropped_chunks": "Chunks that fell off the log's bounds.",
-    "corrupt_files": "Files of the log that were refused.",
+    "dropped_chunks": "Chunks that the log dropped.",
+    "corrupt_files": "Files of the log that were rejected.",
     "failed_writes": "Rounds that could not write the log.",
 }
 
@@ -23,16 +23,16 @@ class PushMetrics:
     """Counters of one pusher; each is an attribute of this object.
 
     Args:
-        registry: a `prometheus_client.CollectorRegistry` that gets a counter
-            `monolith_delta_<name>_total` for each and the gauge
-            `monolith_delta_lag_seconds`; None for none.
+        registry: A `prometheus_client.CollectorRegistry` for the counters
+            `monolith_delta_<name>_total` and the gauge
+            `monolith_delta_lag_seconds`; None for no registry.
 
     Attributes:
         deltas, chunks, rows, tombstones, bytes, duplicates, refusals, replays,
-        resyncs, unreachable, dropped_chunks, corrupt_files, failed_writes: see
+        resyncs, unreachable, dropped_chunks, corrupt_files, failed_writes: See
             `COUNTERS`.
-        lag_seconds: seconds from the cut of the oldest delta of the last round
-            that was acknowledged in full to that acknowledgement; while chunks
+        lag_seconds: Seconds from the cut of the oldest delta to its
+            acknowledgement, in the last fully acknowledged round; while chunks
             wait, the age of the oldest.
     """
 
@@ -44,7 +44,7 @@ class PushMetrics:
         for name in COUNTERS:
             setattr(self, name, 0)
         if registry is not None:
-            # Only who asks for Prometheus needs the package.
+            # Imported here, because the package is optional.
             import prometheus_client
 
             self._exported = {
@@ -72,6 +72,6 @@ class PushMetrics:
             self._exported_lag.set(seconds)
 
     def as_dict(self) -> dict[str, float]:
-        """Every counter by name, and `lag_seconds`."""
+        """Returns every counter by name, and `lag_seconds`."""
         counts = {name: getattr(self, name) for name in COUNTERS}
         return {**counts, "lag_seconds": self.lag_seconds}

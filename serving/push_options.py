@@ -1,4 +1,4 @@
-"""How a pusher works beyond its address; the defaults suit most."""
+"""Options of a pusher."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ class PushOptions:
     """Bounds of a `DeltaPusher`.
 
     Args:
-        chunk_rows: most ids in one request, over all tables; 1 to 4,096.
-        timeout_seconds: deadline of one request.
-        max_attempts: attempts of one request within a round.
-        max_backoff_seconds: longest pause between rounds while the server is
-            out of reach; every round still cuts and logs.
-        log_max_bytes: bound of the log; see `DeltaLog`.
-        log_max_age_seconds: bound of the log.
-        verify_seconds: how often an idle pusher asks the server how far it is,
-            which finds one that started again from its files.
-        flush_timeout_seconds: how long `flush` and `close` wait for the server.
-        metrics: counters to add to, such as
-            `PushMetrics(prometheus_client.REGISTRY)`; None makes new ones.
+        chunk_rows: The most ids of one request, over all tables; 1 to 4,096.
+        timeout_seconds: Deadline of one request.
+        max_attempts: Attempts of one request within a round.
+        max_backoff_seconds: Longest pause between rounds while the server is
+            unreachable; every round still cuts and logs.
+        log_max_bytes: Size limit of the log; see `DeltaLog`.
+        log_max_age_seconds: Age limit of the log.
+        verify_seconds: Interval at which an idle pusher reads the progress of
+            the server, to detect a restarted one.
+        flush_timeout_seconds: Longest wait of `flush` and `close` for the
+            server.
+        metrics: Counters to add to, such as
+            `PushMetrics(prometheus_client.REGISTRY)`; None for new ones.
 
     Raises:
-        ValueError: a number out of range, by name.
+        ValueError: A number is out of range.
 
     Example:
     >>> PushOptions(chunk_rows=1024).timeout_seconds

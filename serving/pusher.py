@@ -1,9 +1,10 @@
-"""Carries what changes in a trainer to a model server, and keeps it equal.
+"""The pusher: sends the changes of a trainer to a model server.
 
 A round cuts the changes of every shard, makes them durable in the log, then
-sends them in order. What was cut but not logged comes again with the next cut;
-what was logged but not acknowledged is sent again; what the log cannot give is
-replaced by a new full export. docs/guarantees.md says what follows from that.
+sends them in order. The next cut repeats changes that were cut but not logged.
+Chunks that were logged but not acknowledged are sent again. A new full export
+replaces chunks that the log has dropped. docs/guarantees.md has the guarantees
+that follow.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from monolith_tf.serving.push_options import PushOptions
 __all__ = ["DeltaPusher", "PushOptions", "PushStats"]
 
 _FIRST_BACKOFF_SECONDS = 0.1
-# New exports that no chunk follows: something else is wrong.
+# Consecutive resyncs without an applied chunk before giving up.
 _MAX_VAIN_RESYNCS = 3
 
 _logger = logging.getLogger(__name__)
@@ -42,17 +43,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class PushStats:
-    """What one round did.
+    """Result of one round.
 
     Args:
-        rows: rows that were cut.
-        tombstones: ids gone from the trainer's tables that were cut.
-        chunks: chunks that were logged.
-        bytes: their bytes.
-        waiting: chunks that are logged but not acknowledged.
-        delivered: whether the server acknowledged everything.
-        problem: why it did not, or "".
-        version: version of the export that the deltas go to.
+        rows: Number of cut rows.
+        tombstones: Number of cut tombstones.
+        chunks: Number of logged chunks.
+        bytes: Size of these chunks.
+        waiting: Number of chunks that are logged but not acknowledged.
+        delivered: True if the server acknowledged everything.
+        problem: The reason if it did not, or "".
+        version: Version of the export that receives the deltas.
     """
 
     rows: int
@@ -66,33 +67,33 @@ class PushStats:
 
 
 class DeltaPusher:
-    """Keeps a served export equal to a model that trains on.
+    """Pushes deltas so that a served export equals the model in training.
 
-    All methods are safe to call from any thread; rounds happen one at a time.
-    `start` runs rounds on a thread of its own; without it, call `push`.
+    All methods are thread-safe; rounds run one at a time. `start` runs rounds
+    on a new thread; without it, call `push`.
 
     Args:
-        source: a Keras model, or a pair (table set, dense variables).
+        source: A Keras model, or a pair (table set, dense variables).
         address: "host:port" of the model server's gRPC port.
-        model_name: name of the model there.
-        log_directory: directory for the delta log, on this machine's disk. One
-            pusher at a time; chunks of other exports in it are removed.
-        export_record: what `export_saved_model` returned, or the path of its
+        model_name: Name of the model on the server.
+        log_directory: Directory of the delta log, on a local disk. One pusher
+            at a time may use it; chunks of other exports in it are deleted.
+        export_record: Result of `export_saved_model`, or the path of its
             version directory.
-        export_fn: writes a new version where the server looks for it and
+        export_fn: Writes a new version where the server looks for it and
             returns its record; called on the pusher's thread when deltas cannot
-            go on. Without it that is an error.
-        interval_seconds: a push starts when the last one was acknowledged and
-            this long has passed since it started.
-        options: bounds and deadlines; see `PushOptions`.
+            continue. Without it, the pusher raises instead.
+        interval_seconds: Least time between the starts of two pushes. A push
+            starts after the previous one is acknowledged.
+        options: Limits and deadlines; see `PushOptions`.
 
     Attributes:
         metrics: `PushMetrics`.
-        record: the export that the deltas go to.
+        record: The export that receives the deltas.
 
     Raises:
-        LogInUseError: another process writes to the log directory.
-        FormatError: `export_record` is not an export.
+        LogInUseError: Another process writes to the log directory.
+        FormatError: `export_record` is not a valid export.
 
     Example:
     ```python
@@ -117,7 +118,7 @@ class DeltaPusher:
         interval_seconds: float = 0.1,
         options: PushOptions | None = None,
     ):
-        """Turns the logging of changed ids on and opens the log."""
+        """Starts the logging of changed ids and opens the log."""
         if interval_seconds < 0:
             raise ValueError(
                 "`interval_seconds` must not be negative. Received: "
@@ -160,25 +161,24 @@ class DeltaPusher:
         """Runs one round: cut, log, send.
 
         Returns:
-            What happened; `delivered` is False when the server is out of reach
-            or has not loaded the export yet. That is no error: the next round
-            goes on.
+            The result; `delivered` is False if the server is unreachable or has
+            not loaded the export yet. The next round continues.
 
         Raises:
-            DeliveryError: the server refuses, or a resync is needed and there
-                is no `export_fn`.
+            DeliveryError: The server rejects a call, or a resync is needed and
+                there is no `export_fn`.
         """
         return self._push(verify=False)
 
     def flush(self, timeout_seconds: float | None = None) -> None:
-        """Returns when the server holds everything that changed before.
+        """Waits until the server has all changes made before the call.
 
         Args:
-            timeout_seconds: how long to wait for the server; None takes
+            timeout_seconds: Longest wait for the server; None for
                 `flush_timeout_seconds` of the options.
 
         Raises:
-            DeliveryError: see `push`; or the server did not take it in time.
+            DeliveryError: As for `push`, or the time is over.
         """
         if timeout_seconds is None:
             timeout_seconds = self._options.flush_timeout_seconds
@@ -198,10 +198,10 @@ class DeltaPusher:
             backoff = min(2 * backoff, self._options.max_backoff_seconds)
 
     def start(self) -> None:
-        """Pushes on a thread of its own until `close`.
+        """Pushes on a new thread until `close`.
 
         Raises:
-            RuntimeError: started or closed before.
+            RuntimeError: The pusher was started or closed before.
         """
         if self._thread is not None or self._closed:
             raise RuntimeError(
@@ -213,10 +213,10 @@ class DeltaPusher:
         self._thread.start()
 
     def check(self) -> None:
-        """Raises what stopped the thread, if anything did.
+        """Raises the error that stopped the thread, if there is one.
 
         Raises:
-            DeliveryError: the thread stopped; its error is the cause.
+            DeliveryError: The thread stopped; its error is the cause.
         """
         if self._error is not None:
             raise DeliveryError(
@@ -225,14 +225,14 @@ class DeltaPusher:
             ) from self._error
 
     def close(self, flush: bool = True) -> None:
-        """Pushes the last delta, joins the thread, frees log and connection.
+        """Pushes the last delta, joins the thread, closes log and connection.
 
         Args:
-            flush: False leaves out the last push.
+            flush: False to skip the last push.
 
         Raises:
-            DeliveryError: the thread had stopped, or the last delta could not
-                be delivered; everything is freed all the same.
+            DeliveryError: The thread had stopped, or the last delta could not
+                be delivered; the pusher is closed in any case.
         """
         if self._closed:
             return
@@ -254,7 +254,7 @@ class DeltaPusher:
         return self
 
     def __exit__(self, error_type, *_) -> None:
-        """Closes; after an error without the last push."""
+        """Closes the pusher; after an error without the last push."""
         self.close(flush=error_type is None)
 
     def _run(self) -> None:
@@ -272,13 +272,14 @@ class DeltaPusher:
                         2 * backoff, self._options.max_backoff_seconds
                     )
                 self._stopping.wait(pause)
-            # Here and not in close(): this thread is in no strategy scope.
+            # Here and not in close(), because this thread is in no strategy
+            # scope.
             if self._flush_at_end:
                 self.flush()
         except BaseException as error:
             self._error = error
-            # What stops it as a rule, such as a parameter server that went, is
-            # said in the message; of anything else the traceback is needed.
+            # For common errors, such as a lost parameter server, the message
+            # suffices; others need the traceback.
             is_known = isinstance(error, (tf.errors.OpError, MonolithError))
             _logger.error(
                 "Pushing deltas to %r at %s stopped: %s",
@@ -296,7 +297,7 @@ class DeltaPusher:
                 return self._round(verify)
             except ResyncNeededError as error:
                 self._resync(error)
-            # What changed since the export; the server may still load it.
+            # The changes since the export; the server may still be loading it.
             try:
                 return self._round(verify)
             except ResyncNeededError as error:
@@ -314,7 +315,7 @@ class DeltaPusher:
         try:
             chunks = self._cut_and_log()
         except OSError as error:
-            # Nothing was acknowledged to the tables: the next cut has it all.
+            # No cut was acknowledged, so the next one has all changes.
             self.metrics.count("failed_writes")
             _logger.error("The delta log cannot be written: %s", error)
             return self._stats([], f"the delta log cannot be written: {error}")
@@ -348,7 +349,7 @@ class DeltaPusher:
         )
 
     def _cut_and_log(self) -> list[delta_lib.DeltaChunk]:
-        """Cuts every stream; returns what is durable now and was not before."""
+        """Cuts every stream and logs; returns the new durable chunks."""
         self._check_num_shards()
         cut_at = time.monotonic()
         streams = self._delivery.streams
@@ -372,7 +373,8 @@ class DeltaPusher:
                 )
                 for i, tables in enumerate(pieces)
             ]
-            # An empty delta leaves the cut: the deltas of a stream join up.
+            # An empty delta keeps the cut: the deltas of a stream are
+            # contiguous.
             if pieces:
                 new_cuts[stream.index] = delta.to_cut
         dense, digest = self._dense_chunk(streams[-1])
@@ -400,7 +402,7 @@ class DeltaPusher:
         if not dense or digest == self._dense_digest:
             return [], self._dense_digest
         sequence = stream.last_logged + 1
-        # The state is whole each time, so a cut is simply a count.
+        # Each chunk has the whole state, so a cut is a count.
         cuts = (sequence - 1, sequence)
         return [self._chunk(stream, sequence, cuts, dense=dense)], digest
 
@@ -429,8 +431,8 @@ class DeltaPusher:
             delta = self._trainer.take_delta(stream.index, stream.acked_cut)
         except tf.errors.OutOfRangeError as error:
             raise ResyncNeededError(
-                f"shard {stream.index} does not hold the changes after cut "
-                f"{stream.acked_cut}: it was restored or started anew, or "
+                f"shard {stream.index} lacks the changes after cut "
+                f"{stream.acked_cut}: it was restored or restarted, or "
                 "another pusher took them"
             ) from error
         if delta.generation != stream.generation:
@@ -442,23 +444,23 @@ class DeltaPusher:
         return delta
 
     def _resync(self, reason: ResyncNeededError) -> None:
-        """Writes a new export and goes on with it at sequence 1."""
+        """Writes a new export and continues with it at sequence 1."""
         if self._export_fn is None:
             raise DeliveryError(
-                f"Deltas to {self._model_name!r} cannot go on: {reason}. "
-                "Expected `export_fn`, which writes a new export to go on "
-                "with. Pass one, or export and make a new DeltaPusher."
+                f"Deltas to {self._model_name!r} cannot continue: {reason}. "
+                "Expected `export_fn`, which writes a new export. Pass one, or "
+                "export and make a new DeltaPusher."
             ) from reason
         if self._vain_resyncs >= _MAX_VAIN_RESYNCS:
             raise DeliveryError(
                 f"{self._vain_resyncs} new exports for {self._model_name!r} "
-                f"were of no use: {reason}. Check that the server reads the "
-                "directory that `export_fn` writes to, and that nothing else "
-                "pushes to it."
+                f"did not help: {reason}. Check that the server reads the "
+                "directory that `export_fn` writes to, and that there is no "
+                "other pusher."
             ) from reason
         self._vain_resyncs += 1
         _logger.warning(
-            "Deltas to %r cannot go on, a new export is written: %s",
+            "Deltas to %r cannot continue, writing a new export: %s",
             self._model_name,
             reason,
         )

@@ -1,4 +1,4 @@
-"""What an export that is being served says of itself."""
+"""Status of a served export."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ SIGNATURE = "monolith_status"
 
 @dataclasses.dataclass(frozen=True)
 class ReplicaStatus:
-    """State of one version of an export on a server.
+    """Status of one version of an export on a server.
 
     Args:
-        version: the version that answered.
-        export_id: its export.
-        generations: of each shard; last that of the dense stream.
-        last_sequences: last applied chunk of each of these streams.
-        live_rows: rows of each table, by name order.
-        dead_rows: tombstones of each table.
-        buckets: buckets of each table.
+        version: The version that answered.
+        export_id: Export of this version.
+        generations: Generation per shard; the last is that of the dense stream.
+        last_sequences: Sequence of the last applied chunk per stream.
+        live_rows: Rows per table, in name order.
+        dead_rows: Tombstones per table.
+        buckets: Buckets per table.
     """
 
     version: int
@@ -37,15 +37,16 @@ class ReplicaStatus:
 def read_status(
     client: PredictionClient, model_name: str, version: int | None = None
 ) -> ReplicaStatus:
-    """Asks a server for the state of an export.
+    """Reads the status of an export from a server.
 
     Args:
-        client: connected to the server.
-        model_name: name of the model there.
-        version: which version; None takes the newest.
+        client: Connected to the server.
+        model_name: Name of the model on the server.
+        version: Version to read; None for the newest.
 
     Raises:
-        ServingCallError: out of reach, or not an export of ours.
+        ServingCallError: The server is unreachable, or the model is not an
+            export of this library.
     """
     reply = client.predict(
         model_name,

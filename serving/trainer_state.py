@@ -1,4 +1,4 @@
-"""The side of the trainer that deltas are cut from."""
+"""The trainer's side of deltas: tables and dense variables."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from monolith_tf.serving.export_record import ExportRecord
 
 
 class TrainerState:
-    """A table set and the dense variables beside it.
+    """A table set together with the dense variables.
 
     Args:
-        table_set: gives `num_shards`, `start_deltas()` and
-            `take_delta(shard, acked_cut)`.
-        dense_variables: variables in the order of the export's manifest.
+        table_set: Has `num_shards`, `start_deltas()` and `take_delta(shard,
+            acked_cut)`.
+        dense_variables: Variables in the order of the export's manifest.
     """
 
     def __init__(self, table_set, dense_variables: Sequence):
-        """Keeps both; reads nothing yet."""
+        """Keeps the arguments."""
         self._table_set = table_set
         self._dense_variables = list(dense_variables)
         self._calls = ServerCalls()
@@ -34,8 +34,8 @@ class TrainerState:
         """Takes a model, or a pair (table set, dense variables).
 
         Raises:
-            TypeError: neither.
-            ValueError: the model has no tables, or tables of several sets.
+            TypeError: `source` is neither.
+            ValueError: The model has no tables, or tables of several sets.
         """
         if isinstance(source, TrainerState):
             return source
@@ -46,11 +46,11 @@ class TrainerState:
                 "Deltas are cut from a Keras model or from a pair (table "
                 f"set, dense variables). Received: {type(source).__name__}."
             )
-        # Here, so that a pusher of a table set needs no model.
-        from monolith_tf.placement import registry
+        # Imported here, because a pusher of a table set needs no model.
+        from monolith_tf.placement.registry import tables_of
         from monolith_tf.serving.graph import model_trace
 
-        tables = registry.tables_of(source)
+        tables = tables_of(source)
         if not tables:
             raise ValueError(
                 f"Model {getattr(source, 'name', source)!r} has no tables, so "
@@ -61,14 +61,14 @@ class TrainerState:
 
     @property
     def num_shards(self) -> int:
-        """Shards of the table set now."""
+        """Current number of shards of the table set."""
         return self._table_set.num_shards
 
     def start_deltas(self) -> None:
-        """Turns the logging of changed ids on.
+        """Starts the logging of changed ids.
 
         Raises:
-            ValueError: a table does not track changes.
+            ValueError: A table does not track changes.
         """
         silent = [
             table.name
@@ -77,24 +77,24 @@ class TrainerState:
         ]
         if silent:
             raise ValueError(
-                f"There are no deltas of {', '.join(silent)}: made with "
-                "tracks_changes=False, rows do not know that they changed. "
-                "Leave it out, or serve full exports only."
+                "Deltas need tables with tracks_changes=True. Received: "
+                f"{', '.join(silent)} with tracks_changes=False. Leave it "
+                "out, or serve full exports only."
             )
         self._table_set.start_deltas()
 
     def take_delta(self, shard: int, acked_cut: int):
-        """Returns what changed in a shard after `acked_cut`."""
+        """Returns the changes of a shard after `acked_cut`."""
         return self._table_set.take_delta(shard, acked_cut)
 
     def dense_bytes(self, record: ExportRecord) -> bytes:
         """Returns the little-endian bytes of all dense variables, in order.
 
-        Each variable is read whole; between two variables a training step may
-        happen.
+        Each variable is consistent; a training step may run between the reads
+        of two variables.
 
         Raises:
-            ValueError: the variables are not those of the export.
+            ValueError: The variables are not those of the export.
         """
         values = self._read_dense()
         expected = [(d["dtype"], tuple(d["shape"])) for d in record.dense]
@@ -112,7 +112,7 @@ class TrainerState:
         def read():
             return [tf.convert_to_tensor(variable) for variable in variables]
 
-        # A function would keep the values of anything else.
+        # A function would capture the values of other objects.
         is_kept = all(isinstance(v, tf.Variable) for v in variables)
         found = self._calls.call("dense", None, read) if is_kept else read()
         return [value.numpy() for value in found]
@@ -121,12 +121,12 @@ class TrainerState:
 def split_delta(
     delta, names: Collection[str], chunk_rows: int
 ) -> Iterator[tuple[delta_lib.TableChunk, ...]]:
-    """Yields the tables of a shard's delta in pieces of few rows.
+    """Splits the delta of a shard into pieces of a few rows.
 
     Args:
-        delta: what `take_delta` returned.
-        names: tables that the export has; others in the set are left out.
-        chunk_rows: most ids in a piece, over all its tables.
+        delta: Result of `take_delta`.
+        names: Tables of the export; others in the set are left out.
+        chunk_rows: The most ids of a piece, over all its tables.
 
     Yields:
         A tuple of `TableChunk`, never empty; nothing for an empty delta.
@@ -134,20 +134,21 @@ def split_delta(
     piece, room = [], chunk_rows
     for name in sorted(delta.tables.keys() & set(names)):
         table = delta.tables[name]
-        start, num_ids = 0, len(table.ids)
+        start, first_row, num_ids = 0, 0, len(table.ids)
         while start < num_ids:
             end = min(num_ids, start + room)
-            live = np.asarray(table.exists[start:end], np.bool_)
+            exists = table.exists[start:end]
+            end_row = first_row + int(np.count_nonzero(exists))
             piece.append(
                 delta_lib.TableChunk(
                     name=name,
-                    ids=np.asarray(table.ids[start:end], np.int64),
-                    live=live,
-                    rows=np.asarray(table.rows[start:end], np.float32)[live],
+                    ids=table.ids[start:end],
+                    exists=exists,
+                    rows=table.rows[first_row:end_row],
                 )
             )
             room -= end - start
-            start = end
+            start, first_row = end, end_row
             if room == 0:
                 yield tuple(piece)
                 piece, room = [], chunk_rows

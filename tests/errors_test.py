@@ -1,4 +1,4 @@
-"""What logs say of errors."""
+"""Errors in logs."""
 
 import threading
 

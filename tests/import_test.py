@@ -1,4 +1,4 @@
-"""What `import monolith_tf` does before anybody asks it for a name."""
+"""Effects of `import monolith_tf` before a public name is used."""
 
 from __future__ import annotations
 
@@ -49,3 +49,10 @@ def test_every_public_name_is_there_and_documented():
             assert getattr(getattr(mt, name), inner).__doc__, (name, inner)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         mt.nothing  # noqa: B018
+
+
+def test_dir_lists_the_public_names_and_no_internal_one():
+    import monolith_tf as mt
+
+    assert dir(mt) == sorted(["__version__", *mt.__all__])
+    assert "ops" in dir(mt)

@@ -1,7 +1,8 @@
-"""What `mt.Table` does, in hand-computed numbers."""
+"""`mt.Table`, with hand-computed numbers."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 INT64_MIN = -(1 << 63)
 INT64_MAX = (1 << 63) - 1
@@ -53,7 +55,7 @@ def test_every_int64_is_an_id(shards):
     table.assign(EVERY_KIND_OF_ID, rows)
     np.testing.assert_array_equal(table.lookup(EVERY_KIND_OF_ID), rows)
     assert table.size() == 6
-    assert table.remove(EVERY_KIND_OF_ID).numpy() == 6
+    assert table.remove(EVERY_KIND_OF_ID) == 6
     assert table.size() == 0
 
 
@@ -186,14 +188,45 @@ def test_learning_rate_variable_is_read_at_every_step():
 def test_event_time_travels_to_the_row(shards):
     table = make()
     table.apply_gradients([7], [[1.0, 1.0]], event_time=1234)
-    ((_, last_update, _),) = table.export_whole()
+    ((_, last_update, _),) = export_rows(table)
     assert last_update.tolist() == [1234]
 
 
-def test_same_config_object_is_the_same_table():
+def test_get_or_create_returns_the_live_table_of_a_config_object():
     config = mt.TableConfig("shared", dim=2)
-    first = mt.Table(config)
-    assert mt.Table(config) is first
+    first = mt.Table.get_or_create(config)
+    assert mt.Table.get_or_create(config) is first
+
+
+@pytest.mark.parametrize("in_set", [True, False])
+def test_a_second_table_of_a_live_config_is_refused(in_set):
+    config = mt.TableConfig("made_once", dim=2)
+    with mt.TableSet() if in_set else contextlib.nullcontext():
+        first = mt.Table(config)
+        with pytest.raises(ValueError, match=r"mt.Table.get_or_create\(config"):
+            mt.Table(config)
+        assert mt.Table.get_or_create(config) is first
+
+
+def test_get_or_create_refuses_what_is_not_a_config():
+    with pytest.raises(TypeError, match="needs an mt.TableConfig"):
+        mt.Table.get_or_create("movie")
+
+
+def test_remove_returns_the_number_of_rows_removed(shards):
+    table = make()
+    table.assign([1, 2, 3], np.ones([3, 2]))
+    assert table.remove([2, 3, 4]) == 2
+    assert isinstance(table.remove([1]), int)
+    in_function = tf.function(lambda: table.remove([1]))
+    assert in_function().dtype == tf.int64
+
+
+def test_clocks_hold_the_latest_update_and_time_of_each_shard(shards):
+    table = make()
+    assert table.table_set.clocks("table") == [(0, 0)] * shards
+    table.apply_gradients([7], [[1.0, 1.0]], step=4, event_time=1234)
+    assert (5, 1234) in table.table_set.clocks("table")
 
 
 def test_new_config_of_a_name_is_a_new_table():
@@ -339,7 +372,7 @@ def test_table_needs_a_config():
         ({"dim": 1.5}, TypeError, "must be an integer"),
         ({"name": ""}, ValueError, "1 to 255 bytes"),
         ({"name": 7}, TypeError, "must be a str"),
-        ({"name": "a/b"}, ValueError, "must not hold '/'"),
+        ({"name": "a/b"}, ValueError, "must not contain '/'"),
         ({"seed": -1}, ValueError, "seed of table 'x'"),
         ({"optimizer": "adam"}, TypeError, "mt.optimizers"),
         ({"initializer": 0.5}, TypeError, "mt.initializers"),

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 
 namespace monolith_tf {
 

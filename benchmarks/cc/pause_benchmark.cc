@@ -23,10 +23,10 @@
 #include <vector>
 
 #include "benchmarks/cc/benchmark_support.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 #include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {

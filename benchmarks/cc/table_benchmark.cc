@@ -10,8 +10,8 @@
 // On a machine that others use too, --cpu_clock=1 counts the processor time
 // of the thread instead of the time of the clock.
 //
-// Prints one line a measurement: millions of ids a second, and for growth the
-// times of batches in milliseconds. Ids are drawn uniformly.
+// Prints one line per measurement: millions of ids per second, and for growth
+// the times of batches in milliseconds. Ids are drawn uniformly.
 
 #include <time.h>
 
@@ -26,10 +26,10 @@
 #include <vector>
 
 #include "benchmarks/cc/benchmark_support.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/copy_floats.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 namespace {

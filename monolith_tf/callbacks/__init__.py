@@ -1,4 +1,8 @@
-"""Keras callbacks, for `fit` of tf_keras and of Keras 3."""
+"""Keras callbacks for `fit` of tf_keras and of Keras 3.
+
+Imports `serving`, `cluster`, `keras_common`, `optimizers` and below. Start with
+`delta_push.py`.
+"""
 
 from monolith_tf.callbacks.checkpoints import Checkpoints
 from monolith_tf.callbacks.delta_push import DeltaPush

@@ -1,4 +1,4 @@
-"""Checkpoints of a model while `fit` runs, and going on from them."""
+"""Checkpoints of a model during `fit`, and restarts from them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from monolith_tf.callbacks.traced_checkpoint import TracedCheckpoint
 
 
 class Checkpoints(tf_keras.callbacks.Callback):
-    """Saves the whole model at the ends of epochs, rows included.
+    """Saves the whole model at the end of epochs, rows included.
 
-    A program that is killed and started again goes on where its last
-    checkpoint was: `restore` reads it and says at which epoch. A checkpoint
-    holds dense weights, rows with their slots, what admission counted and the
-    optimizer; it counts once all of it is written. Under
-    `ParameterServerStrategy` servers write their own parts, so the directory
-    has to be on a file system that all of them share; what N servers wrote is
-    read by M.
+    A restarted program continues from its last checkpoint: `restore` reads it
+    and returns its epoch. A checkpoint contains dense weights, rows with their
+    slots, the counts of admission and the optimizer. It is valid once all of it
+    is written. Under `ParameterServerStrategy` each server writes its own part,
+    so the directory must be on a file system that all servers share. A
+    checkpoint of N servers restores on M.
 
     Args:
         model: A Keras model, compiled.
         directory: Folder of the checkpoints.
-        max_to_keep: How many are kept, the latest.
+        max_to_keep: Number of latest checkpoints to keep.
         every_epochs: Epochs from one checkpoint to the next.
 
     Raises:
@@ -61,12 +60,14 @@ class Checkpoints(tf_keras.callbacks.Callback):
         ):
             if value < 1:
                 raise ValueError(
-                    f"Checkpoints: {name} is {value}; expected at least 1."
+                    f"Checkpoints needs {name} of at least 1. Received: "
+                    f"{name}={value}."
                 )
         if getattr(model, "optimizer", None) is None:
             raise ValueError(
-                "Checkpoints takes a compiled model, whose optimizer is saved "
-                "with it. Call model.compile first."
+                "Checkpoints needs a compiled model, because it saves the "
+                "optimizer. Received: a model without an optimizer. Call "
+                "model.compile first."
             )
         self._of_model = model
         self._every_epochs = every_epochs
@@ -82,24 +83,24 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
     @property
     def latest(self) -> str | None:
-        """Path of the last checkpoint, None if there is none."""
+        """Path of the last checkpoint, or None."""
         return self._manager.latest_checkpoint
 
     def restore(self, path: str | None = None) -> int:
         """Reads a checkpoint into the model.
 
         Args:
-            path: Which one; the latest when None.
+            path: Path of the checkpoint; None for the latest.
 
         Returns:
-            The number of epochs that were trained before it was saved, for
+            The number of epochs trained before it was saved, for
             `initial_epoch` of `fit`; 0 if there is no checkpoint.
         """
         path = path or self.latest
         if path is None:
             return 0
-        # What is made later, such as the weights of a model that knows no
-        # shape of its inputs yet, gets its values when it is made.
+        # Variables that are created later, such as those of a model that is not
+        # built yet, get their values on creation.
         self._checkpoint.read(path).assert_existing_objects_matched()
         return int(self._num_epochs.numpy())
 
@@ -107,7 +108,7 @@ class Checkpoints(tf_keras.callbacks.Callback):
         """Writes a checkpoint.
 
         Args:
-            num_epochs: Epochs that are done.
+            num_epochs: Number of finished epochs.
 
         Returns:
             Its path.
@@ -116,6 +117,6 @@ class Checkpoints(tf_keras.callbacks.Callback):
         return self._manager.save(checkpoint_number=num_epochs)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes a checkpoint, when it is time."""
+        """Writes a checkpoint every `every_epochs` epochs."""
         if (epoch + 1) % self._every_epochs == 0:
             self.save(epoch + 1)

@@ -1,10 +1,10 @@
-"""Prometheus metrics of a ClusterCoordinator: steps that wait or run."""
+"""Prometheus metrics of a ClusterCoordinator: steps queued and running."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-# TensorFlow counts them for its own monitoring; this is what reads them there.
+# Reads the counts of TensorFlow's own monitoring.
 from tensorflow.python.distribute.coordinator import metric_utils
 
 _GAUGES = (
@@ -16,7 +16,7 @@ _GAUGES = (
     (
         "training_steps_running",
         "inflight_closures",
-        "Calls of schedule that workers are at.",
+        "Calls of schedule that workers run.",
     ),
 )
 
@@ -25,8 +25,8 @@ class CoordinatorCollector:
     """A Prometheus collector of the coordinator of this process.
 
     Gauges `monolith_training_steps_queued` and `_running`, and the counter
-    `monolith_worker_failures`, workers that were lost and whose steps others
-    took. All 0 without a `tf.distribute.coordinator.ClusterCoordinator`.
+    `monolith_worker_failures` of lost workers, whose steps other workers take
+    over. All are 0 without a `tf.distribute.coordinator.ClusterCoordinator`.
 
     Example:
     >>> import prometheus_client
@@ -37,7 +37,7 @@ class CoordinatorCollector:
     """
 
     def collect(self) -> Iterator:
-        """Yields one family of metrics a number."""
+        """Yields one metric family per number."""
         from prometheus_client import core
 
         for name, of_tensorflow, text in _GAUGES:
@@ -46,7 +46,7 @@ class CoordinatorCollector:
             )
         failures = core.CounterMetricFamily(
             "monolith_worker_failures",
-            "Workers that were lost and whose steps others took.",
+            "Lost workers, whose steps other workers took over.",
         )
         failures.add_metric([], _read("worker_failures"))
         yield failures
@@ -56,5 +56,5 @@ def _read(of_tensorflow: str) -> float:
     try:
         return float(metric_utils.get_metric_summary(of_tensorflow))
     except KeyError:
-        # No coordinator has been made yet.
+        # There is no coordinator yet.
         return 0.0

@@ -1,4 +1,4 @@
-"""Pushes deltas to a model server while `fit` runs."""
+"""Delta pushes to a model server during `fit`."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from monolith_tf.serving.pusher import DeltaPusher
 
 
 class DeltaPush(tf_keras.callbacks.Callback):
-    """Keeps a served export equal to the model that `fit` trains.
+    """Pushes deltas so that a served export equals the model in training.
 
-    The pusher runs on a thread of its own from the beginning of `fit` to its
-    end; the last delta is acknowledged before `fit` returns. What stops the
-    thread is raised by `fit`, at the end of the epoch. It does nothing per
-    batch, so it works under `ParameterServerStrategy`.
+    The pusher runs on its own thread from the beginning to the end of `fit`.
+    The last delta is acknowledged before `fit` returns. `fit` raises an error
+    of the thread at the end of the epoch. The callback does nothing per batch,
+    so it works under `ParameterServerStrategy`.
 
-    Keras tells no callback when `fit` fails: after an error of the training
-    itself call `close()`, or use the callback as a context manager.
+    Keras does not notify callbacks when `fit` fails: call `close()` after an
+    error of the training itself, or use the callback as a context manager.
 
     Args:
         address: "host:port" of the model server's gRPC port.
-        model_name: name of the model there.
-        log_directory: directory for the delta log; one pusher at a time.
-        export_record: what `export_saved_model` returned, or the path of its
+        model_name: Name of the model on the server.
+        log_directory: Directory of the delta log; one pusher at a time may use
+            it.
+        export_record: Result of `export_saved_model`, or the path of its
             version directory.
-        export_fn: writes a new version when deltas cannot go on, and returns
-            its record; it is called on the pusher's thread. None makes that an
-            error of `fit`.
-        interval_seconds: a push starts when the last one was acknowledged and
-            this long has passed since it started.
-        options: bounds and deadlines; see `monolith_tf.serving.PushOptions`.
+        export_fn: Writes a new version when deltas cannot continue, and returns
+            its record; called on the pusher's thread. With None, `fit` raises
+            instead.
+        interval_seconds: Least time between the starts of two pushes. A push
+            starts after the previous one is acknowledged.
+        options: Bounds and deadlines; see `monolith_tf.serving.PushOptions`.
 
     Attributes:
         metrics: `PushMetrics` of all pushes of this callback.
-        record: the export that the deltas go to.
-        pusher: the `DeltaPusher` while `fit` runs, else None.
+        record: The export that receives the deltas.
+        pusher: The `DeltaPusher` while `fit` runs, else None.
 
     Example:
     ```python
@@ -68,7 +69,7 @@ class DeltaPush(tf_keras.callbacks.Callback):
         interval_seconds: float = 0.1,
         options: PushOptions | None = None,
     ):
-        """Connects to nothing yet; `fit` does."""
+        """Keeps the arguments; `fit` connects."""
         super().__init__()
         options = options or PushOptions()
         self.metrics = options.metrics or PushMetrics()
@@ -92,7 +93,7 @@ class DeltaPush(tf_keras.callbacks.Callback):
         self.pusher.start()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Raises what stopped the pusher, if anything did."""
+        """Raises the error that stopped the pusher, if there is one."""
         self.record = self.pusher.record
         self.pusher.check()
 
@@ -101,9 +102,9 @@ class DeltaPush(tf_keras.callbacks.Callback):
         self._finish(flush=True)
 
     def close(self) -> None:
-        """Stops a pusher that a failed `fit` left, without a last push."""
+        """Stops the pusher of a failed `fit`, without a last push."""
         if self.pusher is not None:
-            # What stopped the pusher was raised by `fit`, or logged.
+            # `fit` raised the error that stopped the pusher, or it is logged.
             with contextlib.suppress(DeliveryError):
                 self._finish(flush=False)
 
@@ -112,7 +113,7 @@ class DeltaPush(tf_keras.callbacks.Callback):
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes."""
+        """Closes the callback."""
         self.close()
 
     def _finish(self, flush: bool) -> None:

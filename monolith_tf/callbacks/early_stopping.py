@@ -1,4 +1,4 @@
-"""Stops training when it gets no better, and brings the best model back."""
+"""Early stopping that restores the best model, rows included."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from monolith_tf.callbacks.checkpoints import Checkpoints
 class EarlyStopping(tf_keras.callbacks.EarlyStopping):
     """`tf_keras.callbacks.EarlyStopping` whose best weights include rows.
 
-    That of tf_keras keeps its best weights in memory and does not see rows.
+    The callback of tf_keras keeps the best weights in memory and ignores rows.
     This one writes a checkpoint when the model is the best so far, and reads it
-    at the end of `fit`, whether it was stopped early or not: dense weights,
-    rows, slots and optimizer are those of the best epoch. What was best is
-    known to one `fit` only: a program that is started again begins to look for
-    it anew, and drops the checkpoint of the best epoch before.
+    at the end of `fit`, stopped early or not: dense weights, rows, slots and
+    optimizer are those of the best epoch. Each `fit` determines its own best
+    epoch: a restarted program starts over and replaces the previous best
+    checkpoint.
 
     Args:
-        directory: Folder for the best checkpoint, of this callback alone; under
-            `ParameterServerStrategy` one that all servers share.
-        **arguments: What `tf_keras.callbacks.EarlyStopping` takes, but for
+        directory: Folder of the best checkpoint, used by this callback alone;
+            under `ParameterServerStrategy` on a file system that all servers
+            share.
+        **arguments: Arguments of `tf_keras.callbacks.EarlyStopping` except
             `restore_best_weights`.
 
     Raises:
@@ -48,12 +49,12 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
         self._best: Checkpoints | None = None
 
     def on_train_begin(self, logs=None):
-        """Forgets what an earlier `fit` found."""
+        """Forgets the best model of an earlier `fit`."""
         super().on_train_begin(logs)
         self._best = None
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the model down if it is the best so far."""
+        """Saves the model if it is the best so far."""
         before = self.best
         super().on_epoch_end(epoch, logs)
         if self.best is before:
@@ -63,7 +64,7 @@ class EarlyStopping(tf_keras.callbacks.EarlyStopping):
         self._best.save(epoch + 1)
 
     def on_train_end(self, logs=None):
-        """Reads the best model back."""
+        """Restores the best model."""
         super().on_train_end(logs)
         if self._best is not None:
             self._best.restore()

@@ -1,4 +1,4 @@
-"""Ties the learning rates of tables to that of the Keras optimizer."""
+"""Table learning rates that follow the Keras optimizer."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from monolith_tf.placement.registry import tables_of
 
 
 class TableLearningRate(tf_keras.callbacks.Callback):
-    """Gives tables the Keras optimizer's learning rate, times a factor.
+    """Sets the learning rates of tables to that of the Keras optimizer.
 
-    So `LearningRateScheduler` and `ReduceLROnPlateau` reach the rows. The rate
-    of each table to tie is a `tf.Variable`, which every step reads; under
-    `ParameterServerStrategy` make it in the scope. It is set when an epoch
-    begins: put this callback behind the one that schedules.
+    With it `LearningRateScheduler` and `ReduceLROnPlateau` apply to rows. The
+    rate of each table must be a `tf.Variable`, which every step reads; under
+    `ParameterServerStrategy` create it in the scope. It is set at the beginning
+    of an epoch: put this callback after the scheduling one.
 
     Args:
-        factor: What the optimizer's rate is multiplied by.
-        tables: Names of the tables, default all of the model whose rate is a
-            variable.
+        factor: Factor from the optimizer's rate to that of the tables.
+        tables: Names of the tables. Default: all tables of the model whose rate
+            is a variable.
 
     Raises:
-        ValueError: By `fit`: a named table is not in the model, or there is no
-            table whose rate is a variable.
+        ValueError: `fit` raises it if a named table is not in the model, or if
+            no table has a variable as its rate.
 
     Example:
     >>> import monolith_tf as mt
@@ -43,13 +43,13 @@ class TableLearningRate(tf_keras.callbacks.Callback):
     """
 
     def __init__(self, factor: float = 1.0, tables: list[str] | None = None):
-        """Looks at nothing yet; `fit` does."""
+        """Keeps the arguments; `fit` checks them."""
         super().__init__()
         self._factor = factor
         self._names = tables
 
     def on_train_begin(self, logs=None):
-        """Refuses a model that has nothing to tie."""
+        """Rejects a model without a variable rate."""
         self._variables()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -63,8 +63,8 @@ class TableLearningRate(tf_keras.callbacks.Callback):
         for name in self._names or ():
             if name not in tables:
                 raise ValueError(
-                    f"TableLearningRate: the model has no table {name!r}; it "
-                    f"has {sorted(tables)}."
+                    f"TableLearningRate needs tables of the model: "
+                    f"{sorted(tables)}. Received: {name!r}."
                 )
         found = {}
         for name in self._names or tables:
@@ -85,10 +85,10 @@ class TableLearningRate(tf_keras.callbacks.Callback):
 
 
 def _rate_of(optimizer) -> float:
-    """The learning rate of the coming step of a Keras optimizer."""
+    """Returns the learning rate of a Keras optimizer's next step."""
     rate = optimizer.learning_rate
     if not is_keras_3(optimizer):
-        # Of a schedule the property has the rate of the step before.
+        # With a schedule the property has the rate of the previous step.
         rate = getattr(optimizer, "_learning_rate", rate)
     if isinstance(rate, tf_keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(optimizer.iterations)
@@ -97,7 +97,7 @@ def _rate_of(optimizer) -> float:
 
 def _no_variable(what: str) -> str:
     return (
-        f"TableLearningRate: the learning rate of {what} is a number or a "
-        "schedule; expected a tf.Variable, such as "
-        "mt.optimizers.Adagrad(tf.Variable(0.1))."
+        "TableLearningRate needs a tf.Variable as learning rate, such as "
+        "mt.optimizers.Adagrad(tf.Variable(0.1)). Received: a number or a "
+        f"schedule for {what}."
     )

@@ -1,4 +1,4 @@
-"""Rows and bytes of tables, for TensorBoard."""
+"""Statistics of tables for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from monolith_tf.placement.registry import tables_of
 
 
 class TableSummaries(tf_keras.callbacks.Callback):
-    """Writes what tables tell about themselves at the end of each epoch.
+    """Writes the statistics of tables at the end of each epoch.
 
-    Scalars `table/NAME/rows`, `/memory_bytes`, `/evicted` (rows that expired or
-    were too many), `/rejected` (updates of ids that are not admitted) and
-    `/bad_gradients`; and of the servers `updates/partial` and
-    `updates/repeated`, see `mt.metrics.request_counts`. The step is the epoch,
-    as for the epoch scalars of `tf_keras.callbacks.TensorBoard`.
+    Scalars per table: `table/NAME/rows`, `/memory_bytes`, `/evicted` (rows
+    evicted by time to live or capacity limit), `/rejected` (updates of ids that
+    are not admitted) and `/bad_gradients`. Scalars of the servers:
+    `updates/partial` and `updates/repeated`, see `mt.metrics.request_counts`.
+    The step is the epoch, as for the epoch scalars of
+    `tf_keras.callbacks.TensorBoard`.
 
     Args:
-        log_dir: Folder of the event files; that of TensorBoard will do.
+        log_dir: Folder of the event files; may be that of TensorBoard.
 
     Example:
     ```python
@@ -43,7 +44,7 @@ class TableSummaries(tf_keras.callbacks.Callback):
         self._writer = tf.summary.create_file_writer(self._log_dir)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Asks the servers and writes."""
+        """Reads the servers and writes the scalars."""
         if not tables_of(self.model):
             return
         counts = request_counts(self.model)

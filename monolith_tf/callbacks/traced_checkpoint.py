@@ -1,4 +1,4 @@
-"""A checkpoint whose graph is made once, not at every save."""
+"""A checkpoint that traces its graph once instead of at every save."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tensorflow.python.checkpoint import graph_view
 
 
 class TracedCheckpoint(tf.train.Checkpoint):
-    """Is a `tf.train.Checkpoint`, and writes by one function all its life.
+    """A `tf.train.Checkpoint` that writes by one function.
 
-    With variables on several devices TensorFlow makes a new function for each
-    save, and servers of a cluster keep what they made of it. Here the function
-    is kept as long as the same objects are saved. Objects whose state is
-    Python's are written as ever, because a kept function would write what they
-    were when it was made.
+    With variables on several devices TensorFlow traces a new function per save,
+    and the servers of a cluster retain its kernels. This class reuses the
+    function as long as it saves the same objects. Checkpoints with Python state
+    are written by TensorFlow unchanged, because a reused function would write
+    the state at tracing.
 
     Example:
     >>> import tempfile
@@ -33,7 +33,7 @@ class TracedCheckpoint(tf.train.Checkpoint):
     """
 
     def _write(self, file_prefix, options=None):
-        """What `write`, `save` and a `CheckpointManager` call.
+        """Implements `write`, `save` and the saves of a `CheckpointManager`.
 
         Args:
             file_prefix: Path of the checkpoint.
@@ -48,7 +48,7 @@ class TracedCheckpoint(tf.train.Checkpoint):
         found, _ = graph_view.ObjectGraphView(self).breadth_first_traversal()
         if any(isinstance(o, tf.train.experimental.PythonState) for o in found):
             return super()._write(file_prefix, options)
-        # Held by the function, so none of them can be another one's id.
+        # The function holds the objects, so their ids stay unique.
         saved = tuple(map(id, found))
         kept = self.__dict__.get("_kept_write")
         if kept is None or kept[0] != saved:
@@ -59,7 +59,7 @@ class TracedCheckpoint(tf.train.Checkpoint):
                 autograph=False,
             )
             kept = (saved, function, found)
-            # Not an attribute that is saved.
+            # In __dict__, so that it is not a tracked attribute.
             self.__dict__["_kept_write"] = kept
         file_prefix = os.fspath(file_prefix)
         tf.io.gfile.makedirs(os.path.dirname(file_prefix) or ".")
@@ -70,7 +70,7 @@ class TracedCheckpoint(tf.train.Checkpoint):
 
 
 def _is_special(options) -> bool:
-    """Whether options ask for more than callbacks."""
+    """Returns True if options set more than callbacks."""
     if options is None:
         return False
     plain = tf.train.CheckpointOptions()

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the chief: how fast training is, and its tables."""
+"""Prometheus metrics of the chief: speed of training, and tables."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from monolith_tf.placement.registry import tables_of
 
 
 class TrainingMetrics(tf_keras.callbacks.Callback):
-    """Tells Prometheus how `fit` goes on.
+    """Serves Prometheus metrics of `fit`.
 
     At the end of each epoch it sets `monolith_training_examples_per_second`,
-    `_step_seconds` (of the epoch's time on the clock, so of all workers
-    together), `_steps` and `_loss`, and of the servers
-    `monolith_updates_partial` and `_repeated` (see
-    `mt.metrics.request_counts`). The tables' own numbers, and how many
-    steps wait for a worker (`monolith_training_steps_queued`), run
-    (`_running`) and how many workers were lost (`monolith_worker_failures`),
-    are asked for when somebody scrapes.
+    `_step_seconds` (wall time of the epoch over the steps of all workers),
+    `_steps` and `_loss`, and `monolith_updates_partial` and `_repeated` of the
+    servers (see `mt.metrics.request_counts`). A scrape reads the statistics of
+    tables, the numbers of steps queued (`monolith_training_steps_queued`) and
+    running (`_running`), and of lost workers (`monolith_worker_failures`).
 
     Args:
-        examples_per_step: The size of a batch.
-        port: Port to serve on; default is that of the environment variable
+        examples_per_step: Batch size.
+        port: Port to serve on. Default: that of the environment variable
             `MONOLITH_TF_METRICS_PORT`, which `monolith-tf launch --metrics`
-            sets. Without either nothing is served, and `registry` can be.
+            sets. Without either, the program may serve `registry` itself.
 
     Raises:
         ValueError: The environment variable is not a port.
-        OSError: By `fit`: the port is taken.
+        OSError: `fit` raises it if the port is in use.
 
     Attributes:
         registry: The `prometheus_client.CollectorRegistry`.
@@ -52,7 +50,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
     """
 
     def __init__(self, examples_per_step: int, port: int | None = None):
-        """Serves nothing yet; `fit` does."""
+        """Makes the registry; `fit` serves it."""
         import prometheus_client
 
         super().__init__()
@@ -70,7 +68,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
                 ("training_step_seconds", "Of the last epoch."),
                 ("training_steps", "Steps of the optimizer."),
                 ("training_loss", "Of the last epoch."),
-                ("updates_partial", "Steps that not all servers got."),
+                ("updates_partial", "Steps that not all servers applied."),
                 ("updates_repeated", "Updates dropped as repeated."),
             )
         }
@@ -79,7 +77,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
         self._steps_before = 0
 
     def on_train_begin(self, logs=None):
-        """Begins to serve, the first time."""
+        """Serves the registry, in the first `fit`."""
         if self._started:
             return
         self._started = True
@@ -93,12 +91,12 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
             )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Notes the time."""
+        """Records the time and the step."""
         self._epoch_began = time.monotonic()
         self._steps_before = int(self.model.optimizer.iterations)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Sets the numbers."""
+        """Sets the gauges."""
         seconds = time.monotonic() - self._epoch_began
         steps = int(self.model.optimizer.iterations)
         num_steps = max(1, steps - self._steps_before)

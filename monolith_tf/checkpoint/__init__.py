@@ -1,7 +1,7 @@
 """Checkpoints of tables in the formats of TensorFlow and Keras.
 
-Imports `step` and below. Start with `table_state.py`. `restore_tables` loads
-on first use, because `mt.Table` itself stands on this room.
+Imports `step` and below. Start with `table_state.py`, then `by_name.py`.
+`restore_tables` loads on first use, because `mt.Table` imports this room.
 """
 
 from __future__ import annotations

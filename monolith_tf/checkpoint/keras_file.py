@@ -1,4 +1,4 @@
-"""The rows of tables among the own variables of a layer, in .keras files."""
+"""Rows of tables in .keras files, among the own variables of a layer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf.checkpoint.layout import check_filter
+from monolith_tf.checkpoint.layout import layout
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.checkpoint.table_rows import import_rows
 from monolith_tf.checkpoint.table_state import TableState
-from monolith_tf.checkpoint.table_state import check_filter
-from monolith_tf.checkpoint.table_state import layout
 from monolith_tf.checkpoint.table_state import renew_if_steps_matter
 from monolith_tf.checkpoint.table_state import set_state
 from monolith_tf.checkpoint.table_state import state_of
@@ -18,18 +20,18 @@ from monolith_tf.placement.table_handle import TableHandle
 
 
 def save_tables(tables: Sequence[TableHandle], store) -> None:
-    """Writes rows with their slots, and what admission counted.
+    """Writes rows with their slots, and the counts of admission.
 
     Args:
         tables: Distinct tables.
-        store: Name to array, as Keras gives it to `save_own_variables`.
+        store: Name to array, as Keras passes it to `save_own_variables`.
     """
     for table in tables:
-        parts = list(table.export_whole())
-        for number, (ids, last_update, rows) in enumerate(parts):
+        parts = list(export_rows(table))
+        for number, (ids, stamps, rows) in enumerate(parts):
             prefix = f"{table.name}:{number}"
             store[f"{prefix}:ids"] = ids
-            store[f"{prefix}:last_update"] = last_update
+            store[f"{prefix}:stamps"] = stamps
             store[f"{prefix}:rows"] = rows
         store[f"{table.name}:parts"] = len(parts)
         store[f"{table.name}:layout"] = np.frombuffer(
@@ -45,11 +47,11 @@ def save_tables(tables: Sequence[TableHandle], store) -> None:
 
 
 def load_tables(tables: Sequence[TableHandle], store) -> None:
-    """Puts the rows of a file in place of the tables'.
+    """Replaces the rows of tables by those of a file.
 
     Args:
         tables: Distinct tables.
-        store: As `save_tables` filled it.
+        store: Name to array, as `save_tables` filled it.
 
     Raises:
         CheckpointError: A part is missing, or the rows are of another layout;
@@ -62,9 +64,10 @@ def load_tables(tables: Sequence[TableHandle], store) -> None:
         set_state(table, _stored_state(table, store))
         for number in range(int(store[f"{table.name}:parts"][()])):
             prefix = f"{table.name}:{number}"
-            table.import_whole(
+            import_rows(
+                table,
                 store[f"{prefix}:ids"][()],
-                store[f"{prefix}:last_update"][()],
+                store[f"{prefix}:stamps"][()],
                 store[f"{prefix}:rows"][()],
             )
         renew_if_steps_matter(table)
@@ -72,7 +75,7 @@ def load_tables(tables: Sequence[TableHandle], store) -> None:
 
 @tf.autograph.experimental.do_not_convert
 def _check_stored(table: TableHandle, store) -> None:
-    """Refuses what a .keras file has of a table unless all of it fits."""
+    """Rejects the parts of a table in a .keras file unless all of them fit."""
     parts, found = f"{table.name}:parts", f"{table.name}:layout"
     if parts not in store or found not in store:
         raise CheckpointError(
@@ -88,7 +91,7 @@ def _check_stored(table: TableHandle, store) -> None:
             "of the config that was saved."
         )
     for number in range(int(store[parts][()])):
-        for what in ("ids", "last_update", "rows"):
+        for what in ("ids", "stamps", "rows"):
             if f"{table.name}:{number}:{what}" not in store:
                 raise CheckpointError(
                     f"The .keras file lacks {what} of part {number} of table "

@@ -1,76 +1,57 @@
 """A table's part of a checkpoint: tensors keyed by fixed groups of partitions.
 
-The keys do not depend on the number of servers, so what N servers saved
-restores on M (docs/formats.md). Per group there is `keys-<group>`, int64
-`[n, 2]` (id, stamp), `rows-<group>`, float32 `[n, row_width]`, and
-`filter-<group>`, int64, what admission counted; `layout` says what the rows
-are and of which table, `filter` what the filters are, `counts`, int64 `[64]`,
-how many rows each group has, `clock`, int64 `[2]`, the number of the latest
-update and the latest event time, `step` how often `Table.apply_gradients` was
-called.
+The keys do not depend on the number of servers, so a checkpoint of N servers
+restores on M (docs/formats.md). The parts:
+
+- per group `keys-<group>`, int64 `[n, 2]` (id, stamp), `rows-<group>`, float32
+  `[n, row_width]`, and `filter-<group>`, int64, the counts of admission,
+- `layout`, a text that describes the rows and names the table, and `filter`, a
+  text that describes the counts,
+- `counts`, int64 `[64]`, the number of rows per group,
+- `clock`, int64 `[2]`, the number of the latest update and the latest event
+  time, and
+- `step`, int64, the number of `Table.apply_gradients` calls.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.checkpoint.layout import check_filter
+from monolith_tf.checkpoint.layout import check_layout
+from monolith_tf.checkpoint.layout import named_layout
+from monolith_tf.checkpoint.layout import warn_of_dropped_counts
+from monolith_tf.checkpoint.step_counter import other_ready_variables
+from monolith_tf.checkpoint.step_counter import step_counter
 from monolith_tf.errors import CheckpointError
 from monolith_tf.placement import sharding
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import new_generation
-from monolith_tf.step.event_time import current_event_time
-from monolith_tf.stock_ops import hashing
+from monolith_tf.placement.table_set import servers_of
 
 _GROUPS = range(sharding.NUM_GROUPS)
-# What stands before the table's name, at the end of a saved layout.
-_NAME = " name="
+_KINDS = ("keys", "rows")
 
 
-def layout(table: TableHandle) -> str:
-    """Says what a table's rows are made of; equal on save and restore."""
-    segments = " ".join(
-        f"segment=(dim={segment.dim} {segment.optimizer.kind} "
-        f"{','.join(segment.optimizer.slot_names) or 'none'})"
-        for segment in table.config.segments
-    )
-    return f"format=2 {segments} groups={sharding.NUM_GROUPS}"
-
-
-def name_in(saved_layout: str) -> str | None:
-    """Returns the table's name in the `layout` of a checkpoint, or None."""
-    _, found, name = saved_layout.partition(_NAME)
-    return name if found else None
-
-
-def owners(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
-    """Returns the shard that owns each id: int64, the shape of `ids`."""
-    top = tf.bitwise.right_shift(
-        hashing.mix64_tensor(hashing.as_uint64(ids)), tf.constant(52, tf.uint64)
-    )
-    return tf.cast(top, tf.int64) * num_shards // sharding.NUM_PARTITIONS
-
-
-def serialize(table: TableHandle, step: tf.Variable) -> dict[str, tf.Tensor]:
+def serialize(table: TableHandle) -> dict[str, tf.Tensor]:
     """Reads a table into the tensors of a checkpoint, each on its server."""
     keys: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     rows: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     filters = _filters(table)
     homes: list[str] = [""] * len(_GROUPS)
     table_set = table.table_set
-    for shard, device in enumerate(table_set.devices):
+    for shard, (device, handle) in enumerate(servers_of(table_set)):
         groups = sharding.groups_of_shard(shard, table_set.num_shards)
         if not groups:
             continue
         with tf.device(device):
             shard_keys, shard_rows = ops.export_groups(
-                table_set.handles[shard],
+                handle,
                 table=table.name,
                 first_group=groups.start,
                 num_groups=len(groups),
@@ -82,7 +63,7 @@ def serialize(table: TableHandle, step: tf.Variable) -> dict[str, tf.Tensor]:
     tensors = {}
     counts = []
     for group in _GROUPS:
-        # A group that two servers share is put together on the first of them.
+        # A group on two servers is concatenated on the first of them.
         with tf.device(homes[group]):
             tensors[f"keys-{group:02d}"] = _concat(keys[group])
             tensors[f"rows-{group:02d}"] = _concat(rows[group])
@@ -92,23 +73,22 @@ def serialize(table: TableHandle, step: tf.Variable) -> dict[str, tf.Tensor]:
             )
     with tf.device(table_set.devices[0]):
         tensors["counts"] = tf.stack(counts)
-        # No part of its own: what was saved before it was has no such part.
-        tensors["layout"] = tf.constant(layout(table) + _NAME + table.name)
+        tensors["layout"] = tf.constant(named_layout(table))
         tensors["filter"] = tf.constant(table.config.admission.filter_layout)
-        tensors["step"] = step.read_value()
+        tensors["step"] = step_counter(table).read_value()
         tensors["clock"] = _clock(table)
     return tensors
 
 
 @dataclasses.dataclass(frozen=True)
 class TableState:
-    """What a table remembers beside its rows, in arrays.
+    """State of a table other than its rows, in arrays.
 
     Attributes:
         clock: int64 `[2]`: number of the latest update, latest event time.
-        filter: What the words of `counted` are; of `Admission.filter_layout`.
-        counted: int64 `[n]`: what admission counted, group after group.
-        words: int64 `[64]`: how many words of it each group has.
+        filter: Describes the words of `counted`: `Admission.filter_layout`.
+        counted: int64 `[n]`: the counts of admission, group after group.
+        words: int64 `[64]`: number of words of `counted` per group.
     """
 
     clock: np.ndarray
@@ -118,7 +98,7 @@ class TableState:
 
 
 def state_of(table: TableHandle) -> TableState:
-    """Reads what a table remembers beside its rows."""
+    """Reads the state of a table other than its rows."""
     tensors = _filters(table)
     words = [filter_.numpy() for filter_ in tensors]
     return TableState(
@@ -130,18 +110,17 @@ def state_of(table: TableHandle) -> TableState:
 
 
 def set_state(table: TableHandle, state: TableState) -> None:
-    """Sets it, with nothing counted by the table yet.
+    """Sets the state of a table that has counted nothing yet.
 
     Raises:
-        CheckpointError: The state is of another admission.
+        CheckpointError: The state belongs to another admission.
     """
     check_filter(table, tf.constant(state.filter))
-    _warn_of_dropped_counts(table, tf.constant(state.filter))
+    warn_of_dropped_counts(table, tf.constant(state.filter))
     renew_if_steps_matter(table)
     ends = np.cumsum(state.words)
     groups = np.split(state.counted, ends[:-1])
-    for shard, device in enumerate(table.table_set.devices):
-        handle = table.table_set.handles[shard]
+    for shard, (device, handle) in enumerate(servers_of(table.table_set)):
         with tf.device(device):
             ops.set_clock(handle, state.clock, table=table.name)
             if table.config.admission.filter_layout == "none":
@@ -155,10 +134,10 @@ def set_state(table: TableHandle, state: TableState) -> None:
 
 
 def renew_if_steps_matter(table: TableHandle) -> list[tf.Operation | None]:
-    """Gives the servers new generations if values of rows depend on the step.
+    """Renews the generations if values of rows depend on the step.
 
-    Called before a table's step goes back, and after: exports and deltas of one
-    generation rely on it that a step which was reached stays so.
+    Call it before and after a table's step goes back: exports and deltas of one
+    generation rely on steps that only advance.
     """
     kinds = [segment.precision.kind for segment in table.config.segments]
     if "onebit" not in kinds:
@@ -169,9 +148,7 @@ def renew_if_steps_matter(table: TableHandle) -> list[tf.Operation | None]:
 def _renew(table: TableHandle) -> list[tf.Operation | None]:
     renewed = []
     table_set = table.table_set
-    for device, handle in zip(
-        table_set.devices, table_set.handles, strict=True
-    ):
+    for device, handle in servers_of(table_set):
         generation = new_generation() if tf.executing_eagerly() else 0
         with tf.device(device):
             renewed.append(ops.renew(handle, generation))
@@ -181,9 +158,7 @@ def _renew(table: TableHandle) -> list[tf.Operation | None]:
 def _clock(table: TableHandle) -> tf.Tensor:
     clocks = []
     table_set = table.table_set
-    for device, handle in zip(
-        table_set.devices, table_set.handles, strict=True
-    ):
+    for device, handle in servers_of(table_set):
         with tf.device(device):
             clocks.append(ops.read_clock(handle, table=table.name))
     with tf.device(table_set.devices[0]):
@@ -191,17 +166,17 @@ def _clock(table: TableHandle) -> tf.Tensor:
 
 
 def _filters(table: TableHandle) -> list[tf.Tensor]:
-    """Reads the words of each group."""
+    """Reads the words of the admission counts per group."""
     found: list[list[tf.Tensor]] = [[] for _ in _GROUPS]
     homes: list[str] = [""] * len(_GROUPS)
     table_set = table.table_set
-    for shard, device in enumerate(table_set.devices):
+    for shard, (device, handle) in enumerate(servers_of(table_set)):
         groups = sharding.groups_of_shard(shard, table_set.num_shards)
         if not groups:
             continue
         with tf.device(device):
             words = ops.export_filter(
-                table_set.handles[shard],
+                handle,
                 table=table.name,
                 first_group=groups.start,
                 num_groups=len(groups),
@@ -217,21 +192,16 @@ def _filters(table: TableHandle) -> list[tf.Tensor]:
 
 
 def restore(
-    table: TableHandle,
-    step: tf.Variable,
-    tensors: dict[str, tf.Tensor],
-    ready: Sequence[tf.Variable] = (),
+    table: TableHandle, tensors: dict[str, tf.Tensor]
 ) -> tf.Operation | None:
-    """Puts the rows of a checkpoint in place of the table's.
+    """Replaces the rows of a table by those of a checkpoint.
 
-    Nothing is changed unless every part is there and fits. The table set gets
-    a new generation.
+    Nothing changes unless every part is there and fits. The table set gets a
+    new generation. The step counter is set last.
 
     Args:
         table: The table.
-        step: Counts the calls of `Table.apply_gradients`; set last of all.
-        tensors: What `serialize` gave.
-        ready: In a graph, the variables that are set when all rows are there.
+        tensors: Parts by name, as `serialize` returns them.
 
     Raises:
         CheckpointError: A part is missing, or the rows are of another layout
@@ -250,14 +220,14 @@ def restore(
             f"table {table.name!r}: {', '.join(missing[:5])} ... Nothing was "
             "restored; use another checkpoint."
         )
-    checks = _check_layout(table, tensors["layout"])
+    checks = check_layout(table, tensors["layout"])
     checks += check_filter(table, tensors["filter"])
-    checks += _warn_of_dropped_counts(table, tensors["filter"])
+    checks += warn_of_dropped_counts(table, tensors["filter"])
     checks += _check_counts(table, tensors)
     counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
-    servers = list(zip(table_set.devices, table_set.handles, strict=True))
-    # In a graph that is no function, nothing else orders the ops.
+    servers = servers_of(table_set)
+    # Outside of a function, nothing else orders the ops of a graph.
     with tf.control_dependencies(checks):
         cleared = []
         for device, handle in servers:
@@ -271,7 +241,7 @@ def restore(
                 clocks.append(
                     ops.set_clock(handle, tensors["clock"], table=table.name)
                 )
-    # Rows that were saved without times are stamped with the clock.
+    # Rows that were saved without times get the time of the clock.
     with _after(clocks):
         imported = []
         for shard, (device, handle) in enumerate(servers):
@@ -299,46 +269,11 @@ def restore(
         renewed = _renew(table)
     with _after(renewed):
         assigned = [
-            variable.assign(tf.zeros([], tf.int64)).op for variable in ready
+            variable.assign(tf.zeros([], tf.int64)).op
+            for variable in other_ready_variables(table)
         ]
     with _after(renewed + assigned), tf.device(table_set.devices[0]):
-        return step.assign(tensors["step"])
-
-
-def import_whole(table: TableHandle, ids, stamps, rows) -> None:
-    """Sets rows with times and slots: `Table.import_whole`."""
-    ids = tf.cast(ids, tf.int64)
-    stamps = tf.cast(stamps, tf.int64)
-    table_set = table.table_set
-    for device, handle in zip(
-        table_set.devices, table_set.handles, strict=True
-    ):
-        with tf.device(device):
-            times = stamps
-            if table.config.eviction.needs_times:
-                clock = ops.read_clock(handle, table=table.name)
-                has_none = tf.equal(stamps % (1 << 32), 0) & (clock[1] < 1)
-                times += tf.where(has_none, current_event_time(), 0)
-            keys = tf.stack([ids, times], axis=1)
-            ops.import_rows(handle, keys, rows, table=table.name)
-
-
-def check_fits(
-    table: TableHandle, found_layout: str, found_filter: str
-) -> None:
-    """Refuses rows of another layout, and counts of another admission.
-
-    Raises:
-        CheckpointError: They do not fit the table.
-    """
-    # Constants of a graph would be checked when it runs.
-    with tf.init_scope():
-        _check_layout(table, tf.constant(found_layout))
-        check_filter(table, tf.constant(found_filter))
-
-
-_KINDS = ("keys", "rows")
-_log = logging.getLogger(__name__)
+        return step_counter(table).assign(tensors["step"])
 
 
 def _after(operations: Sequence[tf.Operation | None]):
@@ -349,75 +284,12 @@ def _concat(parts: list[tf.Tensor]) -> tf.Tensor:
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
 
 
-def _check_layout(table: TableHandle, found: tf.Tensor) -> list[tf.Operation]:
-    expected = layout(table)
-    message = (
-        f"The checkpoint's rows do not fit table {table.name!r}, which has "
-        f"{expected!r}. Restore into a table of the config that was saved."
-    )
-    if hasattr(found, "numpy"):
-        text = found.numpy().decode()
-        if text.partition(_NAME)[0] != expected:
-            raise CheckpointError(f"{message} The checkpoint has {text!r}.")
-        return []
-    without_name = tf.strings.regex_replace(
-        found, f"(?s){_NAME}.*$", "", replace_global=False
-    )
-    return [
-        tf.debugging.Assert(
-            tf.equal(without_name, expected),
-            [message, "The checkpoint has", found],
-        )
-    ]
-
-
-def check_filter(table: TableHandle, found: tf.Tensor) -> list[tf.Operation]:
-    """A table that counts takes the counts of its own kind, or none."""
-    expected = table.config.admission.filter_layout
-    if expected == "none":
-        return []
-    message = (
-        f"The checkpoint's counts of ids do not fit the admission of table "
-        f"{table.name!r}, which counts as {expected!r}. Restore into a table "
-        "of the admission that was saved."
-    )
-    if hasattr(found, "numpy"):
-        if found.numpy().decode() not in ("none", expected):
-            raise CheckpointError(
-                f"{message} The checkpoint has {found.numpy().decode()!r}."
-            )
-        return []
-    fits = tf.reduce_any(tf.equal(found, ["none", expected]))
-    return [tf.debugging.Assert(fits, [message, "The checkpoint has", found])]
-
-
-def _warn_of_dropped_counts(table: TableHandle, found: tf.Tensor) -> list:
-    """A table that counts nothing takes no counts, and says so."""
-    if table.config.admission.filter_layout != "none":
-        return []
-    message = (
-        f"table {table.name!r} admits ids without counting them: what the "
-        "checkpoint has counted of ids that have no rows yet is dropped"
-    )
-    if hasattr(found, "numpy"):
-        if found.numpy().decode() != "none":
-            _log.warning("%s", message)
-        return []
-    return [
-        tf.cond(
-            tf.equal(found, "none"),
-            tf.no_op,
-            lambda: tf.print("WARNING:", message, output_stream=sys.stderr),
-        )
-    ]
-
-
 def _check_counts(table: TableHandle, tensors) -> list[tf.Operation]:
     lengths = []
     for kind in _KINDS:
         for group in _GROUPS:
             tensor = tensors[f"{kind}-{group:02d}"]
-            # Counted where it lies: no rows travel for that.
+            # On the tensor's device, so that no rows travel.
             with tf.compat.v1.colocate_with(tensor):
                 lengths.append(tf.shape(tensor, out_type=tf.int64)[0])
     found = tf.stack(lengths)

@@ -1,10 +1,10 @@
-"""Tables in a TensorFlow 1 graph: how they are made, saved and found ready.
+"""Tables in a TensorFlow 1 graph: creation, saving and readiness.
 
-In `with tf.Graph().as_default():` nothing runs while it is built, so a table is
-made, and its rows are restored, by ops of the graph. Each server has a variable
-for each of its tables that is initialized after the table was made or restored
-there, and only then. So what every program of that time does is enough:
-`tf.compat.v1.global_variables_initializer()` makes the tables, a
+In `with tf.Graph().as_default():` nothing runs while the graph is built, so ops
+of the graph create a table and restore its rows. Each server has one ready
+variable per table, which is initialized after the table was created or restored
+there. The usual TensorFlow 1 programs work unchanged:
+`tf.compat.v1.global_variables_initializer()` creates the tables, a
 `tf.compat.v1.train.Saver` saves and restores them, and the ready op of a
 session, `report_uninitialized_variables`, waits for them.
 """
@@ -19,22 +19,22 @@ from tensorflow.python.training.saving import saveable_object
 
 from monolith_tf import ops
 from monolith_tf.checkpoint import table_state
+from monolith_tf.checkpoint.saved_tables import ATTRIBUTES
+from monolith_tf.checkpoint.step_counter import keep_step_counter
 from monolith_tf.placement.graph_scope import building_graph
 from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.placement.table_set import servers_of
 
-# Collections of a graph: its tables, and the variables that say that a server
-# has them.
+# Collections of a graph: its tables, and their ready variables.
 TABLES = ("monolith_tf", "tables")
 READY = ("monolith_tf", "ready")
 
-# Variables that live as long as the process of their server. Tables that are
-# made after them start them; a restore does so where the server is new, and
-# leaves them alone where it is not.
+# Variables that live as long as the process of their server. The creation of a
+# table initializes them; a restore does so on a new server only.
 KEPT = ("monolith_tf", "kept")
 
-# Where the parts of a table stand in a checkpoint of a graph.
+# Prefix of a table's parts in a checkpoint of a graph.
 KEY_PREFIX = "monolith_tf/"
-ATTRIBUTES = "/.ATTRIBUTES/"
 
 
 def tables_in(graph: tf.Graph) -> list[TableHandle]:
@@ -42,29 +42,23 @@ def tables_in(graph: tf.Graph) -> list[TableHandle]:
     return sorted(graph.get_collection(TABLES), key=lambda table: table.name)
 
 
-def ready_variables(
-    table: TableHandle, created: Sequence[tf.Operation]
-) -> list[tf.Variable]:
-    """Makes the variables that say that a server has a table.
+def add_table(table: TableHandle, created: Sequence[tf.Operation]) -> None:
+    """Adds a new table to the graph: its ready variables and its savers.
+
+    Ready variables are int64 scalars, one per server and placed there. The
+    first is the table's step counter.
 
     Args:
         table: A table of the graph that is built.
-        created: One a server, the operation that makes the table there.
-
-    Returns:
-        int64 scalars, one a server, each on it. The first counts the calls of
-        `Table.apply_gradients`.
+        created: Per server the operation that creates the table there.
     """
     made = []
     graph = building_graph()
     kept = [variable.initializer for variable in graph.get_collection(KEPT)]
-    table_set = table.table_set
-    for shard, (device, handle) in enumerate(
-        zip(table_set.devices, table_set.handles, strict=True)
-    ):
+    for shard, (device, handle) in enumerate(servers_of(table.table_set)):
 
         def start(device=device, handle=handle, create=created[shard]):
-            # A server that was not restarted, but whose chief was, has rows.
+            # A server has rows if only its chief was restarted.
             with tf.device(device):
                 with tf.control_dependencies([create, *kept]):
                     clear = ops.clear(handle, table=table.name)
@@ -81,28 +75,27 @@ def ready_variables(
             )
         graph.add_to_collection(READY, variable)
         made.append(variable)
+    keep_step_counter(table, made)
     graph.add_to_collection(TABLES, table)
-    for saveable in _SavedTable(table, made, created).saveables:
+    for saveable in _TableSaver(table, created).saveables:
         graph.add_to_collection(
             tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS, saveable
         )
-    return made
 
 
-class _SavedTable:
-    """A table's parts of a `tf.compat.v1.train.Saver`: one a server.
+class _TableSaver:
+    """A table's parts of a `tf.compat.v1.train.Saver`: one per server.
 
-    Each server writes and reads the groups that it has. What is restored is put
-    in when all parts are there: for a saver asks each server for its own.
+    Each server writes and reads its own groups. A saver restores server by
+    server, so the rows are set together with the last part.
     """
 
-    def __init__(self, table: TableHandle, ready, created):
+    def __init__(self, table: TableHandle, created):
         """Builds the ops that read the table."""
         self._table = table
-        self._ready = ready
         self._created = created
         by_server: dict[str, dict[str, tf.Tensor]] = {}
-        for part, tensor in table_state.serialize(table, ready[0]).items():
+        for part, tensor in table_state.serialize(table).items():
             by_server.setdefault(tensor.device, {})[part] = tensor
         self.saveables = [
             _ServerSaveable(self, number, created[number], device, parts)
@@ -113,15 +106,15 @@ class _SavedTable:
 
     @property
     def name(self) -> str:
-        """Where the parts stand in a checkpoint."""
+        """Prefix of the parts in a checkpoint."""
         return KEY_PREFIX + self._table.name
 
     def restore(self, number: int, parts: dict[str, tf.Tensor]) -> tf.Operation:
-        """Puts the rows in with the last of the parts, makes the table first.
+        """Creates the table and sets its rows, with the last of the parts.
 
         Args:
-            number: Which of the saveables.
-            parts: What its server read.
+            number: Number of the saveable.
+            parts: Tensors that its server read, by name.
         """
         self._restored.update(parts)
         self._asked.add(number)
@@ -133,16 +126,14 @@ class _SavedTable:
             for part, tensor in tensors.items():
                 with tf.device(tensor.device):
                     tensors[part] = tf.identity(tensor)
-        return table_state.restore(
-            self._table, self._ready[0], tensors, ready=self._ready[1:]
-        )
+        return table_state.restore(self._table, tensors)
 
 
 class _ServerSaveable(saveable_object.SaveableObject):
-    """What one server has of a table."""
+    """One server's part of a table."""
 
-    def __init__(self, saved: _SavedTable, number, op, device, parts):
-        """Names the tensors as they stand in a checkpoint."""
+    def __init__(self, saved: _TableSaver, number, op, device, parts):
+        """Names the tensors as in a checkpoint."""
         self._saved = saved
         self._number = number
         self._parts = list(parts)
@@ -155,19 +146,19 @@ class _ServerSaveable(saveable_object.SaveableObject):
                         tf.identity(tensor), "", key, device=device
                     )
                 )
-        # The first is named as the table, the others are part of it.
+        # The first has the name of the table, the others a suffix.
         name = saved.name + (f"/{number}" if number else "")
         super().__init__(op, specs, name)
 
     def restore(self, restored_tensors, restored_shapes):
-        """Hands on what the server read."""
+        """Passes on the tensors that the server read."""
         del restored_shapes
         parts = dict(zip(self._parts, restored_tensors, strict=True))
         return self._saved.restore(self._number, parts)
 
 
 def _started(variable: tf.Variable) -> tf.Operation:
-    """Gives a variable that has no value its initial one."""
+    """Initializes a variable that has no value."""
 
     def start():
         with tf.control_dependencies([variable.assign(0)]):
@@ -179,10 +170,10 @@ def _started(variable: tf.Variable) -> tf.Operation:
 
 
 def saved_variables(graph: tf.Graph) -> list:
-    """What a saver of a graph keeps: no variable that is about tables.
+    """Returns the objects that a saver of a graph saves.
 
-    Tables are objects of a saver of their own, with keys that do not depend on
-    the number of servers.
+    Tables are saveable objects with keys that do not depend on the number of
+    servers; their ready variables are left out.
     """
     of_tables = {id(variable) for variable in graph.get_collection(READY)}
     keys = tf.compat.v1.GraphKeys

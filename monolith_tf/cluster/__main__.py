@@ -1,4 +1,4 @@
-"""Serves as the worker or parameter server that `TF_CONFIG` names.
+"""Runs the worker or parameter server that `TF_CONFIG` names.
 
 python -m monolith_tf.cluster [--import_module=NAME ...]
 """
@@ -19,12 +19,12 @@ _ROLES = {
 
 
 def main() -> int:
-    """Runs the role; returns an exit code if there is none to run."""
+    """Runs the role; returns an exit code if there is no such role."""
     parser = argparse.ArgumentParser(
         prog="python -m monolith_tf.cluster",
         description="Serves as the worker or parameter server that the "
-        "environment variable TF_CONFIG names, until it is ended. The chief "
-        "is your own training program.",
+        "environment variable TF_CONFIG names, until it is stopped. The chief "
+        "is the training program.",
         epilog=f"TF_CONFIG is JSON, such as {roles.EXAMPLE}",
         allow_abbrev=False,
     )
@@ -33,8 +33,8 @@ def main() -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="module to import first, such as one that loads custom ops; may "
-        "be given several times",
+        help="module to import first, such as one that loads custom ops; "
+        "repeatable",
     )
     arguments = parser.parse_args()
     try:
@@ -44,8 +44,8 @@ def main() -> int:
         return 2
     if role not in _ROLES:
         print(
-            f"TF_CONFIG names the task {role!r}; expected one of "
-            f"{sorted(_ROLES)}. A chief is your own training program.",
+            f"TF_CONFIG needs a task of {sorted(_ROLES)}. Received: task "
+            f"{role!r}. The chief is the training program.",
             file=sys.stderr,
         )
         return 2

@@ -1,4 +1,4 @@
-"""A child process with a log file, that never outlives its parent."""
+"""Child processes with a log file that never outlive their parent."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class ProcessError(MonolithError):
 class ChildProcess:
     """A running command whose output goes to a file.
 
-    The command runs in a session of its own: Ctrl-C in the terminal reaches
-    the parent only, which then ends its children in order. On Linux the kernel
-    kills the command when the thread that started it ends, however it ends;
-    start it from a thread that lives as long as the child is needed.
+    The command runs in its own session: Ctrl-C in the terminal reaches the
+    parent only, which then stops its children in order. On Linux the kernel
+    kills the command when the thread that started it ends for any reason. Start
+    it from a thread that lives as long as the child is needed.
 
     Args:
-      name: What to call it in errors, such as "worker 0".
-      command: Program and arguments.
-      log_path: File that standard output and error are appended to; its folder
-        exists.
-      environment: Variables to add to those of this process.
+        name: Name in errors, such as "worker 0".
+        command: Program and arguments.
+        log_path: File to which standard output and error are appended; its
+            folder must exist.
+        environment: Variables to add to those of this process.
 
     Raises:
-      OSError: If the process cannot be started.
+        OSError: The process cannot be started.
 
     Example:
     >>> import tempfile
@@ -86,14 +86,14 @@ class ChildProcess:
         self.stop()
 
     def is_running(self) -> bool:
-        """Returns whether the command has not ended yet."""
+        """Returns True if the command has not ended."""
         return self._process.poll() is None
 
     def wait(self, timeout_seconds: float | None = None) -> int:
         """Waits for the end and returns the exit code, -n for signal n.
 
         Raises:
-          ProcessError: If it still runs after `timeout_seconds`.
+            ProcessError: It still runs after `timeout_seconds`.
         """
         try:
             return self._process.wait(timeout_seconds)
@@ -107,7 +107,8 @@ class ChildProcess:
         """Raises if the command has ended.
 
         Raises:
-          ProcessError: With the exit code and the end of the log.
+            ProcessError: The command has ended; the message has the exit code
+                and the end of the log.
         """
         code = self._process.poll()
         if code is None:
@@ -124,11 +125,11 @@ class ChildProcess:
         """Waits until the command listens on a port of this machine.
 
         Args:
-          port: TCP port.
-          timeout_seconds: How long to wait.
+            port: TCP port.
+            timeout_seconds: Longest wait.
 
         Raises:
-          ProcessError: If the command ends before, or the time is over.
+            ProcessError: The command ends first, or the time is over.
         """
         deadline = time.monotonic() + timeout_seconds
         while True:
@@ -143,7 +144,7 @@ class ChildProcess:
                 raise ProcessError(
                     f"{self.name} (process {self.pid}) does not answer on port "
                     f"{port} {age_seconds:.1f} s after its start: {refusal}. "
-                    "Give it more time or look at its log. "
+                    "Give it more time, or read its log. "
                     f"{self._last_lines()}"
                 )
             try:
@@ -152,11 +153,10 @@ class ChildProcess:
                 continue
 
     def stop(self, grace_seconds: float = 5.0) -> None:
-        """Ends the command and its process group; does nothing if it ended.
+        """Stops the command and its process group, if it runs.
 
         Args:
-          grace_seconds: How long it may take to end after SIGTERM before it
-            is killed.
+            grace_seconds: Time to end after SIGTERM before it is killed.
         """
         stop_all([self], grace_seconds)
 
@@ -177,11 +177,11 @@ class ChildProcess:
 def stop_all(
     children: Iterable[ChildProcess], grace_seconds: float = 5.0
 ) -> None:
-    """Ends children together: SIGTERM to all, then SIGKILL to who remains.
+    """Stops children together: SIGTERM to all, then SIGKILL to the rest.
 
     Args:
-      children: The processes; those that ended already are left alone.
-      grace_seconds: How long all of them may take after SIGTERM.
+        children: The processes; those that have ended are skipped.
+        grace_seconds: Time for all of them to end after SIGTERM.
     """
     children = list(children)
     try:
@@ -194,7 +194,7 @@ def stop_all(
             except subprocess.TimeoutExpired:
                 continue
     finally:
-        # Also when Ctrl-C comes a second time.
+        # Also after a second Ctrl-C.
         for child in children:
             child._signal(signal.SIGKILL)
         for child in children:

@@ -1,4 +1,4 @@
-"""Ends a wait of the main thread when a child process dies."""
+"""An interrupt of the main thread when a child process dies."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from monolith_tf.cluster.child_process import ChildProcess
 from monolith_tf.cluster.child_process import ProcessError
 
 _LOOK_SECONDS = 0.2
-# An interrupt that comes while TensorFlow's C++ calls Python may be lost. So it
-# is repeated, but leaves the block time to end.
+# An interrupt is lost if TensorFlow's C++ is calling Python. So it is repeated,
+# after enough time for the block to end.
 _REPEAT_SECONDS = 10.0
 
 
 class DeathWatch:
     """A block that raises `ProcessError` as soon as a child process dies.
 
-    Training waits for lost workers to come back, for ever if need be. Inside
-    the block a thread looks after the children; when one has died it
-    interrupts the main thread as Ctrl-C does, and the block raises what
-    `ChildProcess.check` says instead of `KeyboardInterrupt`. So it does where
-    Ctrl-C is ignored, as in what a shell script starts in the background.
+    Training waits for lost workers without a limit. Inside the block a thread
+    watches the children. When one dies it interrupts the main thread as Ctrl-C
+    does, and the block raises the error of `ChildProcess.check` instead of
+    `KeyboardInterrupt`. It also works where Ctrl-C is ignored, as in background
+    processes of a shell script.
 
     Args:
-      children: Processes that are to live as long as the block.
-      repeat_seconds: How long the block may go on after an interrupt until the
-        next one comes.
+        children: Processes that must live as long as the block.
+        repeat_seconds: Time from an interrupt to the next one, if the block
+            still runs.
 
     Raises:
-      RuntimeError: On entering outside the main thread.
+        RuntimeError: The block is entered outside of the main thread.
 
     Example:
     ```python
@@ -56,7 +56,7 @@ class DeathWatch:
         )
 
     def __enter__(self) -> DeathWatch:
-        """Starts looking."""
+        """Starts the thread."""
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError(
                 "DeathWatch interrupts the main thread, so enter it there. "
@@ -69,7 +69,7 @@ class DeathWatch:
         return self
 
     def __exit__(self, kind, error, traceback) -> None:
-        """Stops looking; raises the death that ended the block."""
+        """Stops the thread; raises the death that ended the block."""
         try:
             self._stop.set()
             self._thread.join()
@@ -79,13 +79,13 @@ class DeathWatch:
         finally:
             if self._ignores_ctrl_c:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # An error of the block may be what the death has caused; it stays as
-        # the context of this one.
+        # The death may have caused an error of the block, which becomes the
+        # context of this one.
         if self._failure is not None:
             raise self._failure
 
     def _interrupt(self, number, frame) -> None:
-        """Handles SIGINT where all but this watch ignore it."""
+        """Handles SIGINT where the process ignores it."""
         del number, frame
         if self._failure is not None:
             raise KeyboardInterrupt

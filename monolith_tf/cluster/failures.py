@@ -1,4 +1,4 @@
-"""What a chief does when the cluster under it fails: it ends, to come back."""
+"""Cluster failures: detection, and an exit code that asks for a restart."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ EXIT_RESTART = 75
 
 
 def is_cluster_failure(error: BaseException) -> bool:
-    """Whether an error says that a process of the cluster went away.
+    """Returns True if an error means that the cluster lost a process.
 
     Args:
-        error: What training raised.
+        error: Error of the training.
 
     Returns:
-        True for the errors that TensorFlow raises when a parameter server is
-        gone or came back without its tables. Of anything else, such as an
-        error of the model, it is False.
+        True for the errors of TensorFlow when a parameter server is lost or
+        restarted without its tables; False for others, such as errors of the
+        model.
 
     Example:
     >>> is_cluster_failure(ValueError("a bad argument"))
     False
     """
-    # The coordinator wraps what a worker met.
+    # The coordinator wraps errors of workers.
     error = getattr(error, "original_exception", error)
     if isinstance(
         error,
@@ -47,7 +47,7 @@ def is_cluster_failure(error: BaseException) -> bool:
     if isinstance(
         error, (tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
     ):
-        # A server that came back before anybody called it.
+        # A server that restarted before any call.
         return any(
             part in message
             for part in (
@@ -63,13 +63,13 @@ def is_cluster_failure(error: BaseException) -> bool:
 def exit_for_restart() -> Iterator[None]:
     """A block that ends the process for a restart when the cluster fails.
 
-    Put it around the training of the chief, from where the model is made on.
-    A failure of the cluster is logged in one line, and the process ends at
-    once with exit code `EXIT_RESTART` (75): the coordinator's threads may wait
-    for the dead server for ever, so nothing else of the process is closed.
-    Whoever started the process (`monolith-tf launch`, Kubernetes) starts it
-    again, and `mt.callbacks.Checkpoints` lets it go on from its last
-    checkpoint. Other errors pass.
+    Put it around the training of the chief, including the creation of the
+    model. The block logs a failure of the cluster in one line and ends the
+    process at once with exit code `EXIT_RESTART` (75). It closes nothing else,
+    because threads of the coordinator may wait for the dead server without a
+    limit. The launcher (`monolith-tf launch`, Kubernetes) restarts the process,
+    and `mt.callbacks.Checkpoints` continues from its last checkpoint. Other
+    errors pass.
 
     Example:
     ```python
@@ -88,8 +88,8 @@ def exit_for_restart() -> Iterator[None]:
         if not is_cluster_failure(error):
             raise
         print(
-            "monolith-tf: the cluster failed, so the chief ends with exit code "
-            f"{EXIT_RESTART} to be started again: {in_one_line(error)}",
+            "monolith-tf: the cluster failed, so the chief exits with code "
+            f"{EXIT_RESTART} to be restarted: {in_one_line(error)}",
             file=sys.stderr,
             flush=True,
         )

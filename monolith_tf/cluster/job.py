@@ -1,4 +1,4 @@
-"""A training job on this machine: every role a process, looked after."""
+"""A training job on one machine: one supervised process per role."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ KERAS = "keras"
 ESTIMATOR = "estimator"
 _EVALUATOR = "evaluator"
 _LOOK_SECONDS = 0.1
-# For a chief that writes down what it can before it ends by itself.
+# Time for a chief to save its state and exit.
 _CHIEF_SECONDS = 15.0
 _START_SECONDS = 120.0
-# How long workers of an Estimator may take after the chief has finished.
+# Time for the workers of an Estimator after the chief has finished.
 _FINISH_SECONDS = 60.0
 _log = logging.getLogger("monolith_tf.launch")
 
 
 class Job:
-    """Runs a program on a cluster of processes and restarts what dies.
+    """Runs a program on a cluster of processes and restarts them.
 
-    In mode "keras" the program is the chief; workers and parameter servers
-    serve it. When a worker dies it alone is started again; when it died too
-    often it is left out, as long as another one runs. When a parameter server
-    or the chief dies, all processes are started again, on new ports, and the
-    program goes on from its last checkpoint (`mt.callbacks.Checkpoints`). A
-    chief that ends with another exit code than 0 and `EXIT_RESTART` has failed
-    by itself: the job ends with that code, unless a server had died.
+    In mode "keras" the program is the chief, with workers and parameter
+    servers. A worker that dies is restarted alone. After too many restarts the
+    job continues without it, if another worker runs. When a parameter server or
+    the chief dies, all processes are restarted on new ports, and the program
+    continues from its last checkpoint (`mt.callbacks.Checkpoints`). If the
+    chief exits with a code other than 0 and `EXIT_RESTART`, the job ends with
+    that code, unless a server has died.
 
-    In mode "estimator" every role runs the program, and who dies is started
-    again alone. Exit codes are taken as above.
+    In mode "estimator" every role runs the program, and a process that dies is
+    restarted alone. Exit codes have the same meaning.
 
     Args:
-        command: The program and its arguments; a file that ends with ".py" is
-            run by this Python.
+        command: The program and its arguments; a file that ends with ".py" runs
+            in this Python.
         num_ps: Number of parameter servers, at least 1.
-        num_workers: Number of workers beside the chief, at least 1; in mode
-            "estimator", where the chief trains too, it may be 0.
+        num_workers: Number of workers in addition to the chief, at least 1; in
+            mode "estimator", where the chief trains too, at least 0.
         mode: "keras" or "estimator".
-        evaluator: Whether an evaluator runs too; in mode "estimator" only.
-        max_restarts: How often each process may be started again.
-        log_directory: Folder for one log a process, `chief-0.log` ...; made if
-            needed. A new temporary folder when None.
-        metrics: Whether each process gets a port for Prometheus metrics.
+        evaluator: True to run an evaluator; in mode "estimator" only.
+        max_restarts: Allowed restarts per process.
+        log_directory: Folder of one log per process, `chief-0.log` ...; created
+            if needed. None for a new temporary folder.
+        metrics: True to give each process a port for Prometheus metrics.
         modules: In mode "keras", modules that workers and parameter servers
-            import before they serve, such as ones that load custom ops of
-            yours; found as by Python, see `PYTHONPATH`.
-        on_output: Called with what the chief prints; not at all when None.
+            import before they serve, such as modules that load custom ops.
+            `PYTHONPATH` applies.
+        on_output: Called with the output of the chief, or None.
 
     Raises:
         ValueError: An argument is out of range.
@@ -96,28 +96,31 @@ class Job:
         ):
             if value < least:
                 raise ValueError(
-                    f"Job: {name} is {value}; expected at least {least}."
+                    f"Job needs {name} of at least {least}. Received: "
+                    f"{name}={value}."
                 )
         if mode not in (KERAS, ESTIMATOR):
             raise ValueError(
-                f"Job: mode is {mode!r}; expected {KERAS!r} or {ESTIMATOR!r}."
+                f"Job needs mode {KERAS!r} or {ESTIMATOR!r}. Received: "
+                f"{mode!r}."
             )
         if evaluator and mode != ESTIMATOR:
             raise ValueError(
-                f"Job: an evaluator runs in mode {ESTIMATOR!r} only; mode is "
-                f"{mode!r}. In Keras the chief evaluates."
+                f"Job runs an evaluator in mode {ESTIMATOR!r} only. Received: "
+                f"mode {mode!r}, where the chief evaluates."
             )
         if modules and mode != KERAS:
             raise ValueError(
-                f"Job: modules are imported in mode {KERAS!r} only; mode is "
-                f"{mode!r}, where every role runs the program: import them "
-                "there."
+                f"Job imports modules in mode {KERAS!r} only. Received: mode "
+                f"{mode!r}, where every role runs the program: import them in "
+                "it."
             )
         if not command:
-            raise ValueError("Job: command is empty; expected a program.")
+            raise ValueError("Job needs a command. Received: an empty one.")
         if command[0].endswith(".py") and not pathlib.Path(command[0]).exists():
             raise ValueError(
-                f"Job: there is no file {command[0]!r}; expected a program."
+                f"Job needs a program. Received: {command[0]!r}, which does "
+                "not exist."
             )
         self._program = list(command)
         if command[0].endswith(".py"):
@@ -149,7 +152,7 @@ class Job:
         self._addresses: dict[str, list[str]] = {}
         self._children: dict[tuple[str, int], ChildProcess] = {}
         self._restarts: collections.Counter = collections.Counter()
-        # Run the program since before a server died, so may fail for it.
+        # Roles that ran the program when a server died, so may fail for it.
         self._may_fail: set[tuple[str, int]] = set()
         self._interrupted = 0
 
@@ -164,8 +167,8 @@ class Job:
         SIGINT and SIGTERM stop all processes.
 
         Returns:
-            0 when the chief finished; its exit code, or 1, when the job
-            failed; 128 plus the number of the signal that ended it.
+            0 if the chief finished; its exit code, or 1, if the job failed; 128
+            plus the number of the signal that ended the job.
         """
         if self._log_directory is None:
             self._log_directory = tempfile.mkdtemp(prefix="monolith-job-")
@@ -198,7 +201,7 @@ class Job:
         self._interrupted = number
 
     def _start_all(self) -> None:
-        """Starts every process, on ports that are free now."""
+        """Starts every process on free ports."""
         ports = iter(
             pick_free_ports(sum(self._counts.values()) + len(self._roles))
         )
@@ -215,7 +218,7 @@ class Job:
             self._start(role)
 
     def _write_cluster(self) -> None:
-        """Writes down who is where, for `monolith-tf cluster-status`."""
+        """Writes the addresses for `monolith-tf cluster-status`."""
         text = json.dumps(
             [
                 {
@@ -231,7 +234,7 @@ class Job:
         (self.log_directory / "cluster.json").write_text(text)
 
     def _wait_for_servers(self) -> None:
-        """Returns when all answer, or one has died: `_look` sees to it."""
+        """Waits until all answer or one has died, which `_look` handles."""
         deadline = time.monotonic() + _START_SECONDS
         for (role, index), child in self._children.items():
             port = int(self._addresses[role][index].rsplit(":", 1)[1])
@@ -273,9 +276,9 @@ class Job:
         _log.info("%s started: process %d", child.name, child.pid)
 
     def _look(self) -> int | None:
-        """Looks after all processes once; returns how the job ended."""
-        # Looked at from the chief back to the servers, and dealt with the other
-        # way round: the server whose death ended the chief is found, too.
+        """Checks all processes once; returns the exit code of an ended job."""
+        # Checked from the chief back to the servers, and handled in the reverse
+        # order: so the server whose death ended the chief is found, too.
         ended = [
             role
             for role, child in reversed(self._children.items())
@@ -297,11 +300,11 @@ class Job:
             if job_code is not None:
                 return job_code
             if self._mode == KERAS and role[0] != roles.WORKER:
-                return None  # The others are new ones.
+                return None  # The others are new processes.
         return None
 
     def _handle_death(self, role, child, code: int) -> int | None:
-        """Starts again what has to be; returns a code if that is the end."""
+        """Restarts processes; returns the exit code if the job ends."""
         name = role[0]
         try:
             child.check()
@@ -317,7 +320,7 @@ class Job:
         elif runs_program and code > 0 and code != EXIT_RESTART:
             if role not in self._may_fail:
                 _log.error(
-                    "%s failed by itself with exit code %d; stopping",
+                    "%s failed with exit code %d; stopping",
                     child.name,
                     code,
                 )
@@ -327,8 +330,8 @@ class Job:
                 del self._children[role]
                 if any(other == roles.WORKER for other, _ in self._children):
                     _log.warning(
-                        "%s is gone for good after %d restarts; training goes "
-                        "on without it",
+                        "%s is left out after %d restarts; training continues "
+                        "without it",
                         child.name,
                         self._max_restarts,
                     )
@@ -344,7 +347,7 @@ class Job:
             return self._start_again(child.name, role)
         else:
             _log.warning(
-                "starting %s again: restart %d of at most %d",
+                "restarting %s: restart %d of at most %d",
                 child.name,
                 self._restarts[role],
                 self._max_restarts,
@@ -353,7 +356,7 @@ class Job:
         return None
 
     def _start_again(self, name: str, role) -> int | None:
-        """Ends the whole cluster and starts it anew; 0 if there is no need."""
+        """Restarts the whole cluster; returns 0 if the chief has finished."""
         chief = self._children.get((roles.CHIEF, 0))
         if chief is not None and role[0] != roles.CHIEF:
             # It may have ended before its server was found dead.
@@ -362,10 +365,10 @@ class Job:
                 if code == 0:
                     self._finish()
                     return 0
-                _log.info("chief 0 ended by itself with exit code %d", code)
+                _log.info("chief 0 exited with code %d", code)
             except ProcessError:
                 _log.warning(
-                    "chief 0 still runs %g s later; it is ended", _CHIEF_SECONDS
+                    "chief 0 still runs %g s later; stopping it", _CHIEF_SECONDS
                 )
         stop_all(self._children.values())
         self._show_output()
@@ -373,7 +376,7 @@ class Job:
         if self._interrupted:
             return None
         _log.warning(
-            "%s died: starting all processes again, restart %d of at most %d; "
+            "%s died: restarting all processes, restart %d of at most %d; "
             "training resumes from the last checkpoint",
             name,
             self._restarts[role],
@@ -383,7 +386,7 @@ class Job:
         return None
 
     def _finish(self) -> None:
-        """Lets the other roles that run the program come to their end."""
+        """Waits for the other roles that run the program."""
         _log.info("chief 0 finished")
         if self._mode != ESTIMATOR:
             return
@@ -394,7 +397,7 @@ class Job:
             while child.is_running() and not self._interrupted:
                 if time.monotonic() > deadline:
                     _log.warning(
-                        "%s still runs %g s after the chief; it is ended",
+                        "%s still runs %g s after the chief; stopping it",
                         child.name,
                         _FINISH_SECONDS,
                     )

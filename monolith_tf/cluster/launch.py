@@ -1,12 +1,12 @@
-"""Runs a command that ends when the process that started it ends.
+"""Runs a command that the kernel kills when its parent ends.
 
-A script of the standard library alone, so that it costs some milliseconds:
+A script of the standard library alone, which takes some milliseconds:
 
     python -I -S launch.py PARENT_PID COMMAND [ARGUMENT ...]
 
-The kernel's notice of the parent's death survives `exec`, so nothing stays
-between parent and command. Setting it in `preexec_fn` instead would run Python
-between fork and exec of a process with many threads, which can deadlock.
+The kernel's setting survives `exec`, so no process remains between parent and
+command. `preexec_fn` would run Python between fork and exec in a process with
+many threads, which can deadlock.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Asks to be killed with the parent, then becomes the command."""
+    """Requests to be killed with the parent, then executes the command."""
     parent, *command = arguments
     if sys.platform.startswith("linux"):
         libc = ctypes.CDLL(None, use_errno=True)

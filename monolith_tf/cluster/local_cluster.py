@@ -1,4 +1,4 @@
-"""Parameter servers and workers as child processes of this one."""
+"""Parameter servers and workers as child processes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ class LocalCluster:
     """A cluster on this machine, with this process as its chief.
 
     Starts each parameter server and worker as a process on a free port, waits
-    until all of them answer, and ends them with the block: at its end, at an
-    exception, at Ctrl-C. If this process is killed, so are they.
+    until all of them answer, and stops them when the block ends, also by an
+    exception or Ctrl-C. If this process is killed, they are killed as well.
 
     Args:
-      num_ps: Number of parameter servers, at least 1.
-      num_workers: Number of workers, at least 1.
-      log_directory: Folder for one log a process, `ps-0.log`,
-        `worker-0.log` ...; made if needed. A new temporary folder when None.
-      start_timeout_seconds: How long all processes may take until they answer.
-      modules: Names of modules that each process imports before it serves,
-        such as ones that load custom ops of yours. It finds them where Python
-        does; set `PYTHONPATH` for others.
+        num_ps: Number of parameter servers, at least 1.
+        num_workers: Number of workers, at least 1.
+        log_directory: Folder of one log per process, `ps-0.log`, `worker-0.log`
+            ...; created if needed. None for a new temporary folder.
+        start_timeout_seconds: Time for all processes to answer.
+        modules: Names of modules that each process imports before it serves,
+            such as modules that load custom ops. `PYTHONPATH` applies.
 
     Raises:
-      ValueError: If a number is below 1.
+        ValueError: A number is below 1.
 
     Example:
     ```python
@@ -59,7 +58,8 @@ class LocalCluster:
         for name, value in (("num_ps", num_ps), ("num_workers", num_workers)):
             if value < 1:
                 raise ValueError(
-                    f"LocalCluster: {name} is {value}; expected at least 1."
+                    f"LocalCluster needs {name} of at least 1. Received: "
+                    f"{name}={value}."
                 )
         self._counts = {
             roles.CHIEF: 1,
@@ -86,7 +86,7 @@ class LocalCluster:
     def cluster_resolver(
         self,
     ) -> tf.distribute.cluster_resolver.SimpleClusterResolver:
-        """What `tf.distribute.ParameterServerStrategy` takes in the chief."""
+        """Resolver for `tf.distribute.ParameterServerStrategy` in the chief."""
         return tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec(self._require_started()._addresses),
             task_type=roles.CHIEF,
@@ -95,15 +95,15 @@ class LocalCluster:
         )
 
     def start(self) -> None:
-        """Starts all processes and returns when each of them answers.
+        """Starts all processes and waits until each of them answers.
 
         Raises:
-          RuntimeError: If the cluster is running.
-          ProcessError: If a process ends, or does not answer in time.
+            RuntimeError: The cluster is running.
+            ProcessError: A process ends, or does not answer in time.
         """
         if self._children:
             raise RuntimeError(
-                "LocalCluster.start: the cluster is running; stop it first."
+                "LocalCluster.start: the cluster is running. Stop it first."
             )
         if self._log_directory is None:
             self._log_directory = tempfile.mkdtemp(prefix="monolith-cluster-")
@@ -134,7 +134,7 @@ class LocalCluster:
             raise
 
     def stop(self) -> None:
-        """Ends all processes and waits for them; does nothing if none run."""
+        """Stops all running processes and waits for them."""
         atexit.unregister(self.stop)
         stop_all(self._children)
         self._children.clear()
@@ -143,7 +143,8 @@ class LocalCluster:
         """Raises if a process of the cluster has died.
 
         Raises:
-          ProcessError: With its exit code and the end of its log.
+            ProcessError: A process has died; the message has its exit code and
+                the end of its log.
         """
         for child in self._children:
             child.check()
@@ -154,7 +155,7 @@ class LocalCluster:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Ends the processes."""
+        """Stops the processes."""
         self.stop()
 
     def _start_child(self, role: str, index: int) -> ChildProcess:
@@ -187,7 +188,7 @@ class LocalCluster:
     def _require_started(self) -> LocalCluster:
         if not self._children:
             raise RuntimeError(
-                "LocalCluster: the cluster is not running; write `with "
-                "LocalCluster(...) as cluster:` or call start() first."
+                "LocalCluster: the cluster is not running. Use `with "
+                "LocalCluster(...) as cluster:`, or call start() first."
             )
         return self

@@ -1,4 +1,4 @@
-"""The port that a process of a job serves its Prometheus metrics on."""
+"""Port of the Prometheus metrics of a process of a job."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ PORT_VARIABLE = "MONOLITH_TF_METRICS_PORT"
 
 
 def metrics_port() -> int | None:
-    """Reads the port that `monolith-tf launch --metrics`, or you, chose.
+    """Reads the port that `monolith-tf launch --metrics` or the user chose.
 
     Returns:
-        What the environment variable `MONOLITH_TF_METRICS_PORT` says, 1 to
+        Value of the environment variable `MONOLITH_TF_METRICS_PORT`, 1 to
         65535; None if it is not set or empty.
 
     Raises:
@@ -28,6 +28,6 @@ def metrics_port() -> int | None:
         return None
     if not text.isdecimal() or not 0 < int(text) < 1 << 16:
         raise ValueError(
-            f"{PORT_VARIABLE} is {text!r}; expected a port, 1 to 65535."
+            f"{PORT_VARIABLE} needs a port, 1 to 65535. Received: {text!r}."
         )
     return int(text)

@@ -5,27 +5,27 @@ from __future__ import annotations
 import random
 import socket
 
-# Below the range from which Linux takes the ports of outgoing connections
-# (32768 and up), so that none of those lands on a port between this call and
-# the server's start. Above the ports of well-known services.
+# Below the ports that Linux assigns to outgoing connections (32768 and up), so
+# that none of them takes a port between this call and the start of the server.
+# Above the ports of well-known services.
 _FIRST, _LAST = 15_000, 32_000
 _MAX_TRIES = 1000
 
 
 def pick_free_ports(count: int) -> list[int]:
-    """Returns distinct ports on which nobody listens now.
+    """Returns distinct ports without a listener.
 
-    Ports are not reserved: start the servers soon, and treat "address in use"
-    as an error to show.
+    Ports are not reserved: start the servers soon, and report "address in use"
+    as an error.
 
     Args:
-      count: How many, at least 0.
+        count: Number of ports, at least 0.
 
     Returns:
-      The ports.
+        The ports.
 
     Raises:
-      OSError: If no free port was found.
+        OSError: There are not enough free ports.
 
     Example:
     >>> len(set(pick_free_ports(3)))
@@ -45,8 +45,8 @@ def pick_free_ports(count: int) -> list[int]:
             except OSError:
                 held.pop().close()
         raise OSError(
-            f"no {count} free ports between {_FIRST} and {_LAST} in "
-            f"{_MAX_TRIES} tries; end the servers that hold them"
+            f"{_MAX_TRIES} tries found no {count} free ports between {_FIRST} "
+            f"and {_LAST}. Stop the servers that use them."
         )
     finally:
         for each in held:

@@ -22,12 +22,12 @@ _OF_WORKER = (
 
 
 class ServerCollector:
-    """A Prometheus collector of what this process did for its clients.
+    """A Prometheus collector of the calls that this server answers.
 
     Counters `monolith_server_OP_calls`, `_ids`, `_bytes` and `_seconds`, where
     OP is `lookup` or `apply`, and the gauge `_running`, the calls that are in
-    the op now: a server that does not keep up has many. The seconds are those
-    inside the op.
+    the op now: an overloaded server has many. The seconds are those inside the
+    op.
 
     Example:
     >>> import prometheus_client
@@ -38,7 +38,7 @@ class ServerCollector:
     """
 
     def collect(self) -> Iterator:
-        """Yields one family of metrics a number."""
+        """Yields one metric family per number."""
         from prometheus_client import core
 
         counters = ops.server_counters().numpy()
@@ -46,7 +46,7 @@ class ServerCollector:
             *numbers, running = row
             yield core.GaugeMetricFamily(
                 f"monolith_server_{op}_running",
-                f"Calls of {op} that this server is at.",
+                f"Calls of {op} that this server runs.",
                 float(running),
             )
             for (name, text, scale), value in zip(
@@ -60,15 +60,15 @@ class ServerCollector:
 
 
 class WorkerCollector:
-    """A Prometheus collector of where the steps of this worker spend time.
+    """A Prometheus collector of the time of this worker's steps.
 
     Counters `monolith_worker_lookups` and `_lookup_seconds` (from ids to
-    vectors: the way to the servers and back, and the work of both sides),
+    vectors: transport to the servers and back, and the work of both sides),
     `monolith_worker_steps` and `_dense_seconds` (steps with gradients; from
-    vectors to gradients: the model, forward and back). An evaluation adds to
-    the first two only. The updates happen on the servers: see
-    `ServerCollector`. With `mt.pipelined` the first two mean nothing: a step
-    then asks for the rows of another.
+    vectors to gradients: the model, forward and backward). An evaluation adds
+    to the first two only. `ServerCollector` has the updates. With
+    `mt.pipelined` the first two have no meaning, because a step looks up the
+    rows of another step.
 
     Example:
     >>> import prometheus_client
@@ -79,7 +79,7 @@ class WorkerCollector:
     """
 
     def collect(self) -> Iterator:
-        """Yields one family of metrics a number."""
+        """Yields one metric family per number."""
         from prometheus_client import core
 
         values = ops.worker_counters().numpy()
@@ -92,15 +92,15 @@ class WorkerCollector:
 def serve_role_metrics() -> int | None:
     """Serves metrics on the port that MONOLITH_TF_METRICS_PORT names.
 
-    Those of `ServerCollector` and `WorkerCollector`, and of the process:
-    memory, CPU time, files.
+    The metrics are those of `ServerCollector` and `WorkerCollector`, and
+    memory, CPU time and files of the process.
 
     Returns:
         The port, or None if the variable is not set.
 
     Raises:
         ValueError: The variable is not a port.
-        OSError: The port is taken.
+        OSError: The port is in use.
     """
     port = metrics_port()
     if port is None:

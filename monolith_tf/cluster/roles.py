@@ -1,8 +1,8 @@
 """Roles of the processes that train under ParameterServerStrategy.
 
-On several machines, give each process its `TF_CONFIG` and start the servers
-with `python -m monolith_tf.cluster`; the chief is your own program. On one
-machine, `LocalCluster` does all of it.
+On several machines, set `TF_CONFIG` per process and start the servers with
+`python -m monolith_tf.cluster`; the chief is the training program. On one
+machine, `LocalCluster` does both.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def run_parameter_server(tf_config: str | None = None) -> None:
     """Serves as the parameter server that `TF_CONFIG` names; never returns.
 
     Args:
-      tf_config: The configuration as JSON; the environment variable
-        `TF_CONFIG` when None.
+        tf_config: The configuration as JSON; the environment variable
+            `TF_CONFIG` when None.
 
     Raises:
-      ValueError: If the configuration is missing or malformed, or names
-        another role.
+        ValueError: The configuration is missing or malformed, or names
+            another role.
     """
     _serve(PARAMETER_SERVER, tf_config)
 
@@ -44,12 +44,12 @@ def run_worker(tf_config: str | None = None) -> None:
     """Serves as the worker that `TF_CONFIG` names; never returns.
 
     Args:
-      tf_config: The configuration as JSON; the environment variable
-        `TF_CONFIG` when None.
+        tf_config: The configuration as JSON; the environment variable
+            `TF_CONFIG` when None.
 
     Raises:
-      ValueError: If the configuration is missing or malformed, or names
-        another role.
+        ValueError: The configuration is missing or malformed, or names
+            another role.
     """
     _serve(WORKER, tf_config)
 
@@ -60,14 +60,14 @@ def parse_tf_config(
     """Returns the addresses of each role, and this process's role and index.
 
     Args:
-      text: The value of `TF_CONFIG`.
+        text: The value of `TF_CONFIG`.
 
     Returns:
-      `(cluster, role, index)`: the addresses by role, "chief", "worker" or
-      "ps", and which of them this process is.
+        `(cluster, role, index)`: the addresses by role ("chief", "worker" or
+        "ps"), and the role and index of this process.
 
     Raises:
-      ValueError: If `text` is not a cluster with a task in it.
+        ValueError: `text` is not a cluster with a task in it.
 
     Example:
     >>> parse_tf_config(
@@ -77,8 +77,8 @@ def parse_tf_config(
     """
     if not text:
         raise ValueError(
-            "TF_CONFIG is not set; expected the cluster and this process's "
-            f"place in it, such as {EXAMPLE}"
+            "TF_CONFIG is not set. Expected the cluster and this process's "
+            f"task in it, such as {EXAMPLE}"
         )
     try:
         config = json.loads(text)
@@ -89,14 +89,14 @@ def parse_tf_config(
         role, index = config["task"]["type"], int(config["task"]["index"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"TF_CONFIG is {text!r}, which does not parse ({error!r}); "
-            f"expected {EXAMPLE}"
+            f"TF_CONFIG does not parse ({error!r}). Expected JSON such as "
+            f"{EXAMPLE} Received: {text!r}."
         ) from error
     if not 0 <= index < len(cluster.get(role, [])):
         raise ValueError(
-            f"TF_CONFIG names the task {role!r} {index}, but the cluster has "
-            f"{ {each: len(of) for each, of in cluster.items()} }; expected "
-            "the type and index of one of its addresses."
+            "TF_CONFIG needs a task that is one of the cluster's addresses: "
+            f"{ {each: len(of) for each, of in cluster.items()} }. Received: "
+            f"task {role!r} {index}."
         )
     return cluster, role, index
 
@@ -107,16 +107,16 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
     )
     if role != expected_role:
         raise ValueError(
-            f"TF_CONFIG names the task {role!r} {index}, but this process was "
-            f"started as {expected_role!r}. Set task.type to "
-            f"{expected_role!r}, or start the {role} here."
+            f"This process was started as {expected_role!r}, and TF_CONFIG "
+            f"needs that task. Received: task {role!r} {index}. Set task.type "
+            f"to {expected_role!r}, or start the {role} here."
         )
-    # Lets the coordinator see that a worker or a server is gone.
+    # Lets the coordinator detect lost workers and servers.
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     if threading.current_thread() is threading.main_thread():
-        # join() blocks outside Python, where its handler never runs.
+        # join() blocks outside of Python, where Python's handler never runs.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # First: who reaches the server reaches its metrics.
+    # First, so that a reachable server has reachable metrics.
     role_metrics.serve_role_metrics()
     server = tf.distribute.Server(
         tf.train.ClusterSpec(cluster),

@@ -12,15 +12,16 @@ from monolith_tf.cluster import roles
 def parameter_server_strategy(
     variable_partitioner=None,
 ) -> tf.distribute.Strategy:
-    """Returns the chief's strategy; in other roles it serves until ended.
+    """Returns the chief's strategy; in other roles serves until stopped.
 
-    The environment variable `TF_CONFIG` says what this process is. So one
-    program runs on one machine under `monolith-tf launch`, on many machines
-    with a `TF_CONFIG` each, and without any alone.
+    The environment variable `TF_CONFIG` names the role of the process. The same
+    program runs under `monolith-tf launch` on one machine, on many machines
+    with one `TF_CONFIG` each, and alone without it.
 
     Args:
-        variable_partitioner: What `tf.distribute.ParameterServerStrategy`
-            takes, to split large dense variables over the servers.
+        variable_partitioner: Argument of
+            `tf.distribute.ParameterServerStrategy` that splits large dense
+            variables over the servers.
 
     Returns:
         A `ParameterServerStrategy` in the chief; without `TF_CONFIG` the
@@ -47,9 +48,9 @@ def parameter_server_strategy(
         roles.run_worker(text)
     if role != roles.CHIEF:
         raise ValueError(
-            f"TF_CONFIG names the task {role!r} {index}; expected 'chief', "
-            "'worker' or 'ps'. A Keras program has no other roles: its chief "
-            "evaluates."
+            "TF_CONFIG needs the task 'chief', 'worker' or 'ps'. Received: "
+            f"task {role!r} {index}. A Keras program has no other roles: its "
+            "chief evaluates."
         )
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     return tf.distribute.ParameterServerStrategy(

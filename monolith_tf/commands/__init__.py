@@ -1,1 +1,4 @@
-"""Subcommands of `monolith-tf`, one noun a file."""
+"""Subcommands of `monolith-tf`, one noun per file.
+
+Imports every room. Start with `main.py`.
+"""

@@ -1,4 +1,4 @@
-"""`monolith-tf cluster-status`: who of a cluster answers, and what it did."""
+"""`monolith-tf cluster-status`: reachability and work of each process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import urllib.request
 
 _TIMEOUT_SECONDS = 2.0
-# What is shown of what a process tells, if it tells it.
+# Metrics that are shown if a process has them: name, unit, scale.
 _SHOWN = (
     ("process_resident_memory_bytes", "MB", 1e-6),
     ("monolith_server_lookup_calls_total", "lookups", 1.0),
@@ -31,9 +31,9 @@ def add(commands) -> None:
     """Adds the subcommand to the parser's `commands`."""
     parser = commands.add_parser(
         "cluster-status",
-        help="show who of a cluster answers, and what it did",
-        description="Asks every process of a cluster whether it answers, and "
-        "those that serve metrics what they did. Ends with 1 if one does not "
+        help="show which processes of a cluster answer, and their work",
+        description="Connects to every process of a cluster, and reads the "
+        "metrics of those that serve them. Exits with 1 if a process does not "
         "answer.",
         allow_abbrev=False,
     )
@@ -41,8 +41,8 @@ def add(commands) -> None:
         "log_dir",
         nargs="?",
         default=None,
-        help="folder of the logs of `monolith-tf launch`; without it the "
-        "environment variable TF_CONFIG names the cluster",
+        help="log folder of `monolith-tf launch` (default: the cluster of "
+        "the environment variable TF_CONFIG)",
     )
     parser.set_defaults(run=_run)
 
@@ -72,8 +72,8 @@ def _processes(log_dir: str | None) -> list[dict]:
         path = pathlib.Path(log_dir) / "cluster.json"
         if not path.exists():
             raise ValueError(
-                f"there is no {path}; pass the folder that `monolith-tf launch "
-                "--log_dir` got, of a job that runs."
+                f"there is no {path}. Pass the --log_dir of a running "
+                "`monolith-tf launch`."
             )
         return json.loads(path.read_text())
     from monolith_tf.cluster import roles
@@ -87,7 +87,7 @@ def _processes(log_dir: str | None) -> list[dict]:
 
 
 def _metrics(host: str, port: int) -> str:
-    """What a process tells, as one line; says so when it tells nothing."""
+    """Returns the metrics of a process as one line, or says there are none."""
     from prometheus_client import parser
 
     try:

@@ -1,4 +1,4 @@
-"""`monolith-tf launch`: a program on a cluster of this machine."""
+"""`monolith-tf launch`: a program on a cluster of local processes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def add(commands) -> None:
     """Adds the subcommand to the parser's `commands`."""
     parser = commands.add_parser(
         "launch",
-        help="train a program on a cluster of this machine",
+        help="train a program on a cluster of local processes",
         description="Starts a chief, workers and parameter servers, each with "
-        "its TF_CONFIG, a free port and a log; starts again what dies; ends "
-        "with the exit code of the chief. Ctrl-C stops all.",
+        "its TF_CONFIG, a free port and a log. Restarts processes that die. "
+        "Exits with the exit code of the chief. Ctrl-C stops all processes.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -27,8 +27,8 @@ def add(commands) -> None:
         "--num_workers",
         type=int,
         default=1,
-        help="number of workers (%(default)s); with --mode=estimator, where "
-        "the chief trains too, it may be 0",
+        help="number of workers (%(default)s); 0 is allowed with "
+        "--mode=estimator, where the chief trains too",
     )
     parser.add_argument(
         "--mode",
@@ -46,18 +46,19 @@ def add(commands) -> None:
         "--max_restarts",
         type=int,
         default=10,
-        help="how often each process may be started again (%(default)s)",
+        help="restarts allowed per process (%(default)s)",
     )
     parser.add_argument(
         "--log_dir",
         default=None,
-        help="folder of the logs, one a process (default: a new temporary one)",
+        help="folder of the logs, one file per process (default: a new "
+        "temporary folder)",
     )
     parser.add_argument(
         "--metrics",
         action="store_true",
-        help="every process serves Prometheus metrics on a port of its own "
-        "(a Keras chief with mt.callbacks.TrainingMetrics); see "
+        help="serve Prometheus metrics from every process on its own port "
+        "(a Keras chief needs mt.callbacks.TrainingMetrics); see "
         "`monolith-tf cluster-status LOG_DIR`",
     )
     parser.add_argument(
@@ -66,7 +67,7 @@ def add(commands) -> None:
         default=[],
         metavar="MODULE",
         help="with --mode=keras: a module that workers and parameter servers "
-        "import, such as one that loads custom ops; may be given many times",
+        "import, such as one that loads custom ops; repeatable",
     )
     parser.add_argument("program", help="the program, such as train.py")
     parser.add_argument(

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 def add(commands) -> None:
     """Adds both subcommands to the parser's `commands`."""
-    for name, what in (
+    for name, role in (
         ("parameter-server", "parameter server"),
         ("worker", "worker"),
     ):
         parser = commands.add_parser(
             name,
-            help=f"run a {what}",
-            description=f"Serves as a {what} of a cluster until it is ended; "
-            "it knows the ops of this library.",
+            help=f"run a {role}",
+            description=f"Serves as a {role} of a cluster, with the ops of "
+            "this library, until it is stopped.",
             allow_abbrev=False,
         )
         parser.add_argument(

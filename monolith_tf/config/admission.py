@@ -1,4 +1,4 @@
-"""Which ids get a row: the admission of a table."""
+"""Admission: the frequency filter that decides which ids get a row."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ _MAX_COUNT = 65535
 
 @dataclasses.dataclass(frozen=True)
 class Admission:
-    """Says when an id is frequent enough for a row of its own.
+    """Frequency filter: the threshold at which an id gets a row.
 
-    Without it an id gets a row at its first gradient. Only updates count, with
-    the occurrences of the id in the batch; a lookup counts nothing. The update
-    that reaches the threshold makes the row and steps it; gradients before it
-    are dropped and counted in `mt.metrics.stats` (`num_rejected`). The counts
-    are part of a checkpoint.
+    Without a filter an id gets a row at its first gradient. Updates count the
+    occurrences of an id in the batch; lookups count nothing. The update that
+    reaches the threshold creates the row and steps it. Earlier gradients are
+    dropped and counted in `mt.metrics.stats` (`num_rejected`). Checkpoints
+    include the counts.
 
     An id is in one of five states: *padding* (never looked up), *unseen*,
     *counted* but not admitted, *admitted*, or *evicted*, which is unseen again.
 
     Args:
-        min_count: Occurrences that admit an id, 1 to 65,535. Counted exactly,
-            in 16 bytes and an entry of the index an id that waits, unless
-            `sketch_bytes` is given. `mt.FeatureConfig` may override it.
-        probability: In place of `min_count`: each occurrence admits its id
-            with this probability, in (0, 1]. A function of seed, table, id and
-            step, so the same in every run. A feature may have another, also of
-            a table that counts.
-        window_seconds: Only occurrences of the last so many seconds of event
-            time count; 0 for all. Time goes in steps of half a window: an
-            occurrence counts for at least half of it and never for longer.
-        sketch_bytes: Counts in a sketch of so many bytes over all servers,
-            4,096 and more, in place of exactly: an id may be admitted early,
-            never late. At 16 bytes an id that waits, about 1 id in 170 that
-            occurred once is taken for one that occurred twice; at 8 bytes 1 in
-            25. Without a window the sketch remembers ids that were evicted.
-        unadmitted: What an id without a row reads, whether it is unseen,
-            counted or evicted: `"initial"`, its initial row, or `"zeros"`. An
-            export reads the same.
+        min_count: Occurrences that admit an id, 1 to 65,535. Counts are exact
+            and take 16 bytes and an index entry per id that is not admitted,
+            unless `sketch_bytes` is given. `mt.FeatureConfig` may override it.
+        probability: In place of `min_count`: the probability that an occurrence
+            admits its id, in (0, 1]. The decision is a function of seed, table,
+            id and step, so every run makes the same. `mt.FeatureConfig` may
+            override it, also for a table that counts.
+        window_seconds: Length of the sliding window of event time in which
+            occurrences count; 0 for no window. It slides in steps of half a
+            window: an occurrence counts for at least half a window and at most
+            a whole one.
+        sketch_bytes: Size over all servers of a count-min sketch that replaces
+            exact counts, 4,096 or more. An id may be admitted early, never
+            late. At 16 bytes per waiting id, about 1 in 170 ids that occurred
+            once counts as two occurrences; at 8 bytes 1 in 25. Without a window
+            the sketch remembers evicted ids.
+        unadmitted: Value of an id without a row, whether unseen, counted or
+            evicted: `"initial"`, its initial row, or `"zeros"`. An export reads
+            the same.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument has a value out of range, or does not go with
-            another.
+        ValueError: An argument is out of range, or conflicts with another.
 
     Example:
     >>> import monolith_tf as mt
@@ -114,7 +114,7 @@ class Admission:
 
     @property
     def kind(self) -> str:
-        """The name that the C++ core has for it."""
+        """Name of the filter in the C++ core."""
         if self.probability is not None:
             return "probability"
         if self.sketch_bytes:
@@ -123,10 +123,10 @@ class Admission:
 
     @property
     def max_own_min_count(self) -> int:
-        """The largest `min_count` that a feature may have of its own.
+        """The largest `min_count` that a feature may override it with.
 
-        A sketch has cells of one byte where `min_count` fits into one. A table
-        that counts nothing can admit at once.
+        The cells of a sketch have one byte if `min_count` fits into one. A
+        table without counts supports 1 alone.
         """
         if self.kind not in ("count", "sketch"):
             return 1
@@ -135,7 +135,7 @@ class Admission:
 
     @property
     def filter_layout(self) -> str:
-        """What the words that checkpoints keep of it depend on."""
+        """Describes the counts in a checkpoint."""
         if self.kind not in ("count", "sketch"):
             return "none"
         width = 1 if self.min_count <= 255 else 2
@@ -145,5 +145,5 @@ class Admission:
         )
 
     def get_config(self) -> dict:
-        """Returns what `Admission(**config)` makes an equal one of."""
+        """Returns the arguments of an equal `Admission(**config)`."""
         return dataclasses.asdict(self)

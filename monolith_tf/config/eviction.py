@@ -1,4 +1,4 @@
-"""Which rows go: expiry and caps of a table."""
+"""Eviction: time to live and capacity limits of a table."""
 
 from __future__ import annotations
 
@@ -10,40 +10,39 @@ POLICIES = ("lru", "lfu", "lowest_norm")
 
 @dataclasses.dataclass(frozen=True)
 class Eviction:
-    """Says which rows a table gives up.
+    """Time to live and capacity limits of the rows of a table.
 
-    Each update sweeps a little, and `Table.sweep` all at once. An evicted row
-    is a tombstone in the next delta; its memory goes back to the system; an id
-    that comes back starts anew, weights and slots. Without any of it a table
-    grows as long as there are new ids.
+    Each update sweeps a part of the table; `Table.sweep` sweeps all of it. An
+    evicted row is a tombstone in the next delta, and its memory returns to the
+    system. An evicted id that occurs again starts from its initial row and
+    slots. Without eviction a table grows with the number of ids.
 
     Args:
-        ttl_seconds: A row goes when its last update is longer ago than this, in
-            event time (`event_time` of `apply_gradients`, by default the
-            clock); 0 for never. Time is what the latest update says it is. For
-            updates the row is gone from that moment on; a lookup reads it
-            until the sweep passes. A feature may have a shorter one:
-            `mt.FeatureConfig`.
-        max_rows: Rows of the table over all servers; 0 for no cap. Each server
-            keeps to its share after every update. While one runs, a server
-            holds its new rows on top; when it ends, rows go, those that it
-            changed only when no other is left. Below 4,096 rows a server the
-            lowest by the policy go; from there on the lowest of 32 random
-            ones.
-        max_bytes: The same for bytes: of rows, of the index at its largest,
-            and, where admission counts exactly, of ids that wait, which may
-            take up to half from the rows. Not of memory that is kept for rows
-            to come: docs/rows.md.
-        policy: Which row goes for the cap: `"lru"`, the one longest without an
-            update (where features have ttls, whose time runs out first);
-            `"lfu"`, the one that occurred least (in 16 levels that double, then
-            by time); `"lowest_norm"`, the one with the smallest weights. Equal
-            ones go in the order of the updates that changed them last, then of
-            their ids. A restored row is before all updates.
+        ttl_seconds: Time to live of a row after its last update, in event time
+            (`event_time` of `apply_gradients`, by default the clock); 0 for no
+            limit. The latest update sets the current time. Updates ignore an
+            expired row; lookups read it until a sweep evicts it.
+            `mt.FeatureConfig` may override it with a shorter one.
+        max_rows: Capacity limit in rows over all servers; 0 for no limit. Each
+            server enforces its share after every update. During an update a
+            server holds the new rows on top. The rows that the update changed
+            are evicted last. With fewer than 4,096 rows per server the lowest
+            rows by the policy are evicted, otherwise the lowest of 32 random
+            rows.
+        max_bytes: Capacity limit in bytes over all servers; 0 for no limit. It
+            covers the rows, the index at its largest and, with exact counts,
+            ids that are not admitted, which may take up to half of the rows'
+            share. It does not cover reserved memory: see docs/rows.md.
+        policy: Row to evict at the limit. `"lru"`: the row that was updated
+            longest ago (or, where features override the time to live, expires
+            first). `"lfu"`: the row with the fewest occurrences, in 16 levels
+            that double, then by time. `"lowest_norm"`: the row with the
+            smallest weights. Ties are broken by the order of their last
+            updates, then by id; restored rows precede all updates.
 
     Raises:
         TypeError: A number is not an integer.
-        ValueError: An argument has a value out of range.
+        ValueError: An argument is out of range.
 
     Example:
     >>> import monolith_tf as mt
@@ -69,27 +68,27 @@ class Eviction:
             limit = 1 << (32 if field == "ttl_seconds" else 63)
             if not 0 <= getattr(self, field) < limit:
                 raise ValueError(
-                    f"Eviction needs {field} from 0 to {limit - 1}, 0 for "
-                    f"none. Received: {field}={value}."
+                    f"Eviction needs {field} from 0 to {limit - 1}, 0 for no "
+                    f"limit. Received: {field}={value}."
                 )
         if self.policy not in POLICIES:
             raise ValueError(
-                f"Eviction needs a policy of {', '.join(POLICIES)}. Received: "
-                f"policy={self.policy!r}."
+                f"Eviction needs one of {', '.join(POLICIES)} for policy. "
+                f"Received: policy={self.policy!r}."
             )
 
     @property
     def needs_times(self) -> bool:
-        """Whether rows have to know when they were updated."""
+        """True if rows need the time of their last update."""
         has_cap = self.max_rows > 0 or self.max_bytes > 0
         return self.ttl_seconds > 0 or (
             has_cap and self.policy != "lowest_norm"
         )
 
     def share(self, shard: int, num_shards: int, field: str) -> int:
-        """Returns the part of `max_rows` or `max_bytes` that a shard keeps to.
+        """Returns a shard's share of `max_rows` or `max_bytes`.
 
-        The parts of all shards sum to the whole, but each is at least 1.
+        The shares of all shards sum to the limit, but each is at least 1.
         """
         total = getattr(self, field)
         if not total:
@@ -98,5 +97,5 @@ class Eviction:
         return max(1, part)
 
     def get_config(self) -> dict:
-        """Returns what `Eviction(**config)` makes an equal one of."""
+        """Returns the arguments of an equal `Eviction(**config)`."""
         return dataclasses.asdict(self)

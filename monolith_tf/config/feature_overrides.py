@@ -1,71 +1,145 @@
-"""On what terms the ids of a feature get a row and keep it.
+"""Per-feature overrides of admission and time to live.
 
-Features that share a table may each have a min_count or a probability, and a
-ttl, of their own. They travel with the gradients in one integer
-(ops/cc/admission/count_word.h).
+Features that share a table may each have their own `min_count` or
+`probability`, and their own `ttl_seconds`. Ops take the overrides of a feature
+packed into one integer (ops/cc/admission/packed_count.h).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from typing import NamedTuple
 
-from monolith_tf.config.table_config import TableConfig
 from monolith_tf.config.validation import as_integer
 from monolith_tf.config.validation import checked_number
 
+if TYPE_CHECKING:
+    from monolith_tf.config.table_config import TableConfig
+
 MAX_TTL = (1 << 31) - 1
 
-_BY_LOT = 1 << 47
+# Set where the low 16 bits are a probability and not a min_count.
+_IS_PROBABILITY = 1 << 47
 
 
-class OwnTerms(NamedTuple):
-    """The terms of a feature, 0 for those of the table.
+class FeatureOverrides(NamedTuple):
+    """Overrides of one feature; false if it overrides nothing.
 
     Attributes:
-        min_count: Occurrences that admit an id.
-        probability: That each occurrence admits its id with; not beside
-            min_count.
-        ttl_seconds: How long a row lives after an update.
+        min_count: Occurrences that admit an id; 0 for that of the table.
+        probability: Probability with which an occurrence admits its id; 0 for
+            that of the table. Excludes min_count.
+        ttl_seconds: Time to live of a row after an update; 0 for that of the
+            table.
     """
 
     min_count: int = 0
     probability: float = 0.0
     ttl_seconds: int = 0
 
-    @classmethod
-    def of(cls, word: int) -> OwnTerms:
-        """Takes apart what `word` made; a probability has 12 binary digits."""
-        bar, ttl_seconds = word & 0xFFFF, (word & (_BY_LOT - 1)) >> 16
-        if not word & _BY_LOT:
-            return cls(min_count=bar, ttl_seconds=ttl_seconds)
-        probability = math.ldexp(2048 + (bar & 2047), (bar >> 11) - 42)
-        return cls(probability=probability, ttl_seconds=ttl_seconds)
+    def __bool__(self) -> bool:
+        """Returns True if a field is set."""
+        return any(self)
 
-    @property
-    def word(self) -> int:
-        """The terms in one integer, 0 for none."""
+    def encode(self) -> int:
+        """Packs the overrides into the integer that ops take; 0 for none."""
         ttl = self.ttl_seconds << 16
         if not self.probability:
             return ttl | self.min_count
         fraction, exponent = math.frexp(self.probability)
-        # A fraction that is rounded up to 1 goes to the next exponent.
-        bar = round(fraction * 4096) - 2048 + (exponent + 30 << 11)
-        return _BY_LOT | ttl | bar
+        # A fraction that is rounded up to 1 moves to the next exponent.
+        threshold = round(fraction * 4096) - 2048 + (exponent + 30 << 11)
+        return _IS_PROBABILITY | ttl | threshold
+
+    @classmethod
+    def decode(cls, packed: int) -> FeatureOverrides:
+        """Unpacks what `encode` returned."""
+        threshold = packed & 0xFFFF
+        ttl_seconds = (packed & (_IS_PROBABILITY - 1)) >> 16
+        if not packed & _IS_PROBABILITY:
+            return cls(min_count=threshold, ttl_seconds=ttl_seconds)
+        probability = math.ldexp(
+            2048 + (threshold & 2047), (threshold >> 11) - 42
+        )
+        return cls(probability=probability, ttl_seconds=ttl_seconds)
+
+
+NO_OVERRIDES = FeatureOverrides()
+
+
+def overrides_of(
+    min_count: int | None,
+    probability: float | None,
+    ttl_seconds: int | None,
+    config: TableConfig,
+) -> FeatureOverrides:
+    """Returns the overrides of a feature: its values that differ from a table.
+
+    Args:
+        min_count: As `checked_min_count` returned it.
+        probability: As `checked_probability` returned it. The result has 12
+            binary digits of it, as ops do.
+        ttl_seconds: As `checked_ttl` returned it.
+        config: Config of the table.
+    """
+    admission = config.admission
+    if probability is None and admission.probability is None:
+        min_count = None if min_count == admission.min_count else min_count
+    if probability == admission.probability:
+        probability = None
+    if ttl_seconds == config.eviction.ttl_seconds:
+        ttl_seconds = None
+    return FeatureOverrides(
+        min_count or 0, _rounded(probability or 0.0), ttl_seconds or 0
+    )
+
+
+def completed(
+    overrides: Iterable[FeatureOverrides], config: TableConfig
+) -> list[FeatureOverrides]:
+    """Fills in the values of the table where other features override them.
+
+    If an id occurs in several features, the smallest min_count, else the
+    largest probability, and the longest ttl apply. A feature without an
+    override contributes the value of the table to that comparison.
+
+    Args:
+        overrides: Overrides of the features, or runs of slices, of one table in
+            one step.
+        config: Config of the table.
+    """
+    overrides = list(overrides)
+    admission = NO_OVERRIDES
+    if any(one.min_count or one.probability for one in overrides):
+        admission = (
+            FeatureOverrides(min_count=config.admission.min_count)
+            if config.admission.probability is None
+            else FeatureOverrides(probability=config.admission.probability)
+        )
+    ttl_seconds = 0
+    if any(one.ttl_seconds for one in overrides):
+        ttl_seconds = config.eviction.ttl_seconds
+    return [
+        (one if one.min_count or one.probability else admission)._replace(
+            ttl_seconds=one.ttl_seconds or ttl_seconds
+        )
+        for one in overrides
+    ]
 
 
 def checked_min_count(owner: str, min_count, config: TableConfig) -> int | None:
-    """Returns a min_count of `owner`'s own as an int, or None for none.
+    """Returns the min_count of `owner` as an int, or None for the table's.
 
     Args:
-        owner: Who has it, for messages: "feature 'movie'".
-        min_count: What was passed.
-        config: That of the table.
+        owner: Owner of the value, for messages: "feature 'movie'".
+        min_count: The value that was passed.
+        config: Config of the table.
 
     Raises:
         TypeError: It is not an integer.
-        ValueError: The table's admission can't keep it.
+        ValueError: The table's admission does not support it.
     """
     if min_count is None:
         return None
@@ -94,12 +168,12 @@ def checked_min_count(owner: str, min_count, config: TableConfig) -> int | None:
 
 
 def checked_probability(owner: str, probability, min_count) -> float | None:
-    """Returns a probability of `owner`'s own as a float, or None for none.
+    """Returns the probability of `owner` as a float, or None for none.
 
     Args:
-        owner: Who has it, for messages: "feature 'movie'".
-        probability: What was passed.
-        min_count: What was passed beside it.
+        owner: Owner of the value, for messages: "feature 'movie'".
+        probability: The value that was passed.
+        min_count: The min_count that was passed together with it.
 
     Raises:
         TypeError: It is not a number.
@@ -117,23 +191,23 @@ def checked_probability(owner: str, probability, min_count) -> float | None:
     if min_count is not None:
         raise ValueError(
             f"The admission of {owner} needs a min_count or a probability, not "
-            "both: an id gets its row by count or by lot. Received: "
+            "both: an id is admitted by count or with a probability. Received: "
             f"min_count={min_count}, probability={probability}."
         )
     return probability
 
 
 def checked_ttl(owner: str, ttl_seconds, config: TableConfig) -> int | None:
-    """Returns a ttl of `owner`'s own as an int, or None for none.
+    """Returns the ttl of `owner` as an int, or None for the table's.
 
     Args:
-        owner: Who has it, for messages: "feature 'movie'".
-        ttl_seconds: What was passed.
-        config: That of the table.
+        owner: Owner of the value, for messages: "feature 'movie'".
+        ttl_seconds: The value that was passed.
+        config: Config of the table.
 
     Raises:
         TypeError: It is not an integer.
-        ValueError: The table's rows don't expire, or live less long.
+        ValueError: The table's rows do not expire, or live less long.
     """
     if ttl_seconds is None:
         return None
@@ -150,28 +224,10 @@ def checked_ttl(owner: str, ttl_seconds, config: TableConfig) -> int | None:
     return ttl_seconds
 
 
-def word_of(
-    min_count: int | None,
-    probability: float | None,
-    ttl_seconds: int | None,
-    config: TableConfig,
-) -> int:
-    """Returns the `OwnTerms.word` of what differs from the table's terms.
-
-    Args:
-        min_count: As `checked_min_count` returned it.
-        probability: As `checked_probability` returned it.
-        ttl_seconds: As `checked_ttl` returned it.
-        config: That of the table.
-    """
-    admission = config.admission
-    if probability is None and admission.probability is None:
-        min_count = None if min_count == admission.min_count else min_count
-    if probability == admission.probability:
-        probability = None
-    if ttl_seconds == config.eviction.ttl_seconds:
-        ttl_seconds = None
-    return OwnTerms(min_count or 0, probability or 0.0, ttl_seconds or 0).word
+def _rounded(probability: float) -> float:
+    """Returns a probability with 12 binary digits."""
+    fraction, exponent = math.frexp(probability)
+    return math.ldexp(round(fraction * 4096), exponent - 12)
 
 
 def _index(field: str, owner: str, value) -> int:
@@ -182,34 +238,3 @@ def _index(field: str, owner: str, value) -> int:
             f"{field}={value!r}."
         )
     return number
-
-
-def completed(words: Iterable[int], config: TableConfig) -> list[int]:
-    """Puts the terms of the table beside those of features.
-
-    Of an id that comes through several features the smallest min_count, or else
-    the largest probability, and the longest ttl hold, and a feature without one
-    has that of the table: it brings it too, where another one brings its own.
-
-    Args:
-        words: What each of the features, or groups of slices, of a table brings
-            in a step.
-        config: That of the table.
-    """
-    terms = [OwnTerms.of(word) for word in words]
-    of_table = OwnTerms()
-    if any(one.min_count or one.probability for one in terms):
-        of_table = (
-            OwnTerms(min_count=config.admission.min_count)
-            if config.admission.probability is None
-            else OwnTerms(probability=config.admission.probability)
-        )
-    ttl_seconds = 0
-    if any(one.ttl_seconds for one in terms):
-        ttl_seconds = config.eviction.ttl_seconds
-    return [
-        (one if one.min_count or one.probability else of_table)
-        ._replace(ttl_seconds=one.ttl_seconds or ttl_seconds)
-        .word
-        for one in terms
-    ]

@@ -1,7 +1,7 @@
-"""Initial rows of a table: what an id reads before its first gradient.
+"""Initializers: the rows of ids before their first gradient.
 
 An initial row is a function of the table's seed, its name and the id: the same
-before and after the row is inserted, on every machine and number of servers.
+before and after insertion, on every machine and number of servers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Initializer:
-    """Base of the initializers; make one of the children.
+    """Base of the initializers; use a subclass.
 
     Example:
     >>> isinstance(Zeros(), Initializer)
@@ -47,11 +47,11 @@ class Initializer:
         )
 
     def get_config(self) -> dict[str, float | str]:
-        """Returns what `from_config` makes an equal initializer of."""
+        """Returns the config of an equal initializer."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
     def check_dim(self, dim: int) -> None:
-        """Raises ValueError if rows of `dim` floats cannot start from this."""
+        """Raises ValueError if the initializer does not fit `dim`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Ones(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class Constant(Initializer):
-    """Rows whose every element is `value`.
+    """Rows with `value` in each element.
 
     Args:
         value: Finite float.
@@ -100,7 +100,7 @@ class Constant(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class RandomUniform(Initializer):
-    """Elements drawn evenly from `[minval, maxval)`, 24 bits each.
+    """Elements drawn uniformly from `[minval, maxval)`, 24 bits each.
 
     Args:
         minval: Finite float, the lower end.
@@ -135,8 +135,8 @@ class RandomNormal(Initializer):
     """Elements from a normal distribution.
 
     The quantile function is a rational approximation (docs/formats.md) with a
-    relative error below 5e-9, so that every machine computes the same bits. No
-    element is further than 8.21 standard deviations from the mean.
+    relative error below 5e-9, so every machine computes the same bits. No
+    element is more than 8.21 standard deviations from the mean.
 
     Args:
         mean: Finite float.
@@ -158,15 +158,15 @@ class RandomNormal(Initializer):
 
 @dataclasses.dataclass(frozen=True)
 class TruncatedNormal(Initializer):
-    """Elements from a normal distribution cut at two standard deviations.
+    """Elements from a normal distribution truncated at two deviations.
 
     The quantile function is a rational approximation (docs/formats.md) with an
-    absolute error below 1e-7 standard deviations, so that every machine
-    computes the same bits.
+    absolute error below 1e-7 standard deviations, so every machine computes the
+    same bits.
 
     Args:
         mean: Finite float.
-        stddev: Finite float above 0, of the distribution before it is cut.
+        stddev: Finite float above 0, of the distribution before truncation.
 
     Example:
     >>> TruncatedNormal(stddev=0.01).parameters
@@ -186,17 +186,15 @@ class TruncatedNormal(Initializer):
 class VarianceScaling(Initializer):
     """Elements of mean 0 and variance `scale / dim`.
 
-    As `tf.keras.initializers.VarianceScaling`, with the length of the row for
-    the fan: a table has as many rows as there will be ids, so the other side of
-    its matrix is not known. In a row of several segments it is the length of
-    the segment.
+    Like `tf.keras.initializers.VarianceScaling` with the length of the row (or
+    of its segment) as the fan: the number of rows of a table is unknown.
 
     Args:
         scale: Finite float above 0.
-        mode: One of `"fan_in"`, `"fan_out"`, `"fan_avg"`. All are `dim`; taken
-            so that a Keras config fits.
-        distribution: One of `"truncated_normal"` (cut at two deviations of the
-            uncut distribution), `"untruncated_normal"`, `"uniform"`.
+        mode: One of `"fan_in"`, `"fan_out"`, `"fan_avg"`, for configs of Keras.
+            All mean `dim`.
+        distribution: One of `"truncated_normal"` (truncated at two deviations
+            of the full distribution), `"untruncated_normal"`, `"uniform"`.
 
     Example:
     >>> VarianceScaling(2.0, distribution="uniform").parameters
@@ -208,7 +206,7 @@ class VarianceScaling(Initializer):
     distribution: str = "truncated_normal"
     kind: ClassVar[str] = "variance_scaling"
 
-    # The place of a distribution is its number in the C++ core.
+    # The index of a distribution is its number in the C++ core.
     DISTRIBUTIONS: ClassVar[tuple[str, ...]] = (
         "truncated_normal",
         "untruncated_normal",
@@ -238,17 +236,18 @@ class VarianceScaling(Initializer):
 
 @dataclasses.dataclass(frozen=True, init=False, repr=False)
 class Pretrained(Initializer):
-    """Rows that were trained elsewhere, and `otherwise` for all other ids.
+    """Pretrained rows for some ids, and `otherwise` for all other ids.
 
     They are initial rows like any others: an id reads its row before it is in
-    the table, the row enters the table at the first gradient, and an id that
-    was evicted starts from it again. They live beside the table, `8 + 4 dim`
-    bytes a row and about 8 more for finding it.
+    the table, the first gradient inserts it, and an evicted id starts from it
+    again. They take `8 + 4 dim` bytes per row outside of the table, and about 8
+    more for the index.
 
     Args:
         ids: Integers `[n]`, n >= 1, distinct.
-        rows: Finite floats `[n, dim]`, dim that of the table or segment.
-        otherwise: Initializer of the ids that are not in `ids`.
+        rows: Finite floats `[n, dim]`, with the dim of the table or segment.
+        otherwise: Initializer of the ids that are not in `ids`. Default:
+            RandomUniform.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -275,16 +274,16 @@ class Pretrained(Initializer):
     ) -> Pretrained:
         """Reads ids and rows from a NumPy file.
 
-        `get_config` then holds the path and a digest, not the rows: whoever
-        loads the config needs the same file in the same place.
+        `get_config` then contains the path and a digest instead of the rows,
+        so loading the config needs the same file at the same path.
 
         Args:
-            path: File that `np.savez(path, ids=ids, rows=rows)` wrote.
+            path: File of `np.savez(path, ids=ids, rows=rows)`.
             otherwise: Initializer of all other ids.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file does not hold valid ids and rows.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file does not contain valid ids and rows.
         """
         return cls._of(
             pretrained_rows.PretrainedRows.from_file(path), otherwise
@@ -292,7 +291,7 @@ class Pretrained(Initializer):
 
     @property
     def kind(self) -> str:
-        """The kind of `otherwise`: what the C++ core makes of other ids."""
+        """The kind of `otherwise`, by which the C++ core makes other rows."""
         return self.otherwise.kind
 
     @property
@@ -302,7 +301,7 @@ class Pretrained(Initializer):
 
     @property
     def ids(self):
-        """int64 `[n]`, rising."""
+        """int64 `[n]`, ascending."""
         return self.pretrained.ids
 
     @property
@@ -311,7 +310,7 @@ class Pretrained(Initializer):
         return self.pretrained.rows
 
     def get_config(self) -> dict:
-        """Returns what `from_config` makes an equal initializer of."""
+        """Returns the config of an equal initializer."""
         return {
             "kind": "pretrained",
             **self.pretrained.get_config(),
@@ -327,7 +326,7 @@ class Pretrained(Initializer):
             )
 
     def __repr__(self) -> str:
-        """Returns the size of it, not the rows."""
+        """Returns the size instead of the rows."""
         return f"Pretrained({self.pretrained}, otherwise={self.otherwise})"
 
     @classmethod
@@ -346,7 +345,7 @@ class Pretrained(Initializer):
             )
         if isinstance(otherwise, Pretrained):
             raise ValueError(
-                "Pretrained takes no other Pretrained for otherwise. "
+                "Pretrained does not support another Pretrained as otherwise. "
                 f"Received: {otherwise!r}. Concatenate ids and rows."
             )
         object.__setattr__(self, "pretrained", pretrained)
@@ -354,10 +353,13 @@ class Pretrained(Initializer):
 
 
 def from_config(config: dict) -> Initializer:
-    """Makes the initializer that `get_config` described.
+    """Makes the initializer of a config.
+
+    Args:
+        config: Result of `get_config`.
 
     Raises:
-        ValueError: The kind is not known.
+        ValueError: The kind is unknown.
 
     Example:
     >>> from_config(Constant(0.5).get_config())
@@ -373,7 +375,7 @@ def from_config(config: dict) -> Initializer:
         if cls.kind == kind:
             return cls(**config)
     raise ValueError(
-        "An initializer's kind is one of "
+        "Expected an initializer of kind "
         f"{', '.join(cls.kind for cls in _SIMPLE)}, pretrained. Received: "
         f"{kind!r}."
     )
@@ -406,7 +408,7 @@ def _check_positive(initializer: Initializer, field: str) -> None:
 def _check_normal(
     initializer: RandomNormal | TruncatedNormal, reach: int
 ) -> None:
-    """Checks both numbers; no element is further than `reach` deviations."""
+    """Checks both numbers; elements are within `reach` deviations."""
     _check_finite(initializer, "mean")
     _check_positive(initializer, "stddev")
     mean, stddev = initializer.mean, initializer.stddev

@@ -1,13 +1,13 @@
-"""Tells Keras 3 from tf_keras, without loading either."""
+"""Distinguishes Keras 3 from tf_keras without loading either."""
 
 from __future__ import annotations
 
 
 def is_keras_3(thing) -> bool:
-    """Whether an object, or a class, comes from the package `keras`.
+    """Returns True if an object or a class comes from the package `keras`.
 
-    That is Keras 3 wherever this library runs: TensorFlow 2.16 and newer have
-    Keras 2 as the package `tf_keras`.
+    `keras` is Keras 3 wherever this library runs: with TensorFlow 2.16 and
+    newer, Keras 2 is the package `tf_keras`.
     """
     kind = thing if isinstance(thing, type) else type(thing)
     return any(

@@ -1,9 +1,9 @@
-"""Precisions of a table: how the weights of its rows are stored.
+"""Precisions: the storage formats of the weights of a table.
 
-Maths is in float32, and so are optimizer slots, checkpoints and what a lookup
-returns. Rounding is stochastic, up or down with probabilities that make it
-right on average, so that updates smaller than the distance between two numbers
-add up. It is deterministic all the same: a function of id and step.
+Arithmetic, optimizer slots, checkpoints and results of lookups are float32.
+Rounding is stochastic and unbiased, so updates smaller than the distance
+between two numbers accumulate. It is also deterministic: a function of id and
+step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Precision:
-    """Base of the precisions; make one of the children.
+    """Base of the precisions; use a subclass.
 
     Example:
     >>> isinstance(Float16(), Precision)
@@ -45,13 +45,13 @@ class Precision:
         )
 
     def get_config(self) -> dict[str, float | str]:
-        """Returns what `from_config` makes an equal precision of."""
+        """Returns the config of an equal precision."""
         return {"kind": self.kind, **dataclasses.asdict(self)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Float32(Precision):
-    """Weights as they are: 4 bytes.
+    """Weights as float32: 4 bytes.
 
     Example:
     >>> Float32().bytes_per_weight
@@ -94,14 +94,14 @@ class Float16(Precision):
 
 @dataclasses.dataclass(frozen=True)
 class Int8(Precision):
-    """Weights in 1 byte: one of 255 levels, evenly from -range to range.
+    """Weights in 1 byte: 255 levels, evenly spaced from -range to range.
 
-    Training sees the levels (fake quantisation): lookups return them and the
-    optimizer works on them. The gradient passes straight through, but is zero
-    where it would push a weight at an end of the range further out.
+    Training sees the levels (fake quantization): lookups return them and the
+    optimizer works on them. The gradient is a straight-through estimate, but
+    zero where it would push a weight out of the range.
 
     Args:
-        range: From 1e-30 to 1e30; larger weights are cut off.
+        range: From 1e-30 to 1e30; larger weights saturate.
 
     Example:
     >>> Int8(range=0.5).parameters
@@ -119,34 +119,33 @@ class Int8(Precision):
 
 @dataclasses.dataclass(frozen=True)
 class OneBit(Precision):
-    """Values that become `-amplitude` or `amplitude` in the course of training.
+    """Values that training anneals to `-amplitude` or `amplitude`.
 
-    At step s, a lookup returns `amplitude * tanh(beta * w / amplitude)` of the
-    weight w, where `beta = anneal_steps / (anneal_steps - s)`, and gradients
-    are those of that; w is stored in `bytes_per_weight`. From step
-    `anneal_steps` on, a lookup returns exactly `amplitude`, or `-amplitude` of
-    a weight below zero. An export that begins then keeps one bit a weight, and
-    so does the served table; one that began before keeps float32. Gradients
-    pass straight through up to weights of that size, so that ids which come
-    late still learn.
+    At step s, a lookup returns `amplitude * tanh(beta * w / amplitude)` for the
+    weight w, where `beta = anneal_steps / (anneal_steps - s)`. Gradients are
+    those of that value; w is stored in `bytes_per_weight`. From step
+    `anneal_steps` on, a lookup returns exactly `amplitude`, or `-amplitude` for
+    a weight below zero. An export that begins then stores one bit per weight,
+    and so does the served table; an export that begins earlier stores float32.
+    Gradients pass straight through for weights up to `amplitude`, so new ids
+    still learn.
 
-    The step of a lookup is the number of updates made before it. The update
-    that comes next, s + 1, takes its gradients for those of step s, also those
-    of a worker that read earlier, as workers beside others and `mt.pipelined`
-    do. As a gradient may grow by beta, one beyond `2^48 / beta` is dropped and
-    counted as a bad one.
+    The step of a lookup is the number of updates made before it. Update s + 1
+    treats its gradients as those of step s, even where a worker read earlier,
+    as asynchronous workers and `mt.pipelined` do. A gradient may grow by beta,
+    so a gradient beyond `2^48 / beta` is dropped and counted as bad.
 
     Reference: Cao, Long, Wang, Yu: HashNet: Deep learning to hash by
     continuation, ICCV 2017, equation 5. Its beta grows in stages.
 
     Args:
         amplitude: From 1e-30 to 1e30.
-        anneal_steps: Global step from which values are exactly two, an integer
-            from 1 to 1e15; above 2^24, rounded to 24 bits.
-        bytes_per_weight: How w is stored: 2, as bfloat16, or 1, as one of 255
-            levels from -amplitude to amplitude, rounded as those of `Int8`.
-            Then no gradient pushes a weight out of its range, and values of
-            the first step are within 0.76 * amplitude.
+        anneal_steps: Global step from which there are exactly two values, an
+            integer from 1 to 1e15; above 2^24 rounded to 24 bits.
+        bytes_per_weight: Storage of w: 2 for bfloat16, or 1 for one of 255
+            levels from -amplitude to amplitude, rounded as in `Int8`. With 1,
+            no gradient pushes a weight out of its range, and values of the
+            first step are within 0.76 * amplitude.
 
     Example:
     >>> OneBit(amplitude=0.1, anneal_steps=10_000).parameters
@@ -185,10 +184,13 @@ class OneBit(Precision):
 
 
 def from_config(config: dict) -> Precision:
-    """Makes the precision that `get_config` described.
+    """Makes the precision of a config.
+
+    Args:
+        config: Result of `get_config`.
 
     Raises:
-        ValueError: The kind is not known.
+        ValueError: The kind is unknown.
 
     Example:
     >>> from_config(Int8(0.5).get_config())
@@ -200,7 +202,7 @@ def from_config(config: dict) -> Precision:
         if cls.kind == kind:
             return cls(**config)
     raise ValueError(
-        f"A precision's kind is one of {', '.join(c.kind for c in _ALL)}. "
+        f"Expected a precision of kind {', '.join(c.kind for c in _ALL)}. "
         f"Received: {kind!r}."
     )
 
@@ -217,7 +219,7 @@ def _check_extent(precision: Precision, field: str) -> None:
             f"{name} needs a number for {field}. Received: {value!r} (of "
             f"type {type(value).__name__})."
         )
-    # In float32 both ends are what the core has for them.
+    # The core rounds both ends to the same float32.
     if not 1e-30 <= number <= 1e30:
         raise ValueError(
             f"{name} needs {field} from 1e-30 to 1e30. Received: "

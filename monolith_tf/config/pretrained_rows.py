@@ -1,4 +1,4 @@
-"""Rows that were trained elsewhere, by id."""
+"""Pretrained rows by id."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class PretrainedRows:
     Args:
         ids: Integers `[n]`, n >= 1, distinct, each an int64.
         rows: Finite floats `[n, dim]`, rounded to float32.
-        path: File that they come from, if any; `get_config` names it instead of
-            holding the rows.
+        path: File of the rows, if any; `get_config` then contains the path
+            instead of the rows.
 
     Attributes:
-        ids: int64 `[n]`, rising; read-only.
+        ids: int64 `[n]`, ascending; read-only.
         rows: float32 `[n, dim]` in the order of `ids`; read-only.
         path: As passed.
 
     Raises:
-        TypeError: An array does not hold integers, or floats.
+        TypeError: The ids are not integers, or the rows are not floats.
         ValueError: A shape or a value is wrong.
 
     Example:
@@ -62,9 +62,9 @@ class PretrainedRows:
         """Reads `ids` and `rows` of a NumPy `.npz` file.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: The file is not one that `np.savez(path, ids=ids,
-                rows=rows)` writes, or what it holds is not valid.
+            FileNotFoundError: The file does not exist.
+            ValueError: The file is not one of `np.savez(path, ids=ids,
+                rows=rows)`, or its arrays are not valid.
         """
         path = os.fspath(path)
         try:
@@ -85,12 +85,12 @@ class PretrainedRows:
 
     @property
     def dim(self) -> int:
-        """Floats of a row."""
+        """Number of floats of a row."""
         return self.rows.shape[1]
 
     @functools.cached_property
     def digest(self) -> str:
-        """32 hex digits that tell the contents, whatever their order was."""
+        """32 hex digits of a hash of the rows, in any order of the ids."""
         digest = hashlib.blake2b(digest_size=16)
         digest.update(self.dim.to_bytes(4, "little"))
         digest.update(_little_endian(self.ids))
@@ -98,10 +98,9 @@ class PretrainedRows:
         return digest.hexdigest()
 
     def get_config(self) -> dict[str, str | int]:
-        """Returns what `from_config` makes equal rows of (JSON-able).
+        """Returns the config of equal rows (JSON-able).
 
-        Rows of a file are named by path and digest; others are all in there,
-        in Base64.
+        It has the path and digest of a file, or else all rows in Base64.
         """
         if self.path is not None:
             return {"path": self.path, "digest": self.digest}
@@ -113,10 +112,13 @@ class PretrainedRows:
 
     @classmethod
     def from_config(cls, config: dict) -> PretrainedRows:
-        """Makes the rows that `get_config` described.
+        """Makes the rows of a config.
+
+        Args:
+            config: Result of `get_config`.
 
         Raises:
-            ValueError: The file has changed since.
+            ValueError: The file has changed.
         """
         if "path" not in config:
             rows = np.frombuffer(base64.b64decode(config["rows"]), "<f4")
@@ -129,7 +131,7 @@ class PretrainedRows:
             raise ValueError(
                 f"The pretrained rows in {config['path']!r} are not those of "
                 f"the config: expected digest {config['digest']}. Received: "
-                f"{pretrained.digest}. Put the old file back, or make a new "
+                f"{pretrained.digest}. Restore the old file, or make a new "
                 "config with mt.initializers.Pretrained.from_file."
             )
         return pretrained
@@ -139,7 +141,7 @@ class PretrainedRows:
         return self.ids.size
 
     def __eq__(self, other: object) -> bool:
-        """Tells whether both hold the same rows."""
+        """Returns True if both have the same rows."""
         if not isinstance(other, PretrainedRows):
             return NotImplemented
         return self is other or self.digest == other.digest
@@ -149,7 +151,7 @@ class PretrainedRows:
         return hash(self.digest)
 
     def __repr__(self) -> str:
-        """Returns the size and where it comes from, not the rows."""
+        """Returns the size and the path instead of the rows."""
         source = "" if self.path is None else f" from {self.path!r}"
         return f"<{len(self)} rows of dim {self.dim}{source}>"
 
@@ -176,7 +178,7 @@ def _checked_ids(ids: np.ndarray) -> np.ndarray:
 def _checked_rows(rows: np.ndarray, num_ids: int) -> np.ndarray:
     if rows.ndim != 2 or rows.shape[0] != num_ids:
         raise ValueError(
-            "Pretrained rows need rows [n, dim], one for each id. Received: "
+            "Pretrained rows need rows [n, dim], one per id. Received: "
             f"rows of shape {rows.shape} for {num_ids} ids."
         )
     if not 1 <= rows.shape[1] <= _MAX_DIM:

@@ -1,9 +1,10 @@
-"""The config of a table."""
+"""Configs of tables and of the segments of their rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,8 @@ from monolith_tf.config.validation import as_integer
 class Segment:
     """A slice of a row with an optimizer, an initializer and a precision.
 
-    A row of several segments is read by one lookup and stepped by one update:
-    for instance the bias and the vector of an id, each with a learning rate of
-    its own.
+    One lookup reads and one update steps all segments of a row: for instance
+    the bias and the vector of an id, each with its own learning rate.
 
     Args:
         dim: Length of the slice, 1 to 65,536 floats.
@@ -31,7 +31,7 @@ class Segment:
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: `dim` is out of range, or not one that the optimizer takes.
+        ValueError: `dim` is out of range, or does not fit the initializer.
 
     Example:
     >>> import monolith_tf as mt
@@ -85,11 +85,11 @@ class Segment:
 
     @property
     def slot_floats(self) -> int:
-        """Floats of optimizer state behind the slice."""
+        """Number of floats of optimizer state of the slice."""
         return self.optimizer.slot_floats(self.dim)
 
     def get_config(self) -> dict:
-        """Returns what `from_config` makes an equal segment of (JSON-able)."""
+        """Returns the config of an equal segment (JSON-able)."""
         return {
             "dim": self.dim,
             "optimizer": self.optimizer.get_config(),
@@ -99,7 +99,7 @@ class Segment:
 
     @classmethod
     def from_config(cls, config: dict) -> Segment:
-        """Makes the segment that `get_config` described."""
+        """Makes the segment of a config, the result of `get_config`."""
         return cls(
             dim=config["dim"],
             optimizer=row_optimizers.from_config(config["optimizer"]),
@@ -114,47 +114,44 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableConfig:
-    """What a table is like: its name, its rows, and which ids have one.
+    """Configuration of a table: name, rows, admission and eviction.
 
-    A config *object* stands for one table: features, layers and `mt.Table`s
-    that are given the same object share the table and its rows. Two objects are
-    two tables, even when they are alike (`same_as` compares the contents), but
-    for those of one `EmbeddingCollection`, which takes equal ones of a name
-    for one; a model holds at most one table of a name. In each `with
-    mt.TableSet():` block a config has a table of its own; threads begin outside
-    of such blocks.
+    A config *object* is one table: features and layers with the same object
+    share the table and its rows. Two objects are two tables, even if they are
+    equal (`same_as` compares the contents). An exception is one
+    `EmbeddingCollection`, where equal configs of one name are one table. Names
+    are unique in a model. Each `with mt.TableSet():` block has its own table of
+    a config; threads start outside of such blocks.
 
     Args:
-        name: Non-empty text. Initial rows, checkpoints, exports and deltas go
-            by it.
-        dim: Length of a row, 1 to 65,536 floats. Left out with `segments`.
-        optimizer: One of `mt.optimizers`; the table's own, whatever optimizer
-            the model is compiled with. Default: Adagrad.
-        initializer: One of `mt.initializers`; what an id reads before its first
+        name: Non-empty text that identifies the table. Initial rows depend on
+            it, and checkpoints, exports and deltas find tables by it.
+        dim: Length of a row, 1 to 65,536 floats. Omit it with `segments`.
+        optimizer: One of `mt.optimizers`, independent of the optimizer that the
+            model is compiled with. Default: Adagrad.
+        initializer: One of `mt.initializers`: the row of an id before its first
             gradient. Default: RandomUniform.
         seed: Integer from 0 to 2^64 - 1; initial rows depend on it.
-        precision: One of `mt.precisions`, how weights are stored. Slots and all
-            maths are float32. Default: Float32.
+        precision: One of `mt.precisions`: the storage format of weights. Slots
+            and arithmetic are float32. Default: Float32.
         segments: In place of `dim`, `optimizer`, `initializer` and `precision`:
-            the slices that a row is made of, `mt.Segment`s. Their dims sum to
-            at most 65,536.
+            the slices of a row, a list of `mt.Segment`. Their dims sum to at
+            most 65,536.
         admission: `mt.Admission`: which ids get a row. Default: all.
-        eviction: `mt.Eviction`: which rows go. Default: none.
-        tracks_changes: Whether rows know their time and their cut. False saves
-            8 bytes a row, and gives up deltas, expiry, and caps other than by
-            norm.
-        initial_capacity: Rows of the table, over all servers, that memory is
-            made ready for when it is created, and kept: up to there rows
-            ask the system for no page and the index does not grow. Counters
-            of ids that wait for admission come on top. A server that has too
-            little free memory refuses. 0 for as it comes; the table grows
-            beyond in any case. At most the cap's max_rows. Equal tables may
-            differ in it.
+        eviction: `mt.Eviction`: which rows are evicted. Default: none.
+        tracks_changes: True if rows store their time and their cut. False saves
+            8 bytes per row, but deltas, time to live, and capacity limits with
+            policies other than "lowest_norm" need it.
+        initial_capacity: Rows over all servers for which the table reserves
+            memory when it is created: up to there no row allocates a page, and
+            the index does not grow. Counters of ids that are not admitted are
+            not included. A server without enough free memory rejects the table.
+            0 reserves nothing; the table grows beyond in any case. At most
+            `max_rows` of the eviction. Equal tables may differ in it.
 
     Raises:
         TypeError: An argument has the wrong type.
-        ValueError: An argument has a value out of range, or does not go with
-            another.
+        ValueError: An argument is out of range, or conflicts with another.
 
     Example:
     >>> import monolith_tf as mt
@@ -194,8 +191,8 @@ class TableConfig:
             )
         if "\n" in self.name or "\0" in self.name or "/" in self.name:
             raise ValueError(
-                "A table's name must not hold '/', a line break or a NUL, "
-                "because checkpoint keys are made of it. Received: "
+                "A table's name must not contain '/', a line break or a NUL, "
+                "because it is part of checkpoint keys. Received: "
                 f"name={self.name!r}."
             )
         try:
@@ -232,14 +229,14 @@ class TableConfig:
         max_rows = self.eviction.max_rows
         if 0 < max_rows < capacity:
             raise ValueError(
-                f"initial_capacity of table {self.name!r} is more than it may "
-                "ever hold. Pass one of at most max_rows, or raise max_rows. "
+                f"initial_capacity of table {self.name!r} exceeds max_rows. "
+                "Pass at most max_rows, or raise max_rows. "
                 f"Received: initial_capacity={capacity}, max_rows={max_rows}."
             )
         if self.eviction.needs_times and not self.tracks_changes:
             raise ValueError(
-                f"Table {self.name!r}: a ttl and the policies 'lru' and 'lfu' "
-                "need rows that know their time: leave tracks_changes=False "
+                f"Table {self.name!r}: a time to live and the policies 'lru' "
+                "and 'lfu' need the times of rows: leave tracks_changes=False "
                 f"out. Received: {self.eviction}."
             )
 
@@ -270,15 +267,15 @@ class TableConfig:
             for name in whole
             if getattr(self, name) is not None
         }
-        # What was filled in here comes back by `dataclasses.replace`.
+        # `dataclasses.replace` passes the values that are filled in here.
         of_first = {name: getattr(segments[0], name) for name in whole}
         is_filled_in = given == {"dim": dim} or (
             len(segments) == 1 and given == of_first
         )
         if given and not is_filled_in:
             raise ValueError(
-                f"a table with segments takes no {' and no '.join(given)} of "
-                "its own; each segment has one."
+                "a table with segments takes no "
+                f"{' and no '.join(given)}; pass them to each segment."
             )
         object.__setattr__(self, "segments", segments)
         object.__setattr__(self, "dim", dim)
@@ -290,7 +287,7 @@ class TableConfig:
 
     @property
     def row_width(self) -> int:
-        """Floats of a row with its slots."""
+        """Number of floats of a row with its slots."""
         return self.dim + sum(s.slot_floats for s in self.segments)
 
     def learning_rates_at(self, step) -> list:
@@ -302,11 +299,83 @@ class TableConfig:
         return [s.optimizer.learning_rate_at(step) for s in self.segments]
 
     def capacity_share(self, num_shards: int) -> int:
-        """Returns the rows that one of `num_shards` servers makes ready for."""
+        """Returns the rows that one of `num_shards` servers reserves."""
         return -(-self.initial_capacity // num_shards)
 
+    def op_attributes(self, shard: int, num_shards: int) -> dict[str, Any]:
+        """Returns the attributes of `ops.table_create`, as plain values.
+
+        Args:
+            shard: The shard of the server, 0 to `num_shards - 1`.
+            num_shards: Number of servers.
+        """
+        attributes: dict[str, Any] = {
+            "table": self.name,
+            "dims": [segment.dim for segment in self.segments],
+            "regularizations": [
+                number
+                for segment in self.segments
+                for number in segment.optimizer.regularization
+            ],
+        }
+        for kinds, counts, numbers, parts in (
+            (
+                "optimizers",
+                "num_hyperparameters",
+                "hyperparameters",
+                [
+                    (s.optimizer.kind, s.optimizer.hyperparameters)
+                    for s in self.segments
+                ],
+            ),
+            (
+                "initializers",
+                "num_initializer_parameters",
+                "initializer_parameters",
+                [
+                    (s.initializer.kind, s.initializer.parameters)
+                    for s in self.segments
+                ],
+            ),
+            (
+                "precisions",
+                "num_precision_parameters",
+                "precision_parameters",
+                [
+                    (s.precision.kind, s.precision.parameters)
+                    for s in self.segments
+                ],
+            ),
+        ):
+            attributes[kinds] = [kind for kind, _ in parts]
+            attributes[counts] = [len(values) for _, values in parts]
+            attributes[numbers] = [v for _, values in parts for v in values]
+        admission = self.admission
+        counts_ids = admission.kind != "all"
+        probability = admission.probability
+        eviction = self.eviction
+        # The op takes the bits of the seed as an int64.
+        seed = self.seed - (1 << 64) if self.seed >= 1 << 63 else self.seed
+        return attributes | {
+            "seed": seed,
+            "admission": admission.kind,
+            "min_count": admission.min_count,
+            "probability": 1.0 if probability is None else probability,
+            "sketch_bytes": admission.sketch_bytes,
+            "window_seconds": admission.window_seconds if counts_ids else 0,
+            "reads_zeros": admission.unadmitted == "zeros",
+            "ttl_seconds": eviction.ttl_seconds,
+            "max_rows": eviction.share(shard, num_shards, "max_rows"),
+            "max_bytes": eviction.share(shard, num_shards, "max_bytes"),
+            "policy": eviction.policy,
+            "tracks_changes": self.tracks_changes,
+            "initial_capacity": self.capacity_share(num_shards),
+            "shard": shard,
+            "num_shards": num_shards,
+        }
+
     def same_as(self, other: TableConfig) -> bool:
-        """Tells whether two configs describe equal tables."""
+        """Returns True if two configs describe equal tables."""
         return self is other or all(
             getattr(self, field) == getattr(other, field)
             for field in (
@@ -320,7 +389,7 @@ class TableConfig:
         )
 
     def get_config(self) -> dict:
-        """Returns what `from_config` makes an equal config of (JSON-able)."""
+        """Returns an equal config as a dict (JSON-able)."""
         return {
             "name": self.name,
             "seed": self.seed,
@@ -333,9 +402,9 @@ class TableConfig:
 
     @classmethod
     def from_config(cls, config: dict) -> TableConfig:
-        """Makes the config that `get_config` described."""
+        """Makes the config of a dict, the result of `get_config`."""
         segments = [Segment.from_config(s) for s in config["segments"]]
-        # A table of one segment is told by its own fields, as it was made.
+        # The config of one segment has its fields, as it was made.
         rows = {"segments": segments}
         if len(segments) == 1:
             rows = {

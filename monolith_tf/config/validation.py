@@ -1,7 +1,7 @@
-"""Checks of the numbers that configs are given.
+"""Checks of numbers in configs.
 
-A number is Python's or NumPy's; configs keep Python's, which are JSON. The C++
-core takes them as float32, so what a number must be it must be in float32 too.
+A number is Python's or NumPy's; configs store Python's, which JSON supports.
+The C++ core takes them as float32, so a condition must hold in float32 too.
 """
 
 from __future__ import annotations
@@ -68,17 +68,18 @@ def checked_number(
     """Returns a number that float32 can hold, as Python's.
 
     Args:
-        owner: Whose it is, for messages: "Adam".
-        field: Which it is.
-        value: What was passed.
-        condition: What it must be, in words: "beta_1 < 1"; None: finite.
-        is_right: Whether it is that; asked of the number and of its float32.
-        kinds: What may be passed, in words.
+        owner: Owner of the field, for messages: "Adam".
+        field: Name of the field.
+        value: The value to check.
+        condition: The condition as a text: "beta_1 < 1"; None for finite.
+        is_right: The condition as a function, called with the number and with
+            its float32.
+        kinds: The accepted types as a text.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is not finite, not what it must be, or is that no longer
-            when it is rounded to float32.
+        TypeError: The value is not a number.
+        ValueError: The number is not finite, or does not meet the condition as
+            given or rounded to float32.
 
     Example:
     >>> checked_number("Adam", "epsilon", 0.5, "epsilon > 0", lambda x: x > 0)
@@ -103,21 +104,21 @@ def checked_number(
     rounded = in_float32(number)
     if not math.isfinite(rounded) or (number and not rounded):
         raise ValueError(
-            f"{owner} needs {expected} in float32, which tables compute in and "
-            f"which goes from {_SMALLEST:.3g} to {_LARGEST:.3g}. Received: "
-            f"{field}={value}, which is {rounded:g} there."
+            f"{owner} needs {expected} in float32, the dtype of tables, which "
+            f"ranges from {_SMALLEST:.3g} to {_LARGEST:.3g}. Received: "
+            f"{field}={value}, in float32 {rounded:g}."
         )
     if not is_right(rounded):
         raise ValueError(
-            f"{owner} needs {expected} in float32, which tables compute in and "
-            f"which has about 7 digits. Received: {field}={value}, which is "
-            f"{rounded:.9g} there."
+            f"{owner} needs {expected} in float32, the dtype of tables, which "
+            f"has about 7 digits. Received: {field}={value}, in float32 "
+            f"{rounded:.9g}."
         )
     return number
 
 
 def in_float32(number: int | float) -> float:
-    """Returns what the core makes of a number: 0 of what is too small.
+    """Rounds a number as the core does: denormal numbers become 0.
 
     Example:
     >>> in_float32(0.99999999), in_float32(1e-50), in_float32(10**50)
@@ -126,5 +127,5 @@ def in_float32(number: int | float) -> float:
     if abs(number) > _LARGEST * (1 + 2**-25):
         return math.inf if number > 0 else -math.inf
     rounded = float(np.float32(number))
-    # Processors are told to take smaller ones for 0.
+    # The core flushes denormal numbers to 0.
     return rounded if abs(rounded) >= _SMALLEST else 0.0

@@ -1,4 +1,7 @@
-"""Data that the examples learn from: MovieLens files and drifting traffic."""
+"""Training data of the examples: MovieLens files and drifting traffic.
+
+Imports `stock_ops` and below. Start with `ratings.py`.
+"""
 
 from monolith_tf.data.movielens import read_movielens
 from monolith_tf.data.ratings import GENRE_PADDING_ID

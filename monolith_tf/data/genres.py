@@ -1,4 +1,4 @@
-"""Ids of genres: a function of the name alone."""
+"""Ids of genres: hashes of their names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monolith_tf.stock_ops import hashing
 def genre_ids(names_of_movies: Sequence[Sequence[str]]) -> np.ndarray:
     """Returns the ids of each movie's genres, padded to the longest list.
 
-    An id is the 64-bit hash of the name, so that a genre keeps its id in every
-    file, however many genres there are.
+    An id is the 64-bit hash of the name, so a genre has the same id in every
+    file.
 
     Args:
-      names_of_movies: The genre names of each of the `m` movies.
+        names_of_movies: The genre names of the `m` movies.
 
     Returns:
-      int64 `[m, g]`, `g` at least 1, `GENRE_PADDING_ID` after the last genre.
+        int64 `[m, g]`, `g` at least 1, `GENRE_PADDING_ID` after the last genre.
     """
     width = max([1, *(len(names) for names in names_of_movies)])
     ids = np.full((len(names_of_movies), width), GENRE_PADDING_ID, np.int64)

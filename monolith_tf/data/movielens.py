@@ -1,4 +1,4 @@
-"""Reader of the MovieLens CSV files."""
+"""A reader of MovieLens CSV files."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ _MAX_RATING = 5.0
 def read_movielens(path: str | os.PathLike[str]) -> Ratings:
     r"""Reads MovieLens ratings in time order, with the genres of each movie.
 
-    The file has the columns userId, movieId, rating, timestamp; `movies.csv`
-    beside it (movieId, title, genres) gives the genres. Ratings of the same
-    second keep the order of the file. A rating of 3.5 and more is a like.
-    A movie that `movies.csv` does not list has no genres.
+    The file has the columns userId, movieId, rating, timestamp; `movies.csv` in
+    the same folder (movieId, title, genres) has the genres. Ratings of the same
+    second keep the order of the file. A rating of 3.5 or more is a like. A
+    movie that `movies.csv` does not list has no genres.
 
     Args:
-      path: Path of `ratings.csv`.
+        path: Path of `ratings.csv`.
 
     Returns:
-      All ratings of the file.
+        All ratings of the file.
 
     Raises:
-      FileNotFoundError: If `path`, or `movies.csv` beside it, does not exist.
-      ValueError: If a file is empty or malformed. The message names file and
-        line, what the line holds and what was expected.
+        FileNotFoundError: `path`, or `movies.csv` in its folder, does not
+            exist.
+        ValueError: A file is empty or malformed. The message has file, line,
+            content and what was expected.
 
     Example:
     >>> import pathlib, tempfile
@@ -60,8 +61,8 @@ def read_movielens(path: str | os.PathLike[str]) -> Ratings:
     if not os.path.isfile(movies_path):
         raise FileNotFoundError(
             f"{movies_path}: no such file. Genres are read from the movies.csv "
-            f"(header {','.join(_MOVIES_HEADER)}) beside {path}; put both in "
-            "one folder."
+            f"(header {','.join(_MOVIES_HEADER)}) in the folder of {path}. Put "
+            "both in one folder."
         )
     row_of_movie, genres_of_row = _read_movies(movies_path)
     user_id, movie_id, rating, timestamp = _read_columns(path)
@@ -81,7 +82,7 @@ def read_movielens(path: str | os.PathLike[str]) -> Ratings:
 
 
 def _read_movies(path: str) -> tuple[dict[int, int], np.ndarray]:
-    """Returns each movie's row, and genre ids by row; row 0 has no genres."""
+    """Returns movie to row, and genre ids by row; row 0 has no genres."""
     line_of_movie: dict[int, int] = {}
     names: list[list[str]] = [[]]
     for line, (movie, _, genres) in _records(path, _MOVIES_HEADER):
@@ -114,7 +115,7 @@ def _read_columns(
     if not user_id:
         raise ValueError(
             f"{path}, line 2: no rating follows the header; expected one "
-            "rating a line, such as 1,31,2.5,1260759144."
+            "rating per line, such as 1,31,2.5,1260759144."
         )
     return (
         np.asarray(user_id, np.int64),

@@ -1,4 +1,4 @@
-"""A run of movie ratings in time order, as columns."""
+"""Movie ratings in time order, as columns."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ GENRE_PADDING_ID = 0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ratings:
-    """Ratings in time order, one NumPy column a field.
+    """Ratings in time order, one NumPy column per field.
 
-    Every source of this package gives this layout, so that a model and a
-    training loop written for one run on the other. All columns have the same
-    length `n`.
+    Every source of this package returns this layout, so a model and a training
+    loop work with all of them. All columns have the same length `n`.
 
     Args:
-      user_id: int64 `[n]`, who rated. Any int64.
-      movie_id: int64 `[n]`, what was rated. Any int64.
-      genres: int64 `[n, g]`, the movie's genres, `GENRE_PADDING_ID` after the
-        last one.
-      label: float32 `[n]`, 1 where the user liked the movie, else 0.
-      timestamp: int64 `[n]`, seconds since the epoch, never decreasing.
+        user_id: int64 `[n]`, the user of the rating. Any int64.
+        movie_id: int64 `[n]`, the rated movie. Any int64.
+        genres: int64 `[n, g]`, the movie's genres, `GENRE_PADDING_ID` after the
+            last one.
+        label: float32 `[n]`, 1 where the user liked the movie, else 0.
+        timestamp: int64 `[n]`, seconds since the epoch, never decreasing.
 
     Raises:
-      ValueError: If a column has another dtype, rank or length, or the
-        timestamps decrease.
+        ValueError: A column has another dtype, rank or length, or the
+            timestamps decrease.
 
     Example:
     >>> from monolith_tf.data import generate_traffic
@@ -45,7 +44,7 @@ class Ratings:
     timestamp: np.ndarray
 
     def __post_init__(self):
-        """Refuses columns that do not fit together."""
+        """Rejects columns that do not fit together."""
         expected = {
             "user_id": (np.int64, 1),
             "movie_id": (np.int64, 1),
@@ -58,14 +57,15 @@ class Ratings:
             if column.dtype != dtype or column.ndim != rank:
                 raise ValueError(
                     f"Ratings.{name} must be {np.dtype(dtype).name} of rank "
-                    f"{rank}, got {column.dtype.name} of shape {column.shape}. "
+                    f"{rank}. Received: {column.dtype.name} "
+                    f"{column.shape}. "
                     "Convert it with numpy.asarray(column, dtype)."
                 )
             if len(column) != len(self.user_id):
                 raise ValueError(
-                    f"Ratings.{name} has {len(column)} entries, but user_id "
-                    f"has {len(self.user_id)}. All columns need one entry a "
-                    "rating."
+                    f"Ratings.{name} must have one entry per rating, as "
+                    f"user_id has: {len(self.user_id)}. Received: "
+                    f"{len(column)} entries."
                 )
         if np.any(np.diff(self.timestamp) < 0):
             raise ValueError(
@@ -82,8 +82,8 @@ class Ratings:
         """Returns the ratings of a slice, in the same order, without a copy."""
         if not isinstance(part, slice) or part.step not in (None, 1):
             raise TypeError(
-                f"Ratings take a slice of consecutive ratings, got {part!r}. "
-                "Write ratings[start:stop], or index a column."
+                "Ratings take a slice of consecutive ratings. Received: "
+                f"{part!r}. Use ratings[start:stop], or index a column."
             )
         return Ratings(
             **{
@@ -93,7 +93,7 @@ class Ratings:
         )
 
     def features(self) -> dict[str, np.ndarray]:
-        """Returns the columns that a model may see: no label, no time."""
+        """Returns the inputs of a model: all columns except label and time."""
         return {
             "user_id": self.user_id,
             "movie_id": self.movie_id,

@@ -1,4 +1,4 @@
-"""Built-in generator of drifting Zipf traffic."""
+"""A generator of drifting Zipf traffic."""
 
 from __future__ import annotations
 
@@ -25,26 +25,25 @@ def generate_traffic(
 ) -> Ratings:
     """Generates ratings whose users, movies and tastes change over time.
 
-    Movies and users are drawn from Zipf distributions. Half of them are there
-    from the start and the others arrive one by one over the whole span; a new
-    movie is popular for a while. Popularity, the quality of each movie, the
-    trend of each genre and the taste of each user drift, so a model that keeps
-    learning beats one that stopped. Labels are coin flips with the hidden
-    model's probability. Ids are random 63-bit numbers.
+    Movies and users are drawn from Zipf distributions. Half of them exist from
+    the start and the others arrive one by one over the whole span; a new movie
+    is popular for a while. Popularity, the quality of each movie, the trend of
+    each genre and the taste of each user drift, so a model that continues to
+    train beats a frozen one. Labels are random with the hidden model's
+    probability. Ids are random 63-bit numbers.
 
     Args:
-      num_examples: Number of ratings, at least 1.
-      seed: Seed of everything drawn, at least 0; equal arguments give equal
-        ratings.
-      num_users: Number of users who may appear, at least 2.
-      num_movies: Number of movies that may appear, at least 2.
-      exponent: Zipf exponent of the popularity, positive.
+        num_examples: Number of ratings, at least 1.
+        seed: Random seed, at least 0; equal arguments return equal ratings.
+        num_users: Number of possible users, at least 2.
+        num_movies: Number of possible movies, at least 2.
+        exponent: Zipf exponent of the popularity, positive.
 
     Returns:
-      `num_examples` ratings over thirty days.
+        `num_examples` ratings over thirty days.
 
     Raises:
-      ValueError: If an argument is out of its range.
+        ValueError: An argument is out of range.
 
     Example:
     >>> ratings = generate_traffic(num_examples=1000, seed=1)
@@ -59,13 +58,13 @@ def generate_traffic(
     ):
         if value < least:
             raise ValueError(
-                f"generate_traffic: {name} is {value}; expected at least "
-                f"{least}."
+                f"generate_traffic needs {name} of at least {least}. "
+                f"Received: {name}={value}."
             )
     if not 0 < exponent < np.inf:
         raise ValueError(
-            f"generate_traffic: exponent is {exponent}; expected a positive "
-            "number, such as 1.05."
+            "generate_traffic needs a positive exponent, such as 1.05. "
+            f"Received: exponent={exponent}."
         )
     rng = np.random.default_rng(seed)
     num_blocks = min(_MAX_BLOCKS, num_examples)
@@ -106,7 +105,7 @@ def generate_traffic(
 
 
 def _arrivals(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Returns when each appears, in [0, 1); half, and always one, at 0."""
+    """Returns arrival times in [0, 1); half of them, at least one, are 0."""
     arrival = rng.random(count)
     arrival[rng.random(count) < _PRESENT_AT_START] = 0.0
     arrival[rng.integers(count)] = 0.0
@@ -143,7 +142,7 @@ def _draw_users(
     arrival: np.ndarray,
     exponent: float,
 ) -> np.ndarray:
-    # Flatter than the movies: people rate at more even rates than they pick.
+    # Flatter than the movies: activity of users varies less than popularity.
     log_weights = _zipf_log_weights(rng, len(arrival), 0.7 * exponent)
     user = np.empty(len(block), np.int64)
     for number, count in enumerate(np.bincount(block, minlength=num_blocks)):
@@ -166,7 +165,7 @@ def _draw_movies(
     movie = np.empty(len(block), np.int64)
     for number, count in enumerate(np.bincount(block, minlength=num_blocks)):
         age = number / num_blocks - arrival
-        # A release is about twenty times as popular as it will be later.
+        # A new movie is about twenty times as popular as later.
         release = np.where(arrival > 0, 3.0 * np.exp(-np.abs(age) / 0.05), 0.0)
         log_weight = log_weights + drift[number] + release
         movie[block == number] = _draw(
@@ -183,7 +182,7 @@ def _affinity(
     num_users: int,
     num_movies: int,
 ) -> np.ndarray:
-    """Returns how each user's taste, which turns slowly, fits the movie."""
+    """Returns the fit of the movie to the slowly turning taste of the user."""
     first = rng.normal(size=(num_users, _TASTE_DIM))
     second = rng.normal(size=(num_users, _TASTE_DIM))
     style = rng.normal(size=(num_movies, _TASTE_DIM)) / np.sqrt(_TASTE_DIM)

@@ -1,8 +1,10 @@
 """Layers and the optimizer wrapper for Keras 3, in one process.
 
-Twins of `mt.layers` and `mt.optimizers.with_tables` for models of the package
-`keras`, on its TensorFlow backend. Loading this package loads Keras 3. Under a
-`tf.distribute` strategy models are of `tf_keras`, with `mt.layers`.
+Imports `keras_common`, `optimizers` and below. Start with
+`dynamic_embedding.py`. The classes are those of `mt.layers` and
+`mt.optimizers.with_tables` for models of the package `keras`, on its TensorFlow
+backend. Loading this package loads Keras 3. Under a `tf.distribute` strategy
+use models of `tf_keras` and `mt.layers`.
 """
 
 from monolith_tf.keras3.dynamic_embedding import DynamicEmbedding

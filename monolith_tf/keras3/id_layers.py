@@ -1,22 +1,26 @@
-"""What `mt.ids` does, as layers of Keras 3."""
+"""The functions of `mt.ids` as layers of Keras 3."""
 
 from __future__ import annotations
 
 from monolith_tf.keras3.installed import keras
-from monolith_tf.keras3.keras3_layer import SymbolicCall
+from monolith_tf.keras3.symbolic import traced
 from monolith_tf.keras_common.id_layers import MadeByCrossing
 from monolith_tf.keras_common.id_layers import MadeByPacking
 from monolith_tf.keras_common.id_layers import MadeOfStrings
 
 
-class _IdLayer(SymbolicCall, keras.layers.Layer):
+class _IdLayer(keras.layers.Layer):
     """A function of ids without weights."""
 
     def __init__(self, **kwargs):
-        # Ids are no floats: the dtype of the layer says nothing.
+        # Ids are integers: the dtype of the layer is for floats.
         super().__init__(**kwargs)
         self.autocast = False
         self.built = True
+
+    def compute_output_spec(self, inputs):
+        """Returns a `keras.KerasTensor` like what `call` returns."""
+        return traced(self.call, inputs)
 
 
 @keras.saving.register_keras_serializable(package="monolith_tf")

@@ -1,4 +1,4 @@
-"""Keras 3 as it is installed, or why it can't be used."""
+"""The installed Keras 3, checked."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _check_backend(backend: str) -> None:
 
 
 def _load():
-    # Before Keras looks for a backend that may not be there either.
+    # Before Keras imports a backend that may not be installed.
     _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
     try:
         return importlib.import_module("keras")

@@ -1,4 +1,4 @@
-"""What a layer gives for symbolic inputs of Keras 3."""
+"""Outputs of a layer for symbolic inputs of Keras 3."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def traced(call: Callable, *values):
             structure; others are passed as they are.
 
     Returns:
-        What the function returns, with a `KerasTensor` for each tensor.
+        The outputs of the function, with a `KerasTensor` for each tensor.
     """
     specs = keras.tree.map_structure(_spec, values)
     flat = keras.tree.flatten(specs)
@@ -43,7 +43,7 @@ def traced(call: Callable, *values):
 
 
 def is_symbolic(values) -> bool:
-    """Whether there is a `KerasTensor` in a structure."""
+    """Returns True if a structure holds a `KerasTensor`."""
     return any(
         isinstance(value, keras.KerasTensor)
         for value in keras.tree.flatten(values)

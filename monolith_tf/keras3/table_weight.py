@@ -20,34 +20,33 @@ _NO_VALUE = (
     "rows use mt.Table.lookup and mt.Table.assign."
 )
 
-# By id of the anchor, which its weight keeps alive.
+# By id of the table variable, which its weight keeps alive.
 _weights: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
 
 class TableWeight(keras.Variable):
-    """What stands for a table in the `trainable_weights` of a layer.
+    """Represents a table in the `trainable_weights` of a layer.
 
-    A Keras variable around the table's own `TableVariable`, so that the
-    gradient for it is that of the lookups: a `tf.IndexedSlices`. Layers that
-    read one table have one, and what Keras does to it (`trainable`) it does for
-    all of them.
+    A Keras variable around the table's `TableVariable`, so that its gradient is
+    that of the lookups: a `tf.IndexedSlices`. Layers that read one table share
+    one weight, and its `trainable` applies to all of them.
 
     Args:
-        anchor: The variable of the table.
+        variable: The variable of the table.
     """
 
-    def __init__(self, anchor: TableVariable):
+    def __init__(self, variable: TableVariable):
         """Wraps the variable; nothing is copied."""
-        # Before anything, as Keras reads attributes while it initializes.
-        self._table_name = anchor.table.name
+        # First, because Keras reads attributes while it initializes.
+        self._table_name = variable.table.name
         super().__init__(
-            anchor,
+            variable,
             dtype="float32",
             trainable=True,
             autocast=False,
-            name=anchor.name.partition(":")[0].replace("/", "_"),
+            name=variable.name.partition(":")[0].replace("/", "_"),
         )
-        if self.value is not anchor:
+        if self.value is not variable:
             raise MonolithError(
                 f"Keras {keras.__version__} made a copy of the variable of "
                 f"table {self._table_name!r} where it has to keep it, so that "
@@ -56,15 +55,15 @@ class TableWeight(keras.Variable):
             )
 
     @classmethod
-    def of(cls, anchor: TableVariable) -> TableWeight:
+    def of(cls, variable: TableVariable) -> TableWeight:
         """Returns the weight of a variable; there is one for each."""
-        weight = _weights.get(id(anchor))
+        weight = _weights.get(id(variable))
         if weight is None:
-            weight = _weights[id(anchor)] = cls(anchor)
+            weight = _weights[id(variable)] = cls(variable)
         return weight
 
     def numpy(self):
-        """Refuses: there is no array to give."""
+        """Refuses: there is no array."""
         raise MonolithError(_NO_VALUE.format(name=self._table_name))
 
     def assign(self, value):
@@ -77,12 +76,12 @@ class TableWeight(keras.Variable):
 
 
 def table_variable_of(variable) -> TableVariable | None:
-    """Returns the table's variable in a weight or variable, if it is one."""
+    """Returns the table variable in a weight or variable, else None."""
     if isinstance(variable, keras.Variable):
         variable = variable.value
     return variable if isinstance(variable, TableVariable) else None
 
 
 def without_tables(variables) -> list[keras.Variable | tf.Variable]:
-    """Returns the variables that do not stand for a table."""
+    """Returns the variables that do not represent a table."""
     return [v for v in variables if table_variable_of(v) is None]

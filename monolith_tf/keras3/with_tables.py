@@ -6,33 +6,30 @@ import contextlib
 
 import tensorflow as tf
 
-from monolith_tf.keras3.clipping import clip
 from monolith_tf.keras3.installed import keras
 from monolith_tf.keras3.table_weight import table_variable_of
 from monolith_tf.keras3.table_weight import without_tables
-from monolith_tf.optimizers.table_slices import TableSlices
-from monolith_tf.optimizers.table_slices import check_names
-from monolith_tf.optimizers.table_slices import check_slices
+from monolith_tf.optimizers.extended_classes import extended_class
+from monolith_tf.optimizers.extended_classes import optimizer_classes
+from monolith_tf.step.apply import TableSlices
 from monolith_tf.step.apply import apply_row_gradients
+from monolith_tf.step.apply import check_names
+from monolith_tf.step.apply import check_slices
 
-_SUFFIX = "WithTables"
-_PACKAGE = "monolith_tf"
-_classes: dict[type, type] = {}
 _LossScaleOptimizer = keras.optimizers.LossScaleOptimizer
 
 
 def with_tables(optimizer) -> keras.optimizers.Optimizer:
     """Makes a Keras 3 optimizer that trains tables and dense weights.
 
-    As `mt.optimizers.with_tables` does for tf_keras: the dense weights are
-    updated by the Keras optimizer as ever; the gradients of lookups go to the
-    tables, each of which makes one step of its own optimizer for every distinct
-    id. Clipping (`clipnorm`, `clipvalue`, `global_clipnorm`) and loss scaling
-    act on both, before the split; `weight_decay` and `use_ema` are for the
-    dense weights.
+    The twin of `mt.optimizers.with_tables`. The Keras optimizer updates the
+    dense weights unchanged. The gradients of lookups go to the tables, each of
+    which makes one step of its own optimizer for every distinct id. Clipping
+    (`clipnorm`, `clipvalue`, `global_clipnorm`) and loss scaling act on both,
+    before the split. `weight_decay` and `use_ema` act on the dense weights.
 
     Under the policy "mixed_float16" Keras wraps the optimizer of `compile` once
-    more, which is refused. Wrap it yourself, before: `with_tables(
+    more, which is refused. Wrap it before: `with_tables(
     keras.optimizers.LossScaleOptimizer(optimizer))`.
 
     Args:
@@ -82,16 +79,16 @@ def with_tables(optimizer) -> keras.optimizers.Optimizer:
 
 
 class _KnowsTables:
-    """What `apply` and `build` of both kinds of optimizers begin with."""
+    """Keeps the variables of tables apart, for both kinds of optimizers."""
 
     def build(self, variables):
         """Makes slots for the dense variables only."""
-        # Past Keras, which would take them for variables of its own.
+        # Past Keras, which would track them as its own variables.
         self.__dict__["_variables_with_tables"] = list(variables)
         super().build(without_tables(variables))
 
     def _matched(self, grads, variables) -> list[tuple]:
-        """Pairs of a gradient and its variable, whatever was passed."""
+        """Returns pairs of a gradient and its variable."""
         grads = list(grads)
         if variables is None:
             variables = self.__dict__.get("_variables_with_tables")
@@ -123,7 +120,7 @@ class _WithTables(_KnowsTables):
         """Updates tables and dense variables from clipped gradients."""
         pairs = self._matched(grads, trainable_variables)
         if not self.built:
-            # All of them: one without a gradient in this step may have one in
+            # All variables: one without a gradient in this step may have one in
             # the next, and Keras makes slots once.
             with keras.name_scope(self.name):
                 self.build([variable for _, variable in pairs])
@@ -150,7 +147,7 @@ class _WithTables(_KnowsTables):
         applied = apply_row_gradients(
             [part.table for part in parts],
             clipped[: len(parts)],
-            own_terms=[part.own_terms() for part in parts],
+            overrides=[part.overrides() for part in parts],
             step=tf.identity(tf.convert_to_tensor(self.iterations)),
         )
         clipped = clipped[len(parts) :]
@@ -166,16 +163,27 @@ class _WithTables(_KnowsTables):
         scale = self.loss_scale_factor
         if scale is not None:
             gradients = [_divided(gradient, scale) for gradient in gradients]
-        return clip(
-            gradients,
-            clipnorm=self.clipnorm,
-            global_clipnorm=self.global_clipnorm,
-            clipvalue=self.clipvalue,
-        )
+        return self._clipped(gradients)
+
+    def _clipped(self, gradients: list) -> list:
+        """Clips dense gradients and slices together, as Keras clips.
+
+        Keras' own ops make slices dense, and rows have no dense array. As for a
+        `keras.layers.Embedding`, slices count before equal ids are summed.
+        """
+        if self.clipnorm and self.clipnorm > 0:
+            return _each(gradients, tf.clip_by_norm, self.clipnorm)
+        if self.global_clipnorm and self.global_clipnorm > 0:
+            return tf.clip_by_global_norm(gradients, self.global_clipnorm)[0]
+        if self.clipvalue and self.clipvalue > 0:
+            return _each(
+                gradients, tf.clip_by_value, -self.clipvalue, self.clipvalue
+            )
+        return gradients
 
     @contextlib.contextmanager
     def _clipping_nothing(self):
-        """Leaves gradients as they are that were unscaled and clipped."""
+        """Turns off unscaling and clipping, which were done before."""
         kept = {
             name: getattr(self, name)
             for name in (
@@ -211,7 +219,7 @@ class _LossScaleWithTables(_KnowsTables):
             super().apply(*zip(*pairs, strict=True))
 
     def check_finite(self, grads):
-        """Whether all gradients are finite, slices as they are: bool scalar."""
+        """Returns a bool scalar: True if all gradients are finite."""
         return super().check_finite(
             [
                 gradient.values
@@ -220,6 +228,10 @@ class _LossScaleWithTables(_KnowsTables):
                 for gradient in grads
             ]
         )
+
+
+def _each(gradients: list, change, *limits) -> list:
+    return [None if g is None else change(g, *limits) for g in gradients]
 
 
 def _divided(gradient, scale: float):
@@ -237,7 +249,7 @@ def _check_accumulation(steps) -> None:
         "mt.keras3.with_tables can't accumulate gradients: Keras adds them up "
         "in dense arrays, and rows have none. Received: "
         f"gradient_accumulation_steps={steps}. Use larger batches, or add them "
-        "up in a train_step of your own by mt.optimizers.sum_gradients."
+        "up in a custom train_step by mt.optimizers.sum_gradients."
     )
 
 
@@ -252,28 +264,11 @@ def _refuse_strategies() -> None:
 
 
 def _class_with_tables(base: type) -> type:
-    """Returns the class that extends a Keras optimizer class; one a base."""
-    if base not in _classes:
-        mixin = _WithTables
-        if issubclass(base, _LossScaleOptimizer):
-            mixin = _LossScaleWithTables
-        made = type(base.__name__ + _SUFFIX, (mixin, base), {})
-        made.__doc__ = (
-            f"{base.__name__} that sends gradients of rows to tables."
-        )
-        made.__module__ = __name__
-        _classes[base] = keras.saving.register_keras_serializable(
-            package=_PACKAGE
-        )(made)
-    return _classes[base]
+    is_loss_scale = issubclass(base, _LossScaleOptimizer)
+    mixin = _LossScaleWithTables if is_loss_scale else _WithTables
+    return extended_class(base, mixin, keras.saving)
 
 
 # Registered at import, so that a saved optimizer loads in a new process.
-for _name in dir(keras.optimizers):
-    _base = getattr(keras.optimizers, _name)
-    if (
-        isinstance(_base, type)
-        and issubclass(_base, keras.optimizers.Optimizer)
-        and _base is not keras.optimizers.Optimizer
-    ):
-        _class_with_tables(_base)
+for _base in optimizer_classes(keras.optimizers):
+    _class_with_tables(_base)

@@ -1,7 +1,7 @@
-"""The ids of one feature in one batch: what the ops take of an input.
+"""Conversion of Keras inputs to the ids that ops take, and of vectors back.
 
-Dense, ragged and sparse inputs become ids with or without row splits;
-afterwards the vectors that come back get the structure of the input.
+Dense, ragged and sparse inputs become ids with or without row splits. The
+vectors of the ids get the structure of the input.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from monolith_tf import ops
 from monolith_tf.feature import FeatureConfig
-from monolith_tf.keras_common.loaded_model_build import ids_of
-from monolith_tf.step.backend import current_backend
+from monolith_tf.step.backend import LookupBackend
 
 _NO_GRADIENT = (
     "weights of feature {name!r} get no gradient. Pass them through "
@@ -23,13 +22,35 @@ _NO_GRADIENT = (
 )
 
 
+# Names of the graph in which tf_keras and Keras 3 build a loaded model.
+_BUILD_GRAPHS = ("build_graph", "scratch_graph")
+
+
+def ids_of(value):
+    """Returns an input of a layer, with float placeholders as ids.
+
+    To build a subclassed model that was loaded, Keras calls it on placeholders
+    of the saved shapes. All of them are floats, and nothing runs; a Keras
+    Embedding accepts them as well.
+
+    Args:
+        value: Tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+    """
+    if not tf.is_tensor(value) or not value.dtype.is_floating:
+        return value
+    name = getattr(tf.compat.v1.get_default_graph(), "name", "")
+    if not name.startswith(_BUILD_GRAPHS):
+        return value
+    return tf.cast(value, tf.int64)
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureIds:
-    """Ids of a feature, and how to give vectors their structure.
+    """Ids of a feature in one batch, and the structure of its input.
 
     Attributes:
         feature: The feature.
-        batch: What the ops take.
+        batch: The ids for the ops.
         value: The input: int64 tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
     """
 
@@ -39,11 +60,16 @@ class FeatureIds:
 
     @classmethod
     def of_all(
-        cls, features: Sequence[FeatureConfig], inputs: dict, weights: dict
+        cls,
+        backend: LookupBackend,
+        features: Sequence[FeatureConfig],
+        inputs: dict,
+        weights: dict,
     ) -> list[FeatureIds]:
-        """Checks inputs and takes them apart.
+        """Checks the inputs of all features and takes them apart.
 
         Args:
+            backend: Backend that the ids are read from.
             features: The features.
             inputs: Feature name to ids.
             weights: Feature name to float32 of the structure of the ids, for
@@ -53,7 +79,7 @@ class FeatureIds:
             One for each feature.
 
         Raises:
-            TypeError: An input does not hold integers, or weights no floats.
+            TypeError: An input is not of integers, or weights not of floats.
             ValueError: An input has no batch dimension, or is ragged or sparse
                 without an inner dimension; weights have another structure.
         """
@@ -61,31 +87,33 @@ class FeatureIds:
             _checked_ids(feature, inputs[feature.name]) for feature in features
         ]
         sparse = [v for v in values if isinstance(v, tf.SparseTensor)]
-        # By one op for all.
-        splits = iter(_sparse_splits(sparse) if sparse else [])
+        # One op for all.
+        splits = iter(backend.sparse_splits(sparse) if sparse else [])
         batches = []
         for feature, value in zip(features, values, strict=True):
             ids, row_splits = value, None
             if isinstance(value, tf.SparseTensor):
-                # Cells of a sparse row that are left out hold no id.
+                # Empty cells of a sparse row hold no id.
                 ids, row_splits = value.values, next(splits)
             elif isinstance(value, tf.RaggedTensor):
                 ids, row_splits = value.flat_values, value.nested_row_splits[-1]
             batch = ops.FeatureBatch(
-                ids,
-                row_splits,
-                _weights(feature, value, weights.get(feature.name)),
-                feature.combiner,
-                feature.n or 0,
-                feature.padding_id,
-                feature.own_terms,
-                feature.default_id,
+                ids=ids,
+                splits=row_splits,
+                weights=_weights(
+                    backend, feature, value, weights.get(feature.name)
+                ),
+                combiner=feature.combiner,
+                max_sequence_length=feature.max_sequence_length or 0,
+                padding_id=feature.padding_id,
+                overrides=feature.overrides,
+                default_id=feature.default_id,
             )
             batches.append(batch)
         return [
             cls(feature, _without_gradient(feature, batch), value)
             for feature, batch, value in zip(
-                features, _fill_missing(batches), values, strict=True
+                features, backend.fill_missing(batches), values, strict=True
             )
         ]
 
@@ -93,12 +121,12 @@ class FeatureIds:
         """Gives vectors the structure of the input.
 
         Args:
-            vectors: What the ops gave for `batch`.
+            vectors: Output of the ops for `batch`.
 
         Returns:
-            `[..., dim]`: one vector an example (the innermost dimension of the
-            input is combined; `[batch]` counts as one id an example), or one an
-            id, zeros for padding, when the combiner is None.
+            `[..., dim]`: one vector per example (the innermost dimension of the
+            input is combined; `[batch]` is one id per example). If the combiner
+            is None, one vector per id, zeros for padding.
         """
         value = self.value
         if isinstance(value, tf.Tensor):
@@ -151,7 +179,9 @@ def _checked_ids(feature: FeatureConfig, value):
     return value
 
 
-def _weights(feature: FeatureConfig, value, weights) -> tf.Tensor | None:
+def _weights(
+    backend: LookupBackend, feature: FeatureConfig, value, weights
+) -> tf.Tensor | None:
     """Checks weights, if there are some, and takes them apart as the ids."""
     if weights is None:
         return None
@@ -178,9 +208,11 @@ def _weights(feature: FeatureConfig, value, weights) -> tf.Tensor | None:
         )
     weights = tf.cast(weights, tf.float32)
     if kind is tf.RaggedTensor:
-        flat = _checked_flat(feature, weights, value)
+        flat = _checked_flat(backend, feature, weights, value)
     elif kind is tf.SparseTensor:
-        flat = _checked(weights.values, weights.indices, value.indices)
+        flat = backend.checked_weights(
+            weights.values, weights.indices, value.indices
+        )
     else:
         flat = weights
     return flat
@@ -196,7 +228,9 @@ def _without_gradient(feature: FeatureConfig, batch: ops.FeatureBatch):
     return dataclasses.replace(batch, weights=weights)
 
 
-def _checked_flat(feature: FeatureConfig, weights, value) -> tf.Tensor:
+def _checked_flat(
+    backend: LookupBackend, feature: FeatureConfig, weights, value
+) -> tf.Tensor:
     """Flat values of ragged weights."""
     if weights.ragged_rank != value.ragged_rank:
         raise ValueError(
@@ -209,26 +243,10 @@ def _checked_flat(feature: FeatureConfig, weights, value) -> tf.Tensor:
         weights.nested_row_splits, value.nested_row_splits, strict=True
     ):
         if places is not expected:
-            flat = _checked(flat, tf.cast(places, tf.int64), expected)
+            flat = backend.checked_weights(
+                flat, tf.cast(places, tf.int64), expected
+            )
     return flat
-
-
-def _checked(weights, places, expected) -> tf.Tensor:
-    if current_backend() is None:
-        return ops.checked_weights(weights, places, expected)
-    return ops.stock_checked_weights(weights, places, expected)
-
-
-def _fill_missing(batches) -> list[ops.FeatureBatch]:
-    if current_backend() is None:
-        return ops.fill_missing(batches)
-    return ops.stock_fill_missing(batches)
-
-
-def _sparse_splits(values) -> list[tf.Tensor]:
-    if current_backend() is None:
-        return ops.sparse_splits(values)
-    return ops.stock_sparse_splits(values)
 
 
 def _with_innermost(value: tf.RaggedTensor, vectors: tf.Tensor):

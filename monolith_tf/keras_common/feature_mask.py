@@ -1,4 +1,4 @@
-"""Which vectors of a feature stand for an id: the mask of a sequence."""
+"""The mask of the sequences that a feature gives."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from monolith_tf.feature import FeatureConfig
 
 
 def mask_of(feature: FeatureConfig, ids) -> tf.Tensor | None:
-    """Masks the vectors that stand for no id.
+    """Masks the vectors without an id.
 
     Args:
         feature: The feature.
         ids: int64 (or int32), the input of the feature.
 
     Returns:
-        bool. Without a combiner, of the shape of dense ids: False for padding;
-        None for ragged ids, where layers go by the rows, and when padding is
-        not told or reads a default id. Of first_n, `[..., n]`: False behind the
-        ids of an example; None for more than one ragged dimension. Else None:
-        an example is one vector.
+        bool, or None for no mask. Without a combiner: the shape of dense ids,
+        False for padding; None for ragged ids, which have row lengths, and if
+        there is no padding_id or padding reads a default id. For first_n:
+        `[..., max_sequence_length]`, False behind the ids of an example; None
+        for more than one ragged dimension. For other combiners None.
     """
     if feature.combiner == "first_n":
         return _mask_of_first_n(feature, ids)
@@ -49,7 +49,7 @@ def _mask_of_first_n(feature: FeatureConfig, ids) -> tf.Tensor | None:
             number = tf.reduce_sum(number, axis=-1)
     if feature.default_id is not None:
         number = tf.maximum(number, 1)
-    return tf.range(feature.n) < number[..., tf.newaxis]
+    return tf.range(feature.max_sequence_length) < number[..., tf.newaxis]
 
 
 def _ones(feature: FeatureConfig, ids: tf.Tensor) -> tf.Tensor:

@@ -1,12 +1,12 @@
-"""What layers that make ids do, in either Keras.
+"""Mixins of layers that make ids, in either Keras.
 
-Each is mixed into a layer, before it.
+Each comes before the layer class among the bases.
 """
 
 from __future__ import annotations
 
 from monolith_tf import ids
-from monolith_tf.keras_common.loaded_model_build import ids_of
+from monolith_tf.keras_common.feature_ids import ids_of
 
 
 class MadeOfStrings:
@@ -32,7 +32,7 @@ class MadeByPacking:
         return ids.pack(self.feature_number, ids_of(inputs))
 
     def get_config(self):
-        """Returns what `from_config` makes an equal layer of."""
+        """Returns the arguments of `from_config`."""
         return {**super().get_config(), "feature_number": self.feature_number}
 
 
@@ -55,7 +55,7 @@ class MadeByCrossing:
         )
 
     def get_config(self):
-        """Returns what `from_config` makes an equal layer of."""
+        """Returns the arguments of `from_config`."""
         return {
             **super().get_config(),
             "salt": self.salt,

@@ -1,4 +1,4 @@
-"""Features and table configs as Keras writes them down.
+"""Serialization of features and table configs, in either Keras.
 
 `saving` is `tf_keras.saving` or `keras.saving`, in which `TableConfig` is
 registered.
@@ -13,15 +13,16 @@ from monolith_tf.feature import FeatureConfig
 
 
 def describe_config(config: TableConfig, saving) -> dict:
-    """Returns a config as Keras writes objects, so that sharing is kept."""
+    """Serializes a config as a Keras object that several layers may share."""
     description = saving.serialize_keras_object(config)
-    # Keras marks only the second use, in a dict of which it wrote a copy.
+    # Keras marks a shared object only at its second use, too late for the copy
+    # of the first that it wrote.
     description["shared_object_id"] = id(config)
     return description
 
 
 def described_config(description: dict, saving) -> TableConfig:
-    """Makes the config that `describe_config` described.
+    """Deserializes the result of `describe_config`.
 
     While Keras loads a model, layers that shared a config get one object.
     """
@@ -29,7 +30,7 @@ def described_config(description: dict, saving) -> TableConfig:
 
 
 def describe_feature(feature: FeatureConfig, saving) -> dict:
-    """Returns what `described_feature` makes an equal feature of."""
+    """Serializes a feature; `described_feature` deserializes it."""
     description = {
         field.name: getattr(feature, field.name)
         for field in dataclasses.fields(feature)
@@ -38,9 +39,6 @@ def describe_feature(feature: FeatureConfig, saving) -> dict:
 
 
 def described_feature(description: dict, saving) -> FeatureConfig:
-    """Makes the feature that `describe_feature` described.
-
-    A file of an earlier version lacks what it could not say.
-    """
+    """Deserializes the result of `describe_feature`."""
     table = described_config(description["table"], saving)
     return FeatureConfig(**{**description, "table": table})

@@ -1,4 +1,8 @@
-"""Keras layers that read tables, and layers that make ids."""
+"""Layers of tf_keras that read tables, and layers that make ids.
+
+Imports `keras_common`, `optimizers` and below. Start with
+`dynamic_embedding.py`.
+"""
 
 from monolith_tf.layers.dynamic_embedding import DynamicEmbedding
 from monolith_tf.layers.embedding_collection import EmbeddingCollection

@@ -1,7 +1,6 @@
-"""What `mt.ids` does, as layers: for functional and sequential models.
+"""The functions of `mt.ids` as layers, for functional and sequential models.
 
-A model that calls functions in a `call` of its own, or a dataset, uses `mt.ids`
-as it is.
+Subclassed models and datasets call `mt.ids` directly.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ class _IdLayer(tf_keras.layers.Layer):
     """A function of ids without weights."""
 
     def __init__(self, **kwargs):
-        # Ids are no floats: the dtype of the layer says nothing.
+        # Ids are integers: the dtype of the layer is for floats.
         super().__init__(**kwargs)
         self._autocast = False
 
@@ -30,7 +29,7 @@ class StringIds(MadeOfStrings, _IdLayer):
         **kwargs: As of every Keras layer (`name`).
 
     Call arguments:
-        inputs: string tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+        inputs: String tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
 
     Output shape:
         int64, shape and kind of the input.
@@ -45,7 +44,7 @@ class StringIds(MadeOfStrings, _IdLayer):
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
 class PackedIds(MadeByPacking, _IdLayer):
-    """Puts a feature's number into its ids, as `mt.ids.pack`.
+    """Packs a feature number into ids, as `mt.ids.pack`.
 
     Args:
         feature_number: Integer from 0 to 32,767.
@@ -59,8 +58,8 @@ class PackedIds(MadeByPacking, _IdLayer):
         int64, shape and kind of the input.
 
     Raises:
-        TypeError: The feature number is no integer.
-        ValueError: It does not fit.
+        TypeError: The feature number is not an integer.
+        ValueError: It is out of range.
 
     Example:
     >>> import monolith_tf as mt
@@ -72,7 +71,7 @@ class PackedIds(MadeByPacking, _IdLayer):
 
 @tf_keras.saving.register_keras_serializable(package="monolith_tf")
 class CrossedIds(MadeByCrossing, _IdLayer):
-    """Makes one id of each combination of ids, as `mt.ids.cross`.
+    """Makes one id per combination of ids, as `mt.ids.cross`.
 
     Args:
         salt: Integer from 0 to 2^63 - 1.
@@ -90,7 +89,7 @@ class CrossedIds(MadeByCrossing, _IdLayer):
         are dense, else ragged.
 
     Raises:
-        TypeError: salt or padding_id is no integer.
+        TypeError: `salt` or `padding_id` is not an integer.
         ValueError: One of them is out of range.
 
     Example:

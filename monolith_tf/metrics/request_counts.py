@@ -1,4 +1,4 @@
-"""Counts of the updates that each server has taken."""
+"""Counts of the updates per server."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import dataclasses
 from monolith_tf import ops
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import call_servers
 
 
 @dataclasses.dataclass(frozen=True)
 class RequestCounts:
-    """Updates that servers have taken since the tables were made.
+    """Updates of each server since the tables were made.
 
     Attributes:
         applied: Per server, updates that changed it.
@@ -24,29 +25,28 @@ class RequestCounts:
 
     @property
     def partial(self) -> int:
-        """Steps that reached some servers and not all; of a quiet model.
+        """Steps that reached some but not all servers, while none is running.
 
-        The least number of them: a step that is missing on one server and one
-        that is missing on another even out.
+        A lower bound: two steps that are missing on different servers cancel
+        out.
         """
         return max(self.applied) - min(self.applied)
 
 
 def request_counts(tables) -> RequestCounts:
-    """Reads how many updates each server took, one call a server.
+    """Reads the number of updates of each server, one call per server.
 
-    Every step of `fit` is one update of each server. So steps that a lost
-    worker left half done show as `partial`, and what the fullest server has
-    more than the optimizer's `iterations` are steps that moved rows and never
-    came to the dense weights.
+    Every step of `fit` is one update of each server. So `partial` counts the
+    unfinished steps of lost workers. The largest count minus the optimizer's
+    `iterations` is the number of steps that updated rows but not dense weights.
 
     Args:
         tables: `mt.TableSet`; or a Keras model or layer, an `mt.Table`, or a
             list of these, with at least one table.
 
     Raises:
-        ValueError: There is no table.
-        tf.errors.FailedPreconditionError: A server came back without tables.
+        ValueError: `tables` has no table.
+        tf.errors.FailedPreconditionError: A server restarted without tables.
 
     Example:
     >>> import monolith_tf as mt
@@ -63,11 +63,11 @@ def request_counts(tables) -> RequestCounts:
         found = tables_of(tables)
         if not found:
             raise ValueError(
-                f"request_counts: there is no table in {tables!r}; pass a "
-                "model that has one."
+                f"request_counts needs a model with a table. Received: "
+                f"{tables!r}."
             )
         table_set = found[0].table_set
-    answers = table_set.ask(ops.request_counts)
+    answers = call_servers(table_set, ops.request_counts)
     counts = [answer.numpy().tolist() for answer in answers]
     applied, repeated = zip(*counts, strict=True)
     return RequestCounts(applied, repeated)

@@ -1,83 +1,52 @@
-"""What tables tell about themselves: rows, evictions, bytes, probes."""
+"""Table statistics: rows, evictions, bytes, probes."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 from monolith_tf import ops
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
-
-# What each number is, in words; the order is that of `ops.STATS`.
-_GAUGES = {
-    "num_rows": "Ids with a row.",
-    "num_counted": "Ids that are counted one by one and not admitted.",
-    "row_bytes": "Bytes of the rows, with slots and headers.",
-    "arena_bytes": "Bytes of memory for rows, free places included.",
-    "index_bytes": "Bytes of the index.",
-    "counter_bytes": "Bytes of the counters of ids that are not admitted.",
-    "sketch_bytes": "Bytes of the sketch of ids that are not admitted.",
-    "log_bytes": "Bytes of the logs of changed ids.",
-    "pretrained_bytes": "Bytes of pretrained rows that ids start from.",
-    "pool_bytes": "Bytes of pages that rows, index, counters are cut from.",
-    "idle_bytes": "Of pool_bytes, those that hold nothing.",
-    "huge_page_bytes": "Of pool_bytes, those in huge pages.",
-    "index_entries": "Entries of the index.",
-    "index_slots": "Slots of the index.",
-    "index_stash": "Entries that found no slot.",
-    "probed_entries": "Entries of a sample of the index.",
-    "probed_in_first": "Of these, entries in their first bucket.",
-}
-_COUNTERS = {
-    "num_admitted": "Rows made by updates.",
-    "num_written": "Rows made by assignments and restores.",
-    "num_expired": "Rows that went because their time ran out.",
-    "num_capped": "Rows that went because there were too many.",
-    "num_removed": "Rows that were removed by a call.",
-    "num_rejected": "Updates dropped because the id was not admitted.",
-    "num_bad_gradients": "Updates dropped because of NaN, Inf or > 2^48.",
-}
+from monolith_tf.placement.table_set import call_servers
 
 
+def _statistic(kind: str, unit: str, text: str) -> Any:
+    """Declares a statistic: a field of `TableStats` with its metadata."""
+    metadata = {"kind": kind, "unit": unit, "help": text}
+    return dataclasses.field(metadata=metadata)
+
+
+_gauge = functools.partial(_statistic, "gauge")
+_counter = functools.partial(_statistic, "counter")
+
+
+def _documented(cls: type) -> type:
+    """Writes the fields of a class of statistics into its docstring."""
+    lines = []
+    for field in dataclasses.fields(cls):
+        text = f"{field.name}: {field.metadata['help']}"
+        lines += textwrap.wrap(
+            text, 80, initial_indent=" " * 8, subsequent_indent=" " * 12
+        )
+    cls.__doc__ = cls.__doc__.replace(
+        "    Example:",
+        "    Attributes:\n" + "\n".join(lines) + "\n\n    Example:",
+    )
+    return cls
+
+
+@_documented
 @dataclasses.dataclass(frozen=True)
 class TableStats:
-    """Numbers of one table, summed over its servers.
+    """Statistics of one table, summed over its servers.
 
-    Counts of events start when the table is made on a server.
-
-    Attributes:
-        num_rows: Ids with a row.
-        num_counted: Ids that are counted one by one and not admitted.
-        num_admitted: Rows made by updates.
-        num_written: Rows made by assignments and restores.
-        num_expired: Rows that went because their time ran out.
-        num_capped: Rows that went because there were too many.
-        num_removed: Rows that were removed by a call.
-        num_rejected: Updates dropped because the id was not admitted.
-        num_bad_gradients: Updates dropped because an element of the gradient
-            was not finite, or larger than 2^48 (than 2^48 / beta for a
-            precision `OneBit`, by whose beta it may grow).
-        row_bytes: Bytes of the rows, with slots and headers.
-        arena_bytes: Bytes of memory for rows, free places included.
-        index_bytes: Bytes of the index.
-        counter_bytes: Bytes of the counters of ids that are not admitted.
-        sketch_bytes: Bytes of the sketch of ids that are not admitted.
-        log_bytes: Bytes of the logs of changed ids.
-        pretrained_bytes: Bytes of the rows of `mt.initializers.Pretrained`
-            that ids start from, with their index.
-        pool_bytes: Resident bytes of the pool: the 2 MiB pages that rows, index
-            and counters are cut from. Not of small pieces (below 16 KiB, as
-            long as a table is small) nor of those of 2 MiB and more, which have
-            memory of their own.
-        idle_bytes: Of `pool_bytes`, those that hold nothing now: kept for the
-            rows of `initial_capacity`, or not yet given back.
-        huge_page_bytes: Of `pool_bytes`, those in huge pages; 0 if not known.
-        index_entries: Entries of the index.
-        index_slots: Slots of the index.
-        index_stash: Entries that found no slot.
-        probed_entries: Entries of a sample of the index.
-        probed_in_first: Of these, entries in their first bucket.
+    A gauge is a current number; a counter counts since the table was created on
+    a server. Each field has metadata: "kind" ("gauge" or "counter"), "unit" and
+    "help".
 
     Example:
     >>> import monolith_tf as mt
@@ -88,38 +57,81 @@ class TableStats:
     (2, 2, 0)
     """
 
-    num_rows: int
-    num_counted: int
-    num_admitted: int
-    num_written: int
-    num_expired: int
-    num_capped: int
-    num_removed: int
-    num_rejected: int
-    num_bad_gradients: int
-    row_bytes: int
-    arena_bytes: int
-    index_bytes: int
-    counter_bytes: int
-    sketch_bytes: int
-    log_bytes: int
-    pretrained_bytes: int
-    pool_bytes: int
-    idle_bytes: int
-    huge_page_bytes: int
-    index_entries: int
-    index_slots: int
-    index_stash: int
-    probed_entries: int
-    probed_in_first: int
+    # The fields of ops/cc/table/table_stats.h, in their order: MonolithStats
+    # returns the numbers in it.
+    num_rows: int = _gauge("rows", "Ids with a row.")
+    num_counted: int = _gauge(
+        "ids", "Ids that are counted one by one and not admitted."
+    )
+    num_admitted: int = _counter("rows", "Rows inserted by updates.")
+    num_written: int = _counter(
+        "rows", "Rows inserted by assignments and restores."
+    )
+    num_expired: int = _counter(
+        "rows", "Rows evicted because their time to live was over."
+    )
+    num_capped: int = _counter("rows", "Rows evicted by the capacity limit.")
+    num_removed: int = _counter("rows", "Rows removed by a call.")
+    num_rejected: int = _counter(
+        "updates", "Updates dropped because the id was not admitted."
+    )
+    num_bad_gradients: int = _counter(
+        "updates",
+        "Updates dropped because an element of the gradient was not finite, or "
+        "was larger than 2^48 (2^48 / beta for a precision `OneBit`, whose "
+        "derivative is up to beta).",
+    )
+    row_bytes: int = _gauge(
+        "bytes", "Bytes of the rows, with optimizer slots and headers."
+    )
+    arena_bytes: int = _gauge(
+        "bytes", "Bytes of memory for rows, with free places."
+    )
+    index_bytes: int = _gauge("bytes", "Bytes of the index.")
+    counter_bytes: int = _gauge(
+        "bytes", "Bytes of the counters of ids that are not admitted."
+    )
+    sketch_bytes: int = _gauge(
+        "bytes", "Bytes of the sketch of ids that are not admitted."
+    )
+    log_bytes: int = _gauge("bytes", "Bytes of the logs of changed ids.")
+    pretrained_bytes: int = _gauge(
+        "bytes",
+        "Bytes of the rows of `mt.initializers.Pretrained` that ids start "
+        "from, with their index.",
+    )
+    pool_bytes: int = _gauge(
+        "bytes",
+        "Resident bytes of the pool, the 2 MiB pages that hold rows, index and "
+        "counters. The pool does not hold pieces below 16 KiB, as of a small "
+        "table, nor pieces of 2 MiB and more, which have memory of their own.",
+    )
+    idle_bytes: int = _gauge(
+        "bytes",
+        "Bytes of `pool_bytes` that hold nothing now: reserved for the rows of "
+        "`initial_capacity`, or not yet returned to the system.",
+    )
+    huge_page_bytes: int = _gauge(
+        "bytes",
+        "Bytes of `pool_bytes` that lie in huge pages; 0 if not known.",
+    )
+    index_entries: int = _gauge("entries", "Entries of the index.")
+    index_capacity: int = _gauge(
+        "entries", "Entries that the index has room for."
+    )
+    index_stash: int = _gauge("entries", "Entries that found no slot.")
+    probed_entries: int = _gauge("entries", "Entries in a sample of the index.")
+    probed_in_first: int = _gauge(
+        "entries", "Entries of the sample that lie in their first bucket."
+    )
 
     @property
     def memory_bytes(self) -> int:
-        """Resident bytes of all that the table has.
+        """Resident bytes of the table.
 
-        Rows with free places, index, counters, sketch, logs, pretrained rows,
-        and `idle_bytes`; so it is no less than `pool_bytes`, and counts the
-        pages that `initial_capacity` keeps ready.
+        The sum of rows with free places, index, counters, sketch, logs,
+        pretrained rows and `idle_bytes`. It is at least `pool_bytes`, and has
+        the pages that `initial_capacity` reserves.
         """
         return (
             self.arena_bytes
@@ -134,23 +146,23 @@ class TableStats:
     @property
     def load_factor(self) -> float:
         """Share of the index's slots that are taken, 0 to 1."""
-        return self.index_entries / max(1, self.index_slots)
+        return self.index_entries / max(1, self.index_capacity)
 
     @property
     def huge_page_share(self) -> float:
-        """Share of the memory that lies in huge pages, 0 to 1."""
+        """Share of the pool that lies in huge pages, 0 to 1."""
         return self.huge_page_bytes / max(1, self.pool_bytes)
 
     @property
     def mean_probes(self) -> float:
-        """Buckets that a lookup of a row looks at, on average: 1 to 2."""
+        """Mean number of buckets that a lookup of a row reads, 1 to 2."""
         if not self.probed_entries:
             return 1.0
         return 2.0 - self.probed_in_first / self.probed_entries
 
 
 def stats(tables) -> dict[str, TableStats]:
-    """Reads the numbers of tables, one call a server.
+    """Reads the statistics of tables, in one call per server.
 
     Args:
         tables: `mt.TableSet`; or a Keras model or layer, an `mt.Table`, or a
@@ -176,23 +188,24 @@ def stats(tables) -> dict[str, TableStats]:
         if not found:
             return {}
         table_set, wanted = found[0].table_set, {t.name for t in found}
+    fields = [field.name for field in dataclasses.fields(TableStats)]
     sums: dict[str, list[int]] = {}
-    for names, numbers in table_set.ask(ops.stats):
+    for names, numbers in call_servers(table_set, ops.stats):
         for name, row in zip(names.numpy(), numbers.numpy(), strict=True):
-            total = sums.setdefault(name.decode(), [0] * len(ops.STATS))
+            total = sums.setdefault(name.decode(), [0] * len(fields))
             for i, number in enumerate(row):
                 total[i] += int(number)
     return {
-        name: TableStats(**dict(zip(ops.STATS, total, strict=True)))
+        name: TableStats(**dict(zip(fields, total, strict=True)))
         for name, total in sorted(sums.items())
         if wanted is None or name in wanted
     }
 
 
 class StatsCollector:
-    """A Prometheus collector of the numbers of tables.
+    """A Prometheus collector of the statistics of tables.
 
-    Asks the servers when it is scraped.
+    Reads them from the servers when it is scraped.
 
     Args:
         tables: What `mt.metrics.stats` takes.
@@ -209,26 +222,28 @@ class StatsCollector:
     """
 
     def __init__(self, tables):
-        """Asks for nothing yet."""
+        """Reads nothing yet."""
         self._tables = tables
 
     def describe(self) -> list:
-        """Says nothing, so that registering does not ask the servers."""
+        """Describes nothing, so that registering does not call the servers."""
         return []
 
     def collect(self) -> Iterator:
-        """Yields one family of metrics a number."""
+        """Yields one family of metrics per statistic."""
         from prometheus_client import core
 
+        families = {
+            "gauge": core.GaugeMetricFamily,
+            "counter": core.CounterMetricFamily,
+        }
         numbers_of = stats(self._tables)
-        for names, family in (
-            (_GAUGES, core.GaugeMetricFamily),
-            (_COUNTERS, core.CounterMetricFamily),
-        ):
-            for name, text in names.items():
-                metric = family(
-                    f"monolith_table_{name}", text, labels=["table"]
-                )
-                for table, numbers in numbers_of.items():
-                    metric.add_metric([table], float(getattr(numbers, name)))
-                yield metric
+        for field in dataclasses.fields(TableStats):
+            metric = families[field.metadata["kind"]](
+                f"monolith_table_{field.name}",
+                field.metadata["help"],
+                labels=["table"],
+            )
+            for table, numbers in numbers_of.items():
+                metric.add_metric([table], float(getattr(numbers, field.name)))
+            yield metric

@@ -1,7 +1,8 @@
-"""Optimizers: those of tables, and the wrapper that reaches the tables.
+"""Optimizers of tables, and the wrapper that sends gradients to tables.
 
-`SGD`, `Adagrad`, `Adam` and the others are a table's own; `with_tables` makes a
-Keras optimizer send the gradients of rows to the tables.
+A table has its own optimizer: `SGD`, `Adagrad`, `Adam` and others. The wrapper
+`with_tables` makes a Keras optimizer send the gradients of rows to the tables.
+Imports `feature` and below. Start with `with_tables.py`.
 """
 
 from monolith_tf.config.row_optimizers import SGD

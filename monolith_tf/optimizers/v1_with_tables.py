@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from monolith_tf.optimizers.table_slices import TableSlices
+from monolith_tf.step.apply import TableSlices
 from monolith_tf.step.apply import apply_row_gradients
 from monolith_tf.step.table_variable import TableVariable
 
@@ -13,9 +13,9 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
     """A `tf.compat.v1.train` optimizer that trains tables and dense weights.
 
     Made by `mt.optimizers.with_tables`. Gradients of lookups go to the tables,
-    all others to the optimizer that it stands for. The step that bias
-    correction and schedules of rows use is that of `global_step`, or of the
-    global step of the graph, which it makes where there is none.
+    all others to the wrapped optimizer. Bias correction and schedules of rows
+    use `global_step`, or the global step of the graph, which is created if
+    there is none.
 
     Args:
         optimizer: A `tf.compat.v1.train.Optimizer`.
@@ -45,10 +45,10 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
         Args:
             grads_and_vars: Pairs, as `compute_gradients` returns them.
             global_step: The variable to increment afterwards, or None.
-            name: Of the operation that is returned.
+            name: Name of the operation that is returned.
 
         Returns:
-            The operation that does all of it.
+            The operation that runs all updates.
         """
         pairs = [pair for pair in grads_and_vars if pair[0] is not None]
         if not any(isinstance(v, TableVariable) for _, v in pairs):
@@ -70,21 +70,21 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
                     "tf.IndexedSlices, as compute_gradients gives it. "
                     f"Received: {gradient!r}."
                 )
-        tables, slices, own_terms, dense = [], [], [], []
+        tables, slices, overrides, dense = [], [], [], []
         for part in TableSlices.group(pairs):
             if isinstance(part, TableSlices):
                 tables.append(part.table)
                 slices.append(part.together())
-                own_terms.append(part.own_terms())
+                overrides.append(part.overrides())
             else:
                 dense.append(part)
         count = global_step
         if count is None:
             count = tf.compat.v1.train.get_or_create_global_step()
-        # Read before it is incremented: the rows are stepped first.
+        # Read before the increment: the rows are stepped first.
         step = tf.identity(tf.convert_to_tensor(count))
         applied = apply_row_gradients(
-            tables, slices, own_terms=own_terms, step=step
+            tables, slices, overrides=overrides, step=step
         )
         with tf.control_dependencies(applied):
             if dense:
@@ -106,5 +106,5 @@ class V1WithTables(tf.compat.v1.train.Optimizer):
         return self._optimizer.get_slot_names()
 
     def variables(self):
-        """Returns the optimizer's variables; the slots of rows are none."""
+        """Returns the optimizer's variables, without the slots of rows."""
         return self._optimizer.variables()

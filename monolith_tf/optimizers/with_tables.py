@@ -8,39 +8,37 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from monolith_tf.config.keras_version import is_keras_3
-from monolith_tf.optimizers.table_slices import TableSlices
-from monolith_tf.optimizers.table_slices import check_names
-from monolith_tf.optimizers.table_slices import check_slices
+from monolith_tf.optimizers.extended_classes import extended_class
+from monolith_tf.optimizers.extended_classes import optimizer_classes
 from monolith_tf.optimizers.v1_with_tables import V1WithTables
+from monolith_tf.step.apply import TableSlices
 from monolith_tf.step.apply import apply_row_gradients
+from monolith_tf.step.apply import check_names
+from monolith_tf.step.apply import check_slices
 from monolith_tf.step.table_variable import TableVariable
 
 if TYPE_CHECKING:
     import tf_keras
 
-_SUFFIX = "WithTables"
-_PACKAGE = "monolith_tf"
-_classes: dict[type, type] = {}
-
 
 def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
     """Makes an optimizer that trains tables and dense weights.
 
-    The dense weights are updated by the Keras optimizer as ever; the gradients
-    of lookups go to the tables, each of which makes one step of its own
-    optimizer for every distinct id. Clipping (`clipnorm`, `clipvalue`,
-    `global_clipnorm`) and loss scaling act on both, before the split; as for a
-    Keras Embedding they see the slices of a batch before equal ids are summed.
+    The Keras optimizer updates the dense weights unchanged. The gradients of
+    lookups go to the tables, each of which makes one step of its own optimizer
+    for every distinct id. Clipping (`clipnorm`, `clipvalue`, `global_clipnorm`)
+    and loss scaling act on both, before the split. As for a Keras Embedding,
+    they act on the slices of a batch before equal ids are summed.
 
     Args:
         optimizer: A tf_keras optimizer or its name, such as "adam"; of a
-            `LossScaleOptimizer` the inner one is wrapped. It must be new: slots
-            that it has made already are not taken over. Or an optimizer of
-            `tf.compat.v1.train`, for graphs and Estimators.
+            `LossScaleOptimizer` the inner one is wrapped. It must be new: its
+            slots are not taken over. Or an optimizer of `tf.compat.v1.train`,
+            for graphs and Estimators.
 
     Returns:
         An optimizer of a class that extends the one given; for one of
-        `tf.compat.v1.train`, one that stands for it.
+        `tf.compat.v1.train`, one that delegates to it.
 
     Raises:
         TypeError: It is not a tf_keras or tf.compat.v1.train optimizer.
@@ -97,12 +95,12 @@ def with_tables(optimizer) -> tf_keras.optimizers.Optimizer:
 def sum_gradients(gradients: Sequence):
     """Sums gradients of one variable over several batches.
 
-    For accumulating gradients in a loop of your own: the gradients of a table
-    are slices, which are put together, not added as arrays.
+    Accumulates gradients in a custom loop. The gradients of a table are slices,
+    which are concatenated, not added as arrays.
 
     Args:
-        gradients: Of one variable, one a batch; `tf.IndexedSlices`, tensors, or
-            None for batches that did not use it.
+        gradients: Gradients of one variable, one per batch: `tf.IndexedSlices`,
+            tensors, or None for batches that did not use it.
 
     Returns:
         A gradient of the same kind, or None if all are None.
@@ -169,22 +167,22 @@ class _WithTables:
                 for part in parts
             ]
         )
-        dense, tables, slices, own_terms = [], [], [], []
+        dense, tables, slices, overrides = [], [], [], []
         for gradient, part in zip(clipped, parts, strict=True):
             if isinstance(part, TableSlices):
                 tables.append(part.table)
                 slices.append(gradient)
-                own_terms.append(part.own_terms())
+                overrides.append(part.overrides())
             else:
                 dense.append((gradient, part[1]))
         with tf.init_scope():
-            # All of them: one without a gradient in this step may have one
+            # All variables: one without a gradient in this step may have one
             # in the next, and Keras makes slots once.
             self.build([variable for _, variable in grads_and_vars])
         applied = apply_row_gradients(
             tables,
             slices,
-            own_terms=own_terms,
+            overrides=overrides,
             step=self.iterations.read_value(),
         )
         with tf.control_dependencies(applied):
@@ -215,19 +213,9 @@ def _dense(variables) -> list:
 
 
 def _class_with_tables(base: type) -> type:
-    """Returns the class that extends a Keras optimizer class; one a base."""
     import tf_keras
 
-    if base not in _classes:
-        made = type(base.__name__ + _SUFFIX, (_WithTables, base), {})
-        made.__doc__ = (
-            f"{base.__name__} that sends gradients of rows to tables."
-        )
-        made.__module__ = __name__
-        _classes[base] = tf_keras.saving.register_keras_serializable(
-            package=_PACKAGE
-        )(made)
-    return _classes[base]
+    return extended_class(base, _WithTables, tf_keras.saving)
 
 
 def register_optimizers() -> None:
@@ -237,11 +225,5 @@ def register_optimizers() -> None:
     """
     import tf_keras
 
-    for name in dir(tf_keras.optimizers):
-        base = getattr(tf_keras.optimizers, name)
-        if (
-            isinstance(base, type)
-            and issubclass(base, tf_keras.optimizers.Optimizer)
-            and base is not tf_keras.optimizers.Optimizer
-        ):
-            _class_with_tables(base)
+    for base in optimizer_classes(tf_keras.optimizers):
+        _class_with_tables(base)

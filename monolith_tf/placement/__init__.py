@@ -1,4 +1,4 @@
 """Table sets: which tables live together, and on which servers.
 
-Imports `config`, `ops`, `stock_ops` and below. Start with `table_set.py`.
+Imports `stock_ops` and below. Start with `table_set.py`.
 """

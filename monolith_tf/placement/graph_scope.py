@@ -1,4 +1,4 @@
-"""Says whether a TensorFlow 1 graph is built, and where its tables lie."""
+"""The TensorFlow 1 graph that is being built, and the servers of its tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-# The collection of the table sets of a graph. Not a string: what lies under
-# strings, TensorFlow writes into its meta graphs.
+# The collection of a graph's table sets. Not a string: TensorFlow writes
+# collections with string keys into its meta graphs.
 TABLE_SETS = ("monolith_tf", "table_sets")
 
 _servers: contextvars.ContextVar[tuple[str, ...] | None] = (
@@ -20,7 +20,7 @@ _servers: contextvars.ContextVar[tuple[str, ...] | None] = (
 
 
 def building_graph() -> tf.Graph | None:
-    """Returns the graph of `tf.Graph().as_default()`, None if there is none."""
+    """Returns the graph of `tf.Graph().as_default()`, or None."""
     with tf.init_scope():
         if context.executing_eagerly():
             return None
@@ -29,10 +29,10 @@ def building_graph() -> tf.Graph | None:
 
 @contextlib.contextmanager
 def graph_servers(devices: Sequence[str]) -> Iterator[None]:
-    """Puts the tables that are made in a graph on parameter servers.
+    """Places the tables of a graph on parameter servers.
 
     Args:
-        devices: One a server, such as "/job:ps/task:0/device:CPU:0".
+        devices: One per server, such as "/job:ps/task:0/device:CPU:0".
     """
     token = _servers.set(tuple(devices))
     try:

@@ -1,4 +1,4 @@
-"""Finds the table set of a new table, and the tables of a model."""
+"""The table set of a new table, and the tables of a model."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from monolith_tf.placement import graph_scope
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import active_sets
+from monolith_tf.placement.table_set import belongs_to
 from monolith_tf.placement.table_set import current_strategy
+from monolith_tf.placement.table_set import live_table
 from monolith_tf.placement.table_set import lock
 
-# Where the table of a config object was made last.
+# Table set in which the table of a config object was made last.
 _homes: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _process_sets: dict[str, TableSet] = {}
 _strategy_sets: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def table_set_for(config: TableConfig) -> TableSet:
-    """Returns the set that a table of this config belongs to now.
+    """Returns the table set that a table of this config belongs to now.
 
-    Outside of a `with mt.TableSet():` block another live table of the same name
-    means that a new model begins, and with it a new set.
+    Outside of a `with mt.TableSet():` block, another live table of the same
+    name means that a new model begins, and with it a new set.
 
     Raises:
         ValueError: The set of the `with` block has another table of that name.
     """
     if active_sets():
         table_set = active_sets()[-1]
-        found = table_set.find(config.name)
+        found = live_table(table_set, config.name)
         if found is not None and found.config is not config:
             raise ValueError(two_configs_message(found.config, config))
         return table_set
@@ -39,17 +41,16 @@ def table_set_for(config: TableConfig) -> TableSet:
         sets = graph.get_collection(graph_scope.TABLE_SETS)
         if not sets:
             return TableSet()
-        found = sets[0].find(config.name)
+        found = live_table(sets[0], config.name)
         if found is not None and not found.config.same_as(config):
             raise ValueError(two_configs_message(found.config, config))
         return sets[0]
     strategy = current_strategy()
     with lock:
-        # A config object stands for one table, whatever other models began.
+        # A config object is one table, even after other models began.
         home = _homes.get(config, lambda: None)()
-        is_here = home is not None and home.strategy is strategy
-        if is_here and (home._strategy is None) == (strategy is None):
-            table = home.find(config.name)
+        if home is not None and belongs_to(home, strategy):
+            table = live_table(home, config.name)
             if table is not None and table.config is config:
                 return home
         if strategy is None:
@@ -60,7 +61,7 @@ def table_set_for(config: TableConfig) -> TableSet:
             key = strategy
         table_set = found.get(key)
         if table_set is not None and table_set.tables:
-            table = table_set.find(config.name)
+            table = live_table(table_set, config.name)
             if table is None or table.config is config:
                 _homes[config] = weakref.ref(table_set)
                 return table_set
@@ -70,11 +71,11 @@ def table_set_for(config: TableConfig) -> TableSet:
 
 
 def two_configs_message(first: TableConfig, second: TableConfig) -> str:
-    """Says that a name stands for two tables, and what to do."""
+    """Returns the error text for one name of two tables."""
     return (
-        f"Two tables are named {first.name!r}: {first} and {second}. A model "
-        "holds at most one table of a name: pass the same TableConfig object "
-        "(or the same mt.Table) wherever the table is used, or rename one."
+        f"Two tables are named {first.name!r}: {first} and {second}. Names of "
+        "tables are unique in a model: pass the same TableConfig object (or "
+        "the same mt.Table) wherever the table is used, or rename one."
     )
 
 
@@ -85,8 +86,8 @@ def tables_of(model) -> list[TableHandle]:
         model: A Keras model or layer, an `mt.Table`, or a list of these.
 
     Raises:
-        ValueError: Two tables of the model have one name, or they lie in
-            different table sets.
+        ValueError: Two tables of the model have one name, or the tables belong
+            to different table sets.
     """
     found: dict[str, TableHandle] = {}
     for part in model if isinstance(model, (list, tuple)) else [model]:
@@ -106,9 +107,9 @@ def tables_of(model) -> list[TableHandle]:
                     )
     if len({id(table.table_set) for table in found.values()}) > 1:
         raise ValueError(
-            "The model's tables lie in different table sets, because it was "
-            "built while another model with tables of the same names was "
-            f"alive: {sorted(found)}. Build each model in a set of its own: "
+            "The model's tables belong to different table sets, because it "
+            "was built while another model with tables of the same names was "
+            f"alive: {sorted(found)}. Build each model in its own set: "
             "`with mt.TableSet(): model = build()`."
         )
     return [table for _, table in sorted(found.items())]

@@ -1,4 +1,4 @@
-"""Calls of servers that leave nothing behind there."""
+"""Calls of servers that retain no kernels there."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from tensorflow.python.distribute import device_util
 
 
 class ServerCalls:
-    """Asks servers by functions that are made once.
+    """Calls servers by functions that are traced once.
 
-    Of every eager tensor that comes from a server, the server keeps some KiB:
-    the kernel that sent it. What is asked for as long as training goes on would
-    fill it. A function keeps its kernels for all its calls, and brings all of
-    its results in one.
+    A server retains some KiB per eager tensor that it sends: the kernel that
+    sent it. Repeated calls during training would fill its memory. A function
+    reuses its kernels, and returns all of its results together.
     """
 
     def __init__(self):
-        """Makes no function yet."""
+        """Traces no function yet."""
         self._functions: dict[Hashable, Callable] = {}
         self._lock = threading.Lock()
 
@@ -35,12 +34,12 @@ class ServerCalls:
         """Calls a function on a device.
 
         Args:
-            key: Says what `function` does, and on what: of equal keys the
-                function of the first call is called.
-            device: Where it runs; None for where its variables are.
-            function: Takes an int64 scalar for each of `numbers` and returns
-                tensors, in any structure.
-            *numbers: Its arguments.
+            key: Identifies `function`: calls with an equal key run the function
+                of the first of them.
+            device: Device of the function; None for those of its variables.
+            function: Takes one int64 scalar per element of `numbers` and
+                returns tensors, in any structure.
+            *numbers: Arguments of the function.
 
         Returns:
             The tensors, in the memory of this process.
@@ -52,7 +51,7 @@ class ServerCalls:
                         device, function, len(numbers)
                     )
                 kept = self._functions[key]
-            # A list, as TensorFlow keeps every scalar that it ever got.
+            # A list, because TensorFlow caches every scalar that it gets.
             packed = [tf.constant(numbers, tf.int64)] if numbers else []
             return kept(*packed)
 
@@ -68,8 +67,8 @@ def _function_on(device, function, num_numbers: int):
             return tf.nest.map_structure(tf.identity, results)
 
     spec = [tf.TensorSpec([num_numbers], tf.int64)] if num_numbers else []
-    # Traced here: TensorFlow would take many functions of one text for one that
-    # is traced again and again, and warn.
+    # Traced here: TensorFlow would take many functions of one text for one
+    # function that is retraced, and warn.
     return tf.function(
         run, input_signature=spec, autograph=False
     ).get_concrete_function()

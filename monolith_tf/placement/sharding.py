@@ -1,6 +1,8 @@
-"""Which shard owns an id. docs/formats.md specifies it with golden vectors."""
+"""Partitions, groups and owners of ids; docs/formats.md specifies them."""
 
 from __future__ import annotations
+
+import tensorflow as tf
 
 from monolith_tf.stock_ops import hashing
 
@@ -25,6 +27,14 @@ def group(id: int) -> int:
 def owner(partition: int, num_shards: int) -> int:
     """Returns the shard, of `num_shards`, that owns a partition."""
     return partition * num_shards // NUM_PARTITIONS
+
+
+def owners_of(ids: tf.Tensor, num_shards: int) -> tf.Tensor:
+    """Returns the shard that owns each id: int64, the shape of `ids`."""
+    top = tf.bitwise.right_shift(
+        hashing.mix64_tensor(hashing.as_uint64(ids)), tf.constant(52, tf.uint64)
+    )
+    return tf.cast(top, tf.int64) * num_shards // NUM_PARTITIONS
 
 
 def groups_of_shard(shard: int, num_shards: int) -> range:

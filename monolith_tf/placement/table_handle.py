@@ -11,6 +11,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.config.table_config import TableConfig
 
 if TYPE_CHECKING:
@@ -36,5 +37,8 @@ class TableHandle(Protocol):
     def table_set(self) -> TableSet:
         """The table set that the table belongs to."""
 
-    def anchor_of(self, own_terms: int) -> tf.Variable:
-        """The zero-row variable that gradients of lookups are taken for."""
+    def variable_for(self, overrides: FeatureOverrides) -> tf.Variable:
+        """Returns the zero-row variable of lookups with these overrides.
+
+        Gradients of the lookups are gradients of that variable.
+        """

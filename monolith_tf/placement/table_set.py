@@ -1,8 +1,8 @@
 """Table sets: which tables live together, and on which servers.
 
-A table set is one TensorFlow resource per server. `mt.Table`s are made in the
-current set: that of the `with mt.TableSet():` block, else that of the strategy
-whose scope is open, else the process's own.
+A table set is one TensorFlow resource per server. A new `mt.Table` belongs to
+the current set: that of the `with mt.TableSet():` block, else that of the
+strategy whose scope is open, else the default set of the process.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import context
 
@@ -24,41 +24,48 @@ from monolith_tf import ops
 from monolith_tf.config.initializers import Pretrained
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.placement import graph_scope
+from monolith_tf.placement import sharding
 from monolith_tf.placement.deltas import ShardDelta
 from monolith_tf.placement.deltas import TableDelta
 from monolith_tf.placement.server_calls import ServerCalls
-from monolith_tf.placement.sharding import NUM_PARTITIONS
 from monolith_tf.placement.table_handle import TableHandle
-from monolith_tf.stock_ops import hashing
 
 _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
     "monolith_tf_table_sets", default=()
 )
 lock = threading.RLock()
+_MAX_SHARDS = sharding.NUM_PARTITIONS
 _WIRE_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
+
+
+class Server(NamedTuple):
+    """One server of a table set: a device and the resource on it."""
+
+    device: str
+    handle: tf.Tensor
 
 
 class TableSet:
     """The tables of one model on all servers.
 
-    Made by itself where it is needed. Make one of your own to keep two models
-    apart, or to split tables in one process:
+    Created implicitly on first use. Create one explicitly to keep two models
+    apart, or to split tables in one process.
 
     Args:
-        num_shards: Number of shards, 1 to 4096, all in this process. Under a
-            ParameterServerStrategy leave it out: there is one shard a parameter
+        num_shards: Number of shards, 1 to 4096, all in this process. Omit it
+            under a ParameterServerStrategy, which has one shard per parameter
             server.
-        wire_dtype: How rows and their gradients travel between workers and
-            servers: float32, or half as many bytes as bfloat16 or float16,
-            each float rounded to the nearest. Tables and optimizers stay as
-            they are, and learning rates exact. What is beyond the largest
-            float16, 65,504, becomes that; gradients below 2^-25 become 0
-            there, so prefer bfloat16 unless they are scaled.
+        wire_dtype: Dtype of rows and their gradients between workers and
+            servers: float32, or bfloat16 or float16 for half the bytes, each
+            float rounded to the nearest. Tables, optimizers and learning rates
+            keep float32. float16 saturates at 65,504 and rounds gradients
+            below 2^-25 to 0, so prefer bfloat16 unless gradients are scaled.
 
     Raises:
-        TypeError: `num_shards` is not an integer, or `wire_dtype` no dtype.
+        TypeError: `num_shards` is not an integer, or `wire_dtype` is not a
+            dtype.
         ValueError: `num_shards` is out of range, or given under a
-            ParameterServerStrategy; or `wire_dtype` is another dtype; or the
+            ParameterServerStrategy; `wire_dtype` is not supported; or the
             strategy has several replicas.
 
     Example:
@@ -74,7 +81,7 @@ class TableSet:
         num_shards: int | None = None,
         wire_dtype: tf.DType | str = tf.float32,
     ):
-        """Chooses the devices; nothing is made on them yet."""
+        """Chooses the devices; tables are created later."""
         self.wire_dtype = tf.as_dtype(wire_dtype)
         if self.wire_dtype not in _WIRE_DTYPES:
             raise ValueError(
@@ -86,7 +93,7 @@ class TableSet:
             if num_shards is not None:
                 raise ValueError(
                     "Under a ParameterServerStrategy a table set has one shard "
-                    "a parameter server: leave num_shards out. Received: "
+                    "per parameter server: leave num_shards out. Received: "
                     f"num_shards={num_shards}."
                 )
             self.devices = tuple(
@@ -97,20 +104,20 @@ class TableSet:
             num_shards = 1 if num_shards is None else num_shards
             if not isinstance(num_shards, numbers.Integral):
                 raise TypeError(
-                    f"num_shards must be an integer from 1 to {NUM_PARTITIONS}"
-                    f". Received: num_shards={num_shards!r} (of type "
+                    f"num_shards must be an integer from 1 to {_MAX_SHARDS}. "
+                    f"Received: num_shards={num_shards!r} (of type "
                     f"{type(num_shards).__name__})."
                 )
-            if not 1 <= num_shards <= NUM_PARTITIONS:
+            if not 1 <= num_shards <= _MAX_SHARDS:
                 raise ValueError(
-                    f"num_shards must be from 1 to {NUM_PARTITIONS}. Received: "
+                    f"num_shards must be from 1 to {_MAX_SHARDS}. Received: "
                     f"num_shards={num_shards}."
                 )
             self.devices = _local_devices(num_shards)
         self._strategy = None if strategy is None else weakref.ref(strategy)
         self._name = f"monolith_tf/{secrets.token_hex(8)}"
-        # Set in a graph that is built: all processes that build it find the
-        # tables by one name, and those of other sessions are others.
+        # Set while a graph is built: all processes that build it find the
+        # tables by one name. Other sessions have other tables.
         self.graph = graph_scope.building_graph()
         if self.graph is not None:
             self._name = "monolith_tf/graph"
@@ -124,16 +131,16 @@ class TableSet:
             weakref.WeakValueDictionary()
         )
         self._calls = ServerCalls()
-        # Names of tables that were made, also of those that are gone.
-        self._made: set[str] = set()
-        self.handles = []
+        # Names of the tables created so far, dropped ones included.
+        self._created: set[str] = set()
+        servers = []
         for shard, device in enumerate(self.devices):
             with tf.init_scope(), tf.device(device):
-                self.handles.append(
-                    ops.table_set_handle(f"{self._name}/{shard}")
-                )
+                handle = ops.table_set_handle(f"{self._name}/{shard}")
+            servers.append(Server(device, handle))
+        self._servers = tuple(servers)
         if strategy is None and self.graph is None:
-            weakref.finalize(self, _destroy, self.handles).atexit = False
+            weakref.finalize(self, _destroy, self._servers).atexit = False
 
     @property
     def num_shards(self) -> int:
@@ -151,117 +158,58 @@ class TableSet:
         with lock:
             return [table for _, table in sorted(self._tables.items())]
 
-    def find(self, name: str) -> TableHandle | None:
-        """Returns the live table of a name, or None."""
-        return self._tables.get(name)
-
-    def create(self, table: TableHandle) -> list:
-        """Makes a table on every server; `mt.Table` calls it.
-
-        Returns:
-            In a graph, one operation a server, which makes it there.
-        """
-        try:
-            return self._create(table)
-        except tf.errors.ResourceExhaustedError:
-            # Those that have the memory would keep what another refused. On
-            # servers of a strategy the next table of the name sees to it.
-            if self.strategy is None:
-                _drop(self.devices, self.handles, table.config.name)
-            raise
-
-    def _create(self, table: TableHandle) -> list:
-        config = table.config
-        if self.strategy is not None and config.name in self._made:
-            # Servers keep a table that went here, and a new one would go on
-            # with its rows.
-            _drop(self.devices, self.handles, config.name)
-        self._made.add(config.name)
-        in_graph = self.graph is not None
-        created = []
-        for shard, (device, handle) in enumerate(
-            zip(self.devices, self.handles, strict=True)
-        ):
-            with tf.init_scope(), tf.device(device):
-                create = ops.table_create(
-                    handle,
-                    config=config,
-                    shard=shard,
-                    num_shards=self.num_shards,
-                    # A graph may run again: 0 is drawn when it does.
-                    generation=0 if in_graph else new_generation(),
-                )
-                after = [create] if in_graph else []
-                with tf.control_dependencies(after):
-                    after += self._send_pretrained(config, shard, handle)
-                created.append(tf.group(after) if in_graph else None)
-        with lock:
-            self._tables[config.name] = table
-        if self.strategy is None and not in_graph:
-            weakref.finalize(
-                table, _drop, self.devices, list(self.handles), config.name
-            ).atexit = False
-        return created
-
-    def _send_pretrained(self, config: TableConfig, shard: int, handle) -> list:
-        """Gives a server the pretrained rows of the ids that it owns."""
-        sent = []
-        for number, segment in enumerate(config.segments):
-            if not isinstance(segment.initializer, Pretrained):
-                continue
-            ids = segment.initializer.ids
-            with context.eager_mode():
-                hashes = hashing.mix64_tensor(
-                    hashing.as_uint64(tf.constant(ids))
-                ).numpy()
-            owners = (hashes >> np.uint64(52)).astype(np.int64)
-            mine = owners * self.num_shards // NUM_PARTITIONS == shard
-            if not mine.any():
-                continue
-            sent.append(
-                ops.set_pretrained(
-                    handle,
-                    tf.constant(ids[mine], tf.int64),
-                    tf.constant(segment.initializer.rows[mine], tf.float32),
-                    table=config.name,
-                    segment=number,
-                )
-            )
-        return sent
-
     def generations(self) -> list[int]:
-        """Returns each shard's generation, an int63 drawn anew at a restore."""
+        """Returns each shard's generation, an int63 that a restore redraws."""
         return [generation for generation, _ in self._status()]
 
     def cuts(self) -> list[int]:
         """Returns the cut that each shard has reached."""
         return [cut for _, cut in self._status()]
 
-    def start_deltas(self) -> list[int]:
-        """Starts to log changed ids; returns per shard the cut reached.
-
-        Deltas hold what changes after it. Calling it again does no harm.
-        """
-        return [int(cut) for cut in self.ask(ops.start_deltas)]
-
-    def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
-        """Advances a shard's cut and reads what changed since `acked_cut`.
-
-        What an earlier call handed out above `acked_cut` comes again. A cut of
-        a former life of the shard raises `tf.errors.OutOfRangeError`.
+    def clocks(self, table_name: str) -> list[tuple[int, int]]:
+        """Returns the clock of one table on each shard.
 
         Args:
-            shard: Which shard.
-            acked_cut: The last cut whose delta is safe; at first what
-                `start_deltas` returned.
+            table_name: Name of a table of the set.
+
+        Returns:
+            Per shard the number of the latest update and the latest event time
+            in seconds since the epoch. Until the next restore, rows read later
+            include that update.
+        """
+        return [
+            (int(step), int(event_time))
+            for step, event_time in call_servers(self, _read_clock(table_name))
+        ]
+
+    def start_deltas(self) -> list[int]:
+        """Starts to log changed ids; returns the cut of each shard.
+
+        Deltas hold the changes after that cut. Repeated calls are harmless.
+        """
+        return [int(cut) for cut in call_servers(self, ops.start_deltas)]
+
+    def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
+        """Advances a shard's cut and reads the changes since `acked_cut`.
+
+        Changes after `acked_cut` that an earlier call returned are returned
+        again, so a lost reply loses nothing.
+
+        Args:
+            shard: Number of the shard.
+            acked_cut: The last cut whose delta is safe; at first the result of
+                `start_deltas`.
+
+        Raises:
+            tf.errors.OutOfRangeError: The cut is of a former life of the shard.
         """
         tables = self.tables
         names = tuple(table.name for table in tables)
         dims = tuple(table.dim for table in tables)
-        handle = self.handles[shard]
+        device, handle = self._servers[shard]
         taken = self._calls.call(
             ("take_delta", shard, names, dims),
-            self.devices[shard],
+            device,
             lambda acked: ops.take_delta(
                 handle, acked, tables=names, dims=dims
             ),
@@ -274,36 +222,17 @@ class TableSet:
             from_cut=int(taken.from_cut),
             to_cut=int(taken.to_cut),
             tables={
-                table.name: TableDelta(
-                    ids.numpy(), exists.numpy(), rows.numpy()
-                )
+                table.name: TableDelta.of_op(ids, exists, rows)
                 for table, ids, exists, rows in zip(
                     tables, taken.ids, taken.exists, taken.rows, strict=True
                 )
             },
         )
 
-    def ask(self, op: Callable[[tf.Tensor], Any]) -> list:
-        """Asks every server the same, and leaves nothing behind there.
-
-        Args:
-            op: A function of `monolith_tf.ops` that takes a server's handle and
-                returns tensors, in any structure.
-
-        Returns:
-            What each server answered.
-        """
-        return [
-            self._calls.call((op, shard), device, functools.partial(op, handle))
-            for shard, (device, handle) in enumerate(
-                zip(self.devices, self.handles, strict=True)
-            )
-        ]
-
     def _status(self) -> list[tuple[int, int]]:
         return [
             (int(generation), int(cut))
-            for generation, cut in self.ask(ops.table_set_status)
+            for generation, cut in call_servers(self, ops.table_set_status)
         ]
 
     def __enter__(self) -> TableSet:
@@ -312,8 +241,125 @@ class TableSet:
         return self
 
     def __exit__(self, *error) -> None:
-        """Makes the set that was current before current again."""
+        """Makes the previous table set current again."""
         _active.set(_active.get()[:-1])
+
+
+def servers_of(table_set: TableSet) -> tuple[Server, ...]:
+    """Returns the servers of a table set, one per shard."""
+    return table_set._servers
+
+
+def call_servers(
+    table_set: TableSet, op: Callable[[tf.Tensor], Any]
+) -> list[Any]:
+    """Runs an op on every server without retaining kernels there.
+
+    Args:
+        table_set: The table set.
+        op: A function of `monolith_tf.ops` that takes a server's handle and
+            returns tensors, in any structure. Pass the same object each time:
+            a function is traced per object.
+
+    Returns:
+        The result of each server.
+    """
+    return [
+        table_set._calls.call(
+            (op, shard), server.device, functools.partial(op, server.handle)
+        )
+        for shard, server in enumerate(table_set._servers)
+    ]
+
+
+def belongs_to(table_set: TableSet, strategy) -> bool:
+    """Returns True if a table set was made under this strategy (or None).
+
+    A set whose strategy is gone belongs to no strategy that is open, and not
+    to None either.
+    """
+    if strategy is None:
+        return table_set._strategy is None
+    return table_set.strategy is strategy
+
+
+def live_table(table_set: TableSet, name: str) -> TableHandle | None:
+    """Returns the live table of a name, or None."""
+    return table_set._tables.get(name)
+
+
+def create_table(table_set: TableSet, table: TableHandle) -> list:
+    """Creates a table on every server and registers it in the set.
+
+    Returns:
+        In a graph one operation per server, which creates the table there.
+    """
+    name = table.config.name
+    servers = table_set._servers
+    if table_set.strategy is not None and name in table_set._created:
+        # Servers keep a deleted table, and a new one would continue with its
+        # rows.
+        _drop(servers, name)
+    table_set._created.add(name)
+    try:
+        created = _create_on_servers(table_set, table.config)
+    except tf.errors.ResourceExhaustedError:
+        # Servers that had the memory would keep a table that another refused.
+        # Under a strategy, the next table of the name drops them.
+        if table_set.strategy is None:
+            _drop(servers, name)
+        raise
+    with lock:
+        table_set._tables[name] = table
+    if table_set.strategy is None and table_set.graph is None:
+        weakref.finalize(table, _drop, servers, name).atexit = False
+    return created
+
+
+def _create_on_servers(table_set: TableSet, config: TableConfig) -> list:
+    in_graph = table_set.graph is not None
+    created = []
+    for shard, (device, handle) in enumerate(table_set._servers):
+        with tf.init_scope(), tf.device(device):
+            create = ops.table_create(
+                handle,
+                attributes=config.op_attributes(shard, table_set.num_shards),
+                # A graph may run again: 0 is drawn when it does.
+                generation=0 if in_graph else new_generation(),
+            )
+            after = [create] if in_graph else []
+            with tf.control_dependencies(after):
+                after += _send_pretrained(table_set, config, shard)
+            created.append(tf.group(after) if in_graph else None)
+    return created
+
+
+def _send_pretrained(
+    table_set: TableSet, config: TableConfig, shard: int
+) -> list:
+    """Sends a server the pretrained rows of the ids that it owns."""
+    sent = []
+    for number, segment in enumerate(config.segments):
+        if not isinstance(segment.initializer, Pretrained):
+            continue
+        ids = segment.initializer.ids
+        with context.eager_mode():
+            owners = sharding.owners_of(
+                tf.constant(ids, tf.int64), table_set.num_shards
+            ).numpy()
+        mine = owners == shard
+        if not mine.any():
+            continue
+        sent.append(
+            ops.set_pretrained(
+                table_set._servers[shard].handle,
+                tf.constant(ids[mine], tf.int64),
+                tf.constant(segment.initializer.rows[mine], tf.float32),
+                table=config.name,
+                segment=number,
+            )
+        )
+    return sent
 
 
 def active_sets() -> tuple[TableSet, ...]:
@@ -337,7 +383,7 @@ def current_strategy():
         raise ValueError(
             f"Tables can't be used under {type(strategy).__name__} with "
             f"{strategy.num_replicas_in_sync} replicas: each replica would "
-            "make an optimizer step of its own. Use "
+            "make its own optimizer step. Use "
             "tf.distribute.ParameterServerStrategy, or one replica."
         )
     return None
@@ -347,17 +393,23 @@ def _local_devices(num_shards: int) -> tuple[str, ...]:
     return (tf.config.list_logical_devices("CPU")[0].name,) * num_shards
 
 
-def _destroy(handles) -> None:
+def _destroy(servers: tuple[Server, ...]) -> None:
     # The collector may run within `with graph.as_default()`, which init_scope
     # does not leave.
-    for handle in handles:
+    for server in servers:
         with context.eager_mode():
             tf.raw_ops.DestroyResourceOp(
-                resource=handle, ignore_lookup_error=True
+                resource=server.handle, ignore_lookup_error=True
             )
 
 
-def _drop(devices, handles, name: str) -> None:
-    for device, handle in zip(devices, handles, strict=True):
+def _drop(servers: tuple[Server, ...], name: str) -> None:
+    for device, handle in servers:
         with context.eager_mode(), tf.device(device):
             ops.table_drop(handle, name)
+
+
+@functools.cache
+def _read_clock(table_name: str):
+    # One object per name, because `call_servers` traces per object.
+    return functools.partial(ops.read_clock, table=table_name)

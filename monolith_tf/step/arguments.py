@@ -1,4 +1,4 @@
-"""Checks of what the methods of `mt.Table` are given."""
+"""Checks of the arguments of `mt.Table` methods."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def vector_of_ids(name: str, ids) -> tf.Tensor:
     """Returns ids as int64 `[n]`.
 
     Args:
-        name: Of the table, for messages.
-        ids: What was passed.
+        name: Name of the table, for messages.
+        ids: The value that was passed.
 
     Raises:
         TypeError: They are not integers.
-        ValueError: They are no vector (`tf.errors.InvalidArgumentError` when a
-            function finds out as it runs).
+        ValueError: They are not a vector (`tf.errors.InvalidArgumentError` if
+            only the run of a function can tell).
     """
     if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
         flat = "flat_values" if isinstance(ids, tf.RaggedTensor) else "values"
@@ -62,14 +62,14 @@ def rows_for(table: TableHandle, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
 
     Args:
         table: The table.
-        what: What they are, for messages.
-        rows: What was passed.
+        what: Name of the argument, for messages.
+        rows: The value that was passed.
         ids: int64 `[n]`.
 
     Raises:
         TypeError: They are not floats.
         ValueError: They have another shape (`tf.errors.InvalidArgumentError`
-            when a function finds out as it runs).
+            if only the run of a function can tell).
     """
     message = f"Table {table.name!r} needs {what} of shape [n, {table.dim}] "
     rows = _tensor(
@@ -91,7 +91,7 @@ def rows_for(table: TableHandle, what: str, rows, ids: tf.Tensor) -> tf.Tensor:
     if rows.shape.is_fully_defined() and ids.shape.is_fully_defined():
         return rows
     if rows.shape[1:] == expected[1:] and is_gradient_of_lookup(rows, ids):
-        # Checks would hide where they come from.
+        # Checks would hide their source.
         return rows
     wanted = tf.stack([tf.size(ids), table.dim])
     rows = _checked(
@@ -112,12 +112,12 @@ def rate_for(name: str, learning_rate) -> tf.Tensor:
     """Returns the learning rate of a call as float32 scalar.
 
     Args:
-        name: Of the table, for messages.
-        learning_rate: What was passed.
+        name: Name of the table, for messages.
+        learning_rate: The value that was passed.
 
     Raises:
-        TypeError: It is no number.
-        ValueError: It is not one number.
+        TypeError: It is not a number.
+        ValueError: It is not a scalar.
     """
     expected = f"Table {name!r} needs one number for learning_rate"
     rate = _tensor(expected, learning_rate, "a scalar")
@@ -137,19 +137,19 @@ def rate_for(name: str, learning_rate) -> tf.Tensor:
 
 
 def _tensor(expected: str, given, instead: str) -> tf.Tensor:
-    """Makes a tensor of what was passed, or says what can't be one."""
+    """Converts a value to a tensor, or raises."""
     try:
         return tf.convert_to_tensor(given)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(
             f"{expected}. Received: {given!r} (of type "
-            f"{type(given).__name__}), of which TensorFlow makes no tensor: "
+            f"{type(given).__name__}), which TensorFlow can't convert: "
             f"{error} Pass {instead}."
         ) from error
 
 
 def _checked(tensor, condition, *message) -> tf.Tensor:
-    """Returns the tensor, in a graph when the condition holds."""
+    """Returns the tensor; asserts the condition when it runs in a graph."""
     check = tf.debugging.Assert(condition, message)
     with tf.control_dependencies([] if check is None else [check]):
         return tf.identity(tensor)

@@ -1,68 +1,127 @@
-"""Where a layer reads its rows from while it is traced.
+"""The backend that layers read rows from while they are called.
 
-Layers read the training tables, unless a backend stands in: an export traces
-the model while a backend reads the tables of the SavedModel.
+By default layers read the training tables (`TableOps`). An export sets a
+`StockBackend` while it traces the model: it reads the tables of the SavedModel
+by stock TensorFlow ops.
 """
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import contextvars
 from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
 from typing import Protocol
 
 import tensorflow as tf
 
-_backend: contextvars.ContextVar[LookupBackend | None] = contextvars.ContextVar(
-    "monolith_tf_lookup_backend", default=None
-)
-
-
-class IdRead(NamedTuple):
-    """One use of ids by a layer, while `observed_reads` observes.
-
-    Attributes:
-        reader: Names what reads, for messages: "feature 'genres'".
-        feature: Name of the feature, None where it has no name of its own.
-        padding_id: Padding id of the feature, or None.
-        ids: The ids: tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
-    """
-
-    reader: str
-    feature: str | None
-    padding_id: int | None
-    ids: object
-
-
-_reads: contextvars.ContextVar[list[IdRead] | None] = contextvars.ContextVar(
-    "monolith_tf_observed_reads", default=None
-)
+from monolith_tf import ops
+from monolith_tf.placement.table_handle import TableHandle
+from monolith_tf.step.lookup import TableOps
 
 
 class LookupBackend(Protocol):
-    """Reads rows in place of the training tables."""
+    """Turns the ids of features into vectors."""
 
-    def lookup(self, table, ids: tf.Tensor) -> tf.Tensor:
+    def read_features(
+        self,
+        tables: Sequence[TableHandle],
+        features: Sequence[ops.FeatureBatch],
+        feature_tables: Sequence[int],
+    ) -> list[tf.Tensor]:
+        """Reads the rows of features and combines them.
+
+        Args:
+            tables: Distinct tables.
+            features: The features; several may read one table.
+            feature_tables: Per feature the position of its table in `tables`.
+
+        Returns:
+            Per feature float32, of the shape that `ops.combine` gives.
+        """
+
+    def fill_missing(
+        self, features: Sequence[ops.FeatureBatch]
+    ) -> list[ops.FeatureBatch]:
+        """Does what `ops.fill_missing` does."""
+
+    def sparse_splits(
+        self, values: Sequence[tf.SparseTensor]
+    ) -> list[tf.Tensor]:
+        """Does what `ops.sparse_splits` does."""
+
+    def checked_weights(
+        self, weights: tf.Tensor, places: tf.Tensor, expected: tf.Tensor
+    ) -> tf.Tensor:
+        """Does what `ops.checked_weights` does."""
+
+
+class StockBackend(abc.ABC):
+    """Base of backends that read rows by stock TensorFlow ops.
+
+    A subclass implements `lookup`.
+    """
+
+    fill_missing = staticmethod(ops.stock_fill_missing)
+    sparse_splits = staticmethod(ops.stock_sparse_splits)
+    checked_weights = staticmethod(ops.stock_checked_weights)
+
+    @abc.abstractmethod
+    def lookup(self, table: TableHandle, ids: tf.Tensor) -> tf.Tensor:
         """Reads rows.
 
         Args:
-            table: The `mt.Table` that the layer wants to read.
+            table: The training table that a layer reads.
             ids: int64 `[n]`.
 
         Returns:
             float32 `[n, dim]`.
         """
 
+    def read_features(
+        self,
+        tables: Sequence[TableHandle],
+        features: Sequence[ops.FeatureBatch],
+        feature_tables: Sequence[int],
+    ) -> list[tf.Tensor]:
+        """Implements `LookupBackend` by one `lookup` per table."""
+        valid = [ops.valid_ids(feature) for feature in features]
+        wanted = []
+        for feature, mask in zip(features, valid, strict=True):
+            ids = tf.reshape(feature.ids, [-1])
+            if mask is not None:
+                ids = tf.boolean_mask(ids, tf.reshape(mask, [-1]))
+            wanted.append(ids)
+        vectors: list[tf.Tensor | None] = [None] * len(features)
+        for number, table in enumerate(tables):
+            chosen = [f for f, t in enumerate(feature_tables) if t == number]
+            rows = self.lookup(
+                table, tf.concat([wanted[f] for f in chosen], axis=0)
+            )
+            parts = tf.split(
+                rows, [tf.shape(wanted[f])[0] for f in chosen], num=len(chosen)
+            )
+            for f, part in zip(chosen, parts, strict=True):
+                part = tf.ensure_shape(part, [None, table.dim])
+                vectors[f] = ops.stock_combine(part, valid[f], features[f])
+        return vectors
 
-def current_backend() -> LookupBackend | None:
-    """Returns the backend that stands in, or None."""
+
+_TABLE_OPS = TableOps()
+_backend: contextvars.ContextVar[LookupBackend] = contextvars.ContextVar(
+    "monolith_tf_lookup_backend", default=_TABLE_OPS
+)
+
+
+def current_backend() -> LookupBackend:
+    """Returns the backend of this context."""
     return _backend.get()
 
 
 @contextlib.contextmanager
 def lookup_backend(backend: LookupBackend) -> Iterator[None]:
-    """Lets a backend stand in for the training tables in this context."""
+    """Makes layers read from a backend in this context."""
     token = _backend.set(backend)
     try:
         yield
@@ -70,25 +129,16 @@ def lookup_backend(backend: LookupBackend) -> Iterator[None]:
         _backend.reset(token)
 
 
-@contextlib.contextmanager
-def observed_reads() -> Iterator[list[IdRead]]:
-    """Collects which ids layers read in this context.
+def read_rows(table: TableHandle, ids: tf.Tensor) -> tf.Tensor:
+    """Reads rows of one table from the backend of this context.
 
-    An export finds out so which input of a model which feature reads.
+    Args:
+        table: The table.
+        ids: int64 `[n]`, duplicates allowed.
 
-    Yields:
-        A list that grows with each read.
+    Returns:
+        float32 `[n, dim]`, in the order of the ids; an unseen id reads its
+        initial row. Its gradient goes to the variable of the table.
     """
-    found: list[IdRead] = []
-    token = _reads.set(found)
-    try:
-        yield found
-    finally:
-        _reads.reset(token)
-
-
-def note_read(read: IdRead) -> None:
-    """Tells of ids that a layer reads; does nothing unless observed."""
-    found = _reads.get()
-    if found is not None:
-        found.append(read)
+    feature = ops.FeatureBatch(ids=ids)
+    return current_backend().read_features([table], [feature], [0])[0]

@@ -1,4 +1,4 @@
-"""Values that hold for the updates of tables in a `with` block."""
+"""Scalars that apply to the updates of tables in a `with` block."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ import tensorflow as tf
 @dataclasses.dataclass
 class _Block:
     value: tf.Tensor
-    # Of a block that was entered eagerly.
+    # The number, if the block was entered eagerly.
     number: int | None
     was_read: bool = False
 
 
 class BlockValue:
-    """A scalar that updates made in a `with` block of this thread go by.
+    """A scalar that applies to updates in a `with` block of this thread.
 
-    A function that TensorFlow has traced keeps the number that it was traced
-    with, or that there was none. So a block that is entered eagerly, whose
-    number no update asked for, warns: either there was no update in it, or a
-    function was called that goes on with another number.
+    A traced function keeps the number that it was traced with, or none. So a
+    block that is entered eagerly warns if no update read its number: the block
+    has no update, or it calls a function that uses another number.
 
     Args:
-        name: What opens the block, for messages: "mt.event_time".
+        name: Name of the function that opens the block, for messages:
+            "mt.event_time".
     """
 
     def __init__(self, name: str):
-        """Makes a value that no block has set."""
+        """Makes a value without a block."""
         self._name = name
         self._block: contextvars.ContextVar[_Block | None] = (
             contextvars.ContextVar(name, default=None)
         )
-        # Numbers that functions were traced with; None is no block. A tensor
-        # of the function itself is none of them.
+        # Numbers that functions were traced with; None for no block. Tensors of
+        # the function itself are not among them.
         self._traced: set[int | None] = set()
 
     @contextlib.contextmanager
     def hold(self, value: tf.Tensor) -> Iterator[None]:
-        """Makes `value` the current one in a block.
+        """Sets the value for a block.
 
         Args:
             value: int64 scalar.

@@ -1,4 +1,4 @@
-"""When the examples of a step happened."""
+"""Event time: the time of the examples of a step."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _times = BlockValue("mt.event_time")
 
 @contextlib.contextmanager
 def event_time(seconds) -> Iterator[None]:
-    """Says when the examples happened that tables learn from in this context.
+    """Sets the event time of the updates in this context.
 
-    Rows note the time of their last update; expiry, windows of admission and
-    least-recently-used caps go by it. Without this it is the clock. Wrap the
-    call of `apply_gradients` in a loop of your own, or in the `train_step` of a
-    model that `fit` trains. In whatever TensorFlow traces, `tf.function`s and
-    `train_step`s, give it a tensor, for instance of the batch: a number would
-    stay what it was at the first step. A block around such a function, once
-    traced, warns that nobody read its time.
+    Rows store the time of their last update. Expiry, admission windows and
+    least-recently-used caps use it. The default is the clock. Wrap the call of
+    `apply_gradients` in a custom loop, or in the `train_step` of a model that
+    `fit` trains. In code that TensorFlow traces (`tf.function`, `train_step`)
+    pass a tensor, for instance of the batch: a number would keep its value of
+    the first step. A block around a traced function warns if no update read its
+    time.
 
     Args:
         seconds: int64 scalar, an int or a tensor, seconds since the epoch from
@@ -53,8 +53,8 @@ def current_event_time(given=None) -> tf.Tensor:
     """Returns the time of an update: int64 scalar.
 
     Args:
-        given: Scalar that goes before that of the context; None for that, or
-            the clock.
+        given: Scalar that replaces the time of the context; None for the
+            context, or else the clock.
 
     Raises:
         TypeError: `given` is not an integer.
@@ -67,13 +67,13 @@ def current_event_time(given=None) -> tf.Tensor:
 
 
 def _time_of(seconds) -> tf.Tensor:
-    """Returns what was passed for a time as int64 scalar."""
+    """Returns a time as int64 scalar."""
     time = tf.convert_to_tensor(seconds)
     if not time.dtype.is_integer:
         raise TypeError(
             "event_time takes int64 seconds since the epoch. Received: "
-            f"{seconds!r} (of dtype {time.dtype.name}). Say what becomes of "
-            "fractions: int(seconds), or tf.cast(seconds, tf.int64)."
+            f"{seconds!r} (of dtype {time.dtype.name}). Round fractions: "
+            "int(seconds), or tf.cast(seconds, tf.int64)."
         )
     if time.shape.rank not in (None, 0):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Keras training that reads the rows of coming steps ahead."""
+"""Keras training that prefetches the rows of later steps."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from monolith_tf.step import prefetch
 
 
 def pipelined(model, staleness: int = 1):
-    """Lets `fit` read rows ahead while the dense model computes.
+    """Makes `fit` prefetch rows while the dense model computes.
 
-    Under a ParameterServerStrategy a worker waits for rows, computes, and
-    waits until gradients are applied. Here the rows of a step are asked for
+    Under a ParameterServerStrategy a worker waits for rows, computes, and waits
+    until gradients are applied. A pipelined model requests the rows of a step
     `staleness` steps before it begins, and a step does not wait until the
-    gradients of the one before have reached the tables. All of that is within
+    gradients of the previous one have reached the tables. This happens within
     one execution of `steps_per_execution` steps, which begins and ends with
-    nothing on the way.
+    nothing in flight.
 
-    What is stale, exactly: the forward pass of a step sees its rows as they
-    were before the last `staleness` steps of the same worker changed them. Its
-    gradients go to the rows as they are then; none is lost. Dense weights are
-    never stale. Steps of other workers come in between as without it. With
-    `staleness=0` every step sees what the one before has written: the same
-    training as without this function.
+    The forward pass of a step reads its rows as they were before the last
+    `staleness` steps of the same worker changed them. Its gradients update the
+    current rows; none is lost. Dense weights are never stale. Steps of other
+    workers interleave as without this function. With `staleness=0` each step
+    reads what the previous one wrote: the training is the same as without this
+    function.
 
-    Ids may depend on the model's inputs only: the model is called with
-    `training=False` to learn which rows it is going to read, up to the last
-    lookup. The step compares ids, and fails if they are others.
+    Ids may depend only on the model's inputs: the model is called with
+    `training=False`, up to the last lookup, to find which rows it will read.
+    The step compares ids, and fails if they differ.
 
     Args:
         model: A tf_keras model with tables, changed in place. Saved models and
-            copies know nothing of it.
+            copies are not pipelined.
         staleness: Steps, 0 or more. `steps_per_execution` of `compile` must be
-            larger, at best several times; its steps are unrolled into one
-            graph.
+            larger, best several times; its steps are unrolled into one graph.
 
     Returns:
         The model.
 
     Raises:
-        TypeError: `staleness` is not an integer, or `model` no tf_keras model.
+        TypeError: `staleness` is not an integer, or `model` is not a tf_keras
+            model.
         ValueError: `staleness` is negative. In `fit`: `steps_per_execution` is
             not larger than `staleness`, or "auto"; the model runs eagerly, or
             is compiled by XLA.
         mt.errors.ReadAheadError: In `fit`: the step reads other features than
             the model does when it is called with `training=False`.
-        tf.errors.InvalidArgumentError: In `fit`: the ids of a step are others
-            than those read ahead.
+        tf.errors.InvalidArgumentError: In `fit`: the ids of a step differ from
+            the prefetched ones.
 
     Example:
     >>> import monolith_tf as mt
@@ -106,7 +106,7 @@ def pipelined(model, staleness: int = 1):
 
 
 def _train_function(model, staleness: int):
-    """Makes what `fit` calls with an iterator."""
+    """Makes the function that `fit` calls with an iterator."""
     _check(model, staleness)
     reference = weakref.ref(model)
 
@@ -154,7 +154,7 @@ def _check(model, staleness: int) -> None:
 
 
 def _execute(model, iterator, num_steps: int, staleness: int):
-    """Makes `num_steps` steps; returns the logs of the last one."""
+    """Runs `num_steps` steps; returns the logs of the last one."""
     batches = [next(iterator) for _ in range(num_steps)]
 
     def run(batches):
@@ -191,7 +191,7 @@ def _run_steps(model, batches: list, staleness: int):
 
 
 def _count_reads(model, data) -> int:
-    """How often the model reads rows, found in a graph that never runs."""
+    """Counts the reads of the model, in a graph that never runs."""
     found = []
 
     @tf.function(autograph=False)

@@ -1,4 +1,4 @@
-"""Reads of rows that were sent before a step, and are used in it."""
+"""Prefetched lookups: reads that are sent before the step that uses them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ready: contextvars.ContextVar[list[RowRead] | None] = contextvars.ContextVar(
 
 @dataclasses.dataclass(frozen=True)
 class RowRead:
-    """What servers were asked for, and what they gave.
+    """One lookup on a table set, and the answers of its servers.
 
     Attributes:
         table_set: `mt.TableSet`.
         tables: The tables that were read.
-        features: `ops.FeatureBatch`es.
-        feature_tables: Which of the tables each feature reads.
+        features: The features, with the ids of the batch.
+        feature_tables: Per feature the position of its table in `tables`.
         packed: Per shard the int64 input of `ops.lookup`.
         positions: Per feature, for `ops.combine`.
         shard_rows: Per shard float32, flat.
@@ -44,7 +44,7 @@ class RowRead:
     shard_rows: list[tf.Tensor]
 
     def is_for(self, table_set, tables, features, feature_tables) -> bool:
-        """Whether another read asks for the same, but for the ids."""
+        """Returns True if another read differs only in the ids."""
         return (
             self.table_set is table_set
             and [id(table) for table in self.tables]
@@ -55,7 +55,7 @@ class RowRead:
         )
 
     def differences(self, features: list[ops.FeatureBatch]) -> list[tf.Tensor]:
-        """Returns bool scalars, one for each ids that may not be the same."""
+        """Returns bool scalars, one per tensor of ids that may differ."""
         pairs = [
             pair
             for mine, theirs in zip(self.features, features, strict=True)
@@ -66,7 +66,7 @@ class RowRead:
 
 
 class _Recording:
-    """Notes reads, and stops the call once it has as many as wanted."""
+    """Collects reads, and stops the call at the wanted number."""
 
     def __init__(self, num_wanted: int | None):
         self.reads: list[RowRead] = []
@@ -79,18 +79,18 @@ class _Recording:
 
 
 class _Enough(BaseException):  # noqa: N818
-    """Leaves a model's call from within; not an error, nobody catches it."""
+    """Leaves the call of a model from within; not an error."""
 
 
 def record(
     call: Callable[[], object], num_wanted: int | None = None
 ) -> list[RowRead]:
-    """Calls a model for the sake of the rows that it reads.
+    """Calls a model and returns the reads that it sends.
 
     Args:
-        call: Reads rows.
-        num_wanted: Leaves the call as soon as so many reads were sent, so that
-            what is behind them is not made. At least 1; None for all.
+        call: Function that reads rows.
+        num_wanted: Number of reads after which the call is left, so that the
+            ops behind them are not built. At least 1; None for all.
     """
     recording = _Recording(num_wanted)
     token = _recording.set(recording)
@@ -104,7 +104,7 @@ def record(
 
 @contextlib.contextmanager
 def ready(reads: list[RowRead]) -> Iterator[None]:
-    """Lets lookups in this context take reads that were sent before.
+    """Makes lookups in this context use reads that were sent before.
 
     Raises:
         ReadAheadError: Not all of them were taken.
@@ -121,24 +121,24 @@ def ready(reads: list[RowRead]) -> Iterator[None]:
             f"The rows of {names} were read ahead, and the step did not use "
             "them. A step whose rows are read ahead calls the model once on "
             "its inputs, as `Model.train_step` does; use staleness=0 for "
-            "others."
+            "other steps."
         )
 
 
 def is_recording() -> bool:
-    """Whether reads are sent for a step that comes later."""
+    """Returns True while reads are sent for a later step."""
     return _recording.get() is not None
 
 
 def note(read: RowRead) -> None:
-    """Called with every read that is sent."""
+    """Collects a read if reads are recorded."""
     recording = _recording.get()
     if recording is not None:
         recording.note(read)
 
 
 def take(table_set, tables, features, feature_tables) -> RowRead | None:
-    """Returns the read that was sent before for this lookup, if any."""
+    """Returns the prefetched read of this lookup, or None."""
     left = _ready.get()
     if not left:
         return None
@@ -154,7 +154,7 @@ def take(table_set, tables, features, feature_tables) -> RowRead | None:
 
 
 def checked(read: RowRead, features: list[ops.FeatureBatch]) -> list:
-    """Returns what has to run before the rows of a read are used."""
+    """Returns the checks that must run before a read is used."""
     differences = read.differences(features)
     if not differences:
         return []
@@ -174,14 +174,10 @@ def checked(read: RowRead, features: list[ops.FeatureBatch]) -> list:
 
 
 def _form(feature: ops.FeatureBatch) -> tuple:
+    """Everything of a feature but the tensors of one batch."""
     return (
         feature.splits is None,
-        feature.combiner,
-        feature.n,
-        feature.padding_id,
-        feature.own_terms,
-        feature.default_id,
-        feature.ids.dtype,
+        dataclasses.replace(feature, ids=None, splits=None, weights=None),
     )
 
 

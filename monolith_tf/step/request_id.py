@@ -1,4 +1,4 @@
-"""Request ids: updates that servers apply once though a step runs twice."""
+"""Request ids: servers apply an update once if its step runs twice."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _ids = BlockValue("mt.request_id")
 
 @contextlib.contextmanager
 def request_id(number) -> Iterator[None]:
-    """Names the step that tables learn from in this context.
+    """Sets the request id of the updates in this context.
 
-    A `ClusterCoordinator` runs a step again when its worker is lost, though
-    some servers may have applied it already. A server that has taken an update
-    with the same id drops the second one, so every row is stepped once. Give
-    each call of `schedule` a number of its own and pass it as a tensor: in a
-    function that TensorFlow traces a number would stay what it was at the first
-    call, and a block around it warns. The step that is run again has the same.
+    A `ClusterCoordinator` repeats a step when its worker is lost, although some
+    servers may have applied it. A server that has applied an update with the
+    same id drops the second one, so each row is updated once. Give each call of
+    `schedule` its own number and pass it as a tensor: in a traced function a
+    number would keep its value of the first call, and a block around it warns.
+    A repeated step has the same number.
 
-    `fit` needs none: it makes a lost step again with another batch, which is
-    another step. Dense weights don't know request ids. A restore forgets the
-    ids that were taken, as the rows of their steps are.
+    `fit` needs no request ids: it replaces a lost step by one with another
+    batch. Dense weights do not support request ids. A restore forgets the ids,
+    as it replaces the rows.
 
     Args:
         number: Scalar int or tensor, 0 to 2^30 - 1. A server remembers the last

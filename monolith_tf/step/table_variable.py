@@ -1,9 +1,9 @@
-"""The zero-row variable that stands for a table in a model's weights.
+"""The zero-row variable that represents a table in a model's weights.
 
-A lookup is tied to it, so its gradient is a value: a `tf.IndexedSlices` of the
-ids and rows of the step. An optimizer made by `mt.optimizers.with_tables` sends
-that value to the table. The variable holds nothing itself, and what would treat
-it as a weight is refused with the line to write.
+A lookup is tied to it, so the gradient of the lookup is a value: a
+`tf.IndexedSlices` of the ids and rows of the step. An optimizer made by
+`mt.optimizers.with_tables` sends that value to the table. The variable holds no
+data. Operations that treat it as a weight are rejected, with the fix.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import weakref
 import tensorflow as tf
 from tensorflow.python.ops import resource_variable_ops
 
-from monolith_tf.config.feature_overrides import OwnTerms
+from monolith_tf.config.feature_overrides import NO_OVERRIDES
+from monolith_tf.config.feature_overrides import FeatureOverrides
 from monolith_tf.errors import MonolithError
 
 _NO_VALUE = (
@@ -33,43 +34,47 @@ _STRATEGIES_THAT_ASK = (
 )
 
 
-def _name(table: str, own_terms: int) -> str:
-    terms = OwnTerms.of(own_terms)
-    if terms.min_count:
-        table += f"_min_count_{terms.min_count}"
-    if terms.probability:
-        table += f"_probability_{terms.probability:.4g}"
-    if terms.ttl_seconds:
-        table += f"_ttl_{terms.ttl_seconds}"
+def _name(table: str, overrides: FeatureOverrides) -> str:
+    if overrides.min_count:
+        table += f"_min_count_{overrides.min_count}"
+    if overrides.probability:
+        table += f"_probability_{overrides.probability:.4g}"
+    if overrides.ttl_seconds:
+        table += f"_ttl_{overrides.ttl_seconds}"
     return table
 
 
 class TableVariable(resource_variable_ops.ResourceVariable):
     """Trainable float32 `[0, dim]`; see the module's docstring.
 
-    Made by `mt.Table`; `table` is the table that it stands for. `own_terms`
-    are those of the features whose lookups are tied to it, 0 for those of the
-    table.
+    Made by `mt.Table`. `overrides` are those of the features whose lookups are
+    tied to the variable.
     """
 
-    def __init__(self, table, device: str, strategy, own_terms: int = 0):
+    def __init__(
+        self,
+        table,
+        device: str,
+        strategy,
+        overrides: FeatureOverrides = NO_OVERRIDES,
+    ):
         """Makes the variable on a device, past all variable creators."""
         self._table = weakref.ref(table)
         self._table_name = table.name
-        self.own_terms = own_terms
+        self.overrides = overrides
         with tf.init_scope(), tf.device(device):
             super().__init__(
                 initial_value=tf.zeros([0, table.dim]),
                 trainable=True,
                 # In a graph: nothing reads it, so nothing initializes it.
                 collections=[tf.compat.v1.GraphKeys.TRAINABLE_VARIABLES],
-                name=_name(table.name, own_terms),
+                name=_name(table.name, overrides),
                 distribute_strategy=strategy,
             )
 
     @property
     def table(self):
-        """The `mt.Table` that the variable stands for."""
+        """The `mt.Table` that the variable represents."""
         table = self._table()
         if table is None:
             raise MonolithError(
@@ -79,11 +84,11 @@ class TableVariable(resource_variable_ops.ResourceVariable):
         return table
 
     def gradient_source(self) -> tf.Tensor:
-        """What a lookup takes so that its gradient is one of this variable.
+        """Returns the input that ties a lookup to this variable.
 
-        In a graph that is the handle, which nothing reads when the graph runs
-        (ops/cc/kernels/detach_pass.cc). Eagerly a handle on a parameter server
-        would bring what uses it there; then it is the value.
+        In a graph it is the handle, which nothing reads when the graph runs
+        (ops/cc/kernels/detach_pass.cc). Eagerly an op that takes a handle on a
+        parameter server runs on that server; then it is the value.
         """
         if self.table.table_set.strategy is not None and tf.executing_eagerly():
             return self.read_value()
@@ -91,8 +96,8 @@ class TableVariable(resource_variable_ops.ResourceVariable):
         return self.handle
 
     def _distributed_container(self):
-        # Keras optimizers ask for this before they touch a variable; those of
-        # with_tables never get to see one of a table. Strategies ask too.
+        # Keras optimizers read this before they update a variable; those of
+        # with_tables never update one of a table. Strategies read it too.
         strategy = tf.distribute.get_strategy()
         if isinstance(strategy, _STRATEGIES_THAT_ASK):
             return self
@@ -100,7 +105,7 @@ class TableVariable(resource_variable_ops.ResourceVariable):
 
     @property
     def constraint(self):
-        """What optimizers ask for before an update: the place to refuse."""
+        """Refuses: optimizers read it before they update a variable."""
         self._refuse_optimizer()
 
     def _refuse_optimizer(self):
@@ -108,7 +113,7 @@ class TableVariable(resource_variable_ops.ResourceVariable):
             f"This optimizer can't update table {self._table_name!r}: its rows "
             "are not in a variable. Wrap the optimizer: "
             "model.compile(mt.optimizers.with_tables(optimizer), ...), or in a "
-            "loop of your own optimizer = "
+            "custom loop optimizer = "
             "mt.optimizers.with_tables(optimizer). It sends the gradients of "
             "rows to the tables and all others to your optimizer. With Keras 3 "
             "it is mt.keras3.with_tables(optimizer), and under the policy "

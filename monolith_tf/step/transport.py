@@ -1,4 +1,4 @@
-"""How floats cross between workers and servers."""
+"""The format of floats between workers and servers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from monolith_tf import ops
 
 @dataclasses.dataclass(frozen=True)
 class Wire:
-    """Narrows what is sent and widens what is received.
+    """Narrows floats before an edge and widens them behind it.
 
     Attributes:
-        dtype: float32, bfloat16 or float16. float32 leaves all as it is.
+        dtype: float32, bfloat16 or float16. float32 changes nothing.
     """
 
     dtype: tf.DType
 
     def send(self, floats: tf.Tensor, num_exact: int = 0) -> tf.Tensor:
-        """Returns what crosses; call it on the side of the sender.
+        """Returns the message; runs on the device of the sender.
 
         Args:
             floats: float32 `[n]`.
-            num_exact: How many of them, at the beginning, keep all their bits.
+            num_exact: Number of floats at the beginning that keep all bits.
         """
         if self.dtype == tf.float32:
             return floats
@@ -33,7 +33,7 @@ class Wire:
         )
 
     def receive(self, message: tf.Tensor, num_exact: int = 0) -> tf.Tensor:
-        """Returns float32 `[n]` of what crossed; call it on the other side."""
+        """Returns float32 `[n]`; runs on the device of the receiver."""
         if self.dtype == tf.float32:
             return message
         return ops.widen(

@@ -1,4 +1,4 @@
-"""The C++ core bits in stock TensorFlow ops, for exports without custom ops.
+"""The bits of the C++ core in stock TensorFlow ops, for exports.
 
-Imports `config`, `ops` and below. Start with `initial_rows.py`.
+Imports `ops`, `config` and below. Start with `initial_rows.py`.
 """

@@ -1,7 +1,7 @@
-"""The 64-bit hashes that ids, shards and initial rows are made of.
+"""The 64-bit hashes of ids, shards and initial rows.
 
 docs/formats.md specifies them with golden vectors; the C++ core has the same
-functions in `ops/cc/table/hash.h`. Each is here twice: on Python integers, and
+functions in `ops/cc/hash/hash.h`. Each is here twice: on Python integers, and
 on `uint64` tensors with stock TensorFlow ops only.
 """
 
@@ -43,12 +43,12 @@ def fnv1a64(text: str) -> int:
 
 
 def table_key(seed: int, name: str) -> int:
-    """Returns the key that a table's initial rows are drawn under."""
+    """Returns the key of a table's initial rows."""
     return mix64(seed + fnv1a64(name))
 
 
 def mix64_tensor(values: tf.Tensor) -> tf.Tensor:
-    """Does what `mix64` does, on a uint64 tensor of any shape."""
+    """Computes `mix64` of a uint64 tensor of any shape."""
     shift = tf.bitwise.right_shift
     xor = tf.bitwise.bitwise_xor
     z = tf.convert_to_tensor(values, tf.uint64)

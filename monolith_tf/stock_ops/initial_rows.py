@@ -1,8 +1,8 @@
-"""Initial rows, computed with stock TensorFlow ops.
+"""Initial rows in stock TensorFlow ops.
 
-The C++ core computes the same rows bit for bit. They are a function of the
-table's seed, its name and the id (docs/formats.md), so a server without custom
-ops answers an unseen id as the trainer does.
+The C++ core computes the same bits. They are a function of the table's seed,
+its name and the id (docs/formats.md), so a server without custom ops returns
+the same rows for unseen ids as the trainer.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ _LOGARITHM_A = (
 )
 _LN_2 = 0.69314718055994531
 _SQRT_2 = 1.4142135623730951
-# Deviation of a normal distribution of deviation 1 that is cut at two.
+# Deviation of a standard normal distribution truncated at two.
 _TRUNCATED_DEVIATION = 0.87962566103423978
 
-# Later than any annealing ends.
+# After the end of any annealing.
 _LAST_STEP = 1 << 62
 
 # A graph is a protocol buffer of at most 2 GiB.
@@ -77,16 +77,16 @@ _MAX_CONSTANT_BYTES = 1 << 30
 def initial_rows(
     config: TableConfig, ids: tf.Tensor, step: int = _LAST_STEP
 ) -> tf.Tensor:
-    """Computes what ids without a row read.
+    """Computes the values of ids without a row.
 
-    That is their initial row, as it will be stored, or zeros where the table's
-    admission says so.
+    They are the initial rows, in the precision of the table, or zeros as the
+    table's admission selects.
 
     Args:
         config: The table's config.
         ids: int64 `[n]`, any values.
-        step: Global step of the lookup. Only `OneBit` depends on it; by
-            default its annealing is over, as it is for a server.
+        step: Global step of the lookup. Only `OneBit` depends on it. Default:
+            after its annealing, as in a server.
 
     Returns:
         float32 `[n, dim]`.
@@ -111,27 +111,27 @@ def rows_of_segments(
     ids: tf.Tensor,
     step: int | None = None,
 ) -> tf.Tensor:
-    """Computes the initial rows of a table whose rows are several segments.
+    """Computes initial rows of several segments.
 
-    Element j of a segment that starts e elements into the row is drawn from the
-    random bits number e + j, and the fan of a VarianceScaling is the length of
-    its segment.
+    Element j of a segment that starts at element e of the row uses the random
+    bits number e + j. The fan of a VarianceScaling is the length of its
+    segment.
 
     Args:
         seed: Seed of the table.
         name: Name of the table.
-        segments: Of each, in order, a tuple of its length, its initializer and,
-            if it is not float32, its precision; at least one.
+        segments: Per segment, in order, a tuple of length, initializer and, if
+            it is not float32, precision; at least one.
         ids: int64 `[n]`, any values.
-        step: Global step, to get what a lookup at that step returns; if None,
-            the weights that the table stores. They differ for `OneBit` only.
+        step: Global step for the values of a lookup at that step; None for the
+            stored weights. They differ for `OneBit` only.
 
     Returns:
         float32 `[n, sum of the lengths]`.
 
     Raises:
-        ValueError: Pretrained rows have another length than their segment, or
-            are too many for the graph of a function.
+        ValueError: Pretrained rows do not have the length of their segment, or
+            are too large for the graph of a function.
 
     Example:
     >>> segments = [(1, initializers.Zeros()), (2, initializers.Ones())]
@@ -185,15 +185,14 @@ def _segment(
         q = _centered(bits) * _TWO_DEVIATIONS
         return _location_scale(_middle_quantile(q), *parameters)
     raise ValueError(
-        "Initial rows are known of the initializers in mt.initializers. "
-        f"Received: {initializer!r}."
+        f"Initial rows need one of mt.initializers. Received: {initializer!r}."
     )
 
 
 def _scaled(
     initializer: initializers.VarianceScaling, dim: int
 ) -> tuple[str, np.float32, np.float32]:
-    """Returns kind and numbers of the same initializer for one length."""
+    """Returns kind and parameters of the initializer for a length."""
     variance = float(np.float32(initializer.scale)) / dim
     if initializer.distribution == "uniform":
         limit = np.float32(math.sqrt(3 * variance))
@@ -206,13 +205,13 @@ def _scaled(
 
 
 def _element_bits(id_keys: tf.Tensor, first: int, dim: int) -> tf.Tensor:
-    """Returns 64 random bits for each element: uint64 `[n, dim]`."""
+    """Returns 64 random bits per element: uint64 `[n, dim]`."""
     steps = [
         ((j + 1) * hashing.GOLDEN_GAMMA) % (1 << 64)
         for j in range(first, first + dim)
     ]
-    # An array: of a list of large ints, tf.constant in a graph makes float64 on
-    # the way (TensorFlow 2.21 with NumPy 2).
+    # An array: in a graph, tf.constant converts a list of large ints to float64
+    # first (TensorFlow 2.21 with NumPy 2).
     steps = tf.constant(np.array(steps, np.uint64))
     return hashing.mix64_tensor(id_keys[:, tf.newaxis] + steps[tf.newaxis, :])
 
@@ -268,11 +267,11 @@ def _horner(coefficients: tuple[float, ...], x: tf.Tensor) -> tf.Tensor:
 
 
 def _with_pretrained(pretrained, ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Puts the pretrained rows in the place of those of their ids."""
+    """Replaces the rows of ids that have pretrained rows."""
     size = pretrained.ids.nbytes + pretrained.rows.nbytes
     if size > _MAX_CONSTANT_BYTES:
         raise ValueError(
-            "Initial rows in stock ops hold pretrained rows as constants of "
+            "Initial rows in stock ops have pretrained rows as constants of "
             f"the graph, at most {_MAX_CONSTANT_BYTES} bytes. Received: "
             f"{pretrained!r}, {size} bytes. Serve unseen ids as zeros or a "
             "constant, or pass fewer rows."

@@ -1,7 +1,7 @@
-"""What becomes of weights in the precision of a table, in stock TensorFlow ops.
+"""Weight quantization in stock TensorFlow ops.
 
 The C++ core computes the same bits (docs/formats.md), so a server without
-custom ops answers an unseen id as the trainer does.
+custom ops returns the same rows for unseen ids as the trainer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def stored(
     Args:
         precision: One of `mt.precisions`.
         weights: float32 `[n, dim]`.
-        bits: uint64 `[n, dim]`, the random bits to round with.
+        bits: uint64 `[n, dim]`, random bits for stochastic rounding.
 
     Returns:
         float32 `[n, dim]`.
@@ -57,7 +57,7 @@ def stored(
 def values(
     precision: precisions.Precision, weights: tf.Tensor, step: int
 ) -> tf.Tensor:
-    """Returns what a lookup at a global step makes of stored weights.
+    """Returns the values of stored weights in a lookup at a global step.
 
     Args:
         precision: One of `mt.precisions`.

@@ -1,5 +1,6 @@
-"""The graph side of serving: tables and control signatures, stock ops only.
+"""Served models: tables and control signatures, of stock ops alone.
 
-Everything here is traced into a SavedModel that an unmodified TensorFlow
-Serving loads, so nothing here may use an op of this library.
+Imports `ids`, `step` and below, and no op of this library: an unmodified
+TensorFlow Serving loads the SavedModel that is traced here. Start with
+`serving_table.py`.
 """

@@ -1,4 +1,4 @@
-"""What a delta must be before anything of it is applied, in stock ops."""
+"""Checks of a delta before it is applied, in stock ops."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monolith_tf.serving.graph.serving_table import ServingTable
 
 
 class Check(NamedTuple):
-    """One condition, and what a delta that breaks it is told."""
+    """One condition, with the status and message of a delta that breaks it."""
 
     holds: tf.Tensor
     status: DeltaStatus
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(checks: Sequence[Check]) -> Verdict:
-    """The status and message of the first check that does not hold."""
+    """Returns the status and message of the first check that fails."""
     holds = tf.stack([check.holds for check in checks] + [tf.constant(False)])
     first = tf.argmin(tf.cast(holds, tf.int32), output_type=tf.int32)
     statuses = [check.status for check in checks] + [DeltaStatus.APPLIED]
@@ -43,12 +43,12 @@ def verdict(checks: Sequence[Check]) -> Verdict:
 
 
 def header_fields(header: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Scalars of a header by name; of a malformed header, of its first bytes.
+    """Returns the scalars of a header by name, also of a malformed one.
 
     Args:
-      header: int64 `[1, 8]`, or any `[b, k]`.
+        header: int64 `[1, 8]`, or any `[b, k]`.
     """
-    # Padded so that reading it cannot fail before the check has refused it.
+    # Padded, so that reading it cannot fail before its check.
     flat = tf.concat(
         [tf.reshape(header, [-1]), tf.zeros([len(HEADER_FIELDS)], tf.int64)], 0
     )
@@ -56,7 +56,7 @@ def header_fields(header: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def stream_of(header: dict[str, tf.Tensor], num_streams: int) -> tf.Tensor:
-    """Index of the stream; 0 where the header names none that exists."""
+    """Returns the index of the stream; 0 if there is no such stream."""
     shard = header["shard"]
     known = (shard >= 0) & (shard < num_streams)
     return tf.where(known, shard, tf.zeros_like(shard))
@@ -70,14 +70,14 @@ def check_delta(
     export_id: int,
     generations: Sequence[int],
 ) -> list[Check]:
-    """All conditions that do not depend on the state.
+    """Returns all checks that do not depend on the state.
 
     Args:
-      inputs: Inputs of `monolith_apply_delta` by name.
-      tables: Tables in the order of their names.
-      dense_bytes: Bytes of all dense variables.
-      export_id: Of the export that checks.
-      generations: Of each stream, the dense stream last.
+        inputs: Inputs of `monolith_apply_delta` by name.
+        tables: Tables in the order of their names.
+        dense_bytes: Bytes of all dense variables.
+        export_id: Id of the export that checks.
+        generations: Generation per stream, the dense stream last.
     """
     header = header_fields(inputs["header"])
     num_shards = len(generations) - 1
@@ -158,11 +158,11 @@ def check_delta(
 
 
 def check_sequence(sequence: tf.Tensor, expected: tf.Tensor) -> list[Check]:
-    """Order: what was applied is a duplicate, what comes too early a gap.
+    """Returns the checks of the order: duplicates and gaps.
 
     Args:
-      sequence: int64 scalar, of the delta.
-      expected: int64 scalar, the next of its stream.
+        sequence: int64 scalar, sequence of the delta.
+        expected: int64 scalar, next sequence of its stream.
     """
     return [
         Check(
@@ -191,10 +191,10 @@ def check_sequence(sequence: tf.Tensor, expected: tf.Tensor) -> list[Check]:
 
 
 def _check_rows(inputs, index: int, dim: int, is_dense) -> list[Check]:
-    names = [f"{kind}_{index}" for kind in ("ids", "rows", "live")]
-    ids, rows, live = (inputs[name] for name in names)
+    names = [f"{kind}_{index}" for kind in ("ids", "rows", "exists")]
+    ids, rows, exists = (inputs[name] for name in names)
     num_ids = tf.size(ids, out_type=tf.int64)
-    num_live = tf.reduce_sum(tf.cast(tf.equal(live, 1), tf.int64))
+    num_rows = tf.reduce_sum(tf.cast(tf.equal(exists, 1), tf.int64))
     num_distinct = tf.size(tf.unique(tf.reshape(ids, [-1])).y, tf.int64)
     return [
         *(
@@ -203,35 +203,35 @@ def _check_rows(inputs, index: int, dim: int, is_dense) -> list[Check]:
                 DeltaStatus.MALFORMED,
                 _shape_message(name, tensor, "n"),
             )
-            for name, tensor in zip(names, (ids, rows, live), strict=True)
+            for name, tensor in zip(names, (ids, rows, exists), strict=True)
         ),
         Check(
-            tf.equal(tf.size(live, out_type=tf.int64), num_ids),
+            tf.equal(tf.size(exists, out_type=tf.int64), num_ids),
             DeltaStatus.MALFORMED,
             lambda: _text(
-                f"live_{index} has ",
-                tf.size(live),
-                f" elements, expected one for each of ids_{index}: ",
+                f"exists_{index} has ",
+                tf.size(exists),
+                f" elements, expected one per id of ids_{index}: ",
                 num_ids,
             ),
         ),
         Check(
-            tf.reduce_all(tf.equal(live, 0) | tf.equal(live, 1)),
+            tf.reduce_all(tf.equal(exists, 0) | tf.equal(exists, 1)),
             DeltaStatus.MALFORMED,
             lambda: tf.constant(
-                f"live_{index} has elements other than 0 (tombstone) and 1 "
+                f"exists_{index} has elements other than 0 (tombstone) and 1 "
                 "(row)"
             ),
         ),
         Check(
-            tf.equal(tf.size(rows, out_type=tf.int64), num_live * dim),
+            tf.equal(tf.size(rows, out_type=tf.int64), num_rows * dim),
             DeltaStatus.MALFORMED,
             lambda: _text(
                 f"rows_{index} has ",
                 tf.size(rows),
                 " floats, expected ",
-                num_live * dim,
-                f": one row of {dim} for each 1 in live_{index}",
+                num_rows * dim,
+                f": one row of {dim} per 1 in exists_{index}",
             ),
         ),
         Check(
@@ -259,7 +259,7 @@ def _check_precision(inputs, index: int, table: ServingTable) -> list[Check]:
     if table.packed.dtype == tf.float32:
         return []
     floats = tf.reshape(inputs[f"rows_{index}"], [-1])
-    # Cut so that reading it cannot fail before the check has refused it.
+    # Truncated, so that reading it cannot fail before its check.
     num_rows = tf.size(floats) // table.dim
     rows = tf.reshape(floats[: num_rows * table.dim], [num_rows, table.dim])
     fits = tf.reshape(table.packed.fits(rows), [-1])

@@ -1,4 +1,4 @@
-"""The signatures that change an export while it serves, and its status."""
+"""Control signatures of a served export: apply a delta, read the status."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ class DeltaControl(tf.Module):
     """Applies each delta of each stream once and in order.
 
     Streams 0 to N - 1 are the shards and carry rows, stream N carries the
-    dense variables. A delta is checked as a whole, then compared with its
-    stream's last sequence number, applied and counted, the last three under
-    one mutex.
+    dense variables. A delta is checked as a whole. Under one mutex it is then
+    compared with its stream's last sequence number, applied and counted.
 
     Args:
-      tables: Tables in the order of their names.
-      dense: The dense variables.
-      export_id: Positive number of this export.
-      generations: One of each shard, at the time of the export.
-      mutex_name: Name of the mutex in a server, unique.
+        tables: Tables in the order of their names.
+        dense: The dense variables.
+        export_id: Positive id of this export.
+        generations: Generation per shard at the time of the export.
+        mutex_name: Unique name of the mutex in a server.
     """
 
     def __init__(
@@ -38,12 +37,12 @@ class DeltaControl(tf.Module):
         generations: Sequence[int],
         mutex_name: str,
     ):
-        """Makes the sequence numbers, all 0."""
+        """Makes the sequence numbers, initially 0."""
         super().__init__()
         self._tables = list(tables)
         self._dense = dense
         self._export_id = export_id
-        # The dense stream has no shard that could restart.
+        # The dense stream has no shard, so its generation is fixed.
         self._generations = [*generations, export_id]
         self._mutex_name = mutex_name
         self._last_sequences = tf.Variable(
@@ -54,20 +53,20 @@ class DeltaControl(tf.Module):
         )
 
     def apply_delta_function(self) -> tf.types.experimental.ConcreteFunction:
-        """Concrete function of the signature `monolith_apply_delta`."""
-        # Unknown first dimensions: what a batching server made of a request
-        # has to reach the check that refuses it.
+        """Returns the concrete function of `monolith_apply_delta`."""
+        # Unknown first dimensions, so that the check rejects requests that a
+        # server has batched.
         specs = {"header": tf.TensorSpec([None, None], tf.int64)}
         for index in range(len(self._tables)):
             specs[f"ids_{index}"] = tf.TensorSpec([None, None], tf.int64)
             specs[f"rows_{index}"] = tf.TensorSpec([None, None], tf.float32)
-            specs[f"live_{index}"] = tf.TensorSpec([None, None], tf.int64)
+            specs[f"exists_{index}"] = tf.TensorSpec([None, None], tf.int64)
         specs["dense"] = tf.TensorSpec([None], tf.string)
         function = tf.function(self._apply_delta, autograph=False)
         return function.get_concrete_function(**specs)
 
     def status_function(self) -> tf.types.experimental.ConcreteFunction:
-        """Concrete function of the signature `monolith_status`."""
+        """Returns the concrete function of `monolith_status`."""
         function = tf.function(self._status, autograph=False)
         return function.get_concrete_function(
             query=tf.TensorSpec([None, None], tf.int64)
@@ -110,14 +109,14 @@ class DeltaControl(tf.Module):
         }
 
     def _write(self, inputs, stream, sequence) -> tf.Tensor:
-        """Everything that an accepted delta changes; rows applied."""
+        """Applies an accepted delta; returns the number of applied ids."""
         counts = []
         for index, table in enumerate(self._tables):
             counts.append(
                 _apply_rows(
                     table,
                     inputs[f"ids_{index}"][0],
-                    tf.not_equal(inputs[f"live_{index}"][0], 0),
+                    tf.not_equal(inputs[f"exists_{index}"][0], 0),
                     tf.reshape(inputs[f"rows_{index}"], [-1, table.dim]),
                 )
             )
@@ -141,7 +140,7 @@ class DeltaControl(tf.Module):
         del query
         lock = self._lock()
         with tf.control_dependencies([lock]):
-            # identity: a read of a variable may be the variable's own buffer.
+            # identity: a read may return the variable's own buffer.
             last_sequences = tf.identity(self._last_sequences.read_value())
             rows = [table.status() for table in self._tables]
             live, dead, buckets = (
@@ -159,8 +158,7 @@ class DeltaControl(tf.Module):
         }
 
     def _lock(self) -> tf.Tensor:
-        # tf.CriticalSection does not survive a SavedModel; a mutex that is
-        # found by its name does.
+        # A SavedModel does not support tf.CriticalSection, but named mutexes.
         mutex = tf.raw_ops.MutexV2(shared_name=self._mutex_name)
         return tf.raw_ops.MutexLock(mutex=mutex)
 
@@ -169,10 +167,10 @@ class DeltaControl(tf.Module):
             tf.raw_ops.ConsumeMutexLock(mutex_lock=lock)
 
 
-def _apply_rows(table: ServingTable, ids, live, rows) -> tf.Tensor:
+def _apply_rows(table: ServingTable, ids, exists, rows) -> tf.Tensor:
     return tf.cond(
         tf.size(ids) > 0,
-        lambda: table.apply(ids, live, rows),
+        lambda: table.apply(ids, exists, rows),
         lambda: tf.constant(0, tf.int64),
     )
 

@@ -1,4 +1,4 @@
-"""Numbers of the delta protocol, shared by the graph and its clients."""
+"""Constants of the delta protocol, shared by the graph and its clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER_FIELDS = (
 
 
 class DeltaStatus(enum.IntEnum):
-    """What became of a delta."""
+    """Result of a request to apply a delta."""
 
     APPLIED = 0
     DUPLICATE = 1

@@ -1,4 +1,4 @@
-"""A copy of a model's dense variables that lives in the export."""
+"""The copy of a model's dense variables in an export."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import tensorflow as tf
 
 
 class DenseCopy(tf.Module):
-    """Variables with the values, but not the handles, of a model's own.
+    """Variables with the values of a model's variables.
 
     Args:
-      names: Name of each variable, in manifest order.
-      values: Value of each variable, in the same order.
+        names: Name of each variable, in manifest order.
+        values: Value of each variable, in the same order.
 
     Raises:
-      ValueError: A variable holds no numbers, such as one of strings.
+        ValueError: A variable is not numeric, for example of strings.
     """
 
     def __init__(self, names: Sequence[str], values: Sequence[np.ndarray]):
@@ -37,7 +37,7 @@ class DenseCopy(tf.Module):
         self.num_bytes = sum(map(_num_bytes, self.copies))
 
     def manifest(self) -> list[dict]:
-        """Name, dtype and shape of each variable, in order."""
+        """Returns name, dtype and shape per variable, in order."""
         return [
             {
                 "name": name,
@@ -51,11 +51,11 @@ class DenseCopy(tf.Module):
         """Sets every variable.
 
         Args:
-          content: uint8 `[num_bytes]`, the little-endian bytes of all
-            variables, one after the other.
+            content: uint8 `[num_bytes]`, the little-endian bytes of all
+                variables, one after the other.
 
         Returns:
-          The assignments.
+            The assignments.
         """
         writes = []
         offset = 0
@@ -88,7 +88,7 @@ def _check_dtype(name: str, dtype: tf.DType) -> None:
         or dtype.is_bool
     ):
         raise ValueError(
-            f"Dense variable {name!r} has dtype {dtype.name}; a delta carries "
-            "the bytes of numbers only. Keep it out of the model's variables, "
-            "for example in a preprocessing step."
+            "Dense variables must be numeric, because a delta has their "
+            f"bytes. Received: {name!r} of dtype {dtype.name}. Keep it out of "
+            "the model's variables, for example in a preprocessing step."
         )

@@ -1,4 +1,4 @@
-"""One input of a model, and the tensors that a request brings for it."""
+"""One input of a model, and its tensors in a request."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ ROW_SPLITS = "row_splits"
 
 @dataclasses.dataclass(frozen=True)
 class FeatureInput:
-    """How a feature travels in a request.
+    """The format of an input in a request.
 
     Attributes:
-      name: Name in the request.
-      spec: What the model takes: `tf.TensorSpec`, `tf.RaggedTensorSpec` or
-        `tf.SparseTensorSpec`.
-      ragged: "padded" or "row_splits", how rows of different lengths travel.
-      padding_id: Id that fills padded rows up. Strings are filled with "".
-      is_string: Whether strings travel and are hashed to ids in the graph.
+        name: Name in the request.
+        spec: Spec in the model: `tf.TensorSpec`, `tf.RaggedTensorSpec` or
+            `tf.SparseTensorSpec`.
+        ragged: "padded" or "row_splits": the format of rows of different
+            lengths.
+        padding_id: Id that pads rows. Strings are padded with "".
+        is_string: True if requests send strings, which the graph hashes to ids.
     """
 
     name: str
@@ -32,7 +33,7 @@ class FeatureInput:
     is_string: bool = False
 
     def __post_init__(self):
-        """Checks that a request can carry the feature."""
+        """Checks that requests support the input."""
         if self.is_string and self.spec.dtype != tf.int64:
             raise ValueError(
                 f"string_features names {self.name!r}, whose ids are int64 in "
@@ -50,22 +51,22 @@ class FeatureInput:
 
     @property
     def varies(self) -> bool:
-        """Whether rows have different lengths."""
+        """True if rows have different lengths."""
         return not isinstance(self.spec, tf.TensorSpec)
 
     @property
     def is_text(self) -> bool:
-        """Whether strings travel: of the model itself, or to be hashed."""
+        """True if requests send strings, of the model or to be hashed."""
         return self.is_string or self.spec.dtype == tf.string
 
     @property
     def padding(self) -> int | str | None:
-        """Value that fills up padded rows, None where there is none."""
+        """Value that pads rows, or None."""
         return "" if self.is_text else self.padding_id
 
     @property
     def request_specs(self) -> dict[str, tf.TensorSpec]:
-        """What a request brings, by name."""
+        """Spec of each tensor in a request, by name."""
         dtype = tf.string if self.is_text else self.spec.dtype
         if not self.varies:
             shape = [None, *self.spec.shape.as_list()[1:]]
@@ -78,18 +79,18 @@ class FeatureInput:
         }
 
     def read(self, request: dict[str, tf.Tensor]):
-        """What the model takes, of what a request brought.
+        """Converts the tensors of a request to the input of the model.
 
         Args:
-          request: Tensors by the names of `request_specs`.
+            request: Tensors by the names of `request_specs`.
 
         Returns:
-          Tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
+            Tensor, `tf.RaggedTensor` or `tf.SparseTensor`.
         """
         if not self.varies:
             value = request[self.name]
         elif self.ragged == PADDED:
-            # Only what trails is padding: between ids it keeps its position.
+            # Only trailing values are padding; others keep their position.
             value = tf.RaggedTensor.from_tensor(
                 request[self.name], padding=self.padding
             )
@@ -107,7 +108,7 @@ class FeatureInput:
         return value
 
     def describe(self) -> dict:
-        """What the export record says of the feature."""
+        """Returns the description of the input in the export record."""
         kind = "dense"
         if self.varies:
             kind = self.ragged

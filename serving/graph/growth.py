@@ -1,7 +1,7 @@
-"""How many buckets a DenseHashTable has: its growth rule, said again.
+"""The number of buckets of a DenseHashTable, by its growth rule.
 
-No stock op tells the number of buckets without exporting all of them, so the
-status signature counts along. The rule is that of `MutableDenseHashTable`: an
+No stock op returns the number of buckets without exporting all of them, so the
+status signature computes it. The rule is that of `MutableDenseHashTable`: an
 insert of k keys, new or not, into a table of n keys doubles the buckets until
 `n + k <= buckets * load`.
 """
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-# A sum of two powers of two: exact in float32, so that the comparison here and
-# the one in the kernel agree for every number of buckets.
+# A sum of two powers of two: exact in float32, so this comparison and that of
+# the kernel agree for every number of buckets.
 MAX_LOAD_FACTOR = 0.75
 
 # The kernel accepts any power of two; below this, growth starts at once.
 MIN_BUCKETS = 4
 
-# The largest power of two in an int64. No table gets there; the counter stops
-# at it instead of passing to negative numbers.
+# The largest power of two in an int64. No table reaches it; the counter stops
+# at it and does not overflow.
 MAX_BUCKETS = 1 << 62
 
 # Rows that `MAX_BUCKETS` buckets hold.
@@ -29,16 +29,16 @@ _LOG_MAX_BUCKETS = 62
 
 
 def buckets_for(rows: int) -> int:
-    """Smallest number of buckets that holds `rows` keys without growing.
+    """Returns the smallest number of buckets for `rows` keys.
 
     Args:
-      rows: Number of keys, at most `MAX_ROWS`.
+        rows: Number of keys, at most `MAX_ROWS`.
 
     Returns:
-      A power of two.
+        A power of two.
 
     Raises:
-      ValueError: No number of buckets is large enough.
+        ValueError: No number of buckets is large enough.
 
     >>> buckets_for(3), buckets_for(4), buckets_for(1000)
     (4, 8, 2048)
@@ -56,15 +56,15 @@ def buckets_for(rows: int) -> int:
 def buckets_after_insert(
     buckets: tf.Tensor, entries: tf.Tensor, inserted: tf.Tensor
 ) -> tf.Tensor:
-    """Number of buckets after one insert call.
+    """Returns the number of buckets after one insert call.
 
     Args:
-      buckets: int64 scalar, buckets before.
-      entries: int64 scalar, keys in the table before.
-      inserted: int64 scalar, keys passed to the insert, known ones included.
+        buckets: int64 scalar, buckets before.
+        entries: int64 scalar, keys in the table before.
+        inserted: int64 scalar, keys passed to the insert, known ones included.
 
     Returns:
-      int64 scalar, `MAX_BUCKETS` at most.
+        int64 scalar, `MAX_BUCKETS` at most.
     """
     # An insert of nothing is never made. The sum stops at the end of int64.
     pending = tf.where(

@@ -1,4 +1,4 @@
-"""Which inputs a traced model reads, and who reads each of them."""
+"""The inputs that a traced model reads, and the readers of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from monolith_tf.serving.graph.rebind import needed_ops
 from monolith_tf.serving.graph.rebind import ops_behind
-from monolith_tf.step.backend import IdRead
+from monolith_tf.stock_ops.id_reads import IdRead
 
 # Ops whose output holds values of these inputs and no others.
 _SAME_VALUES = {
@@ -37,17 +37,17 @@ _SAME_VALUES = {
 
 
 class InputReads:
-    """What one trace of a model did with its inputs.
+    """Reads of the inputs in one trace of a model.
 
     Args:
-      traced: The traced function.
-      arguments: Tensors of `traced` that each input has, by its name.
-      reads: What was observed while it was traced.
+        traced: The traced function.
+        arguments: Tensors of each input in `traced`, by its name.
+        reads: Reads observed while it was traced.
 
     Attributes:
-      names: Inputs that outputs or effects depend on.
-      direct: Reads of ids as they are in an input, by the input's name.
-      made: Readers of ids that are made of an input, by the input's name.
+        names: Inputs that outputs or effects depend on.
+        direct: Reads of the unchanged ids of an input, by its name.
+        made: Readers of ids computed from an input, by its name.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class InputReads:
         arguments: Mapping[str, Sequence[tf.Tensor]],
         reads: Sequence[IdRead],
     ):
-        """Walks the graph from what was read to the inputs."""
+        """Walks the graph from the reads to the inputs."""
         needed = needed_ops(traced)
         self.names = {
             name
@@ -74,7 +74,8 @@ class InputReads:
             ids = _values(read.ids)
             found = {name_of[i] for i in _sources(ids) if i in name_of}
             if read.feature in arguments and _is_elsewhere(ids, traced.graph):
-                # Inside of a `tf.function` of the model only the name tells.
+                # Inside of a `tf.function` of the model only the name
+                # identifies it.
                 found = found or {read.feature}
             for name in found:
                 self.direct.setdefault(name, []).append(read)
@@ -95,7 +96,7 @@ def _is_elsewhere(tensor, graph: tf.Graph) -> bool:
 
 
 def _sources(tensor: tf.Tensor) -> set[int]:
-    """Ids of the ops that a tensor's values come from unchanged."""
+    """Returns ids of the ops that are sources of a tensor's values."""
     found, waiting = set(), [tensor]
     while waiting:
         tensor = waiting.pop()
@@ -106,7 +107,7 @@ def _sources(tensor: tf.Tensor) -> set[int]:
         if op.type == "IdentityN":
             waiting.append(op.inputs[tensor.value_index])
         elif op.type == "Placeholder":
-            # What a function inside of the model reads from around it.
+            # A capture of a function inside of the model.
             waiting += [
                 outer
                 for outer, inner in getattr(op.graph, "captures", [])

@@ -1,4 +1,4 @@
-"""What a model takes, and how a request brings it."""
+"""The inputs of a model, and their formats in a request."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from monolith_tf.serving.graph.input_reads import InputReads
 
 
 class ModelInputs:
-    """The inputs of a Keras model, each as a request brings it.
+    """The inputs of a Keras model, each with its format in a request.
 
-    How an input travels is settled when it is known what the model does with
-    it: first the model is traced with `call_specs`, then `settle` is called.
+    The format of an input depends on its use in the model: first the model is
+    traced with `call_specs`, then `settle` decides.
 
     Args:
-      model: A built model of tf_keras or Keras 3.
-      inputs: Specs of the inputs by name, or the one that a model of one input
-        has, for a model that does not know them; None to ask the model.
-      ragged: "padded", "row_splits", or None for what fits each input.
-      string_features: Names of the inputs that travel as strings.
+        model: A built model of tf_keras or Keras 3.
+        inputs: Specs of the inputs by name, or the single spec of a model with
+            one input, for a model that does not know them; None for those of
+            the model.
+        ragged: "padded", "row_splits", or None for what fits each input.
+        string_features: Names of the inputs that requests send as strings.
 
     Attributes:
-      call_specs: What the model is called with, in flat order.
-      features: The inputs of a request, once settled.
-      request_specs: Spec of each tensor of a request by its name, once settled.
+        call_specs: Specs of the model's arguments, in flat order.
+        features: The inputs of a request, once settled.
+        request_specs: Spec of each tensor of a request by its name, once
+            settled.
 
     Raises:
-      ValueError: The model does not know its inputs, or `ragged` or
-        `string_features` name what there is not.
+        ValueError: The model does not know its inputs, or `ragged` or
+            `string_features` is not valid.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class ModelInputs:
         ragged: str | None = None,
         string_features: Collection[str] = (),
     ):
-        """Asks the model, and checks the answer."""
+        """Reads the inputs of the model, and checks them."""
         if ragged not in (None, PADDED, ROW_SPLITS):
             raise ValueError(
                 f'ragged must be "{PADDED}", "{ROW_SPLITS}" or None. Received: '
@@ -66,7 +68,7 @@ class ModelInputs:
             )
         self._ragged = ragged
         self._string_features = frozenset(string_features)
-        # What a caller lists is what requests are to have.
+        # Requests have all inputs that the caller lists.
         self._keeps_all = inputs is not None
         self._specs = tf.nest.flatten(self._structure)
         self.call_specs = [_with_any_batch(spec) for spec in self._specs]
@@ -74,15 +76,15 @@ class ModelInputs:
         self.request_specs: dict[str, tf.TensorSpec] = {}
 
     def pack(self, values: Sequence):
-        """What the model is called with, of a value for each of `call_specs`.
+        """Packs one value per spec of `call_specs` into the model's arguments.
 
         Args:
-          values: Tensors, `tf.RaggedTensor`s and `tf.SparseTensor`s.
+            values: Tensors, `tf.RaggedTensor`s and `tf.SparseTensor`s.
         """
         return tf.nest.pack_sequence_as(self._structure, list(values))
 
     def by_name(self, tensors: Sequence[tf.Tensor]) -> dict[str, list]:
-        """The tensors of each input, of those of a function of `call_specs`."""
+        """Groups the tensors of a function of `call_specs` by input."""
         remaining = iter(tensors)
         return {
             name: [
@@ -93,13 +95,13 @@ class ModelInputs:
         }
 
     def settle(self, reads: Sequence[InputReads]) -> None:
-        """Decides how each input travels.
+        """Decides the format of each input.
 
         Args:
-          reads: What each signature of the model does with the inputs.
+            reads: Reads of the inputs per signature of the model.
 
         Raises:
-          ValueError: An input that is read can't be served.
+            ValueError: A read input can't be served.
         """
         read = set().union(*(one.names for one in reads))
         self.features = [
@@ -112,13 +114,13 @@ class ModelInputs:
             self.request_specs.update(feature.request_specs)
 
     def read(self, request: dict[str, tf.Tensor]) -> list[tf.Tensor | None]:
-        """The arguments of a function of `call_specs`.
+        """Returns the arguments of a function of `call_specs`.
 
         Args:
-          request: Tensors by the names of `request_specs`.
+            request: Tensors by the names of `request_specs`.
 
         Returns:
-          Tensors in flat order; None for those of inputs that are left out.
+            Tensors in flat order; None for inputs that are left out.
         """
         found = {f.name: f.read(request) for f in self.features}
         arguments = []
@@ -199,7 +201,7 @@ def _listed(readers: Collection[str]) -> str:
 
 
 def _with_any_batch(spec: tf.TypeSpec) -> tf.TypeSpec:
-    """The spec of batches of any size, without a name."""
+    """Returns the spec of batches of any size, without a name."""
     shape = [None, *spec.shape.as_list()[1:]]
     if isinstance(spec, tf.RaggedTensorSpec):
         return tf.RaggedTensorSpec(
@@ -209,17 +211,17 @@ def _with_any_batch(spec: tf.TypeSpec) -> tf.TypeSpec:
 
 
 def _structure_and_names(model, inputs):
-    """Nested specs of the inputs, and their names in flat order."""
+    """Returns nested specs of the inputs, and names in flat order."""
     if inputs is not None:
         structure = dict(inputs) if isinstance(inputs, Mapping) else inputs
     elif getattr(model, "inputs", None):
-        # A sequential model of Keras 3 has only the list of its one input.
+        # A sequential model of Keras 3 has only a list with one input.
         tensors = getattr(model, "input", model.inputs[0])
         structure = tf.nest.map_structure(_spec_of, tensors)
         if not isinstance(tensors, dict):
             return structure, [t.name for t in tf.nest.flatten(tensors)]
     else:
-        # Keras 3 keeps shapes of what a model was called with, but no dtypes.
+        # Keras 3 keeps the shapes of a model's call, but no dtypes.
         known = model.save_spec() if hasattr(model, "save_spec") else None
         if known is None:
             raise ValueError(
@@ -243,12 +245,12 @@ def _structure_and_names(model, inputs):
             "carries named tensors only. Pass the model a flat dictionary. "
             f"Received: {structure}."
         )
-    # In the order of tf.nest, whatever the order of the dictionary.
+    # In the order of tf.nest, which sorts dictionaries.
     return dict(structure), sorted(structure)
 
 
 def _spec_of(tensor) -> tf.TypeSpec:
-    """The spec of a symbolic tensor of either Keras."""
+    """Returns the spec of a symbolic tensor of either Keras."""
     if hasattr(tensor, "type_spec"):
         return tensor.type_spec
     shape, dtype = tensor.shape, tf.as_dtype(tensor.dtype)

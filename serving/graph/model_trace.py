@@ -1,4 +1,4 @@
-"""Traces what a model answers, on tables and variables of the export."""
+"""Traces of a model on the tables and variables of an export."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from monolith_tf.serving.graph.model_inputs import ModelInputs
 from monolith_tf.serving.graph.rebind import rebind
 from monolith_tf.serving.graph.saved_model_files import check_stock_ops
 from monolith_tf.step.backend import lookup_backend
-from monolith_tf.step.backend import observed_reads
 from monolith_tf.step.table_variable import TableVariable
+from monolith_tf.stock_ops.id_reads import observed_reads
 
 
 def dense_variables(model) -> list[tf.Variable]:
-    """The variables of a model that are not tables, in manifest order.
+    """Returns the dense variables of a model, in manifest order.
 
-    Their bytes, in this order, are what a delta of dense variables carries.
+    A delta of dense variables has their bytes in this order.
 
     Args:
-      model: A built Keras model.
+        model: A built Keras model.
 
     Returns:
-      Variables of any shape and numeric dtype.
+        Variables of any shape and numeric dtype.
 
     Example:
     >>> import monolith_tf as mt
@@ -41,26 +41,26 @@ def dense_variables(model) -> list[tf.Variable]:
     """
     variables = model.variables
     if is_keras_3(model):
-        # Without the states of random numbers; each has TensorFlow's in it.
+        # Without random states; each weight has the variable of TensorFlow.
         variables = [weight.value for weight in model.weights]
     return [v for v in variables if not isinstance(v, TableVariable)]
 
 
 class ModelTrace:
-    """A signature of a model: `serving_default`, if the model itself answers.
+    """A traced signature of a model, such as `serving_default`.
 
     Args:
-      model: A built Keras model.
-      inputs: Its inputs.
-      backend: What the layers read their rows from.
-      dense: Copy of `dense_variables(model)`.
-      call: What answers, called as the model is; None for the model.
+        model: A built Keras model.
+        inputs: Its inputs.
+        backend: Lookup backend of the layers.
+        dense: Copy of `dense_variables(model)`.
+        call: Callable with the arguments of the model; None for the model.
 
     Attributes:
-      reads: `InputReads` of the trace.
+        reads: `InputReads` of the trace.
 
     Raises:
-      ExportError: The model reads what an export can't hold.
+        ExportError: The model reads a resource that exports do not support.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class ModelTrace:
     def function(
         self, own_modules: Sequence[tf.Module]
     ) -> tuple[tf.types.experimental.ConcreteFunction, list]:
-        """The traced answer, free of the model's variables.
+        """Returns the traced function without the model's variables.
 
-        Call it when the inputs are settled.
+        Call it after the inputs are settled.
 
         Args:
-          own_modules: Modules of the export, whose resources may be read.
+            own_modules: Modules of the export, whose resources it may read.
 
         Returns:
-          The concrete function, and the trackable resources of the model that
-          it reads, such as the vocabulary of a `StringLookup`.
+            The concrete function, and the trackable resources of the model that
+            it reads, such as the vocabulary of a `StringLookup`.
         """
         known = set(self._replacements)
         for module in own_modules:
@@ -124,9 +124,10 @@ class ModelTrace:
             if id(tensor) not in owners:
                 raise ExportError(
                     f"Model {self._model.name!r} reads a variable or resource "
-                    f"that it does not hold, {_describe(self._traced, tensor)};"
-                    " its value in a server would never change. Make it an "
-                    "attribute of the model or of one of its layers."
+                    "that is not part of it: "
+                    f"{_describe(self._traced, tensor)}. Its value in a server "
+                    "would never change. Make it an attribute of the model or "
+                    "of one of its layers."
                 )
             resources.append(owners[id(tensor)])
         specs = self._inputs.request_specs
@@ -152,15 +153,15 @@ def _named_outputs(model, outputs) -> dict[str, tf.Tensor]:
     for name, output in outputs.items():
         if not isinstance(output, tf.Tensor):
             raise ExportError(
-                f"Output {name!r} of model {model.name!r} is a "
-                f"{type(output).__name__}; a reply carries tensors only. Turn "
-                "it into one, for example by to_tensor(), in the model."
+                f"Output {name!r} of model {model.name!r} must be a tensor. "
+                f"Received: {type(output).__name__}. Convert it in the model, "
+                "for example by to_tensor()."
             )
     return dict(outputs)
 
 
 def argument_names(request_specs) -> dict[str, str]:
-    """A Python argument's name for each name in a request."""
+    """Returns the name of a Python argument per name in a request."""
     return {
         name: name
         if name.isidentifier() and name.isascii()
@@ -170,7 +171,7 @@ def argument_names(request_specs) -> dict[str, str]:
 
 
 def _handles(variable) -> list[tf.Tensor]:
-    """Handles that reading a variable may capture."""
+    """Returns the handles that a read of a variable may capture."""
     replicas = getattr(variable, "values", None)
     if isinstance(replicas, (list, tuple)):
         return [replica.handle for replica in replicas]

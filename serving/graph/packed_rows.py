@@ -1,7 +1,7 @@
 """Rows in the precision of their table, as 32-bit words, in stock ops.
 
-A hash table of stock TensorFlow holds 32-bit numbers of one dtype. A segment
-of a row is a number of words of its own, whose unused bits are zero:
+A hash table of stock TensorFlow has 32-bit numbers of one dtype. Each segment
+of a row has its own words, whose unused bits are zero:
 
     kind         words of dim weights   a word, lowest bits first
     float32      dim                    a float
@@ -11,8 +11,8 @@ of a row is a number of words of its own, whose unused bits are zero:
     onebit       ceil(dim / 32)         32 signs: 1 for the amplitude, 0 for its
                                         negative
 
-Values of `OneBit` are two from a step on that `anneal_steps` says; a segment
-that is not so far is kept as float32.
+`OneBit` has two values from step `anneal_steps` on; before it, a segment is
+stored as float32.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _SIGNS = (1 << np.arange(32)).astype(np.uint32).view(np.int32)
 
 
 class PackedRows:
-    """How the rows of a table are kept, and the two ways between.
+    """The packed layout of a table's rows: packs and unpacks them.
 
-    Nothing here has state: `pack`, `unpack` and `fits` run eagerly, on tensors
-    and on arrays, and in any graph.
+    It has no state: `pack`, `unpack` and `fits` run eagerly, on tensors and
+    arrays, and in any graph.
 
     Args:
-        layout: Of each segment the kind, the `range` of int8 or the amplitude
-            of onebit in parentheses, and the number of weights in brackets;
-            one space between segments.
+        layout: Per segment the kind, the `range` of int8 or the amplitude of
+            onebit in parentheses, and the number of weights in brackets; one
+            space between segments.
 
     Raises:
-        ValueError: The layout is not of this form, or names another kind.
+        ValueError: The layout is not valid, or has an unknown kind.
 
     Example:
     >>> rows = PackedRows("bfloat16[3] onebit(0.5)[2]")
@@ -54,7 +54,7 @@ class PackedRows:
     """
 
     def __init__(self, layout: str):
-        """Reads the layout."""
+        """Parses the layout."""
         self.layout = layout
         self._segments = [_segment(layout, part) for part in layout.split(" ")]
         self._dims = [segment.dim for segment in self._segments]
@@ -62,11 +62,11 @@ class PackedRows:
 
     @classmethod
     def of(cls, config, step: int) -> PackedRows:
-        """How the rows of a table are kept from a step on.
+        """Returns the packed layout of a table from a step on.
 
         Args:
-            config: `monolith_tf.TableConfig`; its segments count.
-            step: Global step that all rows are of, or later.
+            config: `monolith_tf.TableConfig`; only its segments are used.
+            step: Global step that all rows have reached.
 
         Example:
         >>> import monolith_tf as mt
@@ -91,12 +91,12 @@ class PackedRows:
 
     @property
     def dtype(self) -> tf.DType:
-        """int32, or float32 where each word is a weight as it is."""
+        """int32, or float32 if each word is a weight."""
         is_float = all(isinstance(s, _Float32) for s in self._segments)
         return tf.float32 if is_float else tf.int32
 
     def pack(self, rows) -> tf.Tensor:
-        """Packs rows; what does not fit becomes something else.
+        """Packs rows; the values of rows that do not fit change.
 
         Args:
             rows: float32 `[n, dim]`.
@@ -110,7 +110,7 @@ class PackedRows:
         return self._by_segment("pack", rows, self._dims, self.width)
 
     def unpack(self, words) -> tf.Tensor:
-        """Unpacks rows, to the bits that were packed if they fit.
+        """Unpacks rows, to the same bits if they fit.
 
         Args:
             words: `dtype` `[n, width]`.
@@ -124,9 +124,9 @@ class PackedRows:
         return self._by_segment("unpack", words, self._widths, self.dim)
 
     def fits(self, rows) -> tf.Tensor:
-        """Tells which weights are the same when packed and unpacked.
+        """Returns which weights packing and unpacking preserves.
 
-        The same bits, that is: int8 has no -0. Any NaN is as good as another.
+        All bits are compared: int8 has no -0. All NaNs are equal.
 
         Args:
             rows: float32 `[n, dim]`.
@@ -169,7 +169,7 @@ class _Segment:
         return -(-self.dim // self.per_word)
 
     def _in_words(self, codes: tf.Tensor) -> tf.Tensor:
-        """Codes `[n, dim]` as `[n, width, per_word]`, with zeros behind."""
+        """Codes `[n, dim]` as `[n, width, per_word]`, padded with zeros."""
         unused = self.width * self.per_word - self.dim
         if unused:
             codes = tf.pad(codes, [[0, 0], [0, unused]])
@@ -196,7 +196,7 @@ class _Bfloat16(_Segment):
 
     def pack(self, weights: tf.Tensor) -> tf.Tensor:
         codes = tf.bitcast(weights, tf.uint16)[..., 1]
-        # The upper half of a NaN may be that of an infinity.
+        # The upper half of a NaN may equal that of an infinity.
         is_nan = tf.cast(tf.math.is_nan(weights), tf.uint16)
         codes = tf.bitwise.bitwise_or(codes, is_nan * 0x0040)
         return tf.bitcast(self._in_words(codes), tf.int32)
@@ -229,7 +229,7 @@ class _Int8(_Segment):
         return np.float32(self.range) / np.float32(127)
 
     def pack(self, weights: tf.Tensor) -> tf.Tensor:
-        # A level that is divided again is off by far less than a half.
+        # The division of a level is off by far less than a half.
         levels = tf.clip_by_value(tf.round(weights / self._step), -127, 127)
         levels = tf.where(
             tf.math.is_nan(weights), tf.zeros_like(levels), levels
@@ -264,7 +264,7 @@ _OF_A_NUMBER = {"int8": _Int8, "onebit": _Onebit}
 
 
 def _layout(segment, step: int) -> str:
-    """What a layout says of a segment of a table."""
+    """Returns the layout of a segment of a table."""
     kind, parameters = segment.precision.kind, segment.precision.parameters
     if kind == "onebit":
         # As ops/cc/precision/onebit_precision.cc compares them.

@@ -1,4 +1,4 @@
-"""Makes a traced function independent of the process that traced it."""
+"""Copies of traced functions without variables of the tracing process."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ def rebind(
 ) -> tf.types.experimental.ConcreteFunction:
     """Copies a function with some of its captured tensors replaced.
 
-    The variables of a model may be on parameter servers and go on changing; in
-    the copy, local variables are in their place, and no op has a device.
+    The variables of a model may be on parameter servers and may change. The
+    copy has local variables in their place, and no op has a device.
 
     Args:
-      traced: A function of positional tensors that returns a dict.
-      replacements: By `id` of a captured tensor, what to read instead. What is
-        not in it stays captured.
-      input_specs: Spec of each input of the copy by its name.
-      arguments_of: Makes the arguments of `traced` of the inputs of the copy;
-        None for an argument that is not needed.
+        traced: A function of positional tensors that returns a dict.
+        replacements: `id` of a captured tensor to its replacement. Other
+            tensors stay captured.
+        input_specs: Spec of each input of the copy by its name.
+        arguments_of: Returns the arguments of `traced` for the inputs of the
+            copy; None for an argument that is not needed.
 
     Returns:
-      A concrete function with keyword inputs and the outputs of `traced`.
+        A concrete function with keyword inputs and the outputs of `traced`.
     """
     graph_def = traced.graph.as_graph_def()
-    # What only unneeded arguments lead to has nothing to be computed from.
+    # Ops that depend on missing arguments alone can't be computed.
     needed = {op.name for op in needed_ops(traced)}
     nodes = [node for node in graph_def.node if node.name in needed]
     del graph_def.node[:]
     graph_def.node.extend(nodes)
     for node in graph_def.node:
         node.device = ""
-        # Names nodes that are replaced, and devices that are not there.
+        # Names replaced nodes, and devices that may not exist.
         node.attr.pop("_class", None)
     captured = traced.captured_inputs
     num_arguments = len(traced.inputs) - len(captured)
@@ -74,7 +74,7 @@ def rebind(
 def needed_ops(
     traced: tf.types.experimental.ConcreteFunction,
 ) -> set[tf.Operation]:
-    """Ops of a function that its outputs or effects depend on."""
+    """Returns the ops that a function's outputs or effects depend on."""
     graph = traced.graph
     return ops_behind(
         [tensor.op for tensor in traced.outputs] + list(graph.control_outputs)
@@ -82,7 +82,7 @@ def needed_ops(
 
 
 def ops_behind(operations: Sequence[tf.Operation]) -> set[tf.Operation]:
-    """Operations of a graph and all that they depend on."""
+    """Returns operations of a graph and all that they depend on."""
     found, waiting = set(), list(operations)
     while waiting:
         op = waiting.pop()

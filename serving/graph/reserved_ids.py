@@ -1,16 +1,15 @@
-"""The two ids whose keys DenseHashTable keeps for itself.
+"""The two ids whose keys DenseHashTable reserves.
 
-`MutableDenseHashTable` marks an empty and a removed bucket by a key each, and
-fails a request that inserts or looks up one of the two. All 2^64 ids are valid
-here, so the rows of these two live in a variable beside the hash table. Which
-two ids does not matter; they are fixed so that they can be written down and
-tested.
+`MutableDenseHashTable` marks empty and removed buckets by one key each, and
+rejects inserts and lookups of these keys. All 2^64 ids are valid in this
+library, so a variable has the rows of these two ids. The choice is arbitrary;
+it is fixed so that it can be specified and tested.
 """
 
 from __future__ import annotations
 
-# "monolith" and "tf-serve" in ASCII: far from the small integers, the extremes
-# and the powers of two that people give as ids.
+# "monolith" and "tf-serve" in ASCII: unlike small integers, extremes and powers
+# of two, they are unlikely ids.
 EMPTY_ID = 0x6D6F6E6F6C697468
 DELETED_ID = 0x74662D7365727665
 

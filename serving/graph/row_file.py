@@ -1,4 +1,4 @@
-"""Base rows of an export as files that a stock TensorFlow graph can read.
+"""Row files: base rows of an export, readable by stock TensorFlow ops.
 
 A file is self-contained (docs/formats.md, "Row file"):
 
@@ -16,7 +16,7 @@ offset    bytes  field
 end-4     4      CRC32C of everything before, uint32
 ```
 
-Version 1 has no layout (L = 0), its numbers are float32 weights; those of
+Version 1 has no layout (L = 0); its numbers are float32 weights. The numbers of
 version 2 are the int32 words that the layout describes.
 
 All numbers are little-endian. The graph that loads a file has no CRC32C op;
@@ -41,8 +41,8 @@ VERSION = 1
 PACKED_VERSION = 2
 HEADER_BYTES = 32
 
-# Rows are gathered until a file has this many bytes: large enough that ten
-# million rows need some tens of files, small enough to be held in memory.
+# Bytes per file: large enough that ten million rows need some tens of files,
+# small enough for memory.
 TARGET_BYTES = 32 << 20
 
 _HEADER = struct.Struct("<8sIIQII")
@@ -50,7 +50,7 @@ _HEADER = struct.Struct("<8sIIQII")
 
 @dataclasses.dataclass(frozen=True)
 class RowFile:
-    """One written file: where it is, how many rows, its fingerprint.
+    """One written file: path, number of rows, fingerprint.
 
     `start` is the offset of the ids.
     """
@@ -62,15 +62,15 @@ class RowFile:
 
 
 def encode(ids: np.ndarray, rows: np.ndarray, layout: str = "") -> bytes:
-    """Bytes of a row file.
+    """Returns the bytes of a row file.
 
     Args:
-      ids: int64 `[n]`.
-      rows: float32 `[n, dim]`; with a layout int32 `[n, width]`.
-      layout: Of packed rows: `PackedRows.layout`.
+        ids: int64 `[n]`.
+        rows: float32 `[n, dim]`; with a layout int32 `[n, width]`.
+        layout: `PackedRows.layout` of packed rows.
 
     Returns:
-      The content, CRC32C included.
+        The content, CRC32C included.
     """
     num_rows, width = rows.shape
     version = PACKED_VERSION if layout else VERSION
@@ -86,12 +86,12 @@ def encode(ids: np.ndarray, rows: np.ndarray, layout: str = "") -> bytes:
 
 
 class RowFileContent(NamedTuple):
-    """What is in a row file.
+    """Content of a row file.
 
     Attributes:
-      ids: int64 `[n]`.
-      rows: float32 `[n, dim]`, unpacked.
-      layout: How they are kept: `PackedRows.layout`.
+        ids: int64 `[n]`.
+        rows: float32 `[n, dim]`, unpacked.
+        layout: Their layout in the file: `PackedRows.layout`.
     """
 
     ids: np.ndarray
@@ -100,19 +100,20 @@ class RowFileContent(NamedTuple):
 
 
 def decode(content: bytes, name: str = "row file") -> RowFileContent:
-    """Ids and rows of a row file.
+    """Returns the ids and rows of a row file.
 
     Args:
-      content: The whole file.
-      name: What errors call the file.
+        content: The whole file.
+        name: Name of the file in errors.
 
     Raises:
-      ValueError: The file is cut short, of another kind or version, or damaged.
+        ValueError: The file is truncated, of another kind or version, or
+            damaged.
     """
     if len(content) < HEADER_BYTES + 4:
         raise ValueError(
             f"{name}: {len(content)} bytes, a row file has at least "
-            f"{HEADER_BYTES + 4}. The file is cut short: export again."
+            f"{HEADER_BYTES + 4}. The file is truncated: export again."
         )
     magic, version, width, num_rows, layout_bytes, zero = _HEADER.unpack_from(
         content
@@ -134,7 +135,7 @@ def decode(content: bytes, name: str = "row file") -> RowFileContent:
     if len(content) != expected:
         raise ValueError(
             f"{name}: {len(content)} bytes, {num_rows} rows of width {width} "
-            f"have {expected}. The file is cut short: export again."
+            f"have {expected}. The file is truncated: export again."
         )
     (crc,) = struct.unpack_from("<I", content, expected - 4)
     actual = google_crc32c.value(content[:-4])
@@ -152,7 +153,7 @@ def decode(content: bytes, name: str = "row file") -> RowFileContent:
 
 
 def _packed(layout: bytes, width: int, name: str) -> PackedRows:
-    """How the rows of a file are kept."""
+    """Returns the layout of the rows of a file."""
     text = layout.decode("ascii", "backslashreplace")
     try:
         packed = PackedRows(text or f"float32[{width}]")
@@ -161,25 +162,25 @@ def _packed(layout: bytes, width: int, name: str) -> PackedRows:
     if packed.width != width or (text and packed.dtype == tf.float32):
         raise ValueError(
             f"{name}: at offset {HEADER_BYTES}: layout {text!r} has "
-            f"{packed.width} {packed.dtype.name} a row. Expected {width} int32,"
-            " as the header has it. Export again."
+            f"{packed.width} {packed.dtype.name} per row. Expected {width} "
+            "int32, as in the header. Export again."
         )
     return packed
 
 
 class RowFileWriter:
-    """Writes rows that come in chunks to files of about equal size.
+    """Writes chunks of rows to files of about equal size.
 
     Args:
-      prefix: Path of the files without their number.
-      packed: How the rows are kept.
-      target_bytes: A file is written when it has reached this size.
+        prefix: Path of the files without their number.
+        packed: Layout of the rows.
+        target_bytes: Size at which a file is written.
     """
 
     def __init__(
         self, prefix: str, packed: PackedRows, target_bytes: int = TARGET_BYTES
     ):
-        """Remembers where to write; no file yet."""
+        """Keeps the arguments; `write` makes the files."""
         self._prefix = prefix
         self._layout = "" if packed.dtype == tf.float32 else packed.layout
         self._rows_per_file = max(1, target_bytes // (8 + 4 * packed.width))
@@ -192,8 +193,8 @@ class RowFileWriter:
         """Adds rows.
 
         Args:
-          ids: int64 `[n]`.
-          rows: Packed, `[n, width]`.
+            ids: int64 `[n]`.
+            rows: Packed, `[n, width]`.
         """
         while len(ids):
             room = self._rows_per_file - self._pending
@@ -205,7 +206,7 @@ class RowFileWriter:
                 self._flush()
 
     def close(self) -> list[RowFile]:
-        """Writes what is left and returns the files in order."""
+        """Writes the remaining rows and returns the files in order."""
         if self._pending:
             self._flush()
         return self.files

@@ -1,8 +1,8 @@
 """A DenseHashTable from int64 keys to rows as a resource of a SavedModel.
 
-`tf.lookup.experimental.DenseHashTable` writes all its buckets, empty ones
-too, into the checkpoint as one tensor, and is shared by all who load it in a
-process. This one starts from row files, and each load has its own.
+`tf.lookup.experimental.DenseHashTable` writes all its buckets, also empty ones,
+into the checkpoint as one tensor, and all loads in a process share it. This
+class starts from row files, and each load has its own table.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from monolith_tf.serving.graph import row_file
 
 
 class RowMap(tf.saved_model.experimental.TrackableResource):
-    """The hash table proper: keys to `[width]` values, two keys excepted.
+    """The hash table: keys to `[width]` values, except two reserved keys.
 
     Args:
-      width: Length of a value; the last element is a flag, 1 for the rows of
-        row files.
-      dtype: Of the values, float32 or int32.
-      shared_name: Name of the resource in a server. Unique: two tables of one
-        name in one process are one table.
-      key_of: Maps int64 ids `[n]` to int64 keys `[n]`, one to one, in stock
-        ops.
-      reserved_keys: The two keys that are never passed.
-      num_buckets: Buckets to start with, a power of two.
+        width: Length of a value; the last element is a flag, 1 for the rows of
+            row files.
+        dtype: Dtype of the values, float32 or int32.
+        shared_name: Unique name of the resource in a server: tables with equal
+            names in a process are one table.
+        key_of: Maps int64 ids `[n]` to int64 keys `[n]`, one to one, by stock
+            ops.
+        reserved_keys: The two keys that are never passed.
+        num_buckets: Buckets to start with, a power of two.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         reserved_keys: tuple[int, int],
         num_buckets: int = growth.MIN_BUCKETS,
     ):
-        """Makes the table of this process, empty."""
+        """Makes the empty table of this process."""
         super().__init__(device="CPU")
         self._width = width
         self._dtype = dtype
@@ -51,21 +51,21 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         self._files = ()
         self._assets = []
         self._in_server_graph = False
-        # Made now: a trace that is the first to ask would make it in its graph.
+        # Made now: a trace would make it in its own graph.
         with tf.init_scope(), tf.device("CPU"):
             self._resource_handle = self._create_resource()
 
     def start_from(
         self, files: Sequence[row_file.RowFile], num_buckets: int
     ) -> None:
-        """Sets what a loaded copy starts with; call it before saving, once.
+        """Sets the initial rows of a loaded copy; call it once before saving.
 
-        The table of this process is left alone: an export of ten million rows
+        The table of this process stays empty: an export of ten million rows
         does not need them in memory.
 
         Args:
-          files: Row files, of rows of `width - 1` numbers of `dtype`.
-          num_buckets: Buckets to start with, a power of two.
+            files: Row files, of rows of `width - 1` numbers of `dtype`.
+            num_buckets: Buckets to start with, a power of two.
         """
         self._files = tuple(files)
         self._num_buckets = num_buckets
@@ -88,16 +88,16 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
             return tf.raw_ops.MutableDenseHashTableV2(
                 shared_name=self._shared_name, **arguments
             )
-        # `tf.saved_model.load` runs this once a load. Anonymous: a second load
-        # in the same process starts from the files, not from what the first
-        # has become.
+        # `tf.saved_model.load` runs this once per load. Anonymous, so that a
+        # second load in the process starts from the files and not from the
+        # current state of the first.
         return tf.raw_ops.AnonymousMutableDenseHashTable(**arguments)
 
     def _export_to_saved_model_graph(
         self, object_map=None, tensor_map=None, **kwargs
     ):
-        # The graph that a C++ server runs. There the op runs once a request,
-        # so only a name leads to the same table again.
+        # The graph of a C++ server. Its op runs once per request and needs a
+        # name to find the same table again.
         self._in_server_graph = True
         try:
             return super()._export_to_saved_model_graph(
@@ -145,7 +145,7 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         )
 
     def _decode(self, content: tf.Tensor, count: tf.Tensor):
-        """Ids `[n]` and rows `[n, width - 1]` of a file that is whole."""
+        """Returns ids `[n]` and rows `[n, width - 1]` of a checked file."""
         width = self._width - 1
         ids_bytes = tf.cast(8 * count, tf.int32)
         rows_bytes = tf.cast(4 * width * count, tf.int32)
@@ -160,28 +160,28 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         return ids, tf.reshape(rows, [-1, width])
 
     def insert(self, keys: tf.Tensor, values: tf.Tensor) -> tf.Operation:
-        """Inserts or overwrites; one call is seen whole or not at all.
+        """Inserts or overwrites values; each call is atomic.
 
         Args:
-          keys: int64 `[n]`, no reserved one.
-          values: `dtype` `[n, width]`.
+            keys: int64 `[n]`, without reserved keys.
+            values: `dtype` `[n, width]`.
 
         Returns:
-          The operation (None when eager).
+            The operation (None when eager).
         """
         return tf.raw_ops.LookupTableInsertV2(
             table_handle=self.resource_handle, keys=keys, values=values
         )
 
     def find(self, keys: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
-        """Values of keys.
+        """Returns the values of keys.
 
         Args:
-          keys: int64 `[n]`, no reserved one.
-          default: `dtype` `[width]`, read by absent keys.
+            keys: int64 `[n]`, without reserved keys.
+            default: `dtype` `[width]`, value of absent keys.
 
         Returns:
-          `dtype` `[n, width]`.
+            `dtype` `[n, width]`.
         """
         values = tf.raw_ops.LookupTableFindV2(
             table_handle=self.resource_handle, keys=keys, default_value=default
@@ -189,5 +189,5 @@ class RowMap(tf.saved_model.experimental.TrackableResource):
         return tf.ensure_shape(values, [None, self._width])
 
     def size(self) -> tf.Tensor:
-        """Number of keys, int64 scalar."""
+        """Returns the number of keys, an int64 scalar."""
         return tf.raw_ops.LookupTableSizeV2(table_handle=self.resource_handle)

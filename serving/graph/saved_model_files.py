@@ -1,4 +1,4 @@
-"""Checks and touches up the files of a SavedModel before it is published."""
+"""Checks and edits of the files of a SavedModel before its publication."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _OWN_PREFIX = "Monolith"
 
 
 def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
-    """Refuses a graph that a server without this library can't load.
+    """Rejects a graph that a server without this library can't load.
 
     Args:
-      graph_def: Graph with its function library.
+        graph_def: Graph with its function library.
 
     Raises:
-      ExportError: An op is one of this library; names op and layer.
+        ExportError: The graph has an op of this library; the message has op and
+            node.
     """
     nodes = list(graph_def.node)
     for function in graph_def.library.function:
@@ -32,27 +33,26 @@ def check_stock_ops(graph_def: tf.compat.v1.GraphDef) -> None:
                 f"The model still has the op {node.op} at {node.name!r} after "
                 "its tables were replaced; a server without this library can't "
                 "load that. Layers must read rows through "
-                "monolith_tf.step.backend.current_backend() when there is "
-                "one, as those of mt.layers do."
+                "monolith_tf.step.backend.current_backend(), as those of "
+                "mt.layers do."
             )
 
 
 def finish(
     path: str, signature_inputs: Mapping[str, str], signatures: Iterable[str]
 ) -> None:
-    """Checks the ops of a SavedModel and gives inputs their names.
+    """Checks the ops of a SavedModel and renames its inputs.
 
-    A request may call an input what no Python argument can be called, such as
+    Inputs may have names that Python arguments can't have, such as
     "genres:values".
 
     Args:
-      path: Directory of the SavedModel.
-      signature_inputs: Names of the inputs of the model, by the name that they
-        were traced with.
-      signatures: Names of the signatures that take them.
+        path: Directory of the SavedModel.
+        signature_inputs: Name of an input in the trace to its name in requests.
+        signatures: Names of the signatures with these inputs.
 
     Raises:
-      ExportError: An op is one of this library.
+        ExportError: The graph has an op of this library.
     """
     file = os.path.join(path, "saved_model.pb")
     saved_model = saved_model_pb2.SavedModel()
@@ -65,20 +65,20 @@ def finish(
     for meta_graph in saved_model.meta_graphs:
         for name in signatures:
             _rename_inputs(meta_graph.signature_def[name], signature_inputs)
-        # What tf.saved_model.load calls the arguments of the signature.
+        # Names of the arguments for tf.saved_model.load.
         for function in meta_graph.object_graph_def.nodes:
             _rename_keywords(function, signature_inputs)
     with open(file, "wb") as stream:
         stream.write(saved_model.SerializeToString(deterministic=True))
-    # It is of the file as it was; a SavedModel may be without.
+    # It does not fit the edited file, and a SavedModel does not need it.
     os.remove(os.path.join(path, "fingerprint.pb"))
 
 
 def sync(path: str) -> None:
-    """Makes a directory and all below it durable.
+    """Makes a directory and its content durable.
 
     Args:
-      path: Directory.
+        path: Directory.
     """
     for directory, _, files in os.walk(path, topdown=False):
         for name in files:
@@ -87,7 +87,7 @@ def sync(path: str) -> None:
 
 
 def sync_one(path: str) -> None:
-    """Makes one file, or the names in one directory, durable."""
+    """Makes one file, or the entries of one directory, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Lets the layers of a model read the tables of an export."""
+"""The lookup backend that reads the tables of an export."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import tensorflow as tf
 
 from monolith_tf.errors import ExportError
 from monolith_tf.serving.graph.serving_table import ServingTable
+from monolith_tf.step.backend import StockBackend
 
 
-class ServingBackend:
-    """A `monolith_tf.step.backend.LookupBackend` over serving tables.
+class ServingBackend(StockBackend):
+    """Lookup backend over serving tables.
 
     Args:
-      tables: Training tables of the model.
-      serving_tables: Their stand-ins, in the same order.
+        tables: Training tables of the model.
+        serving_tables: Their serving tables, in the same order.
     """
 
     def __init__(
@@ -28,23 +29,23 @@ class ServingBackend:
         }
 
     def lookup(self, table, ids: tf.Tensor) -> tf.Tensor:
-        """Rows of ids.
+        """Returns the rows of ids.
 
         Args:
-          table: The training table that a layer wants to read.
-          ids: int64 of any shape.
+            table: The training table that a layer reads.
+            ids: int64 of any shape.
 
         Returns:
-          float32, the shape of `ids` and `[dim]`.
+            float32, the shape of `ids` followed by `[dim]`.
 
         Raises:
-          ExportError: The table is not one of the model's.
+            ExportError: The model does not have the table.
         """
         known = self._by_name.get(table.name)
         if known is None or known[0] is not table:
             raise ExportError(
                 f"The model reads table {table.name!r}, which none of its "
-                "layers holds: the layers that can be found have "
+                "layers has: the layers that can be found have "
                 f"{sorted(self._by_name)}. Make the layer that reads the table "
                 "an attribute of the model or of one of its layers."
             )

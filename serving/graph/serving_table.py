@@ -1,4 +1,4 @@
-"""A table in a server: rows of trained ids, initial rows of all others."""
+"""Tables of a server: rows of trained ids, initial rows of others."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from monolith_tf.serving.graph.row_map import RowMap
 from monolith_tf.stock_ops import hashing
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
-# Last element of a stored value. Absent is never stored, only read.
+# Last element of a stored value. Absent is read, never stored.
 _LIVE = 1
 _DEAD = 0
 _ABSENT = -1
 
 
 class ServingTable(tf.Module):
-    """Lookups for anybody, changes for one caller at a time.
+    """A table in an export: concurrent lookups, one writer at a time.
 
-    A value is a row, packed in the precision of the table, and a flag. What
-    goes in and comes out is float32.
+    A value is a row, packed in the precision of the table, and a flag.
+    Arguments and results are float32.
 
-    DenseHashTable never gets a bucket back that was removed from, so a
-    tombstone overwrites a row with zeros and flag 0 and is counted. Absent and
-    dead ids read their initial row.
+    DenseHashTable never reuses the bucket of a removed key, so a tombstone
+    overwrites a row with zeros and flag 0 and is counted. Absent and dead ids
+    read their initial row.
 
-    DenseHashTable takes the low bits of a key as its bucket; ids that were
-    packed or counted by a stride share them, so a key is a mixed id:
-    `mix64(id ^ salt)`, one to one. The two ids of `reserved_ids` have no key;
-    their values are in a variable.
+    DenseHashTable uses the low bits of a key as its bucket, which packed ids
+    and ids with a stride share. So a key is a mixed id: `mix64(id ^ salt)`, one
+    to one. The two ids of `reserved_ids` have no key; a variable has their
+    values.
 
-    `lookup` may run beside everything. `apply` must hold the mutex of the
-    export; one call is seen whole or not at all, but for a change of both a
-    reserved id and others.
+    `lookup` may run concurrently with all calls. `apply` must hold the mutex of
+    the export. Each call is atomic, except a change of both reserved and other
+    ids.
 
     Args:
-      config: `monolith_tf.TableConfig`; name, seed and segments count.
-      shared_name: Name of the hash table in a server, unique.
-      salt: Any int64.
-      step: Global step that all rows are of, or later: from `anneal_steps` on
-        `OneBit` is kept in bits.
-      num_buckets: Buckets to start with, a power of two.
+        config: `monolith_tf.TableConfig`; name, seed and segments are used.
+        shared_name: Unique name of the hash table in a server.
+        salt: Any int64.
+        step: Global step that all rows have reached: from `anneal_steps` on
+            `OneBit` is stored as bits.
+        num_buckets: Buckets to start with, a power of two.
     """
 
     def __init__(
@@ -93,13 +93,13 @@ class ServingTable(tf.Module):
         reserved_rows: dict[int, np.ndarray],
         num_buckets: int,
     ) -> None:
-        """Sets what a loaded copy starts with; call it before saving, once.
+        """Sets the initial rows of a loaded copy; call it once before saving.
 
         Args:
-          files: Row files, without the reserved ids.
-          num_rows: Distinct ids in `files`.
-          reserved_rows: Packed rows of the reserved ids that have one, by id.
-          num_buckets: Buckets to start with, a power of two.
+            files: Row files, without the reserved ids.
+            num_rows: Distinct ids in `files`.
+            reserved_rows: Packed rows of reserved ids, by id.
+            num_buckets: Buckets to start with, a power of two.
         """
         self._map.start_from(files, num_buckets)
         values = self._reserved.numpy()
@@ -122,11 +122,11 @@ class ServingTable(tf.Module):
 
     @property
     def packed(self) -> PackedRows:
-        """How rows are kept."""
+        """Layout of the stored rows."""
         return self._packed
 
     def status(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Live rows, dead rows and buckets; int64 scalars."""
+        """Returns live rows, dead rows and buckets; int64 scalars."""
         return (
             self._live.read_value(),
             self._dead.read_value(),
@@ -134,39 +134,39 @@ class ServingTable(tf.Module):
         )
 
     def lookup(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows of ids; initial rows of those that are absent or dead.
+        """Returns rows of ids; initial rows of absent and dead ids.
 
         Args:
-          ids: int64 `[n]`; may repeat.
+            ids: int64 `[n]`; may repeat.
 
         Returns:
-          `(rows, live)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
+            `(rows, exists)`: float32 `[n, dim]`, int64 `[n]` of 1 and 0.
         """
         values = self._find(ids)
-        live = values[:, -1] > 0
-        # Computed for those that need them only: in steady traffic few.
-        unseen = tf.where(tf.logical_not(live))
+        exists = values[:, -1] > 0
+        # Only where needed: few ids in steady traffic.
+        unseen = tf.where(tf.logical_not(exists))
         rows = tf.tensor_scatter_nd_update(
             self._packed.unpack(values[:, :-1]),
             unseen,
             initial_rows(self._config, tf.gather_nd(ids, unseen)),
         )
         rows = tf.ensure_shape(rows, [None, self._dim])
-        return rows, tf.cast(live, tf.int64)
+        return rows, tf.cast(exists, tf.int64)
 
     def apply(
-        self, ids: tf.Tensor, live: tf.Tensor, rows: tf.Tensor
+        self, ids: tf.Tensor, exists: tf.Tensor, rows: tf.Tensor
     ) -> tf.Tensor:
         """Sets rows and tombstones.
 
         Args:
-          ids: int64 `[n]`, distinct.
-          live: bool `[n]`, True where a row follows, False for a tombstone.
-          rows: float32 `[m, dim]`, the rows in the order of the ids that have
-            one; all must fit `packed`.
+            ids: int64 `[n]`, distinct.
+            exists: bool `[n]`; False marks a tombstone.
+            rows: float32 `[m, dim]`, one per id that exists, in order; all must
+                fit `packed`.
 
         Returns:
-          int64 scalar `n`, after everything is written.
+            int64 scalar `n`, after everything is written.
         """
         flags = self._find(ids)[:, -1]
         was_live = flags > 0
@@ -175,12 +175,12 @@ class ServingTable(tf.Module):
         ones = tf.ones([tf.shape(rows)[0], 1], rows.dtype)
         values = tf.tensor_scatter_nd_update(
             tf.zeros([tf.size(ids), self._packed.width + 1], rows.dtype),
-            tf.where(live),
-            # An update keeps all bits; a sum would lose the sign of -0.0.
+            tf.where(exists),
+            # An update preserves all bits; a sum would lose the sign of -0.0.
             tf.concat([rows, _LIVE * ones], axis=1),
         )
-        # A tombstone of an id that was never here needs no bucket.
-        stored = live | (flags >= 0)
+        # A tombstone of an absent id needs no bucket.
+        stored = exists | (flags >= 0)
         slot, is_reserved = _reserved_slot(ids)
         keys = tf.boolean_mask(self._key_of(ids), stored & ~is_reserved)
         inserted = tf.size(keys, out_type=tf.int64)
@@ -199,10 +199,10 @@ class ServingTable(tf.Module):
                 )
             ),
             self._live.assign_add(
-                _count(live & ~was_live) - _count(~live & was_live)
+                _count(exists & ~was_live) - _count(~exists & was_live)
             ),
             self._dead.assign_add(
-                _count(~live & was_live) - _count(live & was_dead)
+                _count(~exists & was_live) - _count(exists & was_dead)
             ),
         ]
         with tf.control_dependencies([flags, entries]):
@@ -226,10 +226,10 @@ class ServingTable(tf.Module):
         return [0] * self._packed.width + [_ABSENT]
 
     def _find(self, ids: tf.Tensor) -> tf.Tensor:
-        """Values `[n, width + 1]`; flag `_ABSENT` where there is none."""
+        """Returns values `[n, width + 1]`; flag `_ABSENT` for absent ids."""
         absent = tf.constant(self._absent_value(), self._packed.dtype)
         slot, is_reserved = _reserved_slot(ids)
-        # Any key that is not reserved will do for the two that are.
+        # Reserved ids look up the key of another id.
         stand_in = self._key_of(tf.zeros_like(ids))
         keys = tf.where(is_reserved, stand_in, self._key_of(ids))
         return tf.where(
@@ -240,7 +240,7 @@ class ServingTable(tf.Module):
 
 
 def _reserved_slot(ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Index of each id in `RESERVED_IDS` or -1, and whether it is there."""
+    """Returns the index of each id in `RESERVED_IDS`, -1 and False if none."""
     slot = tf.where(
         tf.equal(ids, reserved_ids.EMPTY_ID),
         0,

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, with the code that both protocols use."""
+"""Errors of requests, with the codes of both protocols."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HTTP_STATUS = {
 
 
 class RequestError(Exception):
-    """A request that gets an error as its answer.
+    """An error that is the reply to a request.
 
     Args:
-        code: the gRPC status.
-        message: what was received, what was expected.
+        code: The gRPC status.
+        message: The received and the expected value.
     """
 
     def __init__(self, code: grpc.StatusCode, message: str):
@@ -33,21 +33,21 @@ class RequestError(Exception):
 
     @property
     def http_status(self) -> int:
-        """The same on the REST port."""
+        """Status code on the REST port."""
         return _HTTP_STATUS.get(self.code, 500)
 
     @classmethod
     def from_op_error(cls, error: tf.errors.OpError) -> RequestError:
-        """TensorFlow numbers its errors like gRPC."""
+        """Converts an error of TensorFlow, which has the codes of gRPC."""
         code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
         return cls(code, error.message or str(error))
 
 
 def invalid(message: str) -> RequestError:
-    """A request that can never be right."""
+    """Returns the error of an invalid request."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str) -> RequestError:
-    """A model, version or signature that is not there."""
+    """Returns the error of a missing model, version or signature."""
     return RequestError(grpc.StatusCode.NOT_FOUND, message)

@@ -21,10 +21,10 @@ _DEFAULT_SIGNATURE = "serving_default"
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata; the rest answers UNIMPLEMENTED."""
+    """Predict and GetModelMetadata; other calls return UNIMPLEMENTED."""
 
     def __init__(self, models: Mapping[str, model_lib.Model]):
-        """Answers for these models, by name."""
+        """Keeps the models, by name."""
         self._models = models
 
     def Predict(self, request, context):  # noqa: N802
@@ -73,14 +73,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus; HandleReloadConfigRequest answers UNIMPLEMENTED."""
+    """GetModelStatus; HandleReloadConfigRequest returns UNIMPLEMENTED."""
 
     def __init__(self, models: Mapping[str, model_lib.Model]):
-        """Answers for these models, by name."""
+        """Keeps the models, by name."""
         self._models = models
 
     def GetModelStatus(self, request, context):  # noqa: N802
-        """Returns the state of every version, or of the one asked for."""
+        """Returns the state of every version, or of the requested one."""
         return _answer(context, lambda: self._status(request))
 
     def _status(self, request):

@@ -1,4 +1,4 @@
-"""Tensors of the REST API: JSON in and out, without losing an int64."""
+"""Tensors of the REST API as JSON, with exact int64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse_body(data: bytes) -> dict:
     """Returns the JSON object of a request.
 
     Raises:
-        RequestError: not JSON, or not an object.
+        RequestError: The data is not JSON, or not an object.
     """
     try:
         body = json.loads(data)
@@ -36,15 +36,15 @@ def decode_inputs(body: dict, definition) -> tuple[dict[str, np.ndarray], bool]:
     """Returns the inputs of a signature from a request.
 
     Args:
-        body: holds either `instances` (row format: a list with one element an
-            example) or `inputs` (column format: a tensor by input name).
+        body: Has either `instances` (row format: a list with one element per
+            example) or `inputs` (column format: one tensor per input name).
         definition: `SignatureDef` of the signature.
 
     Returns:
-        Arrays by input name, and whether the row format was used.
+        Arrays by input name, and True for the row format.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, saying what was received.
+        RequestError: INVALID_ARGUMENT, with the received value.
     """
     if ("instances" in body) == ("inputs" in body):
         raise errors.invalid(
@@ -66,7 +66,7 @@ def encode_outputs(outputs: dict[str, np.ndarray], row_format: bool) -> dict:
     """Returns the answer of a predict request.
 
     Raises:
-        RequestError: the row format was used, but the outputs have no common
+        RequestError: The row format was used, but the outputs have no common
             first dimension.
     """
     values = {name: _jsonable(name, v) for name, v in outputs.items()}
@@ -78,7 +78,7 @@ def encode_outputs(outputs: dict[str, np.ndarray], row_format: bool) -> dict:
     if len(lengths) != 1 or None in lengths:
         raise errors.invalid(
             "The outputs of this signature have no common first dimension; "
-            "ask with `inputs` instead of `instances`."
+            "use `inputs` instead of `instances`."
         )
     if len(values) == 1:
         return {"predictions": next(iter(values.values()))}
@@ -146,7 +146,7 @@ def _tensor(name: str, values, definition) -> np.ndarray:
 
 
 def _flatten(name: str, values) -> tuple[list, tuple[int, ...]]:
-    """Leaves in row-major order, and the shape; ragged lists are refused."""
+    """Returns row-major leaves and the shape; rejects ragged lists."""
     level, shape = [values], []
     while level and all(isinstance(value, list) for value in level):
         lengths = {len(value) for value in level}

@@ -1,4 +1,4 @@
-"""One model: its version directories, and which of them are loaded."""
+"""One model: its version directories, and the loaded versions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class VersionState:
-    """What the server says about one version.
+    """State of one version in the server.
 
     Args:
-        version: its number.
+        version: Number of the version.
         state: "LOADING", "AVAILABLE", "UNLOADING" or "END".
-        error_message: why loading failed, or "".
+        error_message: The error of a failed load, or "".
     """
 
     version: int
@@ -47,16 +47,16 @@ class _FailedLoad:
 class Model:
     """Serves the newest version under a base path.
 
-    A version is a directory with a numeric name that holds a
-    `saved_model.pb`. The version that is served stays loaded until the newer
-    one is ready. When the served version disappears, the next newest is loaded;
-    when all disappear, the last one goes on being served.
+    A version is a directory with a numeric name and a `saved_model.pb`. The
+    served version stays loaded until a newer one is ready. When the served
+    version disappears, the next newest is loaded; when all disappear, the last
+    one stays served.
 
     Args:
-        name: name of the model.
-        base_path: directory of the version directories.
-        load: makes a servable; for tests.
-        clock: seconds; for tests.
+        name: Name of the model.
+        base_path: Directory of the version directories.
+        load: Loads a servable; for tests.
+        clock: Returns seconds; for tests.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Model:
         load: Callable[[str, int, str], servable_lib.Servable] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """Loads nothing yet; `poll` does."""
+        """Keeps the arguments; `poll` loads versions."""
         self.name = name
         self.base_path = base_path
         self._load = load or servable_lib.Servable
@@ -77,10 +77,10 @@ class Model:
         self._failed: dict[int, _FailedLoad] = {}
 
     def poll(self) -> None:
-        """Looks at the directories once; loads and unloads accordingly.
+        """Lists the directories once; loads and unloads versions.
 
-        Called from one thread at a time. Blocks while a version loads; requests
-        go on meanwhile.
+        Call it from one thread at a time. It blocks while a version loads, and
+        does not block requests.
         """
         on_disk = self._versions_on_disk()
         self._failed = {v: f for v, f in self._failed.items() if v in on_disk}
@@ -90,10 +90,10 @@ class Model:
                 return
 
     def servable(self, version: int | None = None) -> servable_lib.Servable:
-        """Returns the newest loaded version, or the one asked for.
+        """Returns the newest loaded version, or the requested one.
 
         Raises:
-            RequestError: NOT_FOUND, with the versions that are loaded.
+            RequestError: NOT_FOUND, with the loaded versions.
         """
         with self._lock:
             loaded = self._loaded
@@ -118,13 +118,13 @@ class Model:
         inputs: Mapping[str, np.ndarray],
         output_filter: Sequence[str] = (),
     ) -> tuple[int, dict[str, np.ndarray]]:
-        """Runs a signature of the newest loaded version, or the one asked for.
+        """Runs a signature of the newest loaded version, or the requested one.
 
         Returns:
             The version that answered, and its outputs by name.
 
         Raises:
-            RequestError: see `Servable.run`.
+            RequestError: See `Servable.run`.
         """
         while True:
             servable = self.servable(version)
@@ -133,22 +133,22 @@ class Model:
                     signature_name, inputs, output_filter
                 )
             except servable_lib.UnloadedError:
-                # The switch came between the two lines; the newer version
-                # takes the call, unless this one was asked for by number.
+                # The version was unloaded between the two lines; the newer one
+                # runs the call, unless the request has a version.
                 if version is not None or not self.has_version:
                     raise
 
     @property
     def has_version(self) -> bool:
-        """Whether any version is loaded."""
+        """True if a version is loaded."""
         with self._lock:
             return bool(self._loaded)
 
     def states(self, version: int | None = None) -> list[VersionState]:
-        """Returns what is known of each version, newest first.
+        """Returns the state of each version, newest first.
 
         Raises:
-            RequestError: NOT_FOUND for a version never seen.
+            RequestError: NOT_FOUND for an unknown version.
         """
         with self._lock:
             states = dict(self._states)
@@ -162,7 +162,7 @@ class Model:
         return [states[key] for key in sorted(states, reverse=True)]
 
     def close(self) -> None:
-        """Unloads everything; running calls end first."""
+        """Unloads all versions after their running calls."""
         with self._lock:
             loaded, self._loaded = self._loaded, {}
         for servable in loaded.values():
@@ -193,7 +193,7 @@ class Model:
         path = self._versions_on_disk().get(version, "")
         try:
             servable = self._load(self.name, version, path)
-        except Exception as error:  # Whatever a broken SavedModel raises.
+        except Exception as error:  # A broken SavedModel raises any error.
             wait = (
                 min(2 * failed.wait_seconds, _MAX_RETRY_SECONDS)
                 if failed
@@ -208,7 +208,7 @@ class Model:
             return False
         self._failed.pop(version, None)
         with self._lock:
-            # A new dict: readers hold the old one without the lock.
+            # A new dict, because readers use the old one without the lock.
             self._loaded = {**self._loaded, version: servable}
             self._states[version] = VersionState(version, "AVAILABLE")
         _logger.info("Serving %s version %d", self.name, version)
@@ -235,7 +235,7 @@ def find(models: Mapping[str, Model], name: str) -> Model:
     """Returns a model by name.
 
     Raises:
-        RequestError: NOT_FOUND, naming the models there are.
+        RequestError: NOT_FOUND, with the served models.
     """
     if name not in models:
         raise errors.not_found(

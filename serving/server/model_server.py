@@ -1,4 +1,4 @@
-"""The server: ports, threads, and the watch over version directories."""
+"""The server: ports, threads, and polls of version directories."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _logger = logging.getLogger(__name__)
 
 
 class PortInUseError(MonolithError):
-    """Somebody listens there already, or the host is not of this machine."""
+    """The port is in use, or the host is not local."""
 
     def __init__(self, what: str, host: str, port: int, reason: str):
-        """Says which port, and what to do."""
+        """Makes the message from the port and the reason."""
         super().__init__(
             f"{what} port {host}:{port} cannot be opened: {reason}. Choose "
             "another port, or 0 for any free one."
@@ -43,18 +43,18 @@ class ModelServer:
     same export. It needs no Keras.
 
     Args:
-        models: base path (directory of version directories) by model name.
-        host: address to listen on.
-        port: gRPC port; 0 takes a free one.
-        rest_api_port: REST port; 0 takes a free one, None opens none.
-        poll_seconds: how often the version directories are looked at.
+        models: Base path (directory of version directories) by model name.
+        host: Address to listen on.
+        port: The gRPC port; 0 for a free one.
+        rest_api_port: The REST port; 0 for a free one, None for none.
+        poll_seconds: Interval between polls of the version directories.
 
     Attributes:
-        port: the gRPC port that is open.
-        rest_api_port: the REST port that is open, or None.
+        port: The gRPC port that is open.
+        rest_api_port: The REST port that is open, or None.
 
     Raises:
-        PortInUseError: a port is taken.
+        PortInUseError: A port is in use.
 
     Example:
     ```python
@@ -87,7 +87,7 @@ class ModelServer:
         self._stop = threading.Event()
         self._closing = contextlib.ExitStack()
         try:
-            # Ports first: a taken one is told at once, not after loading.
+            # Ports first, so that a used one raises before the load.
             self._open_grpc(host, port)
             self._open_rest(host, rest_api_port)
             self._poll()
@@ -97,7 +97,7 @@ class ModelServer:
             raise
 
     def close(self) -> None:
-        """Ends running calls (within 5 s), frees ports, threads and models."""
+        """Stops calls (within 5 s), and closes ports, threads and models."""
         self._stop.set()
         self._closing.close()
 
@@ -106,7 +106,7 @@ class ModelServer:
         return self
 
     def __exit__(self, *_) -> None:
-        """Closes."""
+        """Closes the server."""
         self.close()
 
     def _open_grpc(self, host: str, port: int) -> None:
@@ -119,7 +119,7 @@ class ModelServer:
             options=(
                 ("grpc.max_send_message_length", -1),
                 ("grpc.max_receive_message_length", -1),
-                # Or a second server would share the port without a word.
+                # Otherwise a second server would share the port silently.
                 ("grpc.so_reuseport", 0),
             ),
         )
@@ -129,7 +129,7 @@ class ModelServer:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(
             grpc_services.ModelService(self.models), self._grpc
         )
-        # gRPC prints its own lines about a taken port; a socket just says it.
+        # gRPC logs lines about a used port; a socket raises.
         _listen("gRPC", host, port).close()
         self.port = self._grpc.add_insecure_port(f"{host}:{port}")
         self._closing.callback(self._grpc.stop, None)
@@ -139,7 +139,7 @@ class ModelServer:
         self._rest = None
         if port is None:
             return
-        # werkzeug ends the process when a port is taken; a socket does not.
+        # werkzeug exits the process when a port is in use; a socket raises.
         listener = _listen("REST", host, port)
         self._closing.callback(listener.close)
         self.rest_api_port = listener.getsockname()[1]

@@ -31,12 +31,12 @@ _logger = logging.getLogger(__name__)
 
 
 class QuietHandler(werkzeug_serving.WSGIRequestHandler):
-    """Keeps connections open and the terminal quiet."""
+    """Keeps connections open, and logs at level debug."""
 
     protocol_version = "HTTP/1.1"
 
     def log(self, type: str, message: str, *args) -> None:
-        """Sends the access log to `logging`, at level debug."""
+        """Writes the access log to `logging`."""
         _logger.debug(message, *args)
 
 
@@ -50,7 +50,7 @@ class RestApi:
     """The WSGI application.
 
     Args:
-        models: models by name.
+        models: Models by name.
     """
 
     def __init__(self, models: Mapping[str, model_lib.Model]):
@@ -78,7 +78,7 @@ class RestApi:
         }
 
     def __call__(self, environ, start_response):
-        """Answers one request; errors are `{"error": message}`."""
+        """Replies to one request; errors are `{"error": message}`."""
         request = werkzeug.Request(environ)
         request.max_content_length = _MAX_BODY_BYTES
         try:
@@ -91,7 +91,7 @@ class RestApi:
             answer = {
                 "error": f"{request.method} {request.path}: {error.description}"
             }
-        except Exception as error:  # A bug of ours still gets an answer.
+        except Exception as error:  # A bug gets a reply, too.
             _logger.exception("%s %s failed", request.method, request.path)
             status, answer = 500, {"error": f"{type(error).__name__}: {error}"}
         body = json.dumps(answer) + "\n"

@@ -1,8 +1,8 @@
 """One loaded version of a model.
 
-It is loaded into a graph and a session of its own, the way TensorFlow
-Serving's C++ does it: restore, run the init op, then run signatures. So two
-versions share no state, and an unloaded one gives its memory back.
+It has its own graph and session, as in TensorFlow Serving's C++: restore, run
+the init op, then run signatures. So two versions share no state, and an
+unloaded one frees its memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Signature:
         self.definition = definition
         self._name = name
         self._session = session
-        # Sorted, so that two calls with the same names find the same callable.
+        # Sorted, so that calls with the same names use the same callable.
         self._inputs = {
             key: _Input(key, definition.inputs[key], session.graph)
             for key in sorted(definition.inputs)
@@ -68,7 +68,7 @@ class _Signature:
         if unknown:
             raise errors.invalid(
                 f"Signature {self._name!r} has the outputs "
-                f"{sorted(self._outputs)}. Asked for: {unknown}."
+                f"{sorted(self._outputs)}. Received: {unknown}."
             )
         return self._session.run(
             {key: self._outputs[key] for key in output_filter},
@@ -108,16 +108,16 @@ class _Input:
 class Servable:
     """One version of a model, ready to run its signatures.
 
-    Thread-safe. `close` waits for the calls that run.
+    Thread-safe. `close` waits for running calls.
 
     Args:
-        name: name of the model, for messages.
-        version: number of this version.
-        path: directory of the SavedModel.
+        name: Name of the model in errors.
+        version: Number of the version.
+        path: Directory of the SavedModel.
     """
 
     def __init__(self, name: str, version: int, path: str):
-        """Loads the version; blocks until it can answer."""
+        """Loads the version, until it is ready."""
         self.name = name
         self.version = version
         self.path = path
@@ -151,7 +151,7 @@ class Servable:
         """Returns the `SignatureDef` of one signature.
 
         Raises:
-            RequestError: NOT_FOUND, naming the signatures there are.
+            RequestError: NOT_FOUND, with the existing signatures.
         """
         return self._signature(signature_name).definition
 
@@ -164,7 +164,8 @@ class Servable:
         """Runs one signature.
 
         Raises:
-            RequestError: wrong names, dtypes or shapes, or the model failed.
+            RequestError: Names, dtypes or shapes are wrong, or the model
+                failed.
         """
         signature = self._signature(signature_name)
         with self._running():
@@ -174,7 +175,7 @@ class Servable:
                 raise errors.RequestError.from_op_error(error) from error
 
     def close(self) -> None:
-        """Waits for running calls, then frees what the version holds."""
+        """Waits for running calls, then frees the version."""
         with self._idle:
             self._closed = True
             self._idle.wait_for(lambda: self._num_running == 0)
@@ -187,7 +188,7 @@ class Servable:
         except KeyError:
             raise errors.not_found(
                 f"Model {self.name!r} version {self.version} has the "
-                f"signatures {sorted(self._signatures)}. Asked for: {name!r}."
+                f"signatures {sorted(self._signatures)}. Received: {name!r}."
             ) from None
 
     @contextlib.contextmanager

@@ -76,7 +76,9 @@ def test_only_the_last_checkpoints_are_kept(make_row_model, fit, tmp_path):
 
 @pytest.mark.parametrize("name", ["max_to_keep", "every_epochs"])
 def test_a_number_below_1_is_refused(make_row_model, tmp_path, name):
-    with pytest.raises(ValueError, match=f"{name} is 0; expected at least 1"):
+    with pytest.raises(
+        ValueError, match=f"{name} of at least 1. Received: {name}=0"
+    ):
         mt.callbacks.Checkpoints(make_row_model()[0], tmp_path, **{name: 0})
 
 

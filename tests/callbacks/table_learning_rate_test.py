@@ -29,13 +29,15 @@ def test_a_schedule_of_the_optimizer_is_asked_at_its_step(make_row_model, fit):
 
 def test_a_rate_that_is_a_number_is_refused(make_row_model, fit):
     model, _ = make_row_model(1.0)
-    with pytest.raises(ValueError, match="of every table of the model is a"):
+    with pytest.raises(
+        ValueError, match="Received: .* for every table of the model"
+    ):
         fit(model, 1, mt.callbacks.TableLearningRate())
-    with pytest.raises(ValueError, match="of table 'movie' is a number or"):
+    with pytest.raises(ValueError, match="Received: .* for table 'movie'"):
         fit(model, 1, mt.callbacks.TableLearningRate(tables=["movie"]))
 
 
 def test_a_table_that_the_model_has_not_is_refused(make_row_model, fit):
     model, _ = make_row_model(tf.Variable(1.0))
-    with pytest.raises(ValueError, match=r"no table 'user'; it has \['movie"):
+    with pytest.raises(ValueError, match=r"\['movie'\]. Received: 'user'"):
         fit(model, 1, mt.callbacks.TableLearningRate(tables=["user"]))

@@ -1,4 +1,4 @@
-"""What tables tell, as TensorBoard reads it."""
+"""Table statistics, as TensorBoard reads them."""
 
 import pathlib
 

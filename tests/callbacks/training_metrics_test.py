@@ -1,4 +1,4 @@
-"""What Prometheus is told about training."""
+"""Training metrics for Prometheus."""
 
 import urllib.request
 

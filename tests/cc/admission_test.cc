@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/admission/count_word.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/admission/packed_count.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
 
@@ -124,12 +124,12 @@ TEST(AdmissionTest, AMinCountThatCannotBeCountedToIsRefused) {
   const auto sketch = MakeTable(Config(Sketch(2, 4096)));
   ExpectError(Apply(sketch.get(), {{9}, 1, 1, 1, 0, counts(256)}),
               absl::StatusCode::kInvalidArgument,
-              {"min_count must be in [1, 255] for admission \"sketch\"",
+              {"min_count must be in [1, 255] for admission 'sketch'",
                "Received: 256 for id 9"});
   const auto all = MakeTable(Config({}));
   ExpectError(Apply(all.get(), {{9}, 1, 1, 1, 0, counts(2)}),
               absl::StatusCode::kInvalidArgument,
-              {"min_count must be in [1, 1] for admission \"all\""});
+              {"min_count must be in [1, 1] for admission 'all'"});
 }
 
 // Whether one occurrence of `id` in step `step` of the table draws the lot.
@@ -141,7 +141,7 @@ bool DrawsLot(const TableConfig& config, int64_t id, int64_t step, double p) {
 
 TEST(AdmissionTest, AnIdMayBringAProbabilityOfItsOwn) {
   // 3 / 16.
-  const int64_t own = PackOwnTerms(28 << 11 | 1024, 0, true);
+  const int64_t own = PackOverrides(28 << 11 | 1024, 0, true);
   for (const AdmissionConfig& admission :
        {AdmissionConfig(), Count(100), Sketch(100, 1 << 20),
         Probability(1e-6f)}) {
@@ -165,7 +165,7 @@ TEST(AdmissionTest, AnIdMayBringAProbabilityOfItsOwn) {
 TEST(AdmissionTest, WhatDrawsLotsIsCountedForThoseThatCount) {
   const auto table = MakeTable(Config(Count(3)));
   // About never.
-  const int64_t lot = PackCount(1, PackOwnTerms(0, 0, true));
+  const int64_t lot = PackCount(1, PackOverrides(0, 0, true));
   for (int64_t step = 1; step <= 5; ++step) {
     ASSERT_TRUE(Apply(table.get(), {{7}, 1, 1, step, 0, {lot}}).ok());
     EXPECT_EQ(table->size(), 0);
@@ -177,7 +177,8 @@ TEST(AdmissionTest, WhatDrawsLotsIsCountedForThoseThatCount) {
   // A lot that wins leaves no counter behind either.
   ASSERT_TRUE(Apply(table.get(), {{8}, 1, 1, 7, 0, {1}}).ok());
   EXPECT_EQ(table->stats().num_counted, 1);
-  const int64_t always = PackCount(1, PackOwnTerms(kCertainBar, 0, true));
+  const int64_t always =
+      PackCount(1, PackOverrides(kCertainThreshold, 0, true));
   ASSERT_TRUE(Apply(table.get(), {{8}, 1, 1, 8, 0, {always}}).ok());
   EXPECT_EQ(table->size(), 2);
   EXPECT_EQ(table->stats().num_counted, 0);
@@ -195,8 +196,8 @@ TEST(AdmissionTest, AMinCountOfOneAdmitsAtOnceWhateverTheTableSays) {
 TEST(AdmissionTest, AProbabilityThatIsNoneIsRefused) {
   const auto table = MakeTable(Config(Count(2)));
   for (const int64_t count :
-       {PackCount(1, PackOwnTerms(kCertainBar + 1, 0, true)), int64_t{-1},
-        PackCount(0, PackOwnTerms(5, 0, true))}) {
+       {PackCount(1, PackOverrides(kCertainThreshold + 1, 0, true)),
+        int64_t{-1}, PackCount(0, PackOverrides(5, 0, true))}) {
     ExpectError(Apply(table.get(), {{9}, 1, 1, 1, 0, {count}}),
                 absl::StatusCode::kInvalidArgument, {"counts must be >= 1"});
   }
@@ -413,22 +414,22 @@ TEST(AdmissionTest, AFilterOfAnotherKindIsRefused) {
   const auto counting = MakeTable(Config(Count(3)));
   Occur(counting.get(), {5});
   const int group = GroupOf(5);
-  const std::vector<int64_t> words =
+  const std::vector<int64_t> saved =
       counting->ExportFilter(group, group + 1)[0];
-  EXPECT_EQ(words, (std::vector<int64_t>{5, 1}));
+  EXPECT_EQ(saved, (std::vector<int64_t>{5, 1}));
   const auto everyone = [](int64_t) { return true; };
   for (const AdmissionConfig& admission :
        {AdmissionConfig(), Probability(0.5f), Sketch(3, 4096)}) {
     const auto other = MakeTable(Config(admission));
-    ExpectError(other->ImportFilter(group, words, everyone),
+    ExpectError(other->ImportFilter(group, saved, everyone),
                 absl::StatusCode::kInvalidArgument,
-                {"table \"movie\": the saved filter", "saved with"});
+                {"Table 'movie': the saved filter", "saved with"});
     EXPECT_TRUE(other->ImportFilter(group, {}, everyone).ok());
   }
   const auto other = MakeTable(Config(Count(3)));
-  ExpectError(other->ImportFilter((group + 1) % kNumGroups, words, everyone),
+  ExpectError(other->ImportFilter((group + 1) % kNumGroups, saved, everyone),
               absl::StatusCode::kInvalidArgument, {"counts id 5 of group"});
-  ExpectError(other->ImportFilter(kNumGroups, words, everyone),
+  ExpectError(other->ImportFilter(kNumGroups, saved, everyone),
               absl::StatusCode::kInvalidArgument,
               {"must be of a group in [0, 64)", "Received: 64"});
   EXPECT_EQ(other->stats().num_counted, 0);

@@ -13,7 +13,7 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/admission/occurrence_window.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -109,13 +109,13 @@ TEST(CountSketchTest, CountsAreNeverBelowTheTruth) {
     for (const bool has_window : {false, true}) {
       CountSketch sketch(8192, max_count, has_window, kKey);
       std::map<int64_t, OccurrenceCounts> truth;
-      uint32_t bucket = 0;
+      uint32_t interval = 0;
       for (int i = 0; i < 40000; ++i) {
-        if (has_window && random() % 2000 == 0) ++bucket;
+        if (has_window && random() % 2000 == 0) ++interval;
         const int64_t id = random() % (1 + random() % 3000);
         const int64_t count = 1 + random() % 3;
-        const int64_t expected = truth[id].Add(count, bucket);
-        const int64_t counted = sketch.Add(id, count, bucket);
+        const int64_t expected = truth[id].Add(count, interval);
+        const int64_t counted = sketch.Add(id, count, interval);
         ASSERT_GE(counted, std::min(expected, sketch.max_count())) << id;
       }
     }
@@ -128,10 +128,10 @@ TEST(CountSketchTest, ASavedSketchIsRestoredExactly) {
     for (int64_t id = 0; id < 3000; ++id) sketch.Add(id, 1 + id % 3, 7);
     CountSketch restored(32768, 3, has_window, kKey);
     for (int group = 0; group < kNumGroups; ++group) {
-      const std::vector<int64_t> words = sketch.Export(group);
-      ASSERT_EQ(words.size(), 32768u / 64 / 8);
-      ASSERT_TRUE(restored.Import(group, words.data(), words.size()).ok());
-      EXPECT_EQ(restored.Export(group), words);
+      const std::vector<int64_t> saved = sketch.Export(group);
+      ASSERT_EQ(saved.size(), 32768u / 64 / 8);
+      ASSERT_TRUE(restored.Import(group, saved.data(), saved.size()).ok());
+      EXPECT_EQ(restored.Export(group), saved);
     }
     for (int64_t id = 0; id < 3000; ++id) {
       ASSERT_EQ(sketch.Add(id, 1, 8), restored.Add(id, 1, 8));
@@ -146,16 +146,16 @@ TEST(CountSketchTest, WhatTwoShardsCountedOfAGroupIsPutTogether) {
   std::map<int64_t, OccurrenceCounts> truth;
   for (int64_t id = 0; id < 600; ++id) {
     CountSketch& owner = id % 2 == 0 ? first : second;
-    for (const uint32_t bucket : {uint32_t{6}, uint32_t(7 + id % 2)}) {
-      owner.Add(id, 1 + id % 3, bucket);
-      truth[id].Add(1 + id % 3, bucket);
+    for (const uint32_t interval : {uint32_t{6}, uint32_t(7 + id % 2)}) {
+      owner.Add(id, 1 + id % 3, interval);
+      truth[id].Add(1 + id % 3, interval);
     }
   }
   CountSketch merged(4096, 3, /*has_window=*/true, kKey);
   for (int group = 0; group < kNumGroups; ++group) {
     for (const CountSketch* from : {&first, &second}) {
-      const std::vector<int64_t> words = from->Export(group);
-      ASSERT_TRUE(merged.Import(group, words.data(), words.size()).ok());
+      const std::vector<int64_t> saved = from->Export(group);
+      ASSERT_TRUE(merged.Import(group, saved.data(), saved.size()).ok());
     }
   }
   for (auto& [id, counts] : truth) {
@@ -180,8 +180,8 @@ TEST(CountSketchTest, ASketchOfAnotherSizeIsRefused) {
   CountSketch sketch(8192, 3, /*has_window=*/false, kKey);
   sketch.Add(42, 1, 0);
   CountSketch other(16384, 3, /*has_window=*/false, kKey);
-  const std::vector<int64_t> words = sketch.Export(GroupOf(42));
-  ExpectError(other.Import(GroupOf(42), words.data(), words.size()),
+  const std::vector<int64_t> saved = sketch.Export(GroupOf(42));
+  ExpectError(other.Import(GroupOf(42), saved.data(), saved.size()),
               absl::StatusCode::kInvalidArgument,
               {"has 2 lines of 64 bytes, this one has 4",
                "sketch_bytes that it was saved with"});

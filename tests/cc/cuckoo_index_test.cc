@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
-#include "ops/cc/table/hash.h"
 
 namespace monolith_tf {
 namespace {
@@ -133,7 +133,7 @@ TEST(CuckooIndexTest, TheLoadStaysBetweenItsBounds) {
   CuckooIndex index(&pool);
   const auto load = [&index] {
     return static_cast<double>(index.size()) /
-           (index.num_buckets() * CuckooIndex::kSlots);
+           (index.num_buckets() * CuckooIndex::kEntriesPerBucket);
   };
   double highest = 0;
   for (uint32_t i = 0; i < 300000; ++i) {
@@ -216,7 +216,7 @@ TEST(CuckooIndexTest, ReplacedHandlesAreFound) {
   }
 }
 
-TEST(CuckooIndexTest, ErasedEntriesAreGoneAndTheirSlotsAreUsedAgain) {
+TEST(CuckooIndexTest, ErasedEntriesAreGoneAndTheirPlacesAreUsedAgain) {
   const Entries entries = MakeEntries(30000);
   MemoryPool pool;
   CuckooIndex index(&pool);
@@ -290,7 +290,7 @@ TEST(CuckooIndexTest, AReservedIndexNeitherSplitsNorShrinksBelow) {
     ASSERT_TRUE(index.Reserve(n));
     const int64_t num_buckets = index.num_buckets();
     // Emptied, into chunks that were made before.
-    std::vector<MemoryPool::Segment> chunks = index.MakeChunks(n);
+    std::vector<MemoryPool::Slab> chunks = index.MakeChunks(n);
     EXPECT_EQ(static_cast<int64_t>(chunks.size()),
               num_buckets / CuckooIndex::kChunkBuckets);
     index.Clear();

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
@@ -75,7 +75,7 @@ TEST(ExpiryTest, AnIdMayBringAShorterTtlOfItsOwn) {
     Update update;
     update.ids = {id};
     update.event_time = time;
-    update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, ttl))};
+    update.counts = {PackCount(1, PackOverrides(/*min_count=*/0, ttl))};
     ASSERT_TRUE(Apply(table.get(), update).ok());
   };
   occur(1, 1000, 10);
@@ -100,7 +100,7 @@ TEST(ExpiryTest, AnIdMayBringAShorterTtlOfItsOwn) {
 TEST(ExpiryTest, ATtlOfItsOwnHoldsAtTheEndsOfTime) {
   const auto table = MakeTable(Config(Ttl(1000)));
   Update update;
-  update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, 1))};
+  update.counts = {PackCount(1, PackOverrides(/*min_count=*/0, 1))};
   // Earlier than a time can be said: it lives on, until the table's ttl.
   update.ids = {1};
   update.event_time = 5;
@@ -117,63 +117,11 @@ TEST(ExpiryTest, ATtlAboveThatOfTheTableIsRefused) {
     const auto table = MakeTable(Config(Ttl(ttl)));
     Update update;
     update.ids = {1};
-    update.counts = {PackCount(1, PackOwnTerms(/*min_count=*/0, ttl + 1))};
+    update.counts = {PackCount(1, PackOverrides(/*min_count=*/0, ttl + 1))};
     ExpectError(Apply(table.get(), update), absl::StatusCode::kInvalidArgument,
                 {"ttl must be in [1, ", "the ttl of the table", "for id 1"});
     EXPECT_EQ(table->size(), 0);
   }
-}
-
-TEST(CountWordTest, TermsMergeAndOccurrencesEnd) {
-  const int64_t one = PackOwnTerms(3, 0);
-  const int64_t other = PackOwnTerms(5, 60);
-  EXPECT_EQ(MergedOwnTerms(one, other), PackOwnTerms(3, 60));
-  EXPECT_EQ(MergedOwnTerms(other, one), PackOwnTerms(3, 60));
-  EXPECT_EQ(MergedOwnTerms(0, other), other);
-  EXPECT_EQ(MergedOwnTerms(PackOwnTerms(0, 90), other), PackOwnTerms(5, 90));
-  const int64_t largest = PackOwnTerms(kMaxOwnMinCount, kMaxOwnTtl);
-  const int64_t word = PackCount(int64_t{1} << 40, largest);
-  EXPECT_FALSE(IsByLot(word));
-  EXPECT_EQ(OccurrencesOf(word), kMaxOccurrences);
-  EXPECT_EQ(OwnMinCountOf(word), kMaxOwnMinCount);
-  EXPECT_EQ(OwnTtlOf(word), kMaxOwnTtl);
-  EXPECT_EQ(OwnTermsOf(word), largest);
-}
-
-TEST(CountWordTest, LotsHaveTheirProbabilityAndTtl) {
-  const int64_t word = PackCount(1, kMaxOwnTerms);
-  EXPECT_TRUE(IsByLot(word));
-  EXPECT_EQ(OccurrencesOf(word), 1);
-  EXPECT_EQ(OwnProbabilityOf(word), 1.0);
-  EXPECT_EQ(OwnTtlOf(word), kMaxOwnTtl);
-  EXPECT_EQ(OwnTermsOf(word), kMaxOwnTerms);
-  const auto probability = [](int64_t bar) {
-    return OwnProbabilityOf(PackCount(1, PackOwnTerms(bar, 0, true)));
-  };
-  EXPECT_EQ(probability(0), 0x1p-31);
-  EXPECT_EQ(probability(30 << 11), 0.5);
-  EXPECT_EQ(probability(30 << 11 | 1024), 0.75);
-  EXPECT_TRUE(AreOwnTerms(PackOwnTerms(kCertainBar, 7, true)));
-  EXPECT_FALSE(AreOwnTerms(PackOwnTerms(kCertainBar + 1, 7, true)));
-  EXPECT_TRUE(AreOwnTerms(PackOwnTerms(kCertainBar + 1, 7)));
-  EXPECT_FALSE(AreOwnTerms(-1));
-  EXPECT_FALSE(AreOwnTerms(kMaxOwnTerms + 1));
-}
-
-TEST(CountWordTest, OfLotsTheLargestHoldsAndWhatCountsGoesFirst) {
-  const int64_t rare = PackOwnTerms(100, 60, true);
-  const int64_t often = PackOwnTerms(kCertainBar, 7, true);
-  const int64_t counted = PackOwnTerms(kMaxOwnMinCount, 9);
-  const auto check = [](int64_t one, int64_t other, int64_t expected) {
-    EXPECT_EQ(MergedOwnTerms(one, other), expected);
-    EXPECT_EQ(MergedOwnTerms(other, one), expected);
-  };
-  check(rare, often, PackOwnTerms(kCertainBar, 60, true));
-  check(rare, counted, PackOwnTerms(kMaxOwnMinCount, 60));
-  check(often, counted, PackOwnTerms(kMaxOwnMinCount, 9));
-  check(often, 0, often);
-  check(PackOwnTerms(0, 0, true), PackOwnTerms(0, 90),
-        PackOwnTerms(0, 90, true));
 }
 
 TEST(ClockTest, AnUpdateMovesItForwardAlsoWhereItHasNoIds) {

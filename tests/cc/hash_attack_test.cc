@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/table/table.h"
 #include "tests/cc/test_support.h"
 
@@ -81,8 +81,8 @@ std::vector<Attack> Attacks() {
 TEST(HashAttackTest, UnmixUndoesMix64) {
   std::mt19937_64 random(3);
   for (int i = 0; i < 1000; ++i) {
-    const uint64_t word = random();
-    ASSERT_EQ(Mix64(static_cast<uint64_t>(Unmix(word))), word);
+    const uint64_t hash = random();
+    ASSERT_EQ(Mix64(static_cast<uint64_t>(Unmix(hash))), hash);
   }
 }
 
@@ -103,7 +103,7 @@ TEST_P(HashAttackTest, ChosenIdsAreFoundAsFastAsRandomOnes) {
               0.15 * stats.probed_entries);
   // All stripes have their share, and none grew beyond it.
   EXPECT_EQ(stats.probed_entries, 64 * Table::kNumStripes);
-  EXPECT_LT(stats.index_slots, 2.6 * kNumIds);
+  EXPECT_LT(stats.index_capacity, 2.6 * kNumIds);
   const std::vector<bool> exists = Exists(*table, ids);
   for (int64_t i = 0; i < kNumIds; ++i) ASSERT_TRUE(exists[i]) << ids[i];
   // No chunk of an iteration is longer than asked for.

@@ -1,4 +1,4 @@
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <limits>
 #include <set>
 
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 
 namespace monolith_tf {
 namespace {

@@ -7,8 +7,8 @@
 #include <map>
 #include <vector>
 
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 
 namespace monolith_tf {
 namespace {

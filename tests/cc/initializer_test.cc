@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/initializer/initializer_loops.h"
-#include "ops/cc/table/hash.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -221,13 +221,13 @@ TEST(InitializerTest, MiddleNormalQuantileInvertsTheDistribution) {
 TEST(InitializerTest, ErrorsNameTheKindAndWhatItTakes) {
   ExpectError(MakeInitializer({"twos", {}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"zeros\", \"ones\", \"constant\"", "Received: \"twos\""});
+              {"'zeros', 'ones', 'constant'", "Received: 'twos'"});
   ExpectError(MakeInitializer({"ones", {1.0f}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"ones\" takes 0 finite parameters {}", "Received: {1}"});
+              {"'ones' takes 0 finite parameters {}", "Received: {1}"});
   ExpectError(MakeInitializer({"constant", {}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"constant\" takes 1 finite parameters {value}"});
+              {"'constant' takes 1 finite parameters {value}"});
   ExpectError(MakeInitializer({"uniform", {1.0f, 0.0f}}).status(),
               absl::StatusCode::kInvalidArgument,
               {"minval <= maxval", "Received: {1, 0}"});

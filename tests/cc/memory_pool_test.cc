@@ -37,10 +37,10 @@ void MaintainAll(MemoryPool* pool) {
   }
 }
 
-TEST(MemoryPoolTest, SegmentsAreAlignedAndApart) {
+TEST(MemoryPoolTest, SlabsAreAlignedAndApart) {
   MemoryPool pool;
-  std::map<char*, size_t> segments;
-  std::vector<MemoryPool::Segment> owners;
+  std::map<char*, size_t> slabs;
+  std::vector<MemoryPool::Slab> owners;
   for (const size_t bytes : {size_t{100}, size_t{40000}, size_t{40001},
                              kPage - 1, kPage, MemoryPool::kExtentBytes,
                              2 * MemoryPool::kExtentBytes, size_t{40000}}) {
@@ -49,42 +49,42 @@ TEST(MemoryPoolTest, SegmentsAreAlignedAndApart) {
     char* const data = owners.back().data();
     EXPECT_EQ(reinterpret_cast<uintptr_t>(data) % 64, 0u);
     std::memset(data, 1, bytes);
-    segments[data] = bytes;
+    slabs[data] = bytes;
   }
   char* end = nullptr;
-  for (const auto& [data, bytes] : segments) {
+  for (const auto& [data, bytes] : slabs) {
     EXPECT_GE(data, end);
     end = data + bytes;
   }
-  // Two segments of one extent, the second behind the first.
+  // Two slabs of one extent, the second behind the first.
   EXPECT_EQ(owners[2].data() - owners[1].data(), 40000);
 }
 
 TEST(MemoryPoolTest, ASmallTableTouchesNoHugePage) {
   MemoryPool pool;
-  std::vector<MemoryPool::Segment> segments;
-  for (int i = 0; i < 64; ++i) segments.push_back(pool.Allocate(8192));
+  std::vector<MemoryPool::Slab> slabs;
+  for (int i = 0; i < 64; ++i) slabs.push_back(pool.Allocate(8192));
   EXPECT_EQ(pool.resident_bytes(), 0);
   EXPECT_TRUE(pool.ranges().empty());
 }
 
 TEST(MemoryPoolTest, TheLowestFreePlaceIsCutFirst) {
   MemoryPool pool;
-  std::vector<MemoryPool::Segment> segments;
-  for (int i = 0; i < 100; ++i) segments.push_back(pool.Allocate(65536));
-  char* const low = segments[10].data();
-  segments[80] = {};
-  segments[10] = {};
-  segments[11] = {};
+  std::vector<MemoryPool::Slab> slabs;
+  for (int i = 0; i < 100; ++i) slabs.push_back(pool.Allocate(65536));
+  char* const low = slabs[10].data();
+  slabs[80] = {};
+  slabs[10] = {};
+  slabs[11] = {};
   EXPECT_EQ(pool.Allocate(2 * 65536).data(), low);
 }
 
 TEST(MemoryPoolTest, OnePageIsTouchedAheadOfNeed) {
   MemoryPool pool;
-  std::vector<MemoryPool::Segment> segments;
+  std::vector<MemoryPool::Slab> slabs;
   for (int i = 0; i < 200; ++i) {
-    segments.push_back(pool.Allocate(65536));
-    std::memset(segments.back().data(), 1, 65536);
+    slabs.push_back(pool.Allocate(65536));
+    std::memset(slabs.back().data(), 1, 65536);
     MaintainAll(&pool);
     const int64_t used = (i + 1) * 65536;
     EXPECT_GE(pool.resident_bytes(), used);
@@ -100,28 +100,28 @@ TEST(MemoryPoolTest, OnePageIsTouchedAheadOfNeed) {
 
 TEST(MemoryPoolTest, FreePagesReturnToTheSystem) {
   MemoryPool pool;
-  std::vector<MemoryPool::Segment> segments;
+  std::vector<MemoryPool::Slab> slabs;
   for (int i = 0; i < 1000; ++i) {
-    segments.push_back(pool.Allocate(100000));
-    std::memset(segments.back().data(), i, 100000);
+    slabs.push_back(pool.Allocate(100000));
+    std::memset(slabs.back().data(), i, 100000);
   }
   // Every tenth stays: no page is free.
   for (int i = 0; i < 1000; ++i) {
-    if (i % 10 != 0) segments[i] = {};
+    if (i % 10 != 0) slabs[i] = {};
   }
   const int64_t full = pool.resident_bytes();
   MaintainAll(&pool);
   EXPECT_EQ(pool.resident_bytes(), full);
   EXPECT_EQ(ResidentBytesOf(pool), full);
   // All of the upper half goes.
-  for (int i = 500; i < 1000; ++i) segments[i] = {};
+  for (int i = 500; i < 1000; ++i) slabs[i] = {};
   MaintainAll(&pool);
   EXPECT_LE(pool.resident_bytes(), full / 2 + int64_t{3 * kPage});
   EXPECT_EQ(ResidentBytesOf(pool), pool.resident_bytes());
   for (int i = 0; i < 500; i += 10) {
-    EXPECT_EQ(segments[i].data()[99999], static_cast<char>(i));
+    EXPECT_EQ(slabs[i].data()[99999], static_cast<char>(i));
   }
-  segments.clear();
+  slabs.clear();
   MaintainAll(&pool);
   EXPECT_EQ(pool.resident_bytes(), 0);
   EXPECT_TRUE(pool.ranges().empty());
@@ -129,7 +129,7 @@ TEST(MemoryPoolTest, FreePagesReturnToTheSystem) {
 
 TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
   MemoryPool pool;
-  const MemoryPool::Segment first = pool.Allocate(kPage / 4);
+  const MemoryPool::Slab first = pool.Allocate(kPage / 4);
   std::memset(first.data(), 1, kPage / 4);
   // Beyond what is in use; more than an extent.
   ASSERT_TRUE(pool.Reserve(20 * kPage));
@@ -140,18 +140,18 @@ TEST(MemoryPoolTest, ReservedPagesAreThereAndStay) {
   MaintainAll(&pool);
   EXPECT_EQ(pool.resident_bytes(), reserved);
   // Nothing more becomes resident while the reserved pages are cut.
-  std::vector<MemoryPool::Segment> segments;
+  std::vector<MemoryPool::Slab> slabs;
   for (int i = 0; i < 4 * 20; ++i) {
-    segments.push_back(pool.Allocate(kPage / 4));
+    slabs.push_back(pool.Allocate(kPage / 4));
     MaintainAll(&pool);
   }
   EXPECT_EQ(pool.resident_bytes(), reserved);
   for (int i = 0; i < 4 * 20; ++i) {
-    segments.push_back(pool.Allocate(kPage / 4));
+    slabs.push_back(pool.Allocate(kPage / 4));
     MaintainAll(&pool);
   }
   EXPECT_GT(pool.resident_bytes(), reserved);
-  segments.clear();
+  slabs.clear();
   MaintainAll(&pool);
   EXPECT_EQ(pool.resident_bytes(), reserved);
   EXPECT_GE(ResidentBytesOf(pool), reserved);
@@ -169,9 +169,9 @@ TEST(MemoryPoolTest, ReservedPagesStayWhateverThreadsGiveBack) {
     MemoryPool pool;
     ASSERT_TRUE(pool.Reserve(4 * kPage));
     const int64_t reserved = pool.resident_bytes();
-    std::vector<MemoryPool::Segment> segments;
-    for (int i = 0; i < 48; ++i) segments.push_back(pool.Allocate(kPage / 4));
-    segments.clear();
+    std::vector<MemoryPool::Slab> slabs;
+    for (int i = 0; i < 48; ++i) slabs.push_back(pool.Allocate(kPage / 4));
+    slabs.clear();
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&pool] { MaintainAll(&pool); });
@@ -181,14 +181,14 @@ TEST(MemoryPoolTest, ReservedPagesStayWhateverThreadsGiveBack) {
   }
 }
 
-TEST(MemoryPoolTest, ThreadsGetSegmentsOfTheirOwn) {
+TEST(MemoryPoolTest, ThreadsGetSlabsOfTheirOwn) {
   MemoryPool pool;
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&pool, t] {
       std::mt19937_64 random(t);
       struct Held {
-        MemoryPool::Segment segment;
+        MemoryPool::Slab slab;
         size_t bytes;
         char value;
       };
@@ -197,13 +197,13 @@ TEST(MemoryPoolTest, ThreadsGetSegmentsOfTheirOwn) {
         if (random() % 3 != 0 || held.empty()) {
           const size_t bytes = 1024 + random() % 200000;
           Held next{pool.Allocate(bytes), bytes, static_cast<char>(random())};
-          next.segment.data()[0] = next.value;
-          next.segment.data()[bytes - 1] = next.value;
+          next.slab.data()[0] = next.value;
+          next.slab.data()[bytes - 1] = next.value;
           held.push_back(std::move(next));
         } else {
           std::swap(held[random() % held.size()], held.back());
-          EXPECT_EQ(held.back().segment.data()[0], held.back().value);
-          EXPECT_EQ(held.back().segment.data()[held.back().bytes - 1],
+          EXPECT_EQ(held.back().slab.data()[0], held.back().value);
+          EXPECT_EQ(held.back().slab.data()[held.back().bytes - 1],
                     held.back().value);
           held.pop_back();
         }
@@ -220,8 +220,8 @@ TEST(MemoryPoolTest, ThreadsGetSegmentsOfTheirOwn) {
 TEST(HugePageShareTest, IsAShareOfTheGivenRanges) {
   EXPECT_EQ(HugePageShare({}), 0);
   MemoryPool pool;
-  const MemoryPool::Segment segment = pool.Allocate(kPage / 2);
-  std::memset(segment.data(), 1, kPage / 2);
+  const MemoryPool::Slab slab = pool.Allocate(kPage / 2);
+  std::memset(slab.data(), 1, kPage / 2);
   const double share = HugePageShare(pool.ranges());
   EXPECT_GE(share, 0);
   EXPECT_LE(share, 1);

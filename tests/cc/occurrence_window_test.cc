@@ -10,26 +10,26 @@
 namespace monolith_tf {
 namespace {
 
-TEST(OccurrenceWindowTest, WithoutAWindowAllTimesAreOfOneBucket) {
+TEST(OccurrenceWindowTest, WithoutAWindowAllTimesAreOfOneInterval) {
   const OccurrenceWindow window(0);
   EXPECT_FALSE(window.is_limited());
-  EXPECT_EQ(window.BucketOf(0), 0u);
-  EXPECT_EQ(window.BucketOf(0xFFFFFFFF), 0u);
+  EXPECT_EQ(window.IntervalOf(0), 0u);
+  EXPECT_EQ(window.IntervalOf(0xFFFFFFFF), 0u);
 }
 
-TEST(OccurrenceWindowTest, ABucketIsHalfAWindow) {
+TEST(OccurrenceWindowTest, AnIntervalIsHalfAWindow) {
   const OccurrenceWindow window(100);
   EXPECT_TRUE(window.is_limited());
-  EXPECT_EQ(window.BucketOf(49), 0u);
-  EXPECT_EQ(window.BucketOf(50), 1u);
-  EXPECT_EQ(window.BucketOf(149), 2u);
-  // An odd window is rounded up, and the shortest has buckets of a second.
-  EXPECT_EQ(OccurrenceWindow(101).BucketOf(50), 0u);
-  EXPECT_EQ(OccurrenceWindow(1).BucketOf(7), 7u);
-  EXPECT_EQ(OccurrenceWindow(0xFFFFFFFF).BucketOf(0xFFFFFFFF), 1u);
+  EXPECT_EQ(window.IntervalOf(49), 0u);
+  EXPECT_EQ(window.IntervalOf(50), 1u);
+  EXPECT_EQ(window.IntervalOf(149), 2u);
+  // An odd window is rounded up, and the shortest has intervals of a second.
+  EXPECT_EQ(OccurrenceWindow(101).IntervalOf(50), 0u);
+  EXPECT_EQ(OccurrenceWindow(1).IntervalOf(7), 7u);
+  EXPECT_EQ(OccurrenceWindow(0xFFFFFFFF).IntervalOf(0xFFFFFFFF), 1u);
 }
 
-TEST(OccurrenceCountsTest, TheBucketOfTheClockAndTheOneBeforeCount) {
+TEST(OccurrenceCountsTest, TheIntervalOfTheClockAndTheOneBeforeCount) {
   OccurrenceCounts counts = {0, 0, 0};
   EXPECT_EQ(counts.Add(2, 10), 2);
   EXPECT_EQ(counts.Add(3, 10), 5);
@@ -56,16 +56,17 @@ TEST(OccurrenceCountsTest, CountsStopAtTheirMaximum) {
   EXPECT_EQ(counts.Add(3, 1), OccurrenceCounts::kMax + 3);
 }
 
-TEST(OccurrenceCountsTest, RandomEventsAgreeWithAMapOfBuckets) {
+TEST(OccurrenceCountsTest, RandomEventsAgreeWithAMapOfIntervals) {
   std::mt19937_64 random(3);
   for (int round = 0; round < 200; ++round) {
     OccurrenceCounts counts = {0, 0, 0};
     std::map<uint32_t, int64_t> oracle;
-    uint32_t bucket = 0;
+    uint32_t interval = 0;
     for (int i = 0; i < 50; ++i) {
-      bucket += random() % 4 == 0 ? random() % 4 : 0;
-      const uint32_t event = bucket - std::min<uint32_t>(bucket, random() % 3);
-      const uint32_t now = std::max(event, counts.bucket);
+      interval += random() % 4 == 0 ? random() % 4 : 0;
+      const uint32_t event =
+          interval - std::min<uint32_t>(interval, random() % 3);
+      const uint32_t now = std::max(event, counts.interval);
       const int64_t count = random() % 5;
       oracle[now] += count;
       const int64_t before = now == 0 ? 0 : oracle[now - 1];

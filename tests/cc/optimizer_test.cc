@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -347,10 +347,10 @@ TEST(OptimizerTest, ARowThatComesTwiceIsSteppedTwice) {
 TEST(OptimizerTest, ErrorsNameTheKindAndWhatItTakes) {
   ExpectError(MakeOptimizer({"lamb", {}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"sgd\", \"adagrad\", ", "Received: \"lamb\""});
+              {"'sgd', 'adagrad', ", "Received: 'lamb'"});
   ExpectError(MakeOptimizer({"sgd", {0.1f}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"sgd\" takes hyperparameters {}", "Received: {0.1}"});
+              {"'sgd' takes hyperparameters {}", "Received: {0.1}"});
   ExpectError(MakeOptimizer({"adagrad", {-1.0f, 0.0f}}).status(),
               absl::StatusCode::kInvalidArgument, {"initial_accumulator >= 0"});
   ExpectError(MakeOptimizer({"adagrad", {0.0f, 0.0f}}).status(),

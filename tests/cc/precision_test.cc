@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/precision/precision_loops.h"
-#include "ops/cc/table/hash.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -437,10 +437,10 @@ TEST(PrecisionTest, OnebitInOneByteIsNotPushedOutOfItsRange) {
 TEST(PrecisionTest, ErrorsNameTheKindAndWhatItTakes) {
   ExpectError(MakePrecision({"float8", {}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"float32\", \"bfloat16\"", "Received: \"float8\""});
+              {"'float32', 'bfloat16'", "Received: 'float8'"});
   ExpectError(MakePrecision({"float16", {1.0f}}).status(),
               absl::StatusCode::kInvalidArgument,
-              {"\"float16\" takes parameters {}", "Received: {1}"});
+              {"'float16' takes parameters {}", "Received: {1}"});
   for (const float range : {0.0f, -1.0f, 1e-31f, kInfinity, std::nanf("")}) {
     ExpectError(MakePrecision({"int8", {range}}).status(),
                 absl::StatusCode::kInvalidArgument,

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

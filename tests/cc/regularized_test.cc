@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/table_config.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -101,7 +101,7 @@ TEST(RegularizedTest, ErrorsNameTheRegularizationAndWhatItTakes) {
                                            numbers[3], numbers[4]};
       ExpectError(MakeOptimizer({"sgd", {}, config}).status(),
                   absl::StatusCode::kInvalidArgument,
-                  {"\"sgd\" takes regularization", ">= 0", "Received: {"});
+                  {"'sgd' takes regularization", ">= 0", "Received: {"});
     }
   }
   RegularizationConfig config;

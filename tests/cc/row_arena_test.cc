@@ -184,7 +184,7 @@ TEST(RowArenaTest, RandomOperationsAgreeWithAMap) {
   EXPECT_EQ(arena.NextUsed(handle), arena.end());
 }
 
-TEST(RowArenaTest, MemoryIsThatOfTheSegments) {
+TEST(RowArenaTest, MemoryIsThatOfTheSlabs) {
   MemoryPool pool;
   RowArena arena(64, &pool);
   EXPECT_EQ(arena.memory_bytes(), 0);
@@ -194,10 +194,21 @@ TEST(RowArenaTest, MemoryIsThatOfTheSegments) {
   for (int i = 1; i < 100000; ++i) arena.Allocate();
   EXPECT_GE(arena.memory_bytes(), 100000 * 64);
   EXPECT_LE(arena.memory_bytes(),
-            100000 * 64 + 2 * RowArena::kMaxSegmentBytes + 40000);
+            100000 * 64 + 2 * RowArena::kMaxSlabBytes + 40000);
 }
 
-TEST(RowArenaTest, RecordsLongerThanASegmentHaveOneEach) {
+TEST(RowArenaTest, AnEmptiedArenaKeepsItsBoundOfSegments) {
+  MemoryPool pool;
+  RowArena arena(64, &pool, 4096);
+  EXPECT_EQ(arena.max_slab_bytes(), 4096);
+  arena.Free(arena.Allocate());
+  while (arena.Compact(100, [](uint32_t, uint32_t) {}) > 0) {
+  }
+  EXPECT_EQ(arena.num_slabs(), 0);
+  EXPECT_EQ(arena.max_slab_bytes(), 4096);
+}
+
+TEST(RowArenaTest, RecordsLongerThanASlabHaveOneEach) {
   MemoryPool pool;
   for (const size_t bytes : {size_t{160000}, size_t{3000000}}) {
     RowArena arena(bytes, &pool);

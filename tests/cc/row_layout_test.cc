@@ -9,9 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "ops/cc/table/hash.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/table/config_validation.h"
 #include "ops/cc/table/row.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 namespace {
@@ -27,7 +28,7 @@ TableConfig ConfigOf(std::vector<SegmentConfig> segments,
   config.seed = 7;
   config.segments = std::move(segments);
   config.tracks_changes = tracks_changes;
-  EXPECT_TRUE(config.Validate().ok()) << config.Validate();
+  EXPECT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
   return config;
 }
 

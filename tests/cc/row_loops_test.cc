@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 namespace {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"

@@ -8,12 +8,12 @@
 #include <map>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/table.h"
+#include "ops/cc/table/stripe_set.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -72,17 +72,17 @@ TEST_F(StripeTest, ACompactionMovesNoMoreRowsThanItMay) {
     const auto before = Places();
     {
       SpinLockHolder holder(stripe_.lock());
-      is_done = stripe_.Compact(Table::kMovesPerGroup) == 0;
+      is_done = stripe_.Compact(StripeSet::kMovesPerRun) == 0;
     }
     const auto after = Places();
     ASSERT_EQ(after.size(), before.size());
     int num_moved = 0;
     for (const auto& [id, row] : after) num_moved += before.at(id) != row;
-    ASSERT_LE(num_moved, Table::kMovesPerGroup);
+    ASSERT_LE(num_moved, StripeSet::kMovesPerRun);
   }
   EXPECT_EQ(Places().size(), 300u);
   // All rows but the front ones had to move.
-  EXPECT_GE(num_holds, 270 / Table::kMovesPerGroup / 2);
+  EXPECT_GE(num_holds, 270 / StripeSet::kMovesPerRun / 2);
   SpinLockHolder holder(stripe_.lock());
   EXPECT_LE(stripe_.rows().end(), 300 * 8 / 7 + 64 + 1);
 }
@@ -108,9 +108,9 @@ TEST_F(StripeTest, RowsStayWhereTheyAreWhileTheyAreWalkedOver) {
   EXPECT_EQ(stripe_.rows().end(), 100u);
 }
 
-TEST_F(StripeTest, SegmentsMoveTogetherAndKeepWhatIsInThem) {
+TEST_F(StripeTest, SlabsMoveTogetherAndKeepWhatIsInThem) {
   const std::vector<int64_t> ids = Range(0, 80000);
-  // Segments of two stripes take turns in the pool until one is emptied.
+  // Slabs of two stripes take turns in the pool until one is emptied.
   std::map<int64_t, std::vector<float>> expected;
   {
     Stripe other(4, &layout_, kHash, &pool_);
@@ -130,8 +130,8 @@ TEST_F(StripeTest, SegmentsMoveTogetherAndKeepWhatIsInThem) {
   for (bool has_moved = true; has_moved;) {
     has_moved = false;
     SpinLockHolder holder(stripe_.lock());
-    for (int64_t i = 0; i < stripe_.num_segments(); ++i) {
-      has_moved = stripe_.MoveSegments() || has_moved;
+    for (int64_t i = 0; i < stripe_.num_slabs(); ++i) {
+      has_moved = stripe_.MoveSlabs() || has_moved;
     }
   }
   while (pool_.Maintain()) {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {

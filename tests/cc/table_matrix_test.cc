@@ -1,6 +1,6 @@
 // Everything with everything: any two values of any two factors meet in some
-// case, which runs random operations against life_oracle.h, or is refused with
-// a reason.
+// case, which runs random operations against row_lifecycle_oracle.h, or is
+// refused with a reason.
 
 #include <gtest/gtest.h>
 
@@ -19,8 +19,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "ops/cc/table/config_validation.h"
 #include "ops/cc/table/table.h"
-#include "tests/cc/life_oracle.h"
+#include "tests/cc/row_lifecycle_oracle.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -90,12 +91,12 @@ std::string RefusalOf(int first, int first_value, int second,
   }
   if (first == kAdmission && second == kHasWindow && second_value == 1 &&
       (first_value == 0 || first_value == 3)) {
-    return "because they alone count";
+    return "requires a kind that counts";
   }
   if (second == kTracksChanges && second_value == 0 &&
       ((first == kHasTtl && first_value == 1) ||
        (first == kPolicy && (first_value == 1 || first_value == 2)))) {
-    return "need rows that know their time";
+    return "because they read times of rows";
   }
   return "";
 }
@@ -295,7 +296,7 @@ class RandomLife {
       const bool is_by_lot = random_() % 5 == 0;
       if (is_by_lot) {
         // From 1 in 64 to always.
-        bar = kCertainBar - static_cast<int64_t>(random_() % (6 << 11));
+        bar = kCertainThreshold - static_cast<int64_t>(random_() % (6 << 11));
       } else if (random_() % 4 == 0) {
         bar = counts_occurrences ? 5 : 1;
       }
@@ -306,7 +307,7 @@ class RandomLife {
         // far the sweep has come, and where a batch has an id twice.
         own_ttl = ttl - static_cast<int64_t>(random_() % (ttl - 30));
       }
-      count = PackCount(count, PackOwnTerms(bar, own_ttl, is_by_lot));
+      count = PackCount(count, PackOverrides(bar, own_ttl, is_by_lot));
     }
     std::vector<float> gradients(ids.size() * table_->dim());
     for (float& gradient : gradients) gradient = RandomFloat();
@@ -430,7 +431,7 @@ class RandomLife {
   const TableConfig config_;
   const int num_parts_;
   const std::unique_ptr<Table> table_;
-  LifeOracle oracle_;
+  RowLifecycleOracle oracle_;
   std::mt19937_64 random_;
   int64_t clock_ = 1000;
   int64_t step_ = 0;
@@ -444,7 +445,7 @@ TEST(TableMatrixTest, AnyTwoFactorsWorkTogether) {
     SCOPED_TRACE(absl::StrCat("case ", number,
                               ", in parts: ", cases[number][kInParts], ", ",
                               config.DebugString()));
-    ASSERT_TRUE(config.Validate().ok()) << config.Validate();
+    ASSERT_TRUE(ValidateConfig(config).ok()) << ValidateConfig(config);
     for (const uint64_t seed : {1, 2}) RandomLife(cases[number], seed).Go();
     if (HasFatalFailure()) return;
     for (int a = 0; a < kNumFactors; ++a) {
@@ -464,9 +465,9 @@ TEST(TableMatrixTest, WhatDoesNotGoTogetherIsRefusedWithAReason) {
     factors[kTracksChanges] = 1;
     factors[a] = i;
     factors[b] = j;
-    ExpectError(ConfigOf(factors).Validate(),
+    ExpectError(ValidateConfig(ConfigOf(factors)),
                 absl::StatusCode::kInvalidArgument,
-                {"table \"movie\": ", RefusalOf(a, i, b, j), "Received: "});
+                {"Table 'movie': ", RefusalOf(a, i, b, j), "Received: "});
   }
 }
 

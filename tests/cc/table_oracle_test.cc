@@ -14,8 +14,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/initializer/initializer.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_set.h"
 #include "tests/cc/test_support.h"

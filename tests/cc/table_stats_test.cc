@@ -132,8 +132,8 @@ TEST(TableStatsTest, BytesAreThoseThatAreThere) {
   EXPECT_GE(stats.log_bytes, kNumRows * 8);
   EXPECT_LT(stats.log_bytes, 2 * kNumRows * 8);
   EXPECT_EQ(stats.index_entries, kNumRows + 50000);
-  EXPECT_GE(stats.index_slots, stats.index_entries);
-  EXPECT_GE(stats.index_bytes, stats.index_slots * 6);
+  EXPECT_GE(stats.index_capacity, stats.index_entries);
+  EXPECT_GE(stats.index_bytes, stats.index_capacity * 6);
   EXPECT_LT(stats.index_bytes, 16 * stats.index_entries);
   EXPECT_GE(stats.pool_bytes, stats.row_bytes / 2);
   EXPECT_LE(stats.huge_page_bytes, stats.pool_bytes);

@@ -9,11 +9,13 @@
 #include <memory>
 #include <numeric>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/table/partition.h"
+#include "ops/cc/hash/partition.h"
+#include "ops/cc/initializer/pretrained_rows.h"
 #include "tests/cc/test_support.h"
 
 namespace monolith_tf {
@@ -154,7 +156,7 @@ TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
   const auto table = MakeTable(config);
   const auto other = MakeTable(AdagradConfig(16));
   const int64_t bytes = table->memory_bytes();
-  const int64_t num_slots = table->stats().index_slots;
+  const int64_t capacity = table->stats().index_capacity;
   EXPECT_GE(bytes, kRows * (144 + 7));
   EXPECT_LE(bytes, kRows * (144 + 11) * 5 / 4 + (4 << 20));
   std::vector<int64_t> ids(kRows);
@@ -163,7 +165,7 @@ TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
   ASSERT_TRUE(Step(table.get(), ids, gradients, 1.0f).ok());
   ASSERT_TRUE(Step(other.get(), ids, gradients, 1.0f).ok());
   EXPECT_EQ(Rows(*table, ids), Rows(*other, ids));
-  EXPECT_EQ(table->stats().index_slots, num_slots);
+  EXPECT_EQ(table->stats().index_capacity, capacity);
   // Small segments and the bits that say which records are used are made on
   // the way.
   EXPECT_LE(table->memory_bytes(), bytes + bytes / 8);
@@ -172,7 +174,7 @@ TEST(TableTest, MemoryForAnInitialCapacityIsThereAndStays) {
   EXPECT_GE(table->memory_bytes(), kRows * (144 + 7));
   table->Clear();
   EXPECT_GE(table->memory_bytes(), kRows * (144 + 7));
-  EXPECT_EQ(table->stats().index_slots, num_slots);
+  EXPECT_EQ(table->stats().index_capacity, capacity);
   ASSERT_TRUE(Step(table.get(), ids, gradients, 1.0f).ok());
   EXPECT_EQ(Rows(*table, ids), Rows(*other, ids));
 }
@@ -330,6 +332,47 @@ TEST(TableTest, RowsThatAreWrittenPastTheCachesAreTheSame) {
   }
 }
 
+TEST(TableTest, TheExampleOfTheHeaderStepsTwoRows) {
+  const TableConfig config = TableConfig::OfOneSegment(
+      "movie", /*dim=*/2, {"sgd", {}, {}}, {"zeros", {}}, /*seed=*/7);
+  const auto table = Table::Create(config);
+  ASSERT_TRUE(table.ok());
+  const int64_t ids[] = {3, -1};
+  const int64_t counts[] = {1, 1};
+  const float gradients[] = {1, 2, 3, 4};
+  const float learning_rate = 0.5f;
+  ApplyRequest request;
+  request.ids = ids;
+  request.counts = counts;
+  request.gradients = gradients;
+  request.n = 2;
+  request.global_step = 1;
+  request.learning_rates = &learning_rate;
+  ASSERT_TRUE((*table)->Apply(request).ok());
+  float rows[4];
+  bool exists[2];
+  (*table)->Lookup(ids, 2, rows, exists);
+  EXPECT_EQ(std::vector<float>(rows, rows + 4),
+            (std::vector<float>{-0.5, -1, -1.5, -2}));
+  EXPECT_TRUE(exists[0] && exists[1]);
+}
+
+TEST(TableTest, PretrainedRowsOfNoSegmentAreRefused) {
+  auto table = MakeTable(SgdConfig(2));
+  for (const int segment : {-1, 0, 1}) {
+    const int64_t id = 5;
+    const float row[] = {1, 2, 3};
+    auto rows = PretrainedRows::Create(&id, row, 1, /*dim=*/3);
+    ASSERT_TRUE(rows.ok());
+    ExpectError(
+        table->SetPretrained(segment, *std::move(rows)),
+        absl::StatusCode::kInvalidArgument,
+        {"Table 'movie': pretrained rows must be for a segment in [0, 1",
+         segment == 0 ? "of its dim 2" : "",
+         "Received: segment " + std::to_string(segment), "rows of dim 3"});
+  }
+}
+
 TEST(TableTest, ABatchOfNothingIsFine) {
   auto table = MakeTable(SgdConfig(2));
   EXPECT_TRUE(Step(table.get(), {}, {}, 0.5f).ok());
@@ -343,7 +386,7 @@ TEST(TableTest, ABadApplyIsRefusedBeforeTheFirstRowChanges) {
   auto table = MakeTable(SgdConfig(1));
   const auto code = absl::StatusCode::kInvalidArgument;
   ExpectError(Step(table.get(), {1}, {1.0f}, std::nanf("")), code,
-              {"table \"movie\"", "learning_rate must be finite", "nan"});
+              {"Table 'movie'", "learning_rate must be finite", "nan"});
   ExpectError(Step(table.get(), {1}, {1.0f}, INFINITY), code, {"inf"});
   ExpectError(Step(table.get(), {1}, {1.0f}, 0.1f, 0), code,
               {"global_step must be >= 1", "Received: 0"});
@@ -379,7 +422,7 @@ TEST(TableTest, ABadImportIsRefusedBeforeTheFirstRowChanges) {
 TEST(TableTest, ABadConfigMakesNoTable) {
   ExpectError(Table::Create(SgdConfig(0)).status(),
               absl::StatusCode::kInvalidArgument,
-              {"table \"movie\": dim must be"});
+              {"Table 'movie': dim must be"});
 }
 
 TEST(TableTest, ChangesAreLoggedOnceACutFromTheStartOfTracking) {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 namespace {
@@ -25,15 +25,15 @@ WireFormat Make(const char* name) {
   return format;
 }
 
-uint16_t WordOf(const WireFormat& format, float number) {
-  uint16_t word;
-  format.Narrow(&number, 1, &word);
-  return word;
+uint16_t HalfOf(const WireFormat& format, float number) {
+  uint16_t half;
+  format.Narrow(&number, 1, &half);
+  return half;
 }
 
-float FloatOf(const WireFormat& format, uint16_t word) {
+float FloatOf(const WireFormat& format, uint16_t half) {
   float number;
-  format.Widen(&word, 1, &number);
+  format.Widen(&half, 1, &number);
   return number;
 }
 
@@ -53,10 +53,10 @@ std::vector<float> ManyFloats() {
   }
   for (uint32_t bits = 0; bits < 1 << 16; ++bits) {
     for (const int shift : {13, 16}) {
-      const uint32_t word = bits << shift;
+      const uint32_t exact = bits << shift;
       for (const int64_t more : {-1, 0, 1}) {
         const auto half = uint32_t{1} << (shift - 1);
-        const float number = OfBits(word + half + static_cast<uint32_t>(more));
+        const float number = OfBits(exact + half + static_cast<uint32_t>(more));
         if (!std::isnan(number)) floats.push_back(number);
       }
     }
@@ -64,8 +64,8 @@ std::vector<float> ManyFloats() {
   return floats;
 }
 
-// The nearest of the format's finite numbers by search; ties to the even word.
-uint16_t NearestWord(const WireFormat& format, uint16_t largest, float number) {
+// The nearest of the format's finite numbers by search; ties to the even half.
+uint16_t NearestHalf(const WireFormat& format, uint16_t largest, float number) {
   const double size = std::fabs(static_cast<double>(number));
   uint16_t low = 0;
   uint16_t high = largest;
@@ -91,9 +91,9 @@ void ExpectNearest(const char* name, uint16_t largest, uint16_t infinity) {
   const WireFormat format = Make(name);
   for (const float number : ManyFloats()) {
     if (std::isinf(number)) {
-      ASSERT_EQ(WordOf(format, number), infinity | (number < 0 ? 0x8000 : 0));
+      ASSERT_EQ(HalfOf(format, number), infinity | (number < 0 ? 0x8000 : 0));
     } else {
-      ASSERT_EQ(WordOf(format, number), NearestWord(format, largest, number))
+      ASSERT_EQ(HalfOf(format, number), NearestHalf(format, largest, number))
           << number;
     }
   }
@@ -109,25 +109,25 @@ TEST(WireFormatTest, Float16IsTheNearest) {
 
 TEST(WireFormatTest, KnownNumbers) {
   const WireFormat brain = Make("bfloat16");
-  EXPECT_EQ(WordOf(brain, 1.0f), 0x3F80);
-  EXPECT_EQ(WordOf(brain, -2.0f), 0xC000);
-  EXPECT_EQ(WordOf(brain, 1.0f + 0x1p-8f), 0x3F80);  // A tie.
-  EXPECT_EQ(WordOf(brain, 1.0f + 0x3p-8f), 0x3F82);
-  EXPECT_EQ(WordOf(brain, std::numeric_limits<float>::max()), 0x7F7F);
+  EXPECT_EQ(HalfOf(brain, 1.0f), 0x3F80);
+  EXPECT_EQ(HalfOf(brain, -2.0f), 0xC000);
+  EXPECT_EQ(HalfOf(brain, 1.0f + 0x1p-8f), 0x3F80);  // A tie.
+  EXPECT_EQ(HalfOf(brain, 1.0f + 0x3p-8f), 0x3F82);
+  EXPECT_EQ(HalfOf(brain, std::numeric_limits<float>::max()), 0x7F7F);
   const WireFormat half = Make("float16");
-  EXPECT_EQ(WordOf(half, 1.0f), 0x3C00);
-  EXPECT_EQ(WordOf(half, 65504.0f), 0x7BFF);
-  EXPECT_EQ(WordOf(half, -1e30f), 0xFBFF);
-  EXPECT_EQ(WordOf(half, 0x1p-24f), 0x0001);
-  EXPECT_EQ(WordOf(half, 0x1p-25f), 0x0000);  // A tie.
-  EXPECT_EQ(WordOf(half, 0x3p-25f), 0x0002);
+  EXPECT_EQ(HalfOf(half, 1.0f), 0x3C00);
+  EXPECT_EQ(HalfOf(half, 65504.0f), 0x7BFF);
+  EXPECT_EQ(HalfOf(half, -1e30f), 0xFBFF);
+  EXPECT_EQ(HalfOf(half, 0x1p-24f), 0x0001);
+  EXPECT_EQ(HalfOf(half, 0x1p-25f), 0x0000);  // A tie.
+  EXPECT_EQ(HalfOf(half, 0x3p-25f), 0x0002);
 }
 
 TEST(WireFormatTest, WhatIsNoNumberStaysNone) {
   for (const char* name : {"bfloat16", "float16"}) {
     const WireFormat format = Make(name);
     for (const uint32_t bits : {0x7F800001u, 0xFFC00000u, 0x7FFFFFFFu}) {
-      EXPECT_TRUE(std::isnan(FloatOf(format, WordOf(format, OfBits(bits)))));
+      EXPECT_TRUE(std::isnan(FloatOf(format, HalfOf(format, OfBits(bits)))));
     }
   }
 }
@@ -136,23 +136,23 @@ TEST(WireFormatTest, EveryWordComesBack) {
   for (const char* name : {"bfloat16", "float16"}) {
     const WireFormat format = Make(name);
     for (uint32_t bits = 0; bits < 1 << 16; ++bits) {
-      const auto word = static_cast<uint16_t>(bits);
-      const float number = FloatOf(format, word);
+      const auto half = static_cast<uint16_t>(bits);
+      const float number = FloatOf(format, half);
       if (std::isnan(number)) continue;
-      ASSERT_EQ(WordOf(format, number), word);
+      ASSERT_EQ(HalfOf(format, number), half);
     }
   }
 }
 
 TEST(WireFormatTest, ExactFloatsKeepTheirBits) {
   const std::vector<float> floats = {0.1f, -kInfinity, 0x1p-149f, 3e38f};
-  std::vector<uint16_t> words(8);
+  std::vector<uint16_t> halves(8);
   std::vector<float> back(4);
-  WireFormat::SplitExact(floats.data(), 4, words.data());
-  WireFormat::JoinExact(words.data(), 4, back.data());
+  WireFormat::SplitExact(floats.data(), 4, halves.data());
+  WireFormat::JoinExact(halves.data(), 4, back.data());
   EXPECT_EQ(back, floats);
-  EXPECT_EQ(words[2], 0x0000);
-  EXPECT_EQ(words[3], 0xFF80);
+  EXPECT_EQ(halves[2], 0x0000);
+  EXPECT_EQ(halves[3], 0xFF80);
 }
 
 TEST(WireFormatTest, AllInstructionSetsGiveTheSameBits) {
@@ -165,10 +165,10 @@ TEST(WireFormatTest, AllInstructionSetsGiveTheSameBits) {
          {InstructionSet::kAvx2, WidestInstructionSet()}) {
       if (set > WidestInstructionSet()) continue;
       for (const int64_t begin : {0, 1, 7}) {
-        std::vector<uint16_t> words(floats.size());
-        loop_in(set)(floats.data() + begin, n - begin, words.data() + begin);
-        std::copy_n(portable.data(), begin, words.data());
-        ASSERT_EQ(words, portable);
+        std::vector<uint16_t> halves(floats.size());
+        loop_in(set)(floats.data() + begin, n - begin, halves.data() + begin);
+        std::copy_n(portable.data(), begin, halves.data());
+        ASSERT_EQ(halves, portable);
       }
     }
   }

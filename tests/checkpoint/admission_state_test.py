@@ -1,4 +1,4 @@
-"""What admission counted comes back, on any number of shards."""
+"""Admission counts are restored, on any number of shards."""
 
 import numpy as np
 import pytest
@@ -187,7 +187,7 @@ def test_a_table_that_does_not_count_takes_any_checkpoint(
     assert not caplog.records
     restore(other, save(table, tmp_path / "counted"))
     # What is dropped is told.
-    assert "has counted of ids that have no rows yet is dropped" in caplog.text
+    assert "counts of ids without rows are dropped" in caplog.text
     assert admitted(other) == [7]
     occur(other, [8])
     assert admitted(other) == [7, 8]

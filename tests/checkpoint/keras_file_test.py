@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
@@ -48,7 +49,7 @@ def contents(model):
     return {
         table.name: {
             int(one): (int(time), row.tobytes())
-            for ids, times, rows in table.export_whole()
+            for ids, times, rows in export_rows(table)
             for one, time, row in zip(ids, times, rows, strict=True)
         }
         for table in tables_of(model)

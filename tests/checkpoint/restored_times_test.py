@@ -8,6 +8,8 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.checkpoint.table_rows import import_rows
 
 NOW = 1_700_000_000
 TTL = mt.Eviction(ttl_seconds=100)
@@ -37,7 +39,7 @@ def move(table, other, path):
 def times_of(table):
     return {
         int(id): int(stamp)
-        for ids, stamps, _ in table.export_whole()
+        for ids, stamps, _ in export_rows(table)
         for id, stamp in zip(ids, stamps, strict=True)
     }
 
@@ -97,14 +99,14 @@ def test_rows_that_are_imported_without_times_are_those_of_now():
     update(table, range(50))
     other = make(2, eviction=TTL)
     with mt.event_time(NOW + 7):
-        for part in table.export_whole():
-            other.import_whole(*part)
+        for part in export_rows(table):
+            import_rows(other, *part)
     assert times_of(other) == dict.fromkeys(range(50), NOW + 7)
     # From then on, the latest time that the table has seen.
     third = make(eviction=TTL)
     update(third, [99], event_time=NOW + 50)
-    for part in table.export_whole():
-        third.import_whole(*part)
+    for part in export_rows(table):
+        import_rows(third, *part)
     assert third.sweep(event_time=NOW + 150) == 0
     assert third.size() == 51
 

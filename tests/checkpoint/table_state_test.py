@@ -1,4 +1,4 @@
-"""What is saved comes back, on any number of shards, whole or not at all."""
+"""Saved tables are restored on any number of shards, as a whole or not."""
 
 import pathlib
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 EDGE_IDS = [0, -1, -(2**63), 2**63 - 1]
 OPTIMIZERS = {
@@ -41,7 +42,7 @@ def contents(table):
     """Id to (seconds, weights and slots), for comparisons with ==."""
     return {
         int(one): (int(time), row.tobytes())
-        for ids, times, rows in table.export_whole(batch_size=100)
+        for ids, times, rows in export_rows(table, batch_size=100)
         for one, time, row in zip(ids, times, rows, strict=True)
     }
 

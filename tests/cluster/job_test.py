@@ -228,17 +228,20 @@ def test_a_signal_stops_all_processes(tmp_path, number):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_ps": 0}, "num_ps is 0; expected at least 1"),
-        ({"num_workers": 0}, "num_workers is 0; expected at least 1"),
-        ({"max_restarts": -1}, "max_restarts is -1; expected at least 0"),
-        ({"mode": "jax"}, "mode is 'jax'; expected 'keras' or 'estimator'"),
+        ({"num_ps": 0}, "num_ps of at least 1. Received: num_ps=0"),
+        ({"num_workers": 0}, "num_workers of at least 1. Received: num_wo"),
+        ({"max_restarts": -1}, "max_restarts of at least 0. Received: max_"),
+        ({"mode": "jax"}, "mode 'keras' or 'estimator'. Received: 'jax'"),
         ({"evaluator": True}, "an evaluator runs in mode 'estimator' only"),
         (
             {"mode": "estimator", "modules": ["ops"]},
-            "every role runs the program: import them there",
+            "every role runs the program: import them in it",
         ),
-        ({"command": []}, "command is empty"),
-        ({"command": ["none.py"]}, "there is no file 'none.py'"),
+        ({"command": []}, "needs a command. Received: an empty one"),
+        (
+            {"command": ["none.py"]},
+            "needs a program. Received: 'none.py', which",
+        ),
     ],
 )
 def test_a_wrong_job_is_refused(arguments, message):

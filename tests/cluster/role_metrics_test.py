@@ -1,4 +1,4 @@
-"""What a server tells about itself, while it serves."""
+"""Metrics that a server exports while it serves."""
 
 import json
 import pathlib
@@ -14,6 +14,7 @@ import processes
 from monolith_tf import ops
 from monolith_tf.cluster import role_metrics
 from monolith_tf.cluster.metrics_port import PORT_VARIABLE
+from monolith_tf.placement.table_set import servers_of
 
 PROGRAM = """
 import sys
@@ -67,7 +68,7 @@ def test_no_call_is_running_when_none_is():
     table = mt.Table(mt.TableConfig("movie", dim=2))
     with pytest.raises(tf.errors.InvalidArgumentError):
         ops.lookup(
-            table.table_set.handles[0],
+            servers_of(table.table_set)[0].handle,
             tf.constant([-1], tf.int64),
             tables=["movie"],
             dims=[2],
@@ -80,7 +81,7 @@ def test_no_call_is_running_when_none_is():
 @pytest.mark.parametrize("text", ["x", "0", "65536", "-1"])
 def test_a_port_that_is_none_is_refused(monkeypatch, text):
     monkeypatch.setenv(PORT_VARIABLE, text)
-    with pytest.raises(ValueError, match=f"is '{text}'; expected a port"):
+    with pytest.raises(ValueError, match=f"needs a port.*Received: '{text}'"):
         role_metrics.serve_role_metrics()
 
 

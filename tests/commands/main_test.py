@@ -102,13 +102,13 @@ def test_a_port_that_is_none_is_refused(capsys):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("serve", "production runs TensorFlow Serving"),
-        ("dump", "Shows what is in delta files"),
-        ("status", "how far the deltas of an export are applied"),
+        ("serve", "Production runs TensorFlow Serving"),
+        ("dump", "Shows the contents of delta files"),
+        ("status", "applied the deltas of an export"),
         ("parameter-server", "Serves as a parameter server"),
         ("worker", "Serves as a worker"),
-        ("cluster-status", "whether it answers"),
-        ("launch", "starts again what dies"),
+        ("cluster-status", "does not answer"),
+        ("launch", "Restarts processes that die"),
     ],
 )
 def test_every_command_has_a_help_that_says_what_it_does(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -78,7 +79,7 @@ def test_time_does_not_go_back(shards):
     table = make(mt.Eviction(ttl_seconds=100))
     update(table, [1], event_time=1000)
     update(table, [1], event_time=500)
-    ((_, stamps, _),) = table.export_whole()
+    ((_, stamps, _),) = export_rows(table)
     assert stamps.tolist() == [1000]
     update(table, [2], event_time=1200)
     # What counts is the latest time that was seen.
@@ -299,7 +300,7 @@ def test_memory_is_given_back():
 
 
 def changes_since(table_set, cuts):
-    """Whether each changed id has a row."""
+    """Maps each changed id to whether it has a row."""
     return {
         int(id): bool(exists)
         for shard, cut in enumerate(cuts)
@@ -337,7 +338,11 @@ def test_rows_evicted_for_the_cap_are_tombstones_too(shards):
         ({"max_rows": True}, TypeError, "integer for max_rows"),
         ({"max_bytes": -5}, ValueError, "max_bytes from 0"),
         ({"max_bytes": "1G"}, TypeError, "integer for max_bytes"),
-        ({"policy": "random"}, ValueError, "policy of lru, lfu, lowest_norm"),
+        (
+            {"policy": "random"},
+            ValueError,
+            "one of lru, lfu, lowest_norm for policy",
+        ),
     ],
 )
 def test_a_bad_eviction_says_what_is_wrong(arguments, error, message):

@@ -41,7 +41,7 @@ def test_memory_and_index_are_there_before_the_rows(num_shards):
     assert after.pool_bytes <= before.pool_bytes * 9 / 8
     # Nothing was split on the way.
     assert after.num_rows / after.load_factor == pytest.approx(
-        before.index_slots, rel=1e-6
+        before.index_capacity, rel=1e-6
     )
 
 
@@ -131,10 +131,10 @@ def test_a_capacity_above_the_cap_is_refused():
 def test_what_one_server_refuses_the_others_do_not_keep(monkeypatch):
     make = ops.table_create
 
-    def make_on_the_second(handle, *, config, shard, **arguments):
-        if shard == 1 and config.initial_capacity:
-            config = make_config(1 << 36)
-        return make(handle, config=config, shard=shard, **arguments)
+    def make_on_the_second(handle, *, attributes, **arguments):
+        if attributes["shard"] == 1 and attributes["initial_capacity"]:
+            attributes = attributes | {"initial_capacity": 1 << 35}
+        return make(handle, attributes=attributes, **arguments)
 
     monkeypatch.setattr(ops, "table_create", make_on_the_second)
     with mt.TableSet(num_shards=2):

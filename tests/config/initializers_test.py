@@ -111,7 +111,7 @@ def make_pretrained(ids=(1, 2), rows=((1.0,), (2.0,)), otherwise=None):
         (
             {"otherwise": initializers.Pretrained([1], [[1.0]])},
             ValueError,
-            "no other Pretrained",
+            "not support another Pretrained",
         ),
     ],
 )

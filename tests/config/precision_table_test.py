@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -253,7 +254,7 @@ def test_the_gradient_of_onebit_is_that_of_the_value_that_was_read():
         table.apply_gradients([step], [[-1.0]])
         whole = {
             int(i): row
-            for ids, _, rows in table.export_whole()
+            for ids, _, rows in export_rows(table)
             for i, row in zip(ids, rows, strict=True)
         }
         np.testing.assert_allclose(whole[step][1], slope, rtol=1e-6)
@@ -273,13 +274,13 @@ def test_a_gradient_that_the_slope_of_onebit_makes_too_large_is_a_bad_one():
         )
     stats = table.stats()
     assert (stats.num_bad_gradients, stats.num_rows) == (3, 1)
-    ((ids, _, rows),) = table.export_whole()
+    ((ids, _, rows),) = export_rows(table)
     assert ids.tolist() == [8]
     assert np.isfinite(rows).all()
     # 2^20 becomes 2^39, which is taken.
     table.apply_gradients([7], [[2.0**20, 0.0]], step=10**6 - 2)
     assert table.stats().num_bad_gradients == 3
-    assert all(np.isfinite(rows).all() for _, _, rows in table.export_whole())
+    assert all(np.isfinite(rows).all() for _, _, rows in export_rows(table))
 
 
 # The gradient of onebit is that of its annealed value: see above.

@@ -73,7 +73,7 @@ def test_config_round_trip(precision):
         (
             lambda: precisions.from_config({"kind": "float8"}),
             ValueError,
-            "one of float32, bfloat16, float16, int8, onebit. Received: ",
+            "of kind float32, bfloat16, float16, int8, onebit. Received: ",
         ),
     ],
 )

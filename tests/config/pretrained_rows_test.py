@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf import ops
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
 IDS = [7, -9, 2**63 - 1, 0]
@@ -92,7 +93,7 @@ def test_a_bad_call_of_the_op_changes_nothing(ids, rows, segment, message):
     table = make()
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         ops.set_pretrained(
-            table.table_set.handles[0],
+            servers_of(table.table_set)[0].handle,
             tf.constant(ids, tf.int64),
             tf.constant(rows, tf.float32),
             table="item",

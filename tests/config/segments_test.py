@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
@@ -81,7 +82,7 @@ def test_whole_rows_are_all_weights_and_then_all_slots():
     )
     assert table.config.row_width == 3 + 1 + 2
     table.apply_gradients([1], [[4.0, 2.0, 0.0]])
-    ((_, _, rows),) = table.export_whole()
+    ((_, _, rows),) = export_rows(table)
     # 5 - 4 / sqrt(9 + 16); 7 - 2; accumulator 25; momentum -2.
     np.testing.assert_allclose(rows, [[4.2, 5, 7, 25, -2, 0]], rtol=1e-6)
 
@@ -230,7 +231,7 @@ def test_a_keras_file_keeps_segments(tmp_path):
         (
             {"dim": 4, "segments": [mt.Segment(3)]},
             ValueError,
-            "'x': a table with segments takes no dim of its own",
+            "'x': a table with segments takes no dim; pass",
         ),
         (
             {
@@ -239,7 +240,7 @@ def test_a_keras_file_keeps_segments(tmp_path):
                 "segments": [mt.Segment(3)],
             },
             ValueError,
-            "takes no optimizer and no precision of its own",
+            "takes no optimizer and no precision; pass",
         ),
         (
             {"segments": [mt.Segment(65536), mt.Segment(1)]},

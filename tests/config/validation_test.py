@@ -75,7 +75,10 @@ def test_what_is_no_integer_is_refused(value):
         lambda: mt.TableConfig("user", dim=value),
         lambda: mt.precisions.OneBit(0.5, anneal_steps=value),
         lambda: mt.FeatureConfig(
-            "user", mt.TableConfig("user", dim=1), combiner="first_n", n=value
+            "user",
+            mt.TableConfig("user", dim=1),
+            combiner="first_n",
+            max_sequence_length=value,
         ),
         lambda: mt.FeatureConfig(
             "user", mt.TableConfig("user", 1), min_count=value
@@ -90,37 +93,37 @@ def test_what_is_no_integer_is_refused(value):
     [
         (
             lambda: mt.optimizers.Adam(beta_2=0.99999999),
-            "Adam needs 0 <= beta_2 < 1 in float32, which tables compute in "
-            "and which has about 7 digits. Received: beta_2=0.99999999, which "
-            "is 1 there.",
+            "Adam needs 0 <= beta_2 < 1 in float32, the dtype of tables, "
+            "which has about 7 digits. Received: beta_2=0.99999999, "
+            "in float32 1.",
         ),
         (
             lambda: mt.optimizers.Adam(epsilon=1e-50),
-            "Adam needs epsilon > 0 in float32, which tables compute in and "
-            "which goes from 1.18e-38 to 3.4e+38. Received: epsilon=1e-50, "
-            "which is 0 there.",
+            "Adam needs epsilon > 0 in float32, the dtype of tables, "
+            "which ranges from 1.18e-38 to 3.4e+38. Received: epsilon=1e-50, "
+            "in float32 0.",
         ),
         (
             lambda: mt.optimizers.Adam(epsilon=1e-40),
-            "epsilon=1e-40, which is 0 there.",
+            "epsilon=1e-40, in float32 0.",
         ),
         (
             lambda: mt.Admission(probability=1e-50),
-            "Admission needs 0 < probability <= 1 in float32, which tables "
-            "compute in and which goes from 1.18e-38 to 3.4e+38. Received: "
-            "probability=1e-50, which is 0 there.",
+            "Admission needs 0 < probability <= 1 in float32, the dtype of "
+            "tables, which ranges from 1.18e-38 to 3.4e+38. Received: "
+            "probability=1e-50, in float32 0.",
         ),
         (
             lambda: mt.optimizers.SGD(momentum=1e-50),
-            "momentum=1e-50, which is 0 there.",
+            "momentum=1e-50, in float32 0.",
         ),
         (
             lambda: mt.optimizers.SGD(clipnorm=1e-50),
-            "clipnorm=1e-50, which is 0 there.",
+            "clipnorm=1e-50, in float32 0.",
         ),
         (
             lambda: mt.optimizers.Adagrad(initial_accumulator_value=1e39),
-            "initial_accumulator_value=1e+39, which is inf there.",
+            "initial_accumulator_value=1e+39, in float32 inf.",
         ),
         (
             lambda: mt.optimizers.SGD(10**400),
@@ -128,9 +131,9 @@ def test_what_is_no_integer_is_refused(value):
         ),
         (
             lambda: mt.initializers.Constant(-1e39),
-            "Constant needs a finite value in float32, which tables compute in "
-            "and which goes from 1.18e-38 to 3.4e+38. Received: value=-1e+39, "
-            "which is -inf there.",
+            "Constant needs a finite value in float32, the dtype of tables, "
+            "which ranges from 1.18e-38 to 3.4e+38. Received: value=-1e+39, "
+            "in float32 -inf.",
         ),
         (
             lambda: mt.initializers.RandomNormal(stddev=1e-50),

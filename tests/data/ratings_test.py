@@ -38,9 +38,17 @@ def test_what_is_not_a_run_of_ratings_is_refused(index):
 @pytest.mark.parametrize(
     ("name", "column", "message"),
     [
-        ("user_id", np.zeros(3), "user_id must be int64 of rank 1, got float"),
+        (
+            "user_id",
+            np.zeros(3),
+            "user_id must be int64 of rank 1. Received: float",
+        ),
         ("genres", np.zeros(3, np.int64), "genres must be int64 of rank 2"),
-        ("label", np.zeros(2, np.float32), "label has 2 entries, but user_id"),
+        (
+            "label",
+            np.zeros(2, np.float32),
+            "label must have one .* Received: 2 entries",
+        ),
         ("timestamp", np.array([3, 2, 4]), "timestamp decreases at entry 1"),
     ],
 )

@@ -97,12 +97,18 @@ def test_likes_drift_so_that_old_averages_mislead(traffic):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_examples": 0}, "num_examples is 0; expected at least 1"),
-        ({"seed": -1}, "seed is -1; expected at least 0"),
-        ({"num_users": 1}, "num_users is 1; expected at least 2"),
-        ({"num_movies": 0}, "num_movies is 0; expected at least 2"),
-        ({"exponent": 0.0}, "exponent is 0.0; expected a positive"),
-        ({"exponent": float("nan")}, "exponent is nan; expected a positive"),
+        (
+            {"num_examples": 0},
+            "num_examples of at least 1. Received: num_examples=0",
+        ),
+        ({"seed": -1}, "seed of at least 0. Received: seed=-1"),
+        ({"num_users": 1}, "num_users of at least 2. Received: num_users=1"),
+        ({"num_movies": 0}, "num_movies of at least 2. Received: num_movies=0"),
+        ({"exponent": 0.0}, "a positive exponent, .* Received: exponent=0.0"),
+        (
+            {"exponent": float("nan")},
+            "a positive exponent, .* Received: exponent=nan",
+        ),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, message):

@@ -37,7 +37,7 @@ def batches(worker, steps):
 
 
 def sums(found):
-    """What rows must be, by id: minus the sums of batches of gradients."""
+    """Returns the expected rows by id: minus the sums of the gradients."""
     total = {}
     for ids, values in found:
         for id_, value in zip(ids.tolist(), values.tolist()):

@@ -19,7 +19,7 @@ import pytest
 
 import monolith_tf as mt
 from monolith_tf import estimators
-from monolith_tf.checkpoint import table_state
+from monolith_tf.placement.sharding import owners_of
 from processes import DEADLINE_SECONDS
 
 PROGRAM = pathlib.Path(__file__).with_name("between_graphs_program.py")
@@ -115,7 +115,7 @@ def test_every_row_is_its_sum_though_sessions_fail(program, tmp_path):
 
 
 def steps_of(directory, worker):
-    """What each process that was this worker has finished: numbers."""
+    """Returns the batches that each process of this worker finished."""
     return {
         path: len(path.read_text().splitlines())
         for path in sorted(directory.glob(f"steps-{worker}-*"))
@@ -171,7 +171,7 @@ def test_every_row_is_its_sum_though_a_worker_is_killed(program, tmp_path):
     owner = dict(
         zip(
             ids.tolist(),
-            table_state.owners(ids, NUM_PS).numpy().tolist(),
+            owners_of(ids, NUM_PS).numpy().tolist(),
         )
     )
     lost = [program.sums([batch]) for batch in under_way]

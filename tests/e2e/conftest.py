@@ -13,14 +13,15 @@ import tensorflow as tf
 
 import monolith_tf as mt
 import processes
-from monolith_tf.checkpoint import table_state
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import servers_of
 
 PROGRAM = pathlib.Path(__file__).with_name("cluster_program.py")
 
 
 @dataclasses.dataclass
 class ClusterRun:
-    """What `cluster_program.py` left behind.
+    """Results of `cluster_program.py`.
 
     Attributes:
         directory: Its folder, with checkpoints and tables.
@@ -78,9 +79,9 @@ def save(directory, contents):
                 mt.TableConfig("ordered", dim=3, optimizer=mt.optimizers.Adam())
             )
         for shard in range(shards):
-            mine = table_state.owners(tf.constant(ids), shards).numpy()
+            mine = owners_of(tf.constant(ids), shards).numpy()
             mt.ops.import_rows(
-                table.table_set.handles[shard],
+                servers_of(table.table_set)[shard].handle,
                 np.stack([ids, contents["times"]], axis=1)[mine == shard],
                 contents["rows"][mine == shard],
                 table="ordered",

@@ -44,7 +44,7 @@ def table_config():
 
 
 def model_fn(features, labels, mode):
-    """Rows go down by the labels, and the bias by one a step."""
+    """Rows go down by the labels, and the bias by one per step."""
     rows = mt.layers.DynamicEmbedding(table_config())(features["movie"])
     bias = v1.get_variable("bias", [], initializer=v1.zeros_initializer())
     if mode == estimators.ModeKeys.PREDICT:
@@ -62,7 +62,7 @@ def model_fn(features, labels, mode):
 
 
 def receiver():
-    """What a request holds."""
+    """Returns the contents of a request."""
     return estimators.export.build_raw_serving_input_receiver_fn(
         {"movie": tf.TensorSpec([None], tf.int64)}
     )()

@@ -61,7 +61,7 @@ def wait_until_servers_apply(job, directory):
 
 
 def applied_on(url):
-    """How many updates a server has taken; 0 while it starts."""
+    """Returns the updates that a server has taken; 0 while it starts."""
     try:
         text = (
             urllib.request.urlopen(url, timeout=DEADLINE_SECONDS)

@@ -36,7 +36,7 @@ def main():
             )
         )
         optimizer = mt.optimizers.with_tables("sgd")
-        optimizer.build([table.anchor])
+        optimizer.build(table.trainable_variables)
 
     @tf.function(
         input_signature=[
@@ -49,9 +49,11 @@ def main():
         def replica(number, ids, weights):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup(ids) * weights)
-            gradient = tape.gradient(loss, table.anchor)
+            gradient = tape.gradient(loss, table.trainable_variables[0])
             with mt.request_id(number):
-                optimizer.apply_gradients([(gradient, table.anchor)])
+                optimizer.apply_gradients(
+                    [(gradient, table.trainable_variables[0])]
+                )
             return loss
 
         return strategy.run(replica, args=(number, ids, weights))

@@ -49,7 +49,7 @@ def test_every_row_is_the_sum_of_what_four_workers_sent(start, tmp_path):
 
 
 def test_every_row_is_its_sum_though_workers_are_killed(start, tmp_path):
-    """What was sent by a worker that died is applied once by each server."""
+    """Each server applies once what a worker sent before it died."""
     moments = random.Random(1)
     job = start(num_workers=2, num_rounds=3 * KILLS + 2)
     killed = set()

@@ -27,7 +27,7 @@ LABELS = np.array([0.0, 1.0, 0.0], np.float32)
 
 @keras.saving.register_keras_serializable(package="load_model_program")
 class Subclassed(keras.Model):
-    """What a user writes: it names the layers only when it is made."""
+    """A user's model, which names the layers only when it is built."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.checkpoint import table_state
 from monolith_tf.cluster import ChildProcess
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import Server
+from monolith_tf.placement.table_set import servers_of
 
 IDS = np.arange(20)
 
@@ -25,11 +27,12 @@ def attempt(call):
 
 def renew_handles(table_set):
     """Names the table sets again, as a program does that connects anew."""
+    servers = []
     for shard, device in enumerate(table_set.devices):
         with tf.device(device):
-            table_set.handles[shard] = mt.ops.table_set_handle(
-                f"{table_set._name}/{shard}"
-            )
+            handle = mt.ops.table_set_handle(f"{table_set._name}/{shard}")
+        servers.append(Server(device, handle))
+    table_set._servers = tuple(servers)
 
 
 def run(cluster, strategy, coordinator, directory):
@@ -43,7 +46,7 @@ def run(cluster, strategy, coordinator, directory):
             )
         )
     table.assign(IDS, np.ones([20, 1], np.float32))
-    owners = table_state.owners(tf.constant(IDS), 2).numpy()
+    owners = owners_of(tf.constant(IDS), 2).numpy()
     lookup = tf.function(
         lambda ids: table.lookup(ids)[:, 0],
         input_signature=[tf.TensorSpec([None], tf.int64)],
@@ -86,7 +89,7 @@ def run(cluster, strategy, coordinator, directory):
         report["connected"] = attempt(from_chief)
         report["other_server"] = attempt(
             lambda: mt.ops.lookup_with_exists(
-                table.table_set.handles[0],
+                servers_of(table.table_set)[0].handle,
                 tf.constant(IDS[owners == 0]),
                 table="watched",
                 dim=1,

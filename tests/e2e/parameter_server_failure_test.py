@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def report(cluster_run):
-    """What the program saw before, while the server was away, and after."""
+    """Results before, while and after the server was away."""
     return cluster_run.report("failure")
 
 

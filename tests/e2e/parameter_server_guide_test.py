@@ -27,7 +27,7 @@ print("REPORT", json.dumps({
 
 @pytest.fixture(scope="module")
 def said(repository_root, tmp_path_factory):
-    """What the chief of the guide's program printed."""
+    """Returns the output of the chief of the guide's program."""
     text = (repository_root / "docs/parameter-servers.md").read_text()
     folder = tmp_path_factory.mktemp("guide")
     (folder / "train.py").write_text("\n".join(SNIPPET.findall(text)) + REPORT)

@@ -12,11 +12,13 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.placement.table_set import servers_of
 
 
 def dump(table, path):
     """Writes ids, times, and weights with slots, ordered by id."""
-    parts = list(table.export_whole(batch_size=64))
+    parts = list(export_rows(table, batch_size=64))
     ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     np.savez(path, ids=ids[order], times=times[order], rows=rows[order])
@@ -34,7 +36,7 @@ def sum_exactly(strategy, coordinator):
             )
         )
         optimizer = mt.optimizers.with_tables("sgd")
-        optimizer.build([table.anchor])
+        optimizer.build(table.trainable_variables)
 
     @tf.function(
         input_signature=[
@@ -46,8 +48,10 @@ def sum_exactly(strategy, coordinator):
         def replica(ids, weights):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup(ids) * weights)
-            gradients = tape.gradient(loss, [table.anchor])
-            optimizer.apply_gradients([(gradients[0], table.anchor)])
+            gradients = tape.gradient(loss, table.trainable_variables)
+            optimizer.apply_gradients(
+                [(gradients[0], table.trainable_variables[0])]
+            )
             return loss
 
         return strategy.run(replica, args=(ids, weights))
@@ -83,7 +87,7 @@ def sum_exactly(strategy, coordinator):
         "steps": int(optimizer.iterations.numpy()),
         "sizes_of_shards": [
             int(mt.ops.size(handle, table="exact"))
-            for handle in table.table_set.handles
+            for _, handle in servers_of(table.table_set)
         ],
     }
 
@@ -161,7 +165,12 @@ def change_learning_rate(strategy, coordinator):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(table.lookup([7]))
             optimizer.apply_gradients(
-                [(tape.gradient(loss, table.anchor), table.anchor)]
+                [
+                    (
+                        tape.gradient(loss, table.trainable_variables[0]),
+                        table.trainable_variables[0],
+                    )
+                ]
             )
 
         strategy.run(replica)

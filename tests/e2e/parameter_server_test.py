@@ -6,11 +6,12 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 
 def whole(table):
     """Ids, times, and weights with slots, ordered by id."""
-    parts = list(table.export_whole(batch_size=64))
+    parts = list(export_rows(table, batch_size=64))
     ids, times, rows = map(np.concatenate, zip(*parts, strict=True))
     order = np.argsort(ids)
     return {"ids": ids[order], "times": times[order], "rows": rows[order]}
@@ -68,7 +69,7 @@ def test_a_learning_rate_in_a_variable_is_read_at_each_step(
 
 
 def test_features_of_a_table_admit_at_counts_of_their_own(cluster_run):
-    # 5 to 9 occur twice a step, once of it in the feature that asks for 2; 0
+    # 5 to 9 occur twice per step, once of it in the feature that asks for 2; 0
     # to 4 once a step there; the others in the one where the table's 4 holds.
     # 100 to 102 draw lots that always win, 200 to 202 lots that hardly ever do.
     drawn = [100, 101, 102]

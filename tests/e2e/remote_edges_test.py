@@ -1,4 +1,4 @@
-"""What crosses to a server in a step does not depend on the tables."""
+"""The number of edges to a server does not depend on the tables."""
 
 import json
 import pathlib

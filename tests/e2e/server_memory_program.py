@@ -4,7 +4,7 @@ Part of `cluster_program.py`, and a program:
 
 python server_memory_program.py [CALLS]
 
-Prints one line of JSON: KiB a call by what was asked, under "kept" as this
+Prints one line of JSON: KiB per call by what was asked, under "kept" as this
 library asks, under "eager" by eager calls of the same ops.
 """
 
@@ -14,12 +14,13 @@ import sys
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.checkpoint import table_state
+from monolith_tf.placement.sharding import owners_of
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving.trainer_state import TrainerState
 
 
 def kibibytes(pid):
-    """What a process has in memory."""
+    """Returns the resident memory of a process."""
     with open(f"/proc/{pid}/status") as file:
         (line,) = [line for line in file if line.startswith("VmRSS:")]
     return int(line.split()[1])
@@ -59,7 +60,7 @@ def run(cluster, strategy, coordinator, directory, calls=300):
     def take_delta_eagerly():
         with tf.device(table_set.devices[0]):
             taken = mt.ops.take_delta(
-                table_set.handles[0],
+                servers_of(table_set)[0].handle,
                 tf.constant(cut, tf.int64),
                 tables=["asked"],
                 dims=[4],
@@ -90,7 +91,7 @@ def run(cluster, strategy, coordinator, directory, calls=300):
 
 def owners(ids, table):
     """Returns the shard of each id."""
-    return table_state.owners(ids, len(table.table_set.devices))
+    return owners_of(ids, len(table.table_set.devices))
 
 
 def main():

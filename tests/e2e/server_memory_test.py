@@ -1,4 +1,4 @@
-"""What training asks servers for again and again leaves nothing there."""
+"""Repeated requests of training leave nothing on servers."""
 
 MOST_KIBIBYTES = 1.0
 

@@ -77,7 +77,9 @@ def eager_run():
             rows = table.lookup(ids)
             logits = tf.linalg.matvec(rows, kernel)
             loss = tf.reduce_mean(tf.square(logits - labels))
-        slices, dense = tape.gradient(loss, [table.anchor, kernel])
+        slices, dense = tape.gradient(
+            loss, [*table.trainable_variables, kernel]
+        )
         table.apply_gradients(slices.indices, slices.values, step=step)
         kernel.assign_sub(0.5 * dense)
     return table, kernel

@@ -163,8 +163,8 @@ def test_an_only_export_output_is_the_default_one_too(trained, tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("one", "two"), "Name one of them 'serving_default'"),
-        (("monolith_status",), "choose another"),
+        (("one", "two"), "must be named 'serving_default'"),
+        (("monolith_status",), "Choose another"),
     ],
 )
 def test_names_of_signatures_that_cannot_be_are_refused(

@@ -10,6 +10,7 @@ import monolith_tf as mt
 from monolith_tf import ops
 from monolith_tf.estimators.repeatable_step import RepeatableStep
 from monolith_tf.placement.graph_scope import graph_servers
+from monolith_tf.placement.table_set import servers_of
 
 v1 = tf.compat.v1
 DEVICE = "/job:localhost/replica:0/task:0/device:CPU:0"
@@ -48,7 +49,8 @@ class Training:
             self.done = self.step.done(self.train_op)
             self.rows = table.lookup(IDS)[:, 0]
             self.counts = [
-                ops.request_counts(handle) for handle in table.table_set.handles
+                ops.request_counts(handle)
+                for _, handle in servers_of(table.table_set)
             ]
             self.step.begin()
             self.initialize = v1.train.Scaffold().finalize().init_op

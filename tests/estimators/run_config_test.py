@@ -64,7 +64,7 @@ def test_a_worker_talks_to_the_servers_and_itself_only(monkeypatch):
         ('{"cluster": {"worker": ["a:1"]}}', "exactly one chief"),
         (
             '{"cluster": {"chief": ["a:1"]}, "task": {"type": "ps"}}',
-            "not in its cluster",
+            "needs a task of its cluster",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_global_clipnorm_takes_rows_and_weights_together_by_hand():
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(3 * table.lookup([7]))
         loss += tf.reduce_sum(4 * tf.convert_to_tensor(weight))
-    variables = [table.anchor, weight]
+    variables = [*table.trainable_variables, weight]
     optimizer.apply(tape.gradient(loss, variables), variables)
     # The norm is 5, so both are divided by 5.
     np.testing.assert_allclose(table.lookup([7]), [[-0.6]], rtol=1e-6)

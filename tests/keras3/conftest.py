@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.placement.registry import tables_of
 
 
@@ -33,7 +34,7 @@ def contents():
         return {
             table.name: {
                 int(one): (int(time) if times else 0, row.tobytes())
-                for ids, stamps, rows in table.export_whole()
+                for ids, stamps, rows in export_rows(table)
                 for one, time, row in zip(ids, stamps, rows, strict=True)
             }
             for table in tables_of(model)

@@ -1,4 +1,4 @@
-"""What the layers of Keras 3 take, give and refuse."""
+"""Inputs and outputs of the layers of Keras 3."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ COMBINERS = ["sum", "mean", "sqrtn", "first_n", None]
 
 def make_layer(config, combiner=None, **kwargs):
     if combiner == "first_n":
-        kwargs["n"] = 2
+        kwargs["max_sequence_length"] = 2
     with mt.TableSet():
         return mt.keras3.DynamicEmbedding(config, combiner, **kwargs)
 
@@ -39,7 +39,9 @@ def test_outputs_and_symbolic_shapes_are_those_of_the_twin(
     layer = make_layer(make_config(), combiner)
     with mt.TableSet():
         twin = mt.layers.DynamicEmbedding(
-            make_config(), combiner, n=2 if combiner == "first_n" else None
+            make_config(),
+            combiner,
+            max_sequence_length=2 if combiner == "first_n" else None,
         )
     found, expected = layer(value), twin(value)
     assert type(found) is type(expected)
@@ -160,7 +162,7 @@ def test_names_that_are_no_features_are_refused(make_config):
 def test_a_layer_in_a_tf_keras_model_is_refused(make_config):
     layer = make_layer(make_config())
     with pytest.raises(TypeError, match=r"Use mt\.layers\.DynamicEmbedding"):
-        layer.read({"ids": tf_keras.Input([], dtype="int64")})
+        layer.call(tf_keras.Input([], dtype="int64"))
 
     class Model(tf_keras.Model):
         def __init__(self):

@@ -20,11 +20,11 @@ def make_layer(config, combiner=None, **kwargs):
     [
         ({"padding_id": 0}, [[1, 1, 0], [1, 0, 0]]),
         (
-            {"combiner": "first_n", "n": 2, "padding_id": 0},
+            {"combiner": "first_n", "max_sequence_length": 2, "padding_id": 0},
             [[1, 1], [1, 0]],
         ),
         (
-            {"combiner": "first_n", "n": 4},
+            {"combiner": "first_n", "max_sequence_length": 4},
             [[1, 1, 1, 0], [1, 1, 1, 0]],
         ),
         ({"padding_id": 0, "default_id": -1}, None),
@@ -52,7 +52,11 @@ def test_a_functional_model_with_a_mask_saves_and_pads_as_it_likes(
     make_config, tmp_path, kind
 ):
     ids = keras.Input([None], dtype="int64")
-    kwargs = {"combiner": "first_n", "n": 2} if kind == "first_n" else {}
+    kwargs = (
+        {"combiner": "first_n", "max_sequence_length": 2}
+        if kind == "first_n"
+        else {}
+    )
     vectors = make_layer(make_config(), padding_id=0, **kwargs)(ids)
     model = keras.Model(ids, keras.layers.LSTM(2)(vectors))
     short = model.predict(IDS[:, :2], verbose=0)

@@ -202,7 +202,7 @@ def test_two_uses_are_one_step_of_the_sum(make_config, kind, in_function):
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     (tf.function(step) if in_function else step)()
-    # Adagrad from an empty accumulator goes by rate * g / |g|, once an id;
+    # Adagrad from an empty accumulator goes by rate * g / |g|, once per id;
     # several updates of one id would go further.
     np.testing.assert_allclose(
         first.table.lookup([1, 2, 3, 4])[:, 0], [0.5, 0.5, 0.5, 1.0], atol=1e-5

@@ -112,7 +112,7 @@ def test_every_optimizer_moves_dense_weights_as_it_does_alone(name):
                     loss += tf.reduce_sum(table.lookup([1, 2]))
             variables = [weight]
             if wrap is mt.keras3.with_tables:
-                variables.insert(0, table.anchor)
+                variables.insert(0, table.trainable_variables[0])
             optimizer.apply(tape.gradient(loss, variables), variables)
         weights.append(weight.numpy())
         assert int(optimizer.iterations) == 3

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.placement.registry import tables_of
 
 BATCH = 8
@@ -31,7 +32,9 @@ def make_layer():
                 "shown", item, "mean", padding_id=0, default_id=-7
             ),
             mt.FeatureConfig("history", item, padding_id=0),
-            mt.FeatureConfig("last", item, "first_n", padding_id=0, n=2),
+            mt.FeatureConfig(
+                "last", item, "first_n", padding_id=0, max_sequence_length=2
+            ),
             mt.FeatureConfig("crossed", small, "sum", default_id=9),
             mt.FeatureConfig("genres", small, "sqrtn"),
             mt.FeatureConfig("country", small, padding_id=0, default_id=1),
@@ -166,7 +169,7 @@ def contents(model):
     return {
         table.name: {
             int(one): row.tobytes()
-            for ids, _, rows in table.export_whole()
+            for ids, _, rows in export_rows(table)
             for one, row in zip(ids, rows, strict=True)
         }
         for table in tables_of(model)
@@ -236,7 +239,9 @@ def test_a_model_of_all_features_is_kept_and_goes_on(tmp_path, make_model):
         (
             lambda table: [
                 mt.layers.PackedIds(2),
-                mt.layers.DynamicEmbedding(table, "first_n", n=2, min_count=1),
+                mt.layers.DynamicEmbedding(
+                    table, "first_n", max_sequence_length=2, min_count=1
+                ),
                 tf_keras.layers.SimpleRNN(2),
             ],
             tf.RaggedTensorSpec([None, None], tf.int64),

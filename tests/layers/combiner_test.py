@@ -1,4 +1,4 @@
-"""first_n and weights; the fused gradient beside the one of slices."""
+"""first_n and weights; the fused gradient equals the one of slices."""
 
 import numpy as np
 import pytest
@@ -41,14 +41,16 @@ def test_first_n_of_short_lists_is_filled_with_zeros(kind):
     ids = tf.ragged.constant([[3, 5, 7], [], [7]], tf.int64)
     if kind == "sparse":
         ids = ids.to_sparse()
-    got = make_layer("first_n", n=2)(ids)
+    got = make_layer("first_n", max_sequence_length=2)(ids)
     assert got.shape == [3, 2, 2]
     assert got[..., 0].numpy().tolist() == [[3, 5], [0, 0], [7, 0]]
 
 
 def test_ids_that_first_n_cuts_off_get_no_gradient_and_no_row():
     with mt.TableSet():
-        layer = mt.layers.DynamicEmbedding(config(), "first_n", n=2)
+        layer = mt.layers.DynamicEmbedding(
+            config(), "first_n", max_sequence_length=2
+        )
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(tf.constant([[4, 5, 6], [4, 4, 7]])))
     (gradient,) = tape.gradient(loss, layer.trainable_variables)
@@ -60,13 +62,15 @@ def test_ids_that_first_n_cuts_off_get_no_gradient_and_no_row():
     assert layer.table.lookup([4, 5, 6])[:, 0].numpy().tolist() == [-3, -1, 0]
 
 
-def test_first_n_needs_n_and_others_refuse_it():
-    with pytest.raises(TypeError, match="needs an integer n"):
+def test_first_n_needs_a_length_and_others_refuse_it():
+    with pytest.raises(TypeError, match="needs an integer max_sequence_length"):
         mt.FeatureConfig("a", config(), combiner="first_n")
     with pytest.raises(ValueError, match="from 1 to 2"):
-        mt.FeatureConfig("a", config(), combiner="first_n", n=0)
+        mt.FeatureConfig(
+            "a", config(), combiner="first_n", max_sequence_length=0
+        )
     with pytest.raises(ValueError, match="is for combiner='first_n'"):
-        mt.FeatureConfig("a", config(), combiner="sum", n=2)
+        mt.FeatureConfig("a", config(), combiner="sum", max_sequence_length=2)
 
 
 WEIGHTED = {
@@ -85,7 +89,7 @@ def test_weights_by_hand(combiner, kind):
     ids = tf.ragged.constant([[3, 5], [7]], tf.int64)
     weights = tf.ragged.constant([[2.0, 0.5], [4.0]])
     if kind == "dense":
-        # What stands beside padding does not count.
+        # The weight of padding does not count.
         ids = ids.to_tensor(0)
         weights = weights.to_tensor(9.0)
     elif kind == "sparse":
@@ -190,7 +194,11 @@ def test_a_functional_model_with_weights_and_first_n_is_saved(tmp_path):
     shared = config()
     with mt.TableSet():
         collection = mt.layers.EmbeddingCollection(
-            [mt.FeatureConfig("a", shared, "first_n", padding_id=0, n=3)]
+            [
+                mt.FeatureConfig(
+                    "a", shared, "first_n", padding_id=0, max_sequence_length=3
+                )
+            ]
         )
         layer = mt.layers.DynamicEmbedding(shared, "mean", 0)
     model = tf_keras.Model(
@@ -214,7 +222,11 @@ FEATURES = {
     "movie": {},
     "genres": {"combiner": "mean", "padding_id": 0},
     "tags": {"combiner": "sqrtn"},
-    "history": {"combiner": "first_n", "n": 2, "padding_id": 0},
+    "history": {
+        "combiner": "first_n",
+        "max_sequence_length": 2,
+        "padding_id": 0,
+    },
     "cast": {"combiner": "sum"},
 }
 

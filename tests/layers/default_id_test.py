@@ -1,4 +1,4 @@
-"""What an example without ids reads: zeros, or the row of a default id."""
+"""Examples without ids read zeros, or the row of a default id."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_without_padding_only_empty_examples_miss_their_ids():
 
 def test_first_n_puts_the_default_first_and_zeros_behind():
     for ids in (RAGGED, DENSE):
-        got = make_layer("first_n", n=2)(ids)
+        got = make_layer("first_n", max_sequence_length=2)(ids)
         assert got[..., 0].numpy().tolist() == [[3, 5], [9, 0], [9, 0], [7, 0]]
 
 
@@ -299,7 +299,7 @@ def test_trainer_and_export_agree_on_missing_values(tmp_path, ragged):
         (
             {"default_id": 3, "padding_id": 3, "combiner": "sum"},
             ValueError,
-            "another id than its padding_id",
+            "must differ from its padding_id",
         ),
         ({"default_id": 3}, ValueError, "it needs a padding_id"),
     ],

@@ -1,4 +1,4 @@
-"""What the layers take, and what they make of it."""
+"""Inputs of the layers, accepted and refused."""
 
 import numpy as np
 import pytest
@@ -233,7 +233,7 @@ def test_a_collection_refuses_inputs_that_are_not_its_features():
 def test_a_collection_refuses_features_that_are_none():
     with pytest.raises(ValueError, match="at least one mt.FeatureConfig"):
         mt.layers.EmbeddingCollection([])
-    with pytest.raises(TypeError, match="needs mt.Features"):
+    with pytest.raises(TypeError, match="needs mt.FeatureConfigs"):
         mt.layers.EmbeddingCollection([mt.TableConfig("movie", dim=2)])
     feature = mt.FeatureConfig("a", mt.TableConfig("movie", dim=2))
     with pytest.raises(ValueError, match="different names"):

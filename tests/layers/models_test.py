@@ -9,6 +9,7 @@ import tf_keras
 
 import monolith_tf as mt
 import processes
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.placement.registry import tables_of
 
 IDS = np.array([[1, 2], [2, 2], [-7, 1], [2**40, 5]], np.int64)
@@ -102,7 +103,7 @@ def dict_of(table):
     """Id to (weights and slots), for comparisons with ==."""
     return {
         int(one): row.tobytes()
-        for ids, _, rows in table.export_whole()
+        for ids, _, rows in export_rows(table)
         for one, row in zip(ids, rows, strict=True)
     }
 

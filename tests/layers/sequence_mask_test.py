@@ -43,10 +43,12 @@ TOPS = {
 }
 
 
-def layer_of(table, combiner=None, padding_id=0, n=None):
+def layer_of(table, combiner=None, padding_id=0, max_sequence_length=None):
     return mt.layers.EmbeddingCollection(
         [
-            mt.FeatureConfig("history", table, combiner, padding_id, n),
+            mt.FeatureConfig(
+                "history", table, combiner, padding_id, max_sequence_length
+            ),
             mt.FeatureConfig("last", table, padding_id=0),
         ]
     )
@@ -147,7 +149,7 @@ def test_ragged_ids_and_first_n_learn_the_same(make_model, kind):
     rows = [0, 2, 3]
     dense = tf.gather(DENSE, rows)
     labels = tf.gather(LABELS, rows)
-    first = {"combiner": "first_n", "n": 4}
+    first = {"combiner": "first_n", "max_sequence_length": 4}
     history, more = {
         "ragged": (tf.gather(RAGGED, rows), {}),
         "first_n": (dense, first),
@@ -198,7 +200,7 @@ def test_an_export_masks_as_the_trainer(tmp_path, make_model, top):
 def test_first_n_is_masked_behind_the_ids_of_an_example():
     expected = [[1, 1], [0, 0], [1, 0], [1, 1]]
     layer = mt.layers.DynamicEmbedding(
-        make_table(), "first_n", padding_id=0, n=2
+        make_table(), "first_n", padding_id=0, max_sequence_length=2
     )
     inner = tf.constant([[0, 3, 0, 0, 5], *[[0] * 5] * 3], tf.int64)
     for ids in (RAGGED, DENSE, RAGGED.to_sparse(), tf.maximum(DENSE, inner)):
@@ -212,7 +214,11 @@ def test_first_n_is_masked_behind_the_ids_of_an_example():
 
 def test_a_default_id_stands_in_the_first_place_of_first_n():
     layer = mt.layers.DynamicEmbedding(
-        make_table(), "first_n", padding_id=0, n=2, default_id=9
+        make_table(),
+        "first_n",
+        padding_id=0,
+        max_sequence_length=2,
+        default_id=9,
     )
     for ids in (RAGGED, DENSE):
         mask = layer.compute_mask(ids).numpy().astype(int).tolist()

@@ -1,4 +1,4 @@
-"""What tables tell about themselves, field by field."""
+"""Table statistics, field by field."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ import prometheus_client
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
+from monolith_tf.checkpoint.table_rows import import_rows
+
+FIELDS = dataclasses.fields(mt.metrics.TableStats)
 
 
 @pytest.fixture(params=[1, 3])
@@ -34,9 +38,19 @@ def test_names_are_those_of_the_header_in_its_order(repository_root):
     header = (repository_root / "ops/cc/table/table_stats.h").read_text()
     listed = header.split("#define MONOLITH_TABLE_STATS(FIELD)")[1]
     listed = listed.split("struct TableStats")[0]
-    assert tuple(re.findall(r"FIELD\((\w+)\)", listed)) == mt.ops.STATS
-    declared = tuple(f.name for f in dataclasses.fields(mt.metrics.TableStats))
-    assert declared == mt.ops.STATS
+    declared = [field.name for field in FIELDS]
+    assert re.findall(r"FIELD\((\w+)\)", listed) == declared
+
+
+def test_every_statistic_has_a_kind_a_unit_and_a_line_of_help():
+    for field in FIELDS:
+        assert field.metadata["kind"] in ("gauge", "counter")
+        is_bytes = field.name.endswith("_bytes")
+        assert (field.metadata["unit"] == "bytes") == is_bytes
+        assert field.metadata["help"].endswith(".")
+    text = " ".join(mt.metrics.TableStats.__doc__.split())
+    for field in FIELDS:
+        assert f"{field.name}: {field.metadata['help']}" in text
 
 
 def test_rows_are_counted_by_how_they_came_and_went(shards):
@@ -57,10 +71,10 @@ def test_rows_are_counted_by_how_they_came_and_went(shards):
 def test_a_row_that_was_imported_is_written(shards):
     table = make()
     update(table, range(5))
-    parts = list(table.export_whole())
+    parts = list(export_rows(table))
     table.clear()
     for part in parts:
-        table.import_whole(*part)
+        import_rows(table, *part)
     stats = table.stats()
     assert (stats.num_removed, stats.num_written) == (5, 5)
 
@@ -143,7 +157,7 @@ def test_pretrained_rows_have_bytes(shards):
         np.arange(1000), rows, mt.initializers.Zeros()
     )
     stats = make(initializer=initializer).stats()
-    # 8 bytes an id, 4 a number, and 8 to 16 of index for each row.
+    # 8 bytes per id, 4 a number, and 8 to 16 of index for each row.
     assert 1000 * (8 + 16 + 8) <= stats.pretrained_bytes
     assert stats.pretrained_bytes <= 1000 * (8 + 16 + 16) + 256
     without = make("without").stats()
@@ -174,9 +188,9 @@ def test_the_index_tells_its_load_and_its_probes(shards):
     update(table, range(10_000))
     stats = table.stats()
     assert stats.index_entries == 10_000
-    assert stats.index_slots > 10_000
+    assert stats.index_capacity > 10_000
     assert 0 <= stats.index_stash < 100
-    assert stats.load_factor == stats.index_entries / stats.index_slots
+    assert stats.load_factor == stats.index_entries / stats.index_capacity
     assert 0 < stats.probed_in_first <= stats.probed_entries <= 10_000
     assert 1.0 <= stats.mean_probes < 2.0
 
@@ -203,7 +217,8 @@ def test_the_collector_gives_every_number_to_prometheus(shards):
     registry.register(mt.metrics.StatsCollector(table))
     update(table, [1, 1, 2])
     expected = table.stats()
-    for name in mt.ops.STATS:
+    for field in FIELDS:
+        name = field.name
         labels = {"table": "table"}
         gauge = registry.get_sample_value(f"monolith_table_{name}", labels)
         counter = registry.get_sample_value(

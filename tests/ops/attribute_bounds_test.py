@@ -21,7 +21,7 @@ def int64(values):
 
 
 def shared(**changes):
-    """What ops on one feature of two ids without a combiner have in common."""
+    """Attributes of ops on one feature of two ids without a combiner."""
     attributes = {
         "num_tables": 1,
         "feature_tables": [0],
@@ -59,7 +59,7 @@ def combined_gradients(**changes):
         "first_columns": [-1],
         "tables": [0],
         "dims": [4],
-        "own_terms": [],
+        "overrides": [],
     }
     return library.monolith_combine_gradients(
         global_step=int64(1),
@@ -92,9 +92,7 @@ def of_tables(op, **request):
     for name, dim in (("a", 2), ("b", 3)):
         ops.table_create(
             handle,
-            config=mt.TableConfig(name, dim=dim),
-            shard=0,
-            num_shards=1,
+            attributes=mt.TableConfig(name, dim=dim).op_attributes(0, 1),
             generation=1,
         )
     ops.start_deltas(handle)
@@ -106,7 +104,8 @@ REFUSED = {
         lambda: combined(
             combiners=["first_n"], ns=[HUGE], dims=[65536], num_floats=131072
         ),
-        r"must fit into a tensor; got \[2,1152921504606846976,65536\]",
+        r"must fit into a tensor. Received: shape "
+        r"\[2,1152921504606846976,65536\]",
     ),
     "a rank above that of tensors": (
         lambda: partitioned_and_combined(tf.zeros([1] * 254, tf.int64)),
@@ -126,7 +125,8 @@ REFUSED = {
         lambda: combined_gradients(
             combiners=["mean"], ns=[2], feature_tables=[1 << 30]
         ),
-        "`n` must be positive for combiner 'first_n' and 0 for others; got 2",
+        "`n` must be positive for combiner 'first_n' and 0 for others. "
+        "Received: n = 2 for 'mean'",
     ),
     "a number of tables that no memory holds": (
         lambda: combined_gradients(num_tables=1 << 60),
@@ -134,60 +134,63 @@ REFUSED = {
     ),
     "a first column beyond the gradient": (
         lambda: combined_gradients(first_columns=[1 << 40]),
-        r"must be \[2,4\] in the columns from 1099511627776 on, got \[2,4\]",
+        r"must be \[2,4\] in the columns from 1099511627776 on. Received: "
+        r"shape \[2,4\]",
     ),
     "a first column just beyond it": (
         lambda: combined_gradients(first_columns=[1]),
-        r"must be \[2,4\] in the columns from 1 on, got \[2,4\]",
+        r"must be \[2,4\] in the columns from 1 on. Received: shape \[2,4\]",
     ),
     "a first column that overflows": (
         lambda: combined_gradients(first_columns=[(1 << 63) - 1]),
-        "`first_columns` must be columns, up to 1099511627776, or -1 .*; "
-        "got 9223372036854775807",
+        r"`first_columns` must be columns in \[0, 1099511627776\], or -1 .*"
+        "Received: 9223372036854775807",
     ),
     "a negative first column": (
         lambda: combined_gradients(first_columns=[-2]),
-        "`first_columns` must be columns, .*; got -2",
+        "`first_columns` must be columns .*Received: -2",
     ),
     "a negative dim of gradients": (
         lambda: combined_gradients(dims=[-1]),
-        "dims must be from 1 to 65536, got -1",
+        r"`dims` must be in \[1, 65536\]. Received: -1",
     ),
     "a dim of gradients too many": (
         lambda: combined_gradients(dims=[4, 4]),
-        "`dims` needs one entry a table; got 2 for 1 tables",
+        "`dims` must have one entry per table. Received: 2 entries for 1 ",
     ),
     "a negative dim": (
         lambda: combined(dims=[-1]),
-        "dims must be from 1 to 65536, got -1",
+        r"`dims` must be in \[1, 65536\]. Received: -1",
     ),
     "a dim of 0": (
         lambda: combined(dims=[0]),
-        "dims must be from 1 to 65536, got 0",
+        r"`dims` must be in \[1, 65536\]. Received: 0",
     ),
     "a dim above the largest": (
         lambda: combined(dims=[HUGE]),
-        f"dims must be from 1 to 65536, got {HUGE}",
+        rf"`dims` must be in \[1, 65536\]. Received: {HUGE}",
     ),
     "a dim of slices above the largest": (
         lambda: slices(gradient=tf.ones([0, 4]), dim=HUGE),
-        f"dims must be from 1 to 65536, got {HUGE}",
+        rf"`dims` must be in \[1, 65536\]. Received: {HUGE}",
     ),
     "two tensors of weights for a feature": (
         lambda: slices(weights=[tf.ones([2])] * 2),
-        "at most one tensor of row splits and one of weights; got 0 and 2",
+        "at most one tensor of row splits and one of weights. Received: 0 and "
+        "2",
     ),
     "more tables than memory": (
         lambda: partitioned(num_tables=HUGE),
-        f"num_tables must be from 1 to 65536, .*; got {HUGE} tables and 1",
+        rf"`num_tables` must be in \[1, 65536\], .*num_tables = {HUGE}",
     ),
     "more counts than memory": (
         lambda: partitioned(num_tables=65536, num_shards=4096),
-        r"num_tables \* num_shards at most 16777216; got 65536 tables and 4096",
+        r"num_tables \* num_shards at most 16777216. "
+        "Received: num_tables = 65536",
     ),
     "more shards than partitions": (
         lambda: partitioned(num_shards=4097),
-        "num_shards must be at least 1 and at most 4096, got 4097",
+        r"`num_shards` must be in \[1, 4096\]. Received: 4097",
     ),
     "features without ids": (
         lambda: partitioned(
@@ -198,31 +201,32 @@ REFUSED = {
             padded=[False] * 2,
             padding_ids=[0] * 2,
         ),
-        "`combiners` needs one entry a feature, 1; got 2",
+        "combiners must have one entry per feature, 1. Received: 2",
     ),
     "splits that no feature has": (
         lambda: partitioned(splits=[int64([0, 2])]),
-        "`splits` needs one entry a ragged feature; got 1 for 0",
+        "splits must have one entry per ragged feature, 0. Received: 1",
     ),
     "weights that no feature has": (
         lambda: combined(weights=[tf.ones([2])]),
-        "`weights` one a weighted feature, 0; got 1 and 1",
+        "weights must have one entry per weighted feature, 0. Received: 1",
     ),
     "weights of more features than there are": (
         lambda: combined(weighted=[False, False]),
-        "`weighted` needs one entry a feature, 1, .*; got 2 and 0",
+        "weighted must have one entry per feature, 1. Received: 2",
     ),
     "more exact words than numbers": (
         lambda: library.monolith_widen(
             tf.zeros([3], tf.uint16), format="float16", num_exact=1 << 62
         ),
-        f"`num_exact` must be from 0 to 1099511627776, got {1 << 62}",
+        f"num_exact must be from 0 to 1099511627776. Received: {1 << 62}",
     ),
     "more exact floats than numbers": (
         lambda: library.monolith_narrow(
             tf.zeros([3]), format="float16", num_exact=(1 << 63) - 1
         ),
-        "`num_exact` must be from 0 to 1099511627776, got 9223372036854775807",
+        "num_exact must be from 0 to 1099511627776. Received: "
+        "9223372036854775807",
     ),
     "a table without a dim": (
         lambda: of_tables(
@@ -231,7 +235,7 @@ REFUSED = {
             tables=["a", "b"],
             dims=[2],
         ),
-        "`dims` needs one entry a table; got 1 for 2 tables",
+        "`dims` must have one entry per table. Received: 1 entries for 2 ",
     ),
     "a delta of fewer tables than outputs": (
         lambda: of_tables(
@@ -241,7 +245,7 @@ REFUSED = {
             dims=[2, 3],
             num_tables=1,
         ),
-        "`num_tables` is 1 but `tables` has 2 entries",
+        "tables must have num_tables entries, 1. Received: 2",
     ),
     "a segment whose number is too long": (
         lambda: of_tables(
@@ -251,8 +255,7 @@ REFUSED = {
             table="a",
             segment=1 << 32,
         ),
-        "segment must be the number of a segment, from 0 to 65535, got "
-        "4294967296",
+        "Table 'a': segment must be from 0 to 65535. Received: 4294967296",
     ),
 }
 
@@ -319,12 +322,14 @@ def partitioned_lists(ids):
 
 def test_a_feature_of_too_many_vectors_says_so_where_it_is_used():
     feature = ops.FeatureBatch(
-        tf.zeros([1 << 18, 1], tf.int64), combiner="first_n", n=2**31 - 1
+        tf.zeros([1 << 18, 1], tf.int64),
+        combiner="first_n",
+        max_sequence_length=2**31 - 1,
     )
     packed, positions = ops.partition([feature], num_shards=1)
     with pytest.raises(
         tf.errors.InvalidArgumentError,
-        match=r"vectors of ids \[262144,1\] must fit into a tensor",
+        match=r"must fit into a tensor. Received: .* for ids \[262144,1\]",
     ):
         ops.combine(
             packed, [tf.ones([65536])], positions, [feature], dims=[65536]

@@ -67,7 +67,11 @@ def lists_of(feature):
             for i in range(begin, end)
             if feature.padding_id is None or flat[i] != feature.padding_id
         ]
-        lists.append(kept[: feature.n] if feature.n else kept)
+        lists.append(
+            kept[: feature.max_sequence_length]
+            if feature.max_sequence_length
+            else kept
+        )
     return lists
 
 
@@ -85,7 +89,7 @@ def expected_vectors(feature, dim):
     for ids in lists_of(feature):
         rows = [weight * row_of(id_, dim) for id_, weight, _ in ids]
         if feature.combiner == "first_n":
-            rows += [np.zeros(dim)] * (feature.n - len(rows))
+            rows += [np.zeros(dim)] * (feature.max_sequence_length - len(rows))
             vectors.append(np.stack(rows))
         else:
             vectors.append(
@@ -142,10 +146,12 @@ def test_random_features_agree_with_numpy_and_with_stock_ops(seed, num_shards):
         gradients.append(tf.constant(gradient))
         values, indices = ops.slices(gradients[-1], position, feature, dim=dim)
         expected_values, expected_ids = [], []
-        of_lists = gradient.reshape([-1, max(feature.n, 1), dim])
+        of_lists = gradient.reshape(
+            [-1, max(feature.max_sequence_length, 1), dim]
+        )
         for number, ids in enumerate(lists_of(feature)):
             for place, (id_, weight, _) in enumerate(ids):
-                which = place if feature.n else 0
+                which = place if feature.max_sequence_length else 0
                 slice_ = of_lists[number, which] * weight
                 slice_ = slice_ * scale_of(feature, ids)
                 expected_values.append(slice_)
@@ -225,7 +231,9 @@ def test_features_of_one_table_ask_for_an_id_once_and_padding_not_at_all():
         [
             FeatureBatch(int64(7, 0, 5), padding_id=0),
             FeatureBatch(
-                tf.constant([[5, 6, 4]], tf.int64), combiner="first_n", n=2
+                tf.constant([[5, 6, 4]], tf.int64),
+                combiner="first_n",
+                max_sequence_length=2,
             ),
         ],
         feature_tables=[0, 0],
@@ -370,7 +378,7 @@ def test_sparse_ids_out_of_order_are_refused(rows):
         [[row, 0] for row in rows], tf.constant([4, 5], tf.int64), [2, 6]
     )
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="tf.sparse.reorder sorts them"
+        tf.errors.InvalidArgumentError, match="Sort them with tf.sparse.reorder"
     ):
         ops.sparse_splits([value])
 
@@ -403,7 +411,7 @@ def test_wrong_row_splits_are_refused(splits):
     feature = FeatureBatch(
         int64(7, 8, 9), tf.constant(splits, tf.int64), combiner="sum"
     )
-    with pytest.raises(tf.errors.InvalidArgumentError, match="row splits must"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Row splits must"):
         ops.partition([feature], num_shards=1)
 
 
@@ -411,7 +419,7 @@ def test_answers_of_another_length_are_refused():
     features = [FeatureBatch(int64(7, 8))]
     packed, positions = ops.partition(features, num_shards=1)
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="answered with 3 floats, expec"
+        tf.errors.InvalidArgumentError, match="must have .* floats. Received: 3"
     ):
         ops.combine(packed, [[1.0, 2, 3]], positions, features, dims=[2])
 

@@ -6,6 +6,7 @@ Never a crash, never half a request, never a row that is not finite.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 
 import hypothesis
@@ -68,9 +69,7 @@ def tables(shard=0, num_shards=1):
     for config in CONFIGS:
         ops.table_create(
             handle,
-            config=config,
-            shard=shard,
-            num_shards=num_shards,
+            attributes=config.op_attributes(shard, num_shards),
             generation=1,
         )
         ops.assign(
@@ -109,7 +108,7 @@ def contents(handle):
 
 
 def was_taken(handle, request):
-    """Whether an op took a request; one that it refused changed nothing."""
+    """Returns True if an op accepted a request; else nothing changed."""
     before = contents(handle)
     try:
         request()
@@ -127,7 +126,8 @@ def all_rows(handle, name):
 def stat(handle, table, name):
     found, numbers = ops.stats(handle)
     row = [n.decode() for n in found.numpy()].index(table)
-    return int(numbers[row, ops.STATS.index(name)])
+    fields = [field.name for field in dataclasses.fields(mt.metrics.TableStats)]
+    return int(numbers[row, fields.index(name)])
 
 
 @SETTINGS

@@ -56,7 +56,7 @@ def combined_gradients(gradient, tables, dims):
     )
 
 
-def combined_with_own_terms(own_terms):
+def combined_with_overrides(overrides):
     return library.monolith_combine_gradients(
         ids(),
         ids(),
@@ -73,7 +73,7 @@ def combined_with_own_terms(own_terms):
         first_columns=[-1],
         tables=[0],
         dims=[4],
-        own_terms=own_terms,
+        overrides=overrides,
         combiners=["none"],
         ns=[0],
         ragged=[False],
@@ -81,23 +81,23 @@ def combined_with_own_terms(own_terms):
 
 
 def filled(feature_ids, splits=None, weights=None, combiner="sum"):
-    """What a feature with a default id becomes."""
+    """Shapes of a feature with a default id."""
     (found,) = ops.fill_missing(
         [FeatureBatch(feature_ids, splits, weights, combiner, default_id=7)]
     )
     return found
 
 
-def partitioned(own_terms, counted):
+def partitioned(overrides, tables):
     return library.monolith_partition_gradients(
         ids(),
         ids(),
         floats(1),
         [ids(3)],
         [floats(3, 4)],
-        own_terms,
+        overrides,
         num_shards=1,
-        counted_tables=counted,
+        override_tables=tables,
     )
 
 
@@ -154,22 +154,22 @@ WRONG = {
         gradients=[floats(2, 4)],
         num_shards=1,
     ),
-    "own_terms of another number of ids": lambda h: partitioned(
-        [ids(2)], counted=[0]
+    "overrides of another number of ids": lambda h: partitioned(
+        [ids(2)], tables=[0]
     ),
-    "own_terms of a table that is not there": lambda h: partitioned(
-        [ids(3)], counted=[1]
+    "overrides of a table that is not there": lambda h: partitioned(
+        [ids(3)], tables=[1]
     ),
-    "own_terms of a negative table": lambda h: partitioned(
-        [ids(3)], counted=[-1]
+    "overrides of a negative table": lambda h: partitioned(
+        [ids(3)], tables=[-1]
     ),
-    "own_terms of a table twice": lambda h: partitioned(
-        [ids(3), ids(3)], counted=[0, 0]
+    "overrides of a table twice": lambda h: partitioned(
+        [ids(3), ids(3)], tables=[0, 0]
     ),
-    "own_terms of tables that are not named": lambda h: partitioned(
-        [ids(3)], counted=[]
+    "overrides of tables that are not named": lambda h: partitioned(
+        [ids(3)], tables=[]
     ),
-    "own_terms of too many features": lambda h: combined_with_own_terms([2, 2]),
+    "overrides of too many features": lambda h: combined_with_overrides([2, 2]),
     "learning rates that are a matrix": lambda h: ops.partition_gradients(
         global_step=ids(),
         event_time=ids(),
@@ -187,14 +187,15 @@ WRONG = {
     "partition with a matrix of row splits": lambda h: ops.partition(
         [FeatureBatch(ids(2), ids(3, 1))], num_shards=1
     ),
-    "partition with a combiner that is none": lambda h: ops.partition(
+    "partition with an unknown combiner": lambda h: ops.partition(
         [FeatureBatch(ids(2), combiner="max")], num_shards=1
     ),
     "partition with first_n of 0": lambda h: ops.partition(
         [FeatureBatch(ids(2), combiner="first_n")], num_shards=1
     ),
     "partition with n for a sum": lambda h: ops.partition(
-        [FeatureBatch(ids(2), combiner="sum", n=3)], num_shards=1
+        [FeatureBatch(ids(2), combiner="sum", max_sequence_length=3)],
+        num_shards=1,
     ),
     "partition with a table below 0": lambda h: ops.partition(
         [FeatureBatch(ids(2)), FeatureBatch(ids(2))],
@@ -300,14 +301,14 @@ OUTPUTS = {
     "sum of a vector": (FeatureBatch(None, combiner="sum"), [5], [5, 4]),
     "mean": (FeatureBatch(None, combiner="mean"), [None, 3, 6], [None, 3, 4]),
     "first_n": (
-        FeatureBatch(None, combiner="first_n", n=2),
+        FeatureBatch(None, combiner="first_n", max_sequence_length=2),
         [5, 6],
         [5, 2, 4],
     ),
     "ragged": (FeatureBatch(None, True), [None], [None, 4]),
     "ragged sum": (FeatureBatch(None, True, combiner="sum"), [7], [8, 4]),
     "ragged first_n": (
-        FeatureBatch(None, True, combiner="first_n", n=2),
+        FeatureBatch(None, True, combiner="first_n", max_sequence_length=2),
         [7],
         [8, 2, 4],
     ),

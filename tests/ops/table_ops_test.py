@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,34 +33,21 @@ def create(
     num_shards=1,
     generation=1,
 ):
-    """Makes a table of what the op takes, past the checks of TableConfig."""
-    segment = types.SimpleNamespace(
-        dim=dim,
-        optimizer=types.SimpleNamespace(
-            kind=optimizer,
-            hyperparameters=hyperparameters,
-            regularization=(0.0,) * 5,
-        ),
-        initializer=types.SimpleNamespace(
-            kind=initializer, parameters=initializer_parameters
-        ),
-        precision=mt.precisions.Float32(),
-    )
-    ops.table_create(
-        handle,
-        config=types.SimpleNamespace(
-            name=table,
-            segments=[segment],
-            seed=seed,
-            admission=mt.Admission(),
-            eviction=mt.Eviction(),
-            tracks_changes=True,
-            capacity_share=lambda num_shards: 0,
-        ),
-        shard=shard,
-        num_shards=num_shards,
-        generation=generation,
-    )
+    """Makes a table of what the op takes, without the checks of TableConfig."""
+    attributes = mt.TableConfig(table, dim=1).op_attributes(0, 1)
+    attributes |= {
+        "dims": [dim],
+        "optimizers": [optimizer],
+        "num_hyperparameters": [len(hyperparameters)],
+        "hyperparameters": list(hyperparameters),
+        "initializers": [initializer],
+        "num_initializer_parameters": [len(initializer_parameters)],
+        "initializer_parameters": list(initializer_parameters),
+        "seed": seed,
+        "shard": shard,
+        "num_shards": num_shards,
+    }
+    ops.table_create(handle, attributes=attributes, generation=generation)
 
 
 NOW = tf.constant(0, tf.int64)
@@ -105,10 +90,14 @@ def test_one_apply_updates_several_tables(handle):
     ("packed", "values", "message"),
     [
         ([1, 100, 1], [], "must start with 4 numbers"),
-        ([1, 100, -1, 1, 5, 1], [0.5, 0.5], "says that a table has -1 ids"),
-        ([1, 100, 9, 0, 5, 1], [0.5, 0.5], "says that a table has 9 ids"),
-        ([1, 100, 1, 0, 5], [0.5, 0.5, 1, 1], "takes 2 numbers"),
-        ([1, 100, 1, 0, 5, 1], [0.5, 0.5, 1], r"`values` must be \[4\]"),
+        ([1, 100, -1, 1, 5, 1], [0.5, 0.5], "from 0 to 2 ids. Received: -1"),
+        ([1, 100, 9, 0, 5, 1], [0.5, 0.5], "from 0 to 2 ids. Received: 9"),
+        (
+            [1, 100, 1, 0, 5],
+            [0.5, 0.5, 1, 1],
+            "must have 2 numbers after its sizes",
+        ),
+        ([1, 100, 1, 0, 5, 1], [0.5, 0.5, 1], r"values must be \[4\]"),
         ([0, 100, 1, 0, 5, 1], [0.5, 0.5, 1, 1], "global_step must be >= 1"),
         ([1, -1, 1, 0, 5, 1], [0.5, 0.5, 1, 1], "event_time must be seconds"),
         ([1, 1 << 32, 1, 0, 5, 1], [0.5, 0.5, 1, 1], "event_time must be"),
@@ -211,7 +200,7 @@ def test_dropping_a_table_that_is_gone_does_nothing(handle):
 
 def test_dropping_a_table_of_several_sets_is_refused(handle):
     with pytest.raises(
-        tf.errors.InvalidArgumentError, match="`handle` must be a scalar"
+        tf.errors.InvalidArgumentError, match="handle must be a scalar"
     ):
         ops.table_drop(tf.stack([handle, handle]), "a")
 

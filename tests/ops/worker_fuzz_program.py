@@ -100,7 +100,7 @@ class Source:
         """A value of the same kind that does not fit, as a rule."""
         if isinstance(value, (tf.Tensor, tf.Variable)):
             if value.dtype == tf.resource:
-                # A handle that is none does not come as far as an op.
+                # An invalid handle does not reach the op.
                 return tf.reshape(value, self.among([[], [1], [1, 1]]))
             return self.damaged_tensor(value)
         if isinstance(value, bool):
@@ -168,7 +168,7 @@ def partition(source):
 
 
 def routed(source):
-    """What a lookup of some features has come to."""
+    """State of a lookup of some features."""
     ids, splits, weights, weighted, shared, padding = features(source)
     packed, positions = library.monolith_partition(
         ids, splits, num_shards=1 + source.below(3), **shared, **padding
@@ -214,7 +214,7 @@ def combine_gradients(source):
         "first_columns": first_columns,
         "tables": tables,
         "dims": [dims[t] for t in tables],
-        "own_terms": [source.below(4) | source.below(2) << 47 for _ in vectors],
+        "overrides": [source.below(4) | source.below(2) << 47 for _ in vectors],
     }
     return "monolith_combine_gradients", request
 
@@ -263,7 +263,7 @@ def one_feature(source):
         "combiner": combiner,
         "n": n,
         "dim": dim,
-        "own_terms": source.below(3) | source.below(2) << 47,
+        "overrides": source.below(3) | source.below(2) << 47,
     }
 
 
@@ -281,7 +281,10 @@ def attach(source):
 def weights(source):
     splits = source.splits(4)
     request = {"weights": source.floats(4), "places": splits}
-    return "monolith_weights", {**request, "expected": tf.identity(splits)}
+    return "monolith_checked_weights", {
+        **request,
+        "expected": tf.identity(splits),
+    }
 
 
 def sparse_splits(source):
@@ -318,9 +321,9 @@ def partition_gradients(source):
         "learning_rates": source.floats(2),
         "ids": ids,
         "gradients": [source.floats(len(i), source.below(4)) for i in ids],
-        "own_terms": [tf.zeros_like(ids[t]) for t in counted],
+        "overrides": [tf.zeros_like(ids[t]) for t in counted],
         "num_shards": 1 + source.below(3),
-        "counted_tables": counted,
+        "override_tables": counted,
     }
 
 
@@ -350,7 +353,7 @@ def handle_of_tables():
     handle = ops.table_set_handle("fuzz of workers")
     for config in CONFIGS:
         ops.table_create(
-            handle, config=config, shard=0, num_shards=1, generation=1
+            handle, attributes=config.op_attributes(0, 1), generation=1
         )
     ops.start_deltas(handle)
     return handle

@@ -21,7 +21,7 @@ def make_table():
 def gradients_of(table, weight, ids):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(table.lookup(ids) ** 2) * weight
-    return tape.gradient(loss, [table.anchor, weight])
+    return tape.gradient(loss, [*table.trainable_variables, weight])
 
 
 @pytest.mark.parametrize("in_function", [False, True])
@@ -32,7 +32,7 @@ def test_summed_gradients_are_the_step_of_one_large_batch(in_function):
 
     def accumulated():
         parts = [gradients_of(table, weight, ids) for ids in BATCHES]
-        variables = [table.anchor, weight]
+        variables = [*table.trainable_variables, weight]
         sums = map(mt.optimizers.sum_gradients, zip(*parts, strict=True))
         optimizer.apply_gradients(zip(sums, variables, strict=True))
 
@@ -40,7 +40,7 @@ def test_summed_gradients_are_the_step_of_one_large_batch(in_function):
     mt.optimizers.with_tables("sgd").apply_gradients(
         zip(
             gradients_of(twin, twin_weight, sum(BATCHES, [])),
-            [twin.anchor, twin_weight],
+            [*twin.trainable_variables, twin_weight],
             strict=True,
         )
     )
@@ -73,7 +73,7 @@ def test_a_gradient_made_dense_is_refused_with_the_way_to_go():
     optimizer = mt.optimizers.with_tables("sgd")
     accumulator = tf.zeros([0, 2])
     with pytest.raises(TypeError, match="mt.optimizers.sum_gradients"):
-        optimizer.apply_gradients([(accumulator, table.anchor)])
+        optimizer.apply_gradients([(accumulator, table.trainable_variables[0])])
 
 
 def test_adding_gradients_as_arrays_is_refused_in_a_function():
@@ -85,7 +85,7 @@ def test_adding_gradients_as_arrays_is_refused_in_a_function():
         first, _ = gradients_of(table, weight, [1])
         second, _ = gradients_of(table, weight, [2])
         total = tf.convert_to_tensor(first) + tf.convert_to_tensor(second)
-        optimizer.apply_gradients([(total, table.anchor)])
+        optimizer.apply_gradients([(total, table.trainable_variables[0])])
 
     with pytest.raises(TypeError, match="mt.optimizers.sum_gradients"):
         step()

@@ -130,7 +130,7 @@ def test_every_keras_optimizer_can_be_wrapped_and_moves_weights_as_ever(name):
                     loss += tf.reduce_sum(table.lookup([1, 2]))
             variables = [weight]
             if wrap is mt.optimizers.with_tables:
-                variables.insert(0, table.anchor)
+                variables.insert(0, table.trainable_variables[0])
             optimizer.apply_gradients(
                 zip(tape.gradient(loss, variables), variables, strict=True)
             )

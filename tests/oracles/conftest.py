@@ -156,7 +156,7 @@ def stepped(optimizer, weights, slots, gradients, step):
 
 
 def gradient_of_weights(precision, weights, gradients, step):
-    """What a precision makes of the gradient of what a lookup returned.
+    """Returns the gradient as a precision transforms it.
 
     The lookup came before update number `step`, after `step - 1` of them.
     """

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf import ops
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.stock_ops import quantize
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
@@ -186,7 +187,7 @@ def is_refused(case):
 def whole_rows(table):
     return {
         int(id): (int(stamp) & 0xFFFFFFFF, row)
-        for ids, stamps, rows in table.export_whole()
+        for ids, stamps, rows in export_rows(table)
         for id, stamp, row in zip(ids, stamps, rows, strict=True)
     }
 
@@ -229,7 +230,7 @@ def check_lookup(oracle, table, found, ids, step):
 
 
 def check_cap(oracle, found, ids):
-    """What holds of a cap where threads share the work of an update.
+    """Checks a cap that several threads enforce together.
 
     Rows go when a part of the ids is done, so those whose turn comes later may
     begin anew: which do is not the same in every run.
@@ -329,7 +330,7 @@ def test_a_table_does_what_the_oracle_does(case, make_oracle):
 
 
 def check_end(oracle, table, found):
-    """What is left goes when its time is over, and all else stays."""
+    """Rows whose ttl is over go, and all others stay."""
     oracle.clock += TTL - 5
     gone = {id for id in found if oracle.is_expired(id)}
     assert table.sweep(event_time=oracle.clock) == len(gone)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.stock_ops.initial_rows import initial_rows
 
 DIM = 3
@@ -127,7 +128,7 @@ def test_random_operations_match_the_oracle(optimizer, operations, num_shards):
             oracle.rows.clear()
     found = {
         int(id): row
-        for ids, _, rows in table.export_whole(3)
+        for ids, _, rows in export_rows(table, batch_size=3)
         for id, row in zip(ids, rows, strict=True)
     }
     assert found.keys() == oracle.rows.keys()

@@ -33,9 +33,9 @@ def test_threads_that_come_at_once_get_one_table(in_set):
             barrier.wait()
             if in_set:
                 with table_set:
-                    table = mt.Table(config)
+                    table = mt.Table.get_or_create(config)
             else:
-                table = mt.Table(config)
+                table = mt.Table.get_or_create(config)
             table.apply_gradients([1], [[1.0, 1.0]])
             tables.append(table)
         except Exception as error:  # noqa: BLE001
@@ -63,7 +63,7 @@ def test_a_config_keeps_its_table_whatever_models_come_after():
     (table,) = model.layers[0].tables
     other = mt.Table(make_config("of_first"))
     assert other is not table
-    assert mt.Table(config) is table
+    assert mt.Table.get_or_create(config) is table
     assert mt.layers.DynamicEmbedding(config).table is table
     assert other.size() == 0
     assert table.size() == 2

@@ -44,10 +44,10 @@ class Replica:
             if not acknowledge:
                 continue
             self.cuts[shard] = delta.to_cut
-            for id, exists, row in zip(
-                part.ids.tolist(), part.exists, part.rows, strict=True
-            ):
+            rows = iter(part.rows)
+            for id, exists in zip(part.ids.tolist(), part.exists, strict=True):
                 if exists:
+                    row = next(rows)
                     self.rows[id] = tuple(row)
                 else:
                     self.rows.pop(id, None)
@@ -75,7 +75,7 @@ def test_delta_holds_what_changed_since_the_cut():
     part = delta.tables["delta"]
     assert part.ids.tolist() == [1, 2, 3]
     assert part.exists.tolist() == [False, True, True]
-    np.testing.assert_array_equal(part.rows, [[0, 0], [1, 1], [1, 1]])
+    np.testing.assert_array_equal(part.rows, [[1, 1], [1, 1]])
     empty = table.table_set.take_delta(0, delta.to_cut).tables["delta"]
     assert empty.ids.shape == (0,)
     assert empty.rows.shape == (0, 2)
@@ -107,7 +107,9 @@ def test_cut_of_the_future_or_of_a_forgotten_past_is_refused():
     with pytest.raises(tf.errors.InvalidArgumentError, match="negative"):
         table.table_set.take_delta(0, -1)
     for later in (1, 2**20, 2**24, 2**31, 2**63 - 1 - cuts[0]):
-        with pytest.raises(tf.errors.OutOfRangeError, match="started anew"):
+        with pytest.raises(
+            tf.errors.OutOfRangeError, match="before the shard was restarted"
+        ):
             table.table_set.take_delta(0, cuts[0] + later)
     taken = table.table_set.take_delta(0, cuts[0])
     table.table_set.take_delta(0, taken.to_cut)
@@ -204,7 +206,7 @@ def test_model_with_two_tables_of_one_name_is_refused():
 
 
 def test_model_over_two_table_sets_is_refused():
-    with pytest.raises(ValueError, match="different table sets"):
+    with pytest.raises(ValueError, match="belong to different table sets"):
         tables_of([make("a"), make("b")])
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import monolith_tf as mt
 from monolith_tf.placement import sharding
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving.graph.packed_rows import PackedRows
 from monolith_tf.stock_ops import hashing
 from monolith_tf.stock_ops import initial_rows
@@ -169,11 +170,11 @@ def test_crossed_ids(formats):
         assert crossed.numpy().tolist() == [int(expected)]
 
 
-def test_words_of_filters(formats):
-    for min_count, window, sketch_bytes, words in table_under(
+def test_numbers_of_filters(formats):
+    for min_count, window, sketch_bytes, numbers in table_under(
         formats,
         "5. Checkpoint keys",
-        *("min_count", "window", "sketch_bytes", "words"),
+        *("min_count", "window", "sketch_bytes", "numbers"),
     ):
         with mt.TableSet():
             table = mt.Table(
@@ -193,12 +194,12 @@ def test_words_of_filters(formats):
                 [42] * count, np.ones([count, 2], np.float32), event_time=time
             )
         (found,) = mt.ops.export_filter(
-            table.table_set.handles[0],
+            servers_of(table.table_set)[0].handle,
             table="movie",
             first_group=41,
             num_groups=1,
         )
-        expected = [int(word, 16) for word in words.split()]
+        expected = [int(number, 16) for number in numbers.split()]
         np.testing.assert_array_equal(
             found.numpy().view(np.uint64), np.array(expected, np.uint64)
         )

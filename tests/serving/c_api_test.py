@@ -111,7 +111,7 @@ def delta_of(record, sequence, shard, ids=(), live=(), rows=(), dense=b""):
     return {
         "header": np.array([header], np.int64),
         "ids_0": np.array([ids], np.int64),
-        "live_0": np.array([live], np.int64),
+        "exists_0": np.array([live], np.int64),
         "rows_0": np.array(rows, np.float32).reshape(1, -1),
         "dense": dense,
     }
@@ -171,7 +171,7 @@ def test_the_c_api_predicts_and_applies_deltas(model, tmp_path):
     assert final["last_sequences"].tolist() == [[1, 1]]
     assert final["live_rows"].tolist() == [[2]]
     assert final["dead_rows"].tolist() == [[1]]
-    assert looked_up["live"].tolist() == [1, 0, 0, 1, 0]
+    assert looked_up["exists"].tolist() == [1, 0, 0, 1, 0]
     np.testing.assert_array_equal(
         looked_up["rows"], table.lookup(tf.constant(ids)).numpy()
     )

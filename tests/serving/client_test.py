@@ -14,7 +14,7 @@ from monolith_tf.serving.client import ServingCallError
 
 
 class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Fails with the given codes, one a call; then echoes its inputs."""
+    """Fails with the given codes, one per call; then echoes its inputs."""
 
     def __init__(self, failures):
         self.failures = list(failures)

@@ -117,7 +117,7 @@ def assert_equal():
             np.testing.assert_array_equal(
                 outputs["rows"], table.lookup(tf.constant(ids)).numpy()
             )
-            live = {int(one) for one in ids[outputs["live"] != 0]}
+            live = {int(one) for one in ids[outputs["exists"] != 0]}
             assert live == {
                 int(one) for some, _ in table.export(1000) for one in some
             }

@@ -42,7 +42,7 @@ def small_chunk():
             delta_lib.TableChunk(
                 name="movie",
                 ids=np.array([-1, 2], np.int64),
-                live=np.array([True, False]),
+                exists=np.array([True, False]),
                 rows=np.array([[1.0, -2.0]], np.float32),
             ),
         ),
@@ -67,7 +67,7 @@ def table_chunks(draw):
     return delta_lib.TableChunk(
         name=draw(st.text(max_size=8)),
         ids=np.array(ids, np.int64),
-        live=np.array(live, np.bool_),
+        exists=np.array(live, np.bool_),
         # Any bits: NaN payloads and -0.0 must survive too.
         rows=np.array(bits, np.uint32).view(np.float32).reshape(-1, dim),
     )
@@ -100,7 +100,7 @@ def test_a_chunk_comes_back_bit_for_bit(chunk):
     assert [t.name for t in back.tables] == [t.name for t in chunk.tables]
     for got, want in zip(back.tables, chunk.tables, strict=True):
         np.testing.assert_array_equal(got.ids, want.ids)
-        np.testing.assert_array_equal(got.live, want.live)
+        np.testing.assert_array_equal(got.exists, want.exists)
         assert got.rows.tobytes() == want.rows.tobytes()
         assert got.rows.shape == want.rows.shape
 
@@ -169,15 +169,15 @@ def test_counts_that_disagree_with_valid_checksums_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("ids", "live", "rows", "message"),
+    ("ids", "exists", "rows", "message"),
     [
         (np.zeros(1, np.int32), [True], np.zeros((1, 2)), "`ids`"),
-        (np.zeros(1, np.int64), [1], np.zeros((1, 2)), "`live`"),
+        (np.zeros(1, np.int64), [1], np.zeros((1, 2)), "`exists`"),
         (np.zeros(1, np.int64), [True], np.zeros((2, 2)), "`rows`"),
     ],
 )
-def test_wrong_arrays_are_refused_when_built(ids, live, rows, message):
+def test_wrong_arrays_are_refused_when_built(ids, exists, rows, message):
     with pytest.raises(ValueError, match=message):
         delta_lib.TableChunk(
-            "movie", ids, np.array(live), rows.astype(np.float32)
+            "movie", ids, np.array(exists), rows.astype(np.float32)
         )

@@ -106,7 +106,7 @@ def lookup(loaded, ids, table=0):
     outputs = signature_of(loaded, f"monolith_lookup_{table}")(
         ids=tf.constant(ids, tf.int64)
     )
-    return outputs["rows"].numpy(), outputs["live"].numpy().tolist()
+    return outputs["rows"].numpy(), outputs["exists"].numpy().tolist()
 
 
 def send(loaded, record, sequence, shard=0, tables=None, dense=b""):
@@ -122,9 +122,9 @@ def send(loaded, record, sequence, shard=0, tables=None, dense=b""):
         ids, exists, rows = (tables or {}).get(
             table["name"], ([], [], np.zeros([0, table["dim"]]))
         )
-        rows = np.asarray(rows, np.float32)[np.asarray(exists, bool)]
+        rows = np.asarray(rows, np.float32)
         inputs[f"ids_{index}"] = tf.constant([ids], tf.int64)
-        inputs[f"live_{index}"] = tf.constant([exists], tf.int64)
+        inputs[f"exists_{index}"] = tf.constant([exists], tf.int64)
         inputs[f"rows_{index}"] = tf.constant(rows.reshape(1, -1))
     outputs = signature_of(loaded, "monolith_apply_delta")(**inputs)
     assert outputs["status"].numpy() == [0], outputs["message"].numpy()
@@ -320,7 +320,9 @@ def test_a_record_that_does_not_say_how_rows_are_kept_loads(exported, tmp_path):
 
 
 def test_a_directory_that_is_no_export_has_no_record(tmp_path):
-    with pytest.raises(FormatError, match="does not exist, so .* is no export"):
+    with pytest.raises(
+        FormatError, match="does not exist, so .* is not a version"
+    ):
         ExportRecord.load(tmp_path)
     (tmp_path / "assets.extra").mkdir()
     file = tmp_path / "assets.extra" / "monolith_export.json"
@@ -328,7 +330,7 @@ def test_a_directory_that_is_no_export_has_no_record(tmp_path):
     with pytest.raises(FormatError, match="format 2, expected 1"):
         ExportRecord.load(tmp_path)
     file.write_text("{")
-    with pytest.raises(FormatError, match="is no export record"):
+    with pytest.raises(FormatError, match="is not a valid export record"):
         ExportRecord.load(tmp_path)
 
 

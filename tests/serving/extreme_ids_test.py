@@ -79,7 +79,7 @@ def assert_same_bits(client, trainer, num_live):
     served = client.predict(MODEL, {"ids": IDS}, "monolith_lookup_0").outputs
     rows = trainer.table.lookup(tf.constant(IDS)).numpy()
     assert served["rows"].tobytes() == rows.tobytes()
-    assert served["live"].tolist() == [1] * num_live + [0] * (
+    assert served["exists"].tolist() == [1] * num_live + [0] * (
         len(IDS) - num_live
     )
     assert trainer.table.size() == num_live

@@ -13,6 +13,7 @@ import monolith_tf as mt
 from monolith_tf import ops
 from monolith_tf.errors import ExportError
 from monolith_tf.placement.registry import tables_of
+from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving import export_saved_model
 from monolith_tf.serving.dump import dump
 from monolith_tf.serving.graph.reserved_ids import RESERVED_IDS
@@ -119,7 +120,7 @@ class Served:
 
     def lookup(self, ids):
         found = self.signatures["monolith_lookup_0"](ids=tf.constant(ids))
-        return found["rows"].numpy(), found["live"].numpy().tolist()
+        return found["rows"].numpy(), found["exists"].numpy().tolist()
 
     def status(self):
         found = self.signatures["monolith_status"](
@@ -136,7 +137,7 @@ class Served:
         reply = self.signatures["monolith_apply_delta"](
             header=tf.constant([[*header, 0, sequence, sequence]], tf.int64),
             ids_0=tf.constant([ids], tf.int64),
-            live_0=tf.constant([np.int64(live).tolist()], tf.int64),
+            exists_0=tf.constant([np.int64(live).tolist()], tf.int64),
             rows_0=tf.constant(np.reshape(rows, [1, -1]), tf.float32),
             dense=tf.constant([b""]),
         )
@@ -153,7 +154,7 @@ class Served:
                 self.sequences[shard] + 1,
                 change.ids,
                 change.exists,
-                change.rows[change.exists],
+                change.rows,
             )
             if status:
                 return status, message
@@ -329,14 +330,18 @@ def test_amid_annealing_rows_are_floats_and_deltas_outlast_it(
 def test_one_server_that_is_behind_keeps_rows_floats(annealing, tmp_path):
     model, table = annealing
     train(table, 1)
-    assert table.least_step() == ANNEAL_STEPS
+    assert least_step(table) == ANNEAL_STEPS
     assert export(model, tmp_path)[0].tables[0]["stored"] == "onebit(0.3)[35]"
     clock = tf.constant([ANNEAL_STEPS - 1, 0], tf.int64)
-    ops.set_clock(table.table_set.handles[1], clock, table="onebit")
-    assert table.least_step() == ANNEAL_STEPS - 1
+    ops.set_clock(servers_of(table.table_set)[1].handle, clock, table="onebit")
+    assert least_step(table) == ANNEAL_STEPS - 1
     record, served = export(model, tmp_path)
     assert record.tables[0]["stored"] == "float32[35]"
     assert_same(served, table, IDS)
+
+
+def least_step(table):
+    return min(step for step, _ in table.table_set.clocks(table.name))
 
 
 def restore_checkpoint(model, table, path):
@@ -360,7 +365,7 @@ def test_a_step_that_goes_back_is_another_generation(annealing, tmp_path, save):
     record, served = export(model, tmp_path / "models")
     assert record.tables[0]["stored"] == "onebit(0.3)[35]"
     go_back()
-    assert table.least_step() == ANNEAL_STEPS - 1
+    assert least_step(table) == ANNEAL_STEPS - 1
     generations = table.table_set.generations()
     assert not set(generations) & set(record.generations)
     status, message = served.send(0, generations[0], 1, [], [], [])
@@ -375,7 +380,9 @@ def test_a_step_that_goes_back_while_rows_are_read_fails_the_export(
     annealing, tmp_path, monkeypatch
 ):
     model, table = annealing
-    monkeypatch.setattr(table, "least_step", lambda: ANNEAL_STEPS)
+    monkeypatch.setattr(
+        table.table_set, "clocks", lambda name: [(ANNEAL_STEPS, 0)] * 2
+    )
     with pytest.raises(ExportError, match=r"no onebit\(0.3\)\[35\]: a shard"):
         export_saved_model(model, tmp_path)
     assert os.listdir(tmp_path) == []
@@ -405,7 +412,7 @@ def test_a_pusher_keeps_a_server_of_all_precisions_the_trainer(
         ).outputs
         rows = np.asarray(outputs["rows"], np.float32)
         assert rows.tobytes() == table.lookup(ids).numpy().tobytes()
-        live = ids[outputs["live"] != 0]
+        live = ids[outputs["exists"] != 0]
         assert set(live) == {id for some, _ in table.export() for id in some}
     inputs = {name: tf.constant(ids) for name in STORED}
     np.testing.assert_allclose(
@@ -417,7 +424,7 @@ def test_a_pusher_keeps_a_server_of_all_precisions_the_trainer(
 
 
 class Source:
-    """What `make_pusher` makes a pusher of."""
+    """Source that `make_pusher` reads."""
 
     def __init__(self, model):
         self.model = model

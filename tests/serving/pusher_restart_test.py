@@ -103,5 +103,5 @@ def test_a_trainer_that_came_back_with_fewer_cuts_ends_equal(
     second = make_pusher(server, record, source=restored)
     second.flush(30)
     assert second.metrics.resyncs == 1
-    assert "does not hold the changes after cut 20: it was" in caplog.text
+    assert "lacks the changes after cut 20: it was" in caplog.text
     assert_equal(make_client(server), restored)

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from monolith_tf.errors import DeliveryError
-from monolith_tf.serving import apply
 from monolith_tf.serving import delta as delta_lib
+from monolith_tf.serving import delta_request
 from monolith_tf.serving.client import ServingCallError
 from monolith_tf.serving.delivery import DeltaRefusedError
 from monolith_tf.serving.graph.delta_status import DeltaStatus
@@ -143,7 +143,7 @@ def test_a_duplicated_delta_changes_nothing(
     before = last_sequences(client)
     tables = [(t["name"], t["dim"]) for t in record.tables]
     for path in log_files(tmp_path):
-        reply = apply.apply_chunk(
+        reply = delta_request.apply_chunk(
             client, "ranker", 1, delta_lib.read(path), tables
         )
         assert reply.status == DeltaStatus.DUPLICATE
@@ -160,17 +160,17 @@ def test_a_dropped_delta_is_refused_then_replayed(
     server = make_server()
     pusher = make_pusher(server, record, verify_seconds=1e6)
     pusher.push()
-    really = apply.apply_chunk
+    really = delta_request.apply_chunk
 
     def lose(client, model_name, version, chunk, tables):
-        return apply.ApplyReply(
+        return delta_request.ApplyReply(
             DeltaStatus.APPLIED, chunk.sequence + 1, chunk.generation, 0, "", 0
         )
 
-    monkeypatch.setattr(apply, "apply_chunk", lose)
+    monkeypatch.setattr(delta_request, "apply_chunk", lose)
     trainer.change(seed=1)
     pusher.push()
-    monkeypatch.setattr(apply, "apply_chunk", really)
+    monkeypatch.setattr(delta_request, "apply_chunk", really)
     trainer.change(seed=2)
     assert pusher.push().delivered
     assert pusher.metrics.refusals >= 1
@@ -187,7 +187,7 @@ def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
     server = make_server()
     pusher = make_pusher(server, record, verify_seconds=1e6)
     pusher.push()
-    really = apply.apply_chunk
+    really = delta_request.apply_chunk
 
     class Lost(ServingCallError):
         unreachable = True
@@ -200,10 +200,10 @@ def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
         really(*arguments)
         raise Lost()
 
-    monkeypatch.setattr(apply, "apply_chunk", lose_reply)
+    monkeypatch.setattr(delta_request, "apply_chunk", lose_reply)
     trainer.change(seed=1)
     assert not pusher.push().delivered
-    monkeypatch.setattr(apply, "apply_chunk", really)
+    monkeypatch.setattr(delta_request, "apply_chunk", really)
     assert pusher.push().delivered
     assert pusher.metrics.duplicates == 1
     assert_equal(make_client(server), trainer)
@@ -360,10 +360,10 @@ def test_a_pusher_of_another_model_is_refused(
 ):
     record = trainer.export(base_path)
     pusher = make_pusher(make_server(), record)
-    malformed = apply.ApplyReply(
+    malformed = delta_request.ApplyReply(
         DeltaStatus.MALFORMED, 1, 0, 0, "rows_0 has 5 floats", 0
     )
-    monkeypatch.setattr(apply, "apply_chunk", lambda *_: malformed)
+    monkeypatch.setattr(delta_request, "apply_chunk", lambda *_: malformed)
     with pytest.raises(DeltaRefusedError, match="rows_0 has 5 floats"):
         pusher.push()
 

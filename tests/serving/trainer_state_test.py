@@ -1,4 +1,4 @@
-"""What deltas are cut from."""
+"""Sources of deltas."""
 
 from __future__ import annotations
 

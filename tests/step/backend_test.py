@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.step.backend import StockBackend
 from monolith_tf.step.backend import lookup_backend
 
 NUM_IDS = 9
@@ -15,11 +16,15 @@ FEATURES = {
     "sum": {"combiner": "sum"},
     "mean": {"combiner": "mean", "padding_id": 0},
     "sqrtn": {"combiner": "sqrtn"},
-    "first_n": {"combiner": "first_n", "n": 2, "padding_id": 3},
+    "first_n": {
+        "combiner": "first_n",
+        "max_sequence_length": 2,
+        "padding_id": 3,
+    },
 }
 
 
-class Rows:
+class Rows(StockBackend):
     """Reads the rows 0 to NUM_IDS - 1 of tables as they were when made."""
 
     def __init__(self, tables):

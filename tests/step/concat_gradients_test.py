@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.step.concat_gradients import columns_of
+from monolith_tf.step.fused_gradients import columns_of
 
 BATCH = 5
 
@@ -30,8 +30,8 @@ def step_of(layer, join):
     """A function that makes one step, and whether gradients were columns.
 
     Returns:
-        The function of ids and a dense input, and a list that gets one entry a
-        feature when the function is traced.
+        The function of ids and a dense input, and a list that gets one entry
+        per feature when the function is traced.
     """
     optimizer = mt.optimizers.with_tables("sgd")
     found = []
@@ -97,7 +97,9 @@ def test_columns_are_found_when_the_batch_is_of_any_size():
 
 @pytest.mark.parametrize("num_features", [2, 20])
 def test_first_n_vectors_are_columns_too(num_features):
-    layer = make_layer([2] * num_features, combiner="first_n", n=2)
+    layer = make_layer(
+        [2] * num_features, combiner="first_n", max_sequence_length=2
+    )
     ids = {
         f"{f:02}": tf.constant([[1, 2, 3], [4, 5, 6]], tf.int64)
         for f in range(num_features)

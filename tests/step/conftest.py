@@ -1,4 +1,4 @@
-"""What TensorFlow executes of a call."""
+"""Graphs that TensorFlow executes for a call."""
 
 import pytest
 from tensorflow.python.eager import context

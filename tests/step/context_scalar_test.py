@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.step import context_scalar
 from monolith_tf.step import event_time
 from monolith_tf.step import request_id
@@ -18,7 +19,7 @@ ONE = tf.constant([7], tf.int64)
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """What other tests traced is not known here."""
+    """Forgets the functions that other tests traced."""
 
     monkeypatch.setattr(
         event_time, "_times", context_scalar.BlockValue("mt.event_time")
@@ -44,7 +45,7 @@ def make_table(**arguments):
 def stamps(table):
     return {
         int(id): int(stamp)
-        for ids, found, _ in table.export_whole()
+        for ids, found, _ in export_rows(table)
         for id, stamp in zip(ids, found, strict=True)
     }
 

@@ -24,7 +24,7 @@ def make_table(num_shards=1):
 
 @pytest.fixture
 def searches(executed_graphs):
-    """What the MonolithPartition ops that a call runs are told."""
+    """Attributes of the MonolithPartition ops that a call runs."""
 
     def told(call) -> set[bool]:
         return {
@@ -43,7 +43,7 @@ def rows_of(table, ids=IDS):
 
 def test_a_function_that_only_reads_does_not_look_for_them(searches):
     table = make_table()
-    # Of another call, which is none of what the next one runs.
+    # Graphs of another call, which the next one must not see.
     step_within(table)(tf.constant(IDS))
     read = tf.function(table.lookup)
     assert searches(lambda: read(IDS)) == {False}

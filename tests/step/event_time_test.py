@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 
 def config():
@@ -17,7 +18,7 @@ def config():
 def times_of(table):
     return {
         int(i): int(stamp)
-        for ids, stamps, _ in table.export_whole()
+        for ids, stamps, _ in export_rows(table)
         for i, stamp in zip(ids, stamps, strict=True)
     }
 

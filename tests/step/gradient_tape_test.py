@@ -1,4 +1,4 @@
-"""Loops of one's own: what a tape records is what the tables learn."""
+"""Custom loops: tables learn what a tape records."""
 
 import numpy as np
 import pytest

@@ -41,7 +41,11 @@ KINDS = {
     "single": (single, [], {}),
     "sum": (dense, [3], {"combiner": "sum"}),
     "padded mean": (dense, [3], {"combiner": "mean", "padding_id": 0}),
-    "first_n": (dense, [3], {"combiner": "first_n", "n": 2, "padding_id": 0}),
+    "first_n": (
+        dense,
+        [3],
+        {"combiner": "first_n", "max_sequence_length": 2, "padding_id": 0},
+    ),
     "ragged mean": (ragged, [None], {"combiner": "mean"}),
     "padded ragged": (ragged, [None], {"combiner": "sqrtn", "padding_id": 0}),
     "sparse sum": (sparse, [None], {"combiner": "sum"}),
@@ -82,7 +86,12 @@ def step_nodes(executed, kind, num_features, num_tables):
     make_ids, shape, feature = KINDS[kind]
     model = make_model(shape, make_ids(0), feature, num_features, num_tables)
     ids = {f"{f:02}": make_ids(f) for f in range(num_features)}
-    labels = tf.zeros([BATCH, *([1] if feature.get("n") is None else [2, 1])])
+    labels = tf.zeros(
+        [
+            BATCH,
+            *([1] if feature.get("max_sequence_length") is None else [2, 1]),
+        ]
+    )
     dataset = tf.data.Dataset.from_tensors((ids, labels)).repeat()
     return executed(lambda: model.fit(dataset, steps_per_epoch=1, verbose=0))
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.placement.table_set import servers_of
 
 REMEMBERED = 1 << 16
 
@@ -59,7 +60,9 @@ def test_the_half_that_one_server_missed_is_all_that_a_repeat_does():
     )
     names = {"tables": ["movie"], "dims": [1]}
     # The first try reaches server 1 and then its worker is lost.
-    mt.ops.apply(table.table_set.handles[1], packed[1], values[1], **names)
+    mt.ops.apply(
+        servers_of(table.table_set)[1].handle, packed[1], values[1], **names
+    )
     assert mt.metrics.request_counts(table).partial == 1
     apply(table, 9, ids, event_time=5)
     np.testing.assert_array_equal(table.lookup(ids), -np.ones([50, 1]))
@@ -70,7 +73,7 @@ def test_the_half_that_one_server_missed_is_all_that_a_repeat_does():
 
 def test_a_server_remembers_a_bounded_number_of_requests():
     table = make_table()
-    handle = table.table_set.handles[0]
+    handle = servers_of(table.table_set)[0].handle
 
     @tf.function
     def apply_all(first, last):
@@ -170,7 +173,9 @@ def test_a_vector_is_refused():
 
 
 def test_counts_of_a_model_without_tables_are_refused():
-    with pytest.raises(ValueError, match="there is no table in"):
+    with pytest.raises(
+        ValueError, match="needs a model with a table. Received"
+    ):
         mt.metrics.request_counts(
             tf_keras.Sequential([tf_keras.layers.Dense(1)])
         )

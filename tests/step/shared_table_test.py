@@ -37,7 +37,7 @@ def two_layers_of_one_config(config):
 
 def a_layer_and_a_collection(config):
     collection = mt.layers.EmbeddingCollection([mt.FeatureConfig("a", config)])
-    layer = mt.layers.DynamicEmbedding(mt.Table(config))
+    layer = mt.layers.DynamicEmbedding(mt.Table.get_or_create(config))
     return layer, lambda ids: collection({"a": ids})["a"]
 
 

@@ -1,7 +1,8 @@
-"""Optimizers of tables: one step for each distinct id of a training step.
+"""Row optimizers: one step per distinct id of a training step.
 
-A step changes only the rows it names, exactly as if the tf.keras optimizer ran
-on a dense variable made of just those rows and their slots.
+A step changes only the rows that it names, exactly as if the tf.keras optimizer
+ran on a dense variable of those rows and their slots. Imports `errors`. Start
+with `base.py`.
 """
 
 from __future__ import annotations
@@ -68,10 +69,13 @@ __all__ = [
 
 
 def from_config(config: dict) -> RowOptimizer:
-    """Makes the row optimizer that `get_config` described.
+    """Makes the row optimizer of a config.
+
+    Args:
+        config: Result of `get_config`.
 
     Raises:
-        ValueError: The kind is not known.
+        ValueError: The kind is unknown.
     """
     config = dict(config)
     kind = config.pop("kind", None)
@@ -81,6 +85,6 @@ def from_config(config: dict) -> RowOptimizer:
         if cls.kind == kind:
             return cls(**config)
     raise ValueError(
-        "A row optimizer's kind is one of "
+        "Expected a row optimizer of kind "
         f"{', '.join(cls.kind for cls in KINDS)}. Received: {kind!r}."
     )

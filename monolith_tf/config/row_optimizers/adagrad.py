@@ -1,4 +1,4 @@
-"""Adagrad, Adagrad by row and Adadelta."""
+"""Adagrad, row-wise Adagrad and Adadelta."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monolith_tf.config.row_optimizers.base import SteppedRowOptimizer
 
 @dataclasses.dataclass(frozen=True)
 class Adagrad(SteppedRowOptimizer):
-    """Adagrad, as tf.keras has it.
+    """Adagrad, as in tf.keras.
 
     `accumulator += gradient^2; row -= learning_rate * gradient /
     sqrt(accumulator + epsilon)`. Reference: Duchi, Hazan, Singer: Adaptive
@@ -40,19 +40,19 @@ class Adagrad(SteppedRowOptimizer):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """The sum of squares of each weight."""
+        """The sum of squares per weight."""
         return ("accumulator",)
 
 
 @dataclasses.dataclass(frozen=True)
 class RowWiseAdagrad(Adagrad):
-    """Adagrad with one accumulator for a whole row: `dim` times less state.
+    """Adagrad with one accumulator per row: `dim` times less state.
 
     `accumulator += mean(gradient^2); row -= learning_rate * gradient /
     sqrt(accumulator + epsilon)`. Reference: Mudigere et al.: Software-hardware
     co-design for fast and scalable training of deep learning recommendation
-    models, ISCA 2022, and the rowwise Adagrad of FBGEMM. Epsilon
-    stands under the root, as in `Adagrad`, which it equals at dim 1.
+    models, ISCA 2022, and the rowwise Adagrad of FBGEMM. Epsilon is
+    under the root, as in `Adagrad`, which it equals at dim 1.
 
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
@@ -69,13 +69,13 @@ class RowWiseAdagrad(Adagrad):
     kind: ClassVar[str] = "row_wise_adagrad"
 
     def slot_floats(self, dim: int) -> int:
-        """Returns 1, whatever the dim."""
+        """Returns 1 for any dim."""
         return 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Adadelta(SteppedRowOptimizer):
-    """Adadelta, as tf.keras has it.
+    """Adadelta, as in tf.keras.
 
     Reference: Zeiler: ADADELTA, arXiv 1212.5701, algorithm 1; the learning rate
     scales its step.

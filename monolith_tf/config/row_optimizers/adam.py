@@ -11,11 +11,11 @@ from monolith_tf.config.row_optimizers.base import SteppedRowOptimizer
 
 @dataclasses.dataclass(frozen=True)
 class Adam(SteppedRowOptimizer):
-    """Adam, as tf.keras has it, on the rows of the step only.
+    """Adam, as in tf.keras, on the rows of the step only.
 
     Bias correction uses the global step of the training, or with `per_row_step`
-    the number of steps that the row made, so that a rare id starts as a
-    frequent one did. References: Kingma, Ba: Adam, ICLR 2015, algorithm 1 and
+    the number of steps of the row, so that rare and frequent ids start alike.
+    References: Kingma, Ba: Adam, ICLR 2015, algorithm 1 and
     the reordering at the end of section 2; AMSGrad: Reddi, Kale, Kumar: On the
     convergence of Adam and beyond, ICLR 2018, algorithm 2.
 
@@ -24,8 +24,8 @@ class Adam(SteppedRowOptimizer):
         beta_1: Float in [0, 1), decay of the first moment.
         beta_2: Float in [0, 1), decay of the second moment.
         epsilon: Float > 0.
-        amsgrad: Whether to divide by the largest second moment so far.
-        per_row_step: Whether each row counts its own steps.
+        amsgrad: True to divide by the largest second moment so far.
+        per_row_step: True for a count of steps per row.
         weight_decay, clipnorm, clipvalue, l2, max_norm: Regularization, see
             `SteppedRowOptimizer`.
 
@@ -53,7 +53,7 @@ class Adam(SteppedRowOptimizer):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """The moments, and what the hyper-parameters ask for."""
+        """The moments, and the slots that the hyperparameters need."""
         return (
             "momentum",
             "velocity",
@@ -62,13 +62,13 @@ class Adam(SteppedRowOptimizer):
         )
 
     def slot_floats(self, dim: int) -> int:
-        """Returns `dim` for each slot, but 1 for the row's step."""
+        """Returns `dim` per slot, and 1 for the row's step."""
         return dim * (3 if self.amsgrad else 2) + int(self.per_row_step)
 
 
 @dataclasses.dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as tf.keras has it.
+    """Adam with decoupled weight decay, as in tf.keras.
 
     `row -= weight_decay * learning_rate * row` before the step of `Adam`.
     Reference: Loshchilov, Hutter: Decoupled weight decay regularization, ICLR
@@ -79,8 +79,8 @@ class AdamW(Adam):
         beta_1: Float in [0, 1), decay of the first moment.
         beta_2: Float in [0, 1), decay of the second moment.
         epsilon: Float > 0.
-        amsgrad: Whether to divide by the largest second moment so far.
-        per_row_step: Whether each row counts its own steps.
+        amsgrad: True to divide by the largest second moment so far.
+        per_row_step: True for a count of steps per row.
         weight_decay: Float >= 0, by keyword.
         clipnorm, clipvalue, l2, max_norm: Regularization, see
             `SteppedRowOptimizer`.

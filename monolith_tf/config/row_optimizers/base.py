@@ -1,4 +1,4 @@
-"""What all row optimizers are: learning rate, regularization, config."""
+"""Base of the row optimizers: learning rate, regularization, config."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REGULARIZATION = ("weight_decay", "l2", "clipvalue", "clipnorm", "max_norm")
 
 @dataclasses.dataclass(frozen=True)
 class RowOptimizer:
-    """Base of the row optimizers; make one of the children.
+    """Base of the row optimizers; use a subclass.
 
-    Numbers, Python's or NumPy's, reach the C++ core as float32: about 7 digits
-    count, and one that is no longer in its range there is refused.
+    Numbers, Python's or NumPy's, reach the C++ core as float32, with about 7
+    digits. A number that leaves its range by rounding is rejected.
 
     Example:
     >>> import monolith_tf as mt
@@ -36,11 +36,11 @@ class RowOptimizer:
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """Names of what is kept of a row behind its weights, in order."""
+        """Names of the slots of a row, in order."""
         return ()
 
     def slot_floats(self, dim: int) -> int:
-        """Returns how many floats the slots of a row of `dim` weights take."""
+        """Returns the number of floats in the slots of a row of `dim`."""
         return dim * len(self.slot_names)
 
     @property
@@ -54,7 +54,7 @@ class RowOptimizer:
 
     @property
     def regularization(self) -> tuple[float, float, float, float, float]:
-        """Weight decay, l2, clip value, clip norm, max norm; 0 is none."""
+        """Weight decay, l2, clip value, clip norm, max norm; 0 if disabled."""
         return tuple(
             float(getattr(self, field, None) or 0.0) for field in REGULARIZATION
         )
@@ -71,12 +71,12 @@ class RowOptimizer:
         return tf.reshape(tf.cast(rate, tf.float32), [])
 
     def get_config(self) -> dict:
-        """Returns what `from_config` makes an equal optimizer of.
+        """Returns the config of an equal optimizer.
 
-        A `tf.Variable` is written as its value, a Keras schedule as its config.
+        It has the value of a `tf.Variable`, and the config of a Keras schedule.
 
         Raises:
-            ValueError: The schedule is a function that can't be written down.
+            ValueError: The schedule is a plain function.
         """
         config = {"kind": self.kind}
         for field in dataclasses.fields(self):
@@ -89,45 +89,45 @@ class RowOptimizer:
         elif callable(rate):
             raise ValueError(
                 f"The learning rate of {type(self).__name__} is a function, "
-                f"which can't be written to a config: {rate!r}. Use a "
+                f"which can't be part of a config. Received: {rate!r}. Use a "
                 "tf_keras.optimizers.schedules.LearningRateSchedule."
             )
         return config
 
     def check_rate(self) -> None:
-        """Checks the learning rate; children call it."""
+        """Checks the learning rate; subclasses call it."""
         rate = self.learning_rate
         if not isinstance(rate, tf.Variable) and not callable(rate):
             self.check_at_least_0("learning_rate")
 
     def check_number(self, field: str) -> None:
-        """Checks that a field is a finite number; children call it."""
+        """Checks that a field is a finite number; subclasses call it."""
         self._check(field)
 
     def check_at_least_0(self, *fields: str) -> None:
-        """Checks that fields are numbers >= 0; children call it."""
+        """Checks that fields are numbers >= 0; subclasses call it."""
         for field in fields:
             self._check(field, "{field} >= 0", lambda value: value >= 0)
 
     def check_positive(self, *fields: str) -> None:
-        """Checks that fields are numbers > 0; children call it."""
+        """Checks that fields are numbers > 0; subclasses call it."""
         for field in fields:
             self._check(field, "{field} > 0", lambda value: value > 0)
 
     def check_below_1(self, *fields: str) -> None:
-        """Checks that fields are numbers in [0, 1); children call it."""
+        """Checks that fields are numbers in [0, 1); subclasses call it."""
         for field in fields:
             self._check(field, "0 <= {field} < 1", lambda value: 0 <= value < 1)
 
     def check_up_to_1(self, *fields: str) -> None:
-        """Checks that fields are numbers in [0, 1]; children call it."""
+        """Checks that fields are numbers in [0, 1]; subclasses call it."""
         for field in fields:
             self._check(
                 field, "0 <= {field} <= 1", lambda value: 0 <= value <= 1
             )
 
     def check_flag(self, *fields: str) -> None:
-        """Checks that fields are bools; children call it."""
+        """Checks that fields are bools; subclasses call it."""
         for field in fields:
             value = getattr(self, field)
             flag = as_flag(value)
@@ -139,7 +139,7 @@ class RowOptimizer:
             object.__setattr__(self, field, flag)
 
     def check_accumulator(self) -> None:
-        """Checks what Adagrad divides by; children call it."""
+        """Checks the divisor of Adagrad; subclasses call it."""
         self.check_at_least_0("initial_accumulator_value", "epsilon")
         if self.initial_accumulator_value + self.epsilon == 0:
             raise ValueError(
@@ -165,24 +165,22 @@ class RowOptimizer:
             is_right,
             kinds,
         )
-        # NumPy's numbers are not JSON.
+        # JSON does not support NumPy's numbers.
         object.__setattr__(self, field, number)
 
 
 @dataclasses.dataclass(frozen=True)
 class SteppedRowOptimizer(RowOptimizer):
-    """Base of those that step weights along gradients.
+    """Base of the optimizers that step weights along gradients.
 
-    A learning rate is a number, a schedule (anything that is called with the
-    global step, an int64 scalar counted from 0, as Keras schedules are), or a
-    `tf.Variable`.
+    A learning rate is a number, a schedule (a callable of the global step, an
+    int64 scalar counted from 0, as in Keras), or a `tf.Variable`.
 
-    Regularization is by keyword, and what tf.keras does around a step, for each
-    row by itself: `gradient += 2 * l2 * row` (as `tf.keras.regularizers.L2`),
-    clipping to `clipvalue` and then to `clipnorm` (tf.keras takes `clipnorm`
-    alone when both are given), `row -= weight_decay * learning_rate * row`, the
-    step, and scaling to `max_norm` (as `tf.keras.constraints.MaxNorm`). None or
-    0 is none.
+    Regularization is by keyword and per row, in this order: `gradient += 2 * l2
+    * row` (as `tf.keras.regularizers.L2`), clipping to `clipvalue` and then to
+    `clipnorm` (tf.keras uses `clipnorm` alone when both are given), `row -=
+    weight_decay * learning_rate * row`, the step, and scaling to `max_norm` (as
+    `tf.keras.constraints.MaxNorm`). None or 0 disables each.
 
     Example:
     >>> SteppedRowOptimizer(0.1, clipnorm=1.0).regularization

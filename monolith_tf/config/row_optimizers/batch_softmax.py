@@ -1,4 +1,4 @@
-"""How often an id occurs, for the correction of sampled softmax losses."""
+"""Frequencies of ids, for the correction of sampled softmax losses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from monolith_tf.config.row_optimizers.base import RowOptimizer
 
 @dataclasses.dataclass(frozen=True)
 class BatchSoftmax(RowOptimizer):
-    """Estimates how many steps lie between two occurrences of an id.
+    """Estimates the number of steps between two occurrences of an id.
 
-    A row B (dim 1; wider rows hold the same number in each element) follows the
+    A row B (dim 1; wider rows repeat the number in each element) follows the
     distance to the step A at which the id last occurred: `B = (1 -
     learning_rate) * B + learning_rate * (step - A); A = step`. 1 / B estimates
-    the probability that the id is in a batch. The gradient is ignored, it only
-    has to be there. A is kept exactly up to step 2^48. Reference: Yi et al.:
+    the probability that the id is in a batch. The values of the gradient are
+    ignored. A is exact up to step 2^48. Reference: Yi et al.:
     Sampling-bias-corrected neural modeling for large corpus item
-    recommendations, RecSys 2019, algorithm 2, where A of a new id is 0. Let
-    rows start at `mt.initializers.Zeros`.
+    recommendations, RecSys 2019, algorithm 2, where A of a new id is 0. Use it
+    with `mt.initializers.Zeros`.
 
     Args:
         learning_rate: Number in [0, 1], schedule of the step, or `tf.Variable`;
@@ -46,5 +46,5 @@ class BatchSoftmax(RowOptimizer):
         return ("last_step_high", "last_step_low")
 
     def slot_floats(self, dim: int) -> int:
-        """Returns 2, whatever the dim."""
+        """Returns 2 for any dim."""
         return 2

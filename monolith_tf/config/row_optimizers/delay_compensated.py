@@ -1,4 +1,4 @@
-"""Optimizers for gradients that come late."""
+"""Optimizers for delayed gradients."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from monolith_tf.config.row_optimizers.base import SteppedRowOptimizer
 
 @dataclasses.dataclass(frozen=True)
 class DelayCompensatedSGD(SteppedRowOptimizer):
-    """Gradient descent for gradients that are one update of the row late.
+    """Gradient descent for gradients that are delayed by one update of the row.
 
     `row -= learning_rate * (gradient + variance_control * gradient^2 * (row -
     backup))`, where `backup` is the row before its last update. Reference:
     Zheng et al.: Asynchronous stochastic gradient descent with delay
-    compensation, ICML 2017, equation (10). A compensated gradient is cut at
-    +-2^48.
+    compensation, ICML 2017, equation (10). A compensated gradient is clipped
+    to +-2^48.
 
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
@@ -46,7 +46,7 @@ class DelayCompensatedSGD(SteppedRowOptimizer):
 
 @dataclasses.dataclass(frozen=True)
 class DelayCompensatedAdagrad(SteppedRowOptimizer):
-    """`Adagrad` on the gradients that `DelayCompensatedSGD` compensates.
+    """`Adagrad` with the delay compensation of `DelayCompensatedSGD`.
 
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.

@@ -11,21 +11,21 @@ from monolith_tf.config.row_optimizers.base import SteppedRowOptimizer
 
 @dataclasses.dataclass(frozen=True)
 class RMSprop(SteppedRowOptimizer):
-    """RMSprop, as tf.keras has it, plain or centered.
+    """RMSprop, as in tf.keras, plain or centered.
 
     `velocity = rho * velocity + (1 - rho) * gradient^2; m = momentum * m +
     learning_rate * gradient / sqrt(velocity + epsilon); row -= m`. Centered,
-    the square of the mean gradient is taken off the velocity: the variance, cut
-    at 0, where tf.keras may go on with NaN. References: Hinton, Neural networks
-    for machine learning, lecture 6e; centered: Graves, arXiv 1308.0850,
-    equations (38) to (41).
+    the square of the mean gradient is subtracted from the velocity: the
+    variance, clipped at 0, where tf.keras may continue with NaN. References:
+    Hinton, Neural networks for machine learning, lecture 6e; centered: Graves,
+    arXiv 1308.0850, equations (38) to (41).
 
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
         rho: Float in [0, 1), decay of the means.
-        momentum: Float in [0, 1]; 0 is none and keeps no slot.
+        momentum: Float in [0, 1]; 0 disables it and needs no slot.
         epsilon: Float > 0.
-        centered: Whether to divide by the variance.
+        centered: True to divide by the variance.
         weight_decay, clipnorm, clipvalue, l2, max_norm: Regularization, see
             `SteppedRowOptimizer`.
 
@@ -53,7 +53,7 @@ class RMSprop(SteppedRowOptimizer):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """Those that the hyper-parameters ask for."""
+        """The slots that the hyperparameters need."""
         return (
             "velocity",
             *(["momentum"] if self.momentum else []),

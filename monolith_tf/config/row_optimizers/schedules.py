@@ -1,4 +1,4 @@
-"""Learning rate schedules of either Keras, as configs."""
+"""Configs of learning rate schedules of either Keras."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from monolith_tf.config.keras_version import is_keras_3
 
 
 def described(schedule) -> dict:
-    """Returns what `made` makes an equal schedule of (JSON-able).
+    """Returns the config of an equal schedule (JSON-able).
 
     Args:
         schedule: A `LearningRateSchedule` of tf_keras or of Keras 3.
@@ -21,7 +21,7 @@ def described(schedule) -> dict:
 
 
 def made(config: dict):
-    """Makes the schedule that `described` described, of the same Keras."""
+    """Makes the schedule of a config of `described`, of the same Keras."""
     if config.get("keras") == 3:
         import keras
 

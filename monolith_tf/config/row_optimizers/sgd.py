@@ -11,15 +11,15 @@ from monolith_tf.config.row_optimizers.base import SteppedRowOptimizer
 
 @dataclasses.dataclass(frozen=True)
 class SGD(SteppedRowOptimizer):
-    """Gradient descent, as tf.keras has it: `row -= learning_rate * gradient`.
+    """Gradient descent, as in tf.keras: `row -= learning_rate * gradient`.
 
-    With momentum `m = momentum * m - learning_rate * gradient`, and `row += m`,
-    or after Nesterov `row += momentum * m - learning_rate * gradient`.
+    With momentum `m = momentum * m - learning_rate * gradient` and `row += m`;
+    with Nesterov momentum `row += momentum * m - learning_rate * gradient`.
 
     Args:
         learning_rate: Number >= 0, schedule of the step, or `tf.Variable`.
-        momentum: Float in [0, 1]; 0 is none and keeps no slot.
-        nesterov: Whether to look ahead along the momentum.
+        momentum: Float in [0, 1]; 0 disables it and needs no slot.
+        nesterov: True for Nesterov momentum.
         weight_decay, clipnorm, clipvalue, l2, max_norm: Regularization, see
             `SteppedRowOptimizer`.
 
@@ -40,7 +40,7 @@ class SGD(SteppedRowOptimizer):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """One slot if there is momentum."""
+        """One slot with momentum, else none."""
         return ("momentum",) if self.momentum else ()
 
 
@@ -48,7 +48,7 @@ class SGD(SteppedRowOptimizer):
 class MovingAverage(RowOptimizer):
     """`row = momentum * row + (1 - momentum) * gradient`.
 
-    The gradient is a sample of what the row shall follow, so there is neither a
+    The gradient is a sample of the averaged quantity, so there is neither a
     learning rate nor regularization.
 
     Args:

@@ -9,18 +9,18 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/memory_block.h"
 #include "ops/cc/memory/spin_lock.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
 namespace {
 
 constexpr int kCellBytes = 60;
-constexpr int64_t kWordsPerLine = 8;
+constexpr int64_t kNumbersPerLine = 8;
 
-// Cells of one bucket in a line.
+// Cells of one interval in a line.
 template <typename Cell>
 int CellsOf(bool has_window) {
   return kCellBytes / static_cast<int>(sizeof(Cell)) / (has_window ? 2 : 1);
@@ -51,22 +51,22 @@ bool CountSketch::MakeLines(Group* group) const {
 }
 
 template <typename Cell>
-void CountSketch::RollOver(Line* line, uint32_t bucket) const {
-  if (bucket <= line->bucket) return;
+void CountSketch::RollOver(Line* line, uint32_t interval) const {
+  if (interval <= line->interval) return;
   const size_t half = CellsOf<Cell>(true) * sizeof(Cell);
-  if (bucket - line->bucket == 1) {
+  if (interval - line->interval == 1) {
     std::memcpy(line->cells + half, line->cells, half);
   } else {
     std::memset(line->cells + half, 0, half);
   }
   std::memset(line->cells, 0, half);
-  line->bucket = bucket;
+  line->interval = interval;
 }
 
 template <typename Cell>
 int64_t CountSketch::AddToLine(Line* line, uint64_t hash, int64_t count,
-                               uint32_t bucket) const {
-  if (has_window_) RollOver<Cell>(line, bucket);
+                               uint32_t interval) const {
+  if (has_window_) RollOver<Cell>(line, interval);
   const int num_cells = CellsOf<Cell>(has_window_);
   Cell* const current = CellsAt<Cell>(line->cells);
   const Cell* const previous = current + num_cells;
@@ -89,7 +89,7 @@ int64_t CountSketch::AddToLine(Line* line, uint64_t hash, int64_t count,
   return raised + least_before;
 }
 
-int64_t CountSketch::Add(int64_t id, int64_t count, uint32_t bucket) {
+int64_t CountSketch::Add(int64_t id, int64_t count, uint32_t interval) {
   const uint64_t hash = IdKey(key_, id);
   // One more round, so that line and cells do not depend on each other.
   const uint64_t line_bits = Mix64(hash + 0x9E3779B97F4A7C15ULL);
@@ -100,8 +100,8 @@ int64_t CountSketch::Add(int64_t id, int64_t count, uint32_t bucket) {
   SpinLockHolder holder(&group.lock);
   if (!MakeLines(&group)) return OccurrenceCounts::kMax;
   Line* const line = group.lines + line_number;
-  return is_wide_ ? AddToLine<uint16_t>(line, hash, count, bucket)
-                  : AddToLine<uint8_t>(line, hash, count, bucket);
+  return is_wide_ ? AddToLine<uint16_t>(line, hash, count, interval)
+                  : AddToLine<uint8_t>(line, hash, count, interval);
 }
 
 int64_t CountSketch::memory_bytes() const {
@@ -115,7 +115,7 @@ int64_t CountSketch::memory_bytes() const {
 
 std::vector<int64_t> CountSketch::Export(int group_number) const {
   const Group& group = groups_[group_number];
-  std::vector<int64_t> words(num_lines_ * kWordsPerLine);
+  std::vector<int64_t> saved(num_lines_ * kNumbersPerLine);
   // A few lines under one hold; those that change meanwhile are saved before
   // or after the change.
   constexpr int64_t kLinesPerHold = 256;
@@ -123,18 +123,18 @@ std::vector<int64_t> CountSketch::Export(int group_number) const {
     const int64_t n = std::min(kLinesPerHold, num_lines_ - line);
     SpinLockHolder holder(&group.lock);
     if (group.lines == nullptr) return {};
-    std::memcpy(words.data() + line * kWordsPerLine, group.lines + line,
+    std::memcpy(saved.data() + line * kNumbersPerLine, group.lines + line,
                 n * sizeof(Line));
   }
-  return words;
+  return saved;
 }
 
 template <typename Cell>
 void CountSketch::MergeLine(const Line& from, Line* to) const {
   Line other = from;
   if (has_window_) {
-    RollOver<Cell>(&other, to->bucket);
-    RollOver<Cell>(to, other.bucket);
+    RollOver<Cell>(&other, to->interval);
+    RollOver<Cell>(to, other.interval);
   }
   const int num_cells = CellsOf<Cell>(/*has_window=*/false);
   Cell* const cells = CellsAt<Cell>(to->cells);
@@ -144,14 +144,14 @@ void CountSketch::MergeLine(const Line& from, Line* to) const {
   }
 }
 
-absl::Status CountSketch::Import(int group_number, const int64_t* words,
-                                 int64_t num_words) {
-  if (num_words == 0) return absl::OkStatus();
-  const int64_t words_of_group = num_lines_ * kWordsPerLine;
-  if (num_words % words_of_group != 0) {
+absl::Status CountSketch::Import(int group_number, const int64_t* saved,
+                                 int64_t num_saved) {
+  if (num_saved == 0) return absl::OkStatus();
+  const int64_t numbers_per_group = num_lines_ * kNumbersPerLine;
+  if (num_saved % numbers_per_group != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the saved sketch of group ", group_number, " has ",
-        num_words / kWordsPerLine, " lines of 64 bytes, this one has ",
+        num_saved / kNumbersPerLine, " lines of 64 bytes, this one has ",
         num_lines_, ". Restore with the sketch_bytes that it was saved with."));
   }
   Group& group = groups_[group_number];
@@ -159,9 +159,9 @@ absl::Status CountSketch::Import(int group_number, const int64_t* words,
   if (!MakeLines(&group)) {
     return absl::ResourceExhaustedError("no memory for a sketch.");
   }
-  for (int64_t i = 0; i < num_words / kWordsPerLine; ++i) {
+  for (int64_t i = 0; i < num_saved / kNumbersPerLine; ++i) {
     Line line;
-    std::memcpy(&line, words + i * kWordsPerLine, sizeof(line));
+    std::memcpy(&line, saved + i * kNumbersPerLine, sizeof(line));
     Line* const target = group.lines + i % num_lines_;
     if (is_wide_) {
       MergeLine<uint16_t>(line, target);

@@ -1,36 +1,37 @@
 // count_sketch.h
 //
-// Counts occurrences of ids in a given number of bytes: a count-min sketch
+// Counts occurrences of ids in a fixed number of bytes: a count-min sketch
 // (Cormode, Muthukrishnan: An improved data stream summary, J. Algorithms 55
 // (2005)) with conservative update (Estan, Varghese: New directions in traffic
-// measurement and accounting, SIGCOMM 2002), cut into cache lines so that an id
-// touches one.
+// measurement and accounting, SIGCOMM 2002), divided into cache lines, so that
+// an id touches one.
 //
 // A line
 //
-//   0        4                                                  64
-//   +--------+--------------------------+--------------------------+
-//   | bucket | cells: current           | cells: previous          |
-//   +--------+--------------------------+--------------------------+
+//   0          4                                                  64
+//   +----------+--------------------------+--------------------------+
+//   | interval | cells: current           | cells: previous          |
+//   +----------+--------------------------+--------------------------+
 //
-// Cells are of one byte when counts up to 255 are asked for, else of two: 60
-// or 30 of them, half of them previous ones when there is a window
-// (occurrence_window.h). An id has four cells of its line; its count is the
-// least of them, so never less than the truth. Lines roll over on their own,
-// when an id touches them: nothing sweeps.
+// Cells have one byte for counts up to 255, else two: 60 or 30 per line, half
+// of them for the previous interval if there is a window (occurrence_window.h).
+// An id has four cells of its line; its count is the least of them, so never
+// less than the truth. A line rolls over when an id touches it: there is no
+// sweep.
 //
 // Error. With L other ids counted in a line of c (current) cells, a single id
 // is taken for a more frequent one with probability of about
 // (1 - (1 - 1 / c)^(4 L))^4, averaged over the Poisson distribution of L: 16
-// bytes an id (mean L = 4, c = 60) give 0.6 %, 8 bytes an id 4 %.
+// bytes per id (mean L = 4, c = 60) give 0.6 %, 8 bytes per id 4 %.
 //
 // Lines are grouped by the checkpoint group of the ids (partition.h), and
-// hashing is the same in every process, so that a sketch can be saved by
-// groups and restored on any number of shards: what shards counted of one
-// group is put together by taking the larger cell, which is never less than
-// the truth either, because an id is counted on one shard.
+// hashing is the same in every process. So a sketch can be saved by groups and
+// restored on any number of shards. Merging what shards counted of one group
+// takes the larger cell, which is never less than the truth either, because an
+// id is counted on one shard.
 //
-// Thread-safe: a lock a group. Memory: that of the groups that were touched.
+// Thread-safe: one lock per group. Memory: that of the groups that were
+// touched.
 
 #ifndef MONOLITH_TF_OPS_CC_ADMISSION_COUNT_SKETCH_H_
 #define MONOLITH_TF_OPS_CC_ADMISSION_COUNT_SKETCH_H_
@@ -41,9 +42,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/memory_block.h"
 #include "ops/cc/memory/spin_lock.h"
-#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
 
@@ -57,26 +58,26 @@ class CountSketch {
   CountSketch(const CountSketch&) = delete;
   CountSketch& operator=(const CountSketch&) = delete;
 
-  // Adds `count` >= 1 occurrences of `id` in `bucket` and returns its count.
-  // When memory ends it returns kMax: ids are admitted rather than lost.
-  int64_t Add(int64_t id, int64_t count, uint32_t bucket);
+  // Adds `count` >= 1 occurrences of `id` in `interval` and returns its count.
+  // Returns kMax if there is no memory: ids are admitted rather than lost.
+  int64_t Add(int64_t id, int64_t count, uint32_t interval);
 
-  // The largest count that Add tells apart from smaller ones.
+  // The largest count that Add can return exactly.
   int64_t max_count() const { return is_wide_ ? OccurrenceCounts::kMax : 255; }
   int64_t memory_bytes() const;
 
-  // Words of the saved state of a group: its lines, 8 words each. Empty when
-  // nothing was counted in it.
+  // The saved state of a group: its lines, 8 numbers each. Empty when nothing
+  // was counted in it.
   std::vector<int64_t> Export(int group) const;
-  // Puts a saved group, or what several shards saved of it one after the
-  // other, together with what is there. InvalidArgument, and no change, when it
-  // was saved by a sketch of another size.
-  absl::Status Import(int group, const int64_t* words, int64_t num_words);
+  // Merges a saved group, or the concatenated ones of several shards, with the
+  // present counts. InvalidArgument, and no change, if a sketch of another size
+  // saved it.
+  absl::Status Import(int group, const int64_t* saved, int64_t num_saved);
   void Clear();
 
  private:
   struct alignas(64) Line {
-    uint32_t bucket;
+    uint32_t interval;
     uint8_t cells[60];
   };
   static_assert(sizeof(Line) == 64, "one cache line");
@@ -89,12 +90,12 @@ class CountSketch {
 
   template <typename Cell>
   int64_t AddToLine(Line* line, uint64_t hash, int64_t count,
-                    uint32_t bucket) const;
+                    uint32_t interval) const;
   template <typename Cell>
   void MergeLine(const Line& from, Line* to) const;
   template <typename Cell>
-  void RollOver(Line* line, uint32_t bucket) const;
-  // False when memory ends.
+  void RollOver(Line* line, uint32_t interval) const;
+  // Returns false if there is no memory.
   bool MakeLines(Group* group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(group->lock);
 
   const int64_t num_lines_;

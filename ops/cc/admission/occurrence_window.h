@@ -1,9 +1,9 @@
 // occurrence_window.h
 //
-// How many of an id's occurrences are recent. Time is cut into buckets of half
-// a window; what counts is the bucket that the clock is in and the one before.
-// So an occurrence counts for at least half a window and never for longer than
-// a window. Without a window there is one bucket, and everything counts.
+// Counts of recent occurrences. Time is cut into intervals of half a window;
+// the current interval and the one before count. So an occurrence counts for at
+// least half a window, and for at most a window. Without a window, there is one
+// interval, and everything counts.
 
 #ifndef MONOLITH_TF_OPS_CC_ADMISSION_OCCURRENCE_WINDOW_H_
 #define MONOLITH_TF_OPS_CC_ADMISSION_OCCURRENCE_WINDOW_H_
@@ -16,32 +16,32 @@ namespace monolith_tf {
 class OccurrenceWindow {
  public:
   explicit OccurrenceWindow(int64_t window_seconds)
-      : bucket_seconds_(window_seconds == 0
-                            ? 0
-                            : static_cast<uint32_t>((window_seconds + 1) / 2)) {
+      : interval_seconds_(window_seconds == 0 ? 0
+                                              : static_cast<uint32_t>(
+                                                    (window_seconds + 1) / 2)) {
   }
 
-  bool is_limited() const { return bucket_seconds_ != 0; }
-  // The bucket of an event time in seconds.
-  uint32_t BucketOf(uint32_t time) const {
-    return bucket_seconds_ == 0 ? 0 : time / bucket_seconds_;
+  bool is_limited() const { return interval_seconds_ != 0; }
+  // The interval of an event time in seconds.
+  uint32_t IntervalOf(uint32_t time) const {
+    return interval_seconds_ == 0 ? 0 : time / interval_seconds_;
   }
 
  private:
-  const uint32_t bucket_seconds_;
+  const uint32_t interval_seconds_;
 };
 
-// The counts of one id. An event that comes late counts as if it came now.
+// The counts of one id. A late event counts in the current interval.
 struct OccurrenceCounts {
   static constexpr int64_t kMax = 65535;
 
-  // Adds `count` >= 0 occurrences in `new_bucket` and returns what counts
-  // then. Each count stops at kMax.
-  int64_t Add(int64_t count, uint32_t new_bucket) {
-    if (new_bucket > bucket) {
-      previous = new_bucket - bucket == 1 ? current : 0;
+  // Adds `count` >= 0 occurrences in `new_interval` and returns the new
+  // count. Each interval's count saturates at kMax.
+  int64_t Add(int64_t count, uint32_t new_interval) {
+    if (new_interval > interval) {
+      previous = new_interval - interval == 1 ? current : 0;
       current = 0;
-      bucket = new_bucket;
+      interval = new_interval;
     }
     current = static_cast<uint16_t>(
         std::min<int64_t>(kMax, current + std::min(count, kMax)));
@@ -50,7 +50,7 @@ struct OccurrenceCounts {
 
   uint16_t current;
   uint16_t previous;
-  uint32_t bucket;
+  uint32_t interval;
 };
 static_assert(sizeof(OccurrenceCounts) == 8, "half of a counter record");
 

@@ -122,17 +122,16 @@ class SumQueue {
 absl::Status CheckSplits(const int64_t* splits, int64_t n, int64_t num_ids) {
   if (n < 1 || splits[0] != 0 || splits[n - 1] != num_ids) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "row splits must start at 0 and end at the number of ids, ", num_ids,
-        "; got ",
+        "Row splits must start at 0 and end at the number of ids, ", num_ids,
+        ". Received: ",
         n < 1 ? std::string("none")
-              : absl::StrCat("first ", splits[0], ", last ", splits[n - 1]),
-        "."));
+              : absl::StrCat("first ", splits[0], ", last ", splits[n - 1])));
   }
   for (int64_t i = 1; i < n; ++i) {
     if (splits[i] < splits[i - 1]) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("row splits must not fall; got ", splits[i - 1],
-                       " and then ", splits[i], " at ", i, "."));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "Row splits must not decrease. Received: ", splits[i - 1], " before ",
+          splits[i], " at ", i));
     }
   }
   return absl::OkStatus();
@@ -148,11 +147,11 @@ absl::Status Combiner::Make(const std::string& name, int64_t n, Combiner* out) {
     if (out->kind_ == Kind::kFirstN ? n >= 1 : n == 0) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat("`n` must be positive for combiner 'first_n' and 0 for ",
-                     "others; got ", n, " for '", name, "'."));
+                     "others. Received: n = ", n, " for '", name, "'"));
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "combiner must be 'none', 'sum', 'mean', 'sqrtn' or 'first_n', got '",
-      name, "'."));
+      "`combiner` must be one of 'none', 'sum', 'mean', 'sqrtn', 'first_n'. ",
+      "Received: '", name, "'"));
 }
 
 void Combiner::Cut(const FeatureLists& lists, int64_t* places) const {

@@ -1,13 +1,13 @@
-// default_ids.h: puts an id of the feature's choice where an example has none.
+// default_ids.h: inserts a feature's default id where an example has no id.
 //
 //   ids       5 | | 0 0 | 7        four lists; padding id 0, default id 9
 //   filled    5 | 9 | 9 0 | 7
 //
-// An empty list gets an element, one of padding alone has its first replaced. A
-// list of a fixed length of 0 gets a length of 1. What comes after, routes,
-// combiners and gradients, sees ordinary ids.
+// An empty list gets an element; in a list of padding alone, the first element
+// is replaced. Lists of a fixed length of 0 get a length of 1. Later stages
+// (routes, combiners, gradients) see ordinary ids.
 //
-// Thread safety: plain functions that keep nothing.
+// Thread safety: stateless functions.
 
 #ifndef MONOLITH_TF_OPS_CC_FEATURES_DEFAULT_IDS_H_
 #define MONOLITH_TF_OPS_CC_FEATURES_DEFAULT_IDS_H_
@@ -18,7 +18,7 @@
 
 namespace monolith_tf {
 
-// What stands for no id, and what is put there.
+// The padding id, if there is one, and the default id.
 struct DefaultId {
   bool is_padded = false;
   int64_t padding_id = 0;
@@ -31,19 +31,19 @@ struct DefaultId {
 bool IsMissing(const FeatureLists& lists, int64_t list, const int64_t* ids,
                const DefaultId& choice);
 
-// What FillMissing changes.
+// The number of lists that FillMissing changes.
 struct MissingLists {
   // Lists without an id.
   int64_t num_missing = 0;
-  // Those of them without an element: each makes the ids one more.
+  // Those without an element: FillMissing adds one id for each.
   int64_t num_empty = 0;
 };
 
-// O(ids) where there is padding, else O(lists).
+// O(ids) if there is padding, else O(lists).
 MissingLists CountMissing(const FeatureLists& lists, const int64_t* ids,
                           const DefaultId& choice);
 
-// Writes the filled ids, as many as `ids` and num_empty more. `weights` and
+// Writes the filled ids, num_empty more than `ids`. `weights` and
 // `filled_weights` may be null, as may `filled_splits` [num_lists + 1]; a
 // default id has the weight 1.
 void FillMissing(const FeatureLists& lists, const int64_t* ids,

@@ -5,22 +5,22 @@
 #include <numeric>
 #include <vector>
 
+#include "ops/cc/hash/hash.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/memory/prefetch.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/partition.h"
 
 namespace monolith_tf {
 namespace {
 
-// Ids hashed at a time, their slots on the way into the cache.
+// Ids hashed at a time, their entries on the way into the cache.
 constexpr int64_t kBlock = 64;
 
-// What a slot says; `size` for an empty one. With masks, as compilers make a
+// What an entry says; `size` for an empty one. With masks, as compilers make a
 // branch of a condition.
-template <typename Slot>
-int64_t IndexOf(Slot slot, int64_t size) {
-  const int64_t is_taken = -static_cast<int64_t>(slot != 0);
-  return (size & ~is_taken) | ((static_cast<int64_t>(slot) - 1) & is_taken);
+template <typename Entry>
+int64_t IndexOf(Entry entry, int64_t size) {
+  const int64_t is_taken = -static_cast<int64_t>(entry != 0);
+  return (size & ~is_taken) | ((static_cast<int64_t>(entry) - 1) & is_taken);
 }
 
 }  // namespace
@@ -36,15 +36,15 @@ void IdRouter::Start(int64_t n) {
   counts_.clear();
   index_.clear();
   shard_sizes_.assign(num_shards_, 0);
-  slots_.clear();
-  wide_slots_.clear();
+  entries_.clear();
+  wide_entries_.clear();
   if (!distinct_) return;
-  int64_t num_slots = 16;
-  while (num_slots < 2 * n) num_slots *= 2;
+  int64_t num_entries = 16;
+  while (num_entries < 2 * n) num_entries *= 2;
   if (n < int64_t{0xFFFFFFFF}) {
-    slots_.resize(num_slots);
+    entries_.resize(num_entries);
   } else {
-    wide_slots_.resize(num_slots);
+    wide_entries_.resize(num_entries);
   }
 }
 
@@ -87,48 +87,48 @@ void IdRouter::RouteAndCount(const int64_t* ids, int64_t n) {
 
 template <typename Visit>
 void IdRouter::ForEachId(const int64_t* ids, int64_t n, const Visit& visit) {
-  if (wide_slots_.empty()) {
-    ForEachIdWithSlots(&slots_, ids, n, visit);
+  if (wide_entries_.empty()) {
+    ForEachIdWithEntries(&entries_, ids, n, visit);
   } else {
-    ForEachIdWithSlots(&wide_slots_, ids, n, visit);
+    ForEachIdWithEntries(&wide_entries_, ids, n, visit);
   }
 }
 
-template <typename Slot, typename Visit>
-void IdRouter::ForEachIdWithSlots(std::vector<Slot>* slots_of_ids,
-                                  const int64_t* ids, int64_t n,
-                                  const Visit& visit) {
-  Slot* const slots = slots_of_ids->data();
-  const uint64_t mask = slots_of_ids->size() - 1;
+template <typename Entry, typename Visit>
+void IdRouter::ForEachIdWithEntries(std::vector<Entry>* table,
+                                    const int64_t* ids, int64_t n,
+                                    const Visit& visit) {
+  Entry* const entries = table->data();
+  const uint64_t mask = table->size() - 1;
   const KeyedHash hash = KeyedHash::OfProcess();
   int64_t size = num_distinct();
   // Room for all of them to be new.
   ids_.resize(size + n);
   int64_t* const distinct = ids_.data();
-  uint64_t first_slots[kBlock];
+  uint64_t first_entries[kBlock];
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = std::min(n, begin + kBlock);
     for (int64_t i = begin; i < end; ++i) {
-      first_slots[i - begin] = hash(ids[i]) & mask;
-      PrefetchLine(slots + first_slots[i - begin]);
+      first_entries[i - begin] = hash(ids[i]) & mask;
+      PrefetchLine(entries + first_entries[i - begin]);
     }
     for (int64_t i = begin; i < end; ++i) {
       const int64_t id = ids[i];
-      uint64_t slot = first_slots[i - begin];
-      // An empty slot reads as the next new id, which this one is if it comes
+      uint64_t at = first_entries[i - begin];
+      // An empty entry reads as the next new id, which this one is if it comes
       // to one: whether an id is new is a coin's toss, so no branch asks.
       distinct[size] = id;
-      int64_t index = IndexOf(slots[slot], size);
+      int64_t index = IndexOf(entries[at], size);
       while (distinct[index] != id) {
-        slot = (slot + 1) & mask;
-        index = IndexOf(slots[slot], size);
+        at = (at + 1) & mask;
+        index = IndexOf(entries[at], size);
       }
       const bool is_first = index == size;
       if (num_shards_ > 1 && is_first) {
         const int shard = OwnerOf(PartitionOf(id), num_shards_);
         places_.push_back(MakePlace(shard, shard_sizes_[shard]++));
       }
-      slots[slot] = static_cast<Slot>(index + 1);
+      entries[at] = static_cast<Entry>(index + 1);
       size += is_first;
       visit(i, index);
     }

@@ -19,27 +19,27 @@ absl::Status WireFormat::Make(const std::string& name, WireFormat* format) {
     format->widen_ = Float16LoopsIn(set).decode;
   } else {
     return absl::InvalidArgumentError(absl::StrCat(
-        "`format` must be 'bfloat16' or 'float16', got '", name, "'."));
+        "`format` must be 'bfloat16' or 'float16'. Received: '", name, "'"));
   }
   return absl::OkStatus();
 }
 
-void WireFormat::Widen(const uint16_t* words, int64_t n, float* floats) const {
-  widen_(reinterpret_cast<const char*>(words), n, 0.0f, floats);
+void WireFormat::Widen(const uint16_t* halves, int64_t n, float* floats) const {
+  widen_(reinterpret_cast<const char*>(halves), n, 0.0f, floats);
 }
 
-void WireFormat::SplitExact(const float* floats, int64_t n, uint16_t* words) {
+void WireFormat::SplitExact(const float* floats, int64_t n, uint16_t* halves) {
   for (int64_t j = 0; j < n; ++j) {
     uint32_t bits;
     std::memcpy(&bits, floats + j, sizeof(bits));
-    words[2 * j] = static_cast<uint16_t>(bits);
-    words[2 * j + 1] = static_cast<uint16_t>(bits >> 16);
+    halves[2 * j] = static_cast<uint16_t>(bits);
+    halves[2 * j + 1] = static_cast<uint16_t>(bits >> 16);
   }
 }
 
-void WireFormat::JoinExact(const uint16_t* words, int64_t n, float* floats) {
+void WireFormat::JoinExact(const uint16_t* halves, int64_t n, float* floats) {
   for (int64_t j = 0; j < n; ++j) {
-    const uint32_t bits = words[2 * j] | uint32_t{words[2 * j + 1]} << 16;
+    const uint32_t bits = halves[2 * j] | uint32_t{halves[2 * j + 1]} << 16;
     std::memcpy(floats + j, &bits, sizeof(bits));
   }
 }

@@ -1,59 +1,49 @@
 #include "ops/cc/features/wire_loops.h"
 
-// No other include: see the header.
+// No other include: see loop_math.h.
 #include <stdint.h>
+
+#include "ops/cc/simd/loop_math.h"
 
 namespace monolith_tf {
 namespace {
 
-#define MONOLITH_INLINE inline __attribute__((always_inline))
-
-MONOLITH_INLINE uint32_t BitsOfFloat(float number) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
-
-MONOLITH_INLINE float FloatOfBits(uint32_t bits) {
-  float number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-constexpr uint32_t kSign = 0x80000000u;
-constexpr uint32_t kInfinity = 0x7F800000u;
+using loop_math::BitsOfFloat;
+using loop_math::FloatOfBits;
+using loop_math::kInfinity;
+using loop_math::kSign;
 
 MONOLITH_INLINE void Bfloat16(const float* __restrict floats, int64_t n,
-                              uint16_t* __restrict words) {
-#pragma GCC unroll 1
+                              uint16_t* __restrict halves) {
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < n; ++j) {
     const uint32_t bits = BitsOfFloat(floats[j]);
     const uint32_t size = bits & ~kSign;
-    uint32_t word = (size + 0x7FFF + ((size >> 16) & 1)) >> 16;
-    word = word < 0x7F7F ? word : 0x7F7F;
-    word = size >= kInfinity ? 0x7F80 : word;
-    word = size > kInfinity ? 0x7FC0 : word;
-    words[j] = static_cast<uint16_t>(word | ((bits & kSign) >> 16));
+    uint32_t half = (size + 0x7FFF + ((size >> 16) & 1)) >> 16;
+    half = half < 0x7F7F ? half : 0x7F7F;
+    half = size >= kInfinity ? 0x7F80 : half;
+    half = size > kInfinity ? 0x7FC0 : half;
+    halves[j] = static_cast<uint16_t>(half | ((bits & kSign) >> 16));
   }
 }
 
 MONOLITH_INLINE void Float16(const float* __restrict floats, int64_t n,
-                             uint16_t* __restrict words) {
-#pragma GCC unroll 1
+                             uint16_t* __restrict halves) {
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < n; ++j) {
     const uint32_t bits = BitsOfFloat(floats[j]);
     const uint32_t size = bits & ~kSign;
     // From the bias of the exponent of a float, 127, to that of a float16, 15.
     const uint32_t rounded = size + 0xFFF + ((size >> 13) & 1);
-    uint32_t word = (rounded - (112u << 23)) >> 13;
-    word = rounded < 0x47800000u ? word : 0x7BFF;
-    word = size >= kInfinity ? 0x7C00 : word;
-    word = size > kInfinity ? 0x7E00 : word;
+    uint32_t half = (rounded - (112u << 23)) >> 13;
+    half = rounded < 0x47800000u ? half : 0x7BFF;
+    half = size >= kInfinity ? 0x7C00 : half;
+    half = size > kInfinity ? 0x7E00 : half;
     // Below 2^-14: whole steps of 2^-24, which the sum with 0.5 rounds to.
     const float small = FloatOfBits(size < 0x38800000u ? size : 0);
     const uint32_t steps = BitsOfFloat(small + 0.5f) - 0x3F000000u;
-    word = size < 0x38800000u ? steps : word;
-    words[j] = static_cast<uint16_t>(word | ((bits & kSign) >> 16));
+    half = size < 0x38800000u ? steps : half;
+    halves[j] = static_cast<uint16_t>(half | ((bits & kSign) >> 16));
   }
 }
 
@@ -61,18 +51,18 @@ MONOLITH_INLINE void Float16(const float* __restrict floats, int64_t n,
 
 #define MONOLITH_LOOPS(Name, attributes)                         \
   attributes void Bfloat16##Name(const float* floats, int64_t n, \
-                                 uint16_t* words) {              \
-    Bfloat16(floats, n, words);                                  \
+                                 uint16_t* halves) {             \
+    Bfloat16(floats, n, halves);                                 \
   }                                                              \
   attributes void Float16##Name(const float* floats, int64_t n,  \
-                                uint16_t* words) {               \
-    Float16(floats, n, words);                                   \
+                                uint16_t* halves) {              \
+    Float16(floats, n, halves);                                  \
   }
 
 MONOLITH_LOOPS(Portable, )
 #if defined(__x86_64__)
 MONOLITH_LOOPS(Avx2, __attribute__((target("avx2"))))
-// BW has the 16-bit words.
+// BW has the 16-bit integers.
 MONOLITH_LOOPS(Avx512, __attribute__((target("avx512f,avx512bw,avx512vl,"
                                              "prefer-vector-width=512"))))
 #endif

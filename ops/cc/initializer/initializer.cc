@@ -17,7 +17,7 @@ namespace {
 absl::Status Refusal(const InitializerConfig& config,
                      absl::string_view expected) {
   return absl::InvalidArgumentError(absl::StrCat(
-      "initializer \"", config.kind, "\" takes ", expected, ". Received: {",
+      "initializer '", config.kind, "' takes ", expected, ". Received: {",
       absl::StrJoin(config.parameters, ", "), "}"));
 }
 
@@ -92,10 +92,10 @@ absl::StatusOr<std::unique_ptr<const Initializer>> MakeInitializer(
                                static_cast<Distribution>(number));
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "initializer must be one of \"zeros\", \"ones\", \"constant\", "
-      "\"uniform\", \"normal\", \"truncated_normal\", \"variance_scaling\". "
-      "Received: \"",
-      config.kind, "\""));
+      "initializer must be one of 'zeros', 'ones', 'constant', "
+      "'uniform', 'normal', 'truncated_normal', 'variance_scaling'. "
+      "Received: '",
+      config.kind, "'"));
 }
 
 }  // namespace monolith_tf

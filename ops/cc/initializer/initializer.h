@@ -1,8 +1,9 @@
 // initializer.h
 //
-// An initial row is a function of (seed, table name, id): the same on every
-// shard, run and machine, before and after the id is inserted. docs/formats.md
-// specifies each variant; stock TensorFlow ops compute the same bits.
+// The initial row of an id is a function of (seed, table name, id): the same on
+// every shard, run and machine, before and after the id is inserted.
+// docs/formats.md specifies each variant; stock TensorFlow ops compute the same
+// bits.
 
 #ifndef MONOLITH_TF_OPS_CC_INITIALIZER_INITIALIZER_H_
 #define MONOLITH_TF_OPS_CC_INITIALIZER_INITIALIZER_H_
@@ -11,7 +12,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 
 namespace monolith_tf {
 
@@ -22,8 +23,7 @@ class Initializer {
 
   // Writes the initial weights `row` [dim] of one segment of the id with
   // `id_key` (hash.h). The segment starts `first_element` weights into the
-  // whole row: weight j of it is drawn from ElementBits(id_key,
-  // first_element + j).
+  // row: its weight j is drawn from ElementBits(id_key, first_element + j).
   virtual void Fill(uint64_t id_key, int64_t first_element, int64_t dim,
                     float* row) const = 0;
 };
@@ -40,7 +40,7 @@ std::unique_ptr<const Initializer> MakeNormal(float mean, float stddev);
 std::unique_ptr<const Initializer> MakeTruncatedNormal(float mean,
                                                        float stddev);
 
-// The number is what InitializerConfig has.
+// The numbers are those of InitializerConfig.
 enum class Distribution {
   kTruncatedNormal = 0,
   kUntruncatedNormal = 1,

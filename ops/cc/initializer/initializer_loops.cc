@@ -1,31 +1,17 @@
 #include "ops/cc/initializer/initializer_loops.h"
 
-// No other include: see the header.
+// No other include: see loop_math.h.
 #include <stdint.h>
+
+#include "ops/cc/simd/loop_math.h"
 
 namespace monolith_tf {
 namespace {
 
-#define MONOLITH_INLINE inline __attribute__((always_inline))
-
-// As hash.h.
-MONOLITH_INLINE uint64_t Mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
-
-MONOLITH_INLINE double DoubleOfBits(uint64_t bits) {
-  double number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-MONOLITH_INLINE uint64_t BitsOfDouble(double number) {
-  uint64_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
+using loop_math::BitsOfDouble;
+using loop_math::DoubleOfBits;
+using loop_math::kGamma;
+using loop_math::Mix64;
 
 template <int n>
 MONOLITH_INLINE double Polynomial(const double (&coefficients)[n], double x) {
@@ -95,15 +81,18 @@ MONOLITH_INLINE double CenteredProbability(uint64_t bits) {
   return (part + 0x1p-53) - 0.5;
 }
 
-// The bits of element j are Mix(first + j * kGamma).
-constexpr uint64_t kGamma = 0x9E3779B97F4A7C15ULL;
+// The bits of element j of an initial row, ElementBits in hash.h, with
+// first = id_key + (first_element + 1) * kGamma.
+MONOLITH_INLINE uint64_t BitsOf(uint64_t first, int64_t j) {
+  return Mix64(first + static_cast<uint64_t>(j) * kGamma);
+}
 
 MONOLITH_INLINE void FillUniform(uint64_t first, int64_t dim, float location,
                                  float scale, float* __restrict row) {
   // 24 random bits fit a float exactly, so only the last two operations round.
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
-    const uint64_t bits = Mix(first + static_cast<uint64_t>(j) * kGamma);
+    const uint64_t bits = BitsOf(first, j);
     const auto top = static_cast<int32_t>(bits >> 40);
     row[j] = location + static_cast<float>(top) * 0x1p-24f * scale;
   }
@@ -111,9 +100,9 @@ MONOLITH_INLINE void FillUniform(uint64_t first, int64_t dim, float location,
 
 MONOLITH_INLINE void FillNormal(uint64_t first, int64_t dim, float location,
                                 float scale, float* __restrict row) {
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
-    const uint64_t bits = Mix(first + static_cast<uint64_t>(j) * kGamma);
+    const uint64_t bits = BitsOf(first, j);
     const double z = WholeQuantile(CenteredProbability(bits));
     row[j] = location + scale * static_cast<float>(z);
   }
@@ -122,9 +111,9 @@ MONOLITH_INLINE void FillNormal(uint64_t first, int64_t dim, float location,
 MONOLITH_INLINE void FillTruncatedNormal(uint64_t first, int64_t dim,
                                          float location, float scale,
                                          float* __restrict row) {
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
-    const uint64_t bits = Mix(first + static_cast<uint64_t>(j) * kGamma);
+    const uint64_t bits = BitsOf(first, j);
     const double q = CenteredProbability(bits) * kTwoDeviationsProbability;
     row[j] = location + scale * static_cast<float>(MiddleQuantile(q));
   }

@@ -1,19 +1,16 @@
 // initializer_loops.h
 //
-// The inner loops of the random initializers, in the widest instructions that
-// the machine has (row_loops.h). All give the same bits, those that
-// docs/formats.md specifies: integers, and + - * / on doubles and floats, every
-// operation rounded by itself.
-//
-// Like row_loops.cc, initializer_loops.cc includes nothing that has inline
-// functions.
+// The inner loops of the random initializers, per instruction set
+// (instruction_set.h). All return the bits that docs/formats.md specifies: they
+// use integers, and + - * / on doubles and floats, each operation rounded
+// separately.
 
 #ifndef MONOLITH_TF_OPS_CC_INITIALIZER_INITIALIZER_LOOPS_H_
 #define MONOLITH_TF_OPS_CC_INITIALIZER_INITIALIZER_LOOPS_H_
 
 #include <stdint.h>
 
-#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 
@@ -23,7 +20,7 @@ using FillLoop = void (*)(uint64_t id_key, int64_t first_element, int64_t dim,
                           float location, float scale, float* row);
 
 // The loop in `set`, which the machine must have. x is uniform in [0, 1),
-// normal, or normal and cut at two deviations.
+// normal, or normal and truncated at two deviations.
 FillLoop UniformLoopIn(InstructionSet set);
 FillLoop NormalLoopIn(InstructionSet set);
 FillLoop TruncatedNormalLoopIn(InstructionSet set);

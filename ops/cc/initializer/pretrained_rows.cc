@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 
 namespace monolith_tf {
 namespace {
@@ -23,13 +23,13 @@ absl::StatusOr<std::unique_ptr<const PretrainedRows>> PretrainedRows::Create(
     const int64_t* ids, const float* rows, int64_t n, int64_t dim) {
   if (n < 0 || n > kMaxRows || dim < 1 || dim > kMaxDim) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "pretrained rows take n in [0, ", kMaxRows, "] ids and dim in [1, ",
+        "Pretrained rows take n in [0, ", kMaxRows, "] ids and dim in [1, ",
         kMaxDim, "]. Received: n = ", n, ", dim = ", dim));
   }
   for (int64_t i = 0; i < n * dim; ++i) {
     if (!std::isfinite(rows[i])) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "pretrained rows take finite numbers. Received: ", rows[i],
+          "Pretrained rows take finite numbers. Received: ", rows[i],
           " in the row of id ", ids[i / dim]));
     }
   }
@@ -37,7 +37,7 @@ absl::StatusOr<std::unique_ptr<const PretrainedRows>> PretrainedRows::Create(
   const uint32_t twice = pretrained->FillPlaces();
   if (twice != kEmpty) {
     return absl::InvalidArgumentError(
-        absl::StrCat("pretrained rows take distinct ids. Received: id ",
+        absl::StrCat("Pretrained rows take distinct ids. Received: id ",
                      ids[twice], " more than once"));
   }
   return std::unique_ptr<const PretrainedRows>(std::move(pretrained));

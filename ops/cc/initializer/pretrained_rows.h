@@ -1,14 +1,13 @@
 // pretrained_rows.h
 //
-// Rows that were trained elsewhere, by id: an id that has one starts from it,
-// also after it was evicted. Built once and never changed, so every method is
-// safe from any thread.
+// Rows that were trained elsewhere, by id. An id with a pretrained row starts
+// from it, also after an eviction. Immutable, so safe from any thread.
 //
 // An open-addressing array of row numbers, at most half full, is probed from
-// the place that the keyed hash of the id gives: Find touches about two lines
-// of it, one id and one row.
+// the keyed hash of the id. Find touches about two lines of it, one id and one
+// row.
 //
-// Memory: 8 + 4 dim bytes a row, and 8 to 16 for the array.
+// Memory per row: 8 + 4 dim bytes, and 8 to 16 for the array.
 
 #ifndef MONOLITH_TF_OPS_CC_INITIALIZER_PRETRAINED_ROWS_H_
 #define MONOLITH_TF_OPS_CC_INITIALIZER_PRETRAINED_ROWS_H_
@@ -19,14 +18,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/hash/hash.h"
 
 namespace monolith_tf {
 
 class PretrainedRows {
  public:
   // Copies ids [n] and rows [n, dim]. InvalidArgument for more than 2^30 ids,
-  // an id that comes twice, or a number that is not finite.
+  // a repeated id, or a number that is not finite.
   static absl::StatusOr<std::unique_ptr<const PretrainedRows>> Create(
       const int64_t* ids, const float* rows, int64_t n, int64_t dim);
 
@@ -37,7 +36,8 @@ class PretrainedRows {
   int64_t dim() const { return dim_; }
   int64_t bytes() const;
 
-  // The row [dim] of `id`, valid as long as this; null if it has none.
+  // Returns the row [dim] of `id`, valid as long as this object; null if the
+  // id has none.
   const float* Find(int64_t id) const {
     for (uint64_t place = hash_(id) & mask_;; place = (place + 1) & mask_) {
       const uint32_t number = places_[place];
@@ -51,7 +51,7 @@ class PretrainedRows {
 
   PretrainedRows(const int64_t* ids, const float* rows, int64_t n, int64_t dim);
 
-  // The row number of an id that comes twice, or kEmpty.
+  // Returns the row number of a repeated id, or kEmpty.
   uint32_t FillPlaces();
 
   const int64_t dim_;

@@ -6,7 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/table/table_config.h"
+#include "absl/strings/str_join.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/table/config_validation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -14,18 +16,18 @@ namespace {
 
 using ::tensorflow::OpKernelConstruction;
 
-// Numbers of a RegularizationConfig.
+// Numbers in a RegularizationConfig.
 constexpr size_t kNumRegularizations = 5;
 
 absl::Status CheckLength(const char* name, size_t length, size_t expected) {
   if (length == expected) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("`", name, "` must have ", expected,
-                   " entries for the segments given, got ", length, "."));
+      absl::StrCat(name, " must have ", expected,
+                   " entries for the segments given. Received: ", length, "."));
 }
 
-// Kinds with numbers: the lists `kinds` and `counts` have one entry a segment,
-// `numbers` has those of all segments, one after the other.
+// Kinds with numbers: the lists `kinds` and `counts` have one entry per
+// segment, `numbers` has the numbers of all segments, one after the other.
 class KindsWithNumbers {
  public:
   absl::Status Read(OpKernelConstruction* context, const char* kinds,
@@ -41,9 +43,9 @@ class KindsWithNumbers {
     auto begin = all.begin();
     for (const int64_t length : lengths) {
       if (length < 0 || length > all.end() - begin) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("`", counts, "` does not sum to the length of `",
-                         numbers, "`, which is ", all.size(), "."));
+        return absl::InvalidArgumentError(absl::StrCat(
+            counts, " must sum to the length of ", numbers, ", ", all.size(),
+            ". Received: ", absl::StrJoin(lengths, ", "), "."));
       }
       numbers_.emplace_back(begin, begin + length);
       begin += length;
@@ -118,7 +120,7 @@ absl::Status ReadTableConfig(OpKernelConstruction* context,
       context->GetAttr("tracks_changes", &config->tracks_changes));
   TF_RETURN_IF_ERROR(
       context->GetAttr("initial_capacity", &config->initial_capacity));
-  return config->Validate();
+  return ValidateConfig(*config);
 }
 
 }  // namespace monolith_tf

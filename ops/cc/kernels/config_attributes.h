@@ -4,12 +4,12 @@
 #define MONOLITH_TF_OPS_CC_KERNELS_CONFIG_ATTRIBUTES_H_
 
 #include "absl/status/status.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
 
-// InvalidArgument when the lists do not have one entry a segment, or when the
+// InvalidArgument when the lists do not have one entry per segment, or when the
 // config is not valid.
 absl::Status ReadTableConfig(tensorflow::OpKernelConstruction* context,
                              TableConfig* config);

@@ -1,4 +1,4 @@
-// The kernel that puts default ids where examples have none.
+// The kernel that puts default ids where examples have no id.
 
 #include <algorithm>
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include "ops/cc/features/combiner.h"
 #include "ops/cc/features/default_ids.h"
 #include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/parallel.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -28,59 +29,58 @@ using ::tensorflow::TensorShape;
 class FillMissingOp : public OpKernel {
  public:
   explicit FillMissingOp(OpKernelConstruction* context) : OpKernel(context) {
-    std::vector<bool> padded;
-    std::vector<int64_t> padding_ids;
-    std::vector<int64_t> default_ids;
-    OP_REQUIRES_OK(context, context->GetAttr("single", &single_));
-    OP_REQUIRES_OK(context, context->GetAttr("ragged", &ragged_));
-    OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
-    OP_REQUIRES_OK(context, context->GetAttr("padded", &padded));
-    OP_REQUIRES_OK(context, context->GetAttr("padding_ids", &padding_ids));
-    OP_REQUIRES_OK(context, context->GetAttr("default_ids", &default_ids));
-    int64_t num_ragged;
-    int64_t num_weighted;
-    OP_REQUIRES_OK(context, context->GetAttr("num_ragged", &num_ragged));
-    OP_REQUIRES_OK(context, context->GetAttr("num_weighted", &num_weighted));
-    const size_t num_features = single_.size();
-    // Eager calls come without the checks of the shape function.
-    OP_REQUIRES(
-        context,
-        ragged_.size() == num_features && weighted_.size() == num_features &&
-            padded.size() == num_features &&
-            padding_ids.size() == num_features &&
-            default_ids.size() == num_features &&
-            std::count(ragged_.begin(), ragged_.end(), true) == num_ragged &&
-            std::count(weighted_.begin(), weighted_.end(), true) ==
-                num_weighted,
-        absl::InvalidArgumentError(absl::StrCat(
-            "the lists of attributes need one entry a feature, `splits` one a "
-            "ragged and `weights` one a weighted feature; got ",
-            num_features, " features, ", num_ragged, " splits and ",
-            num_weighted, " weights.")));
-    for (size_t f = 0; f < num_features; ++f) {
-      choices_.push_back({padded[f], padding_ids[f], default_ids[f]});
-    }
+    OP_REQUIRES_OK(context, ReadAttributes(context));
   }
 
   void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, Run(context));
+  }
+
+ private:
+  struct Feature {
+    Tensor ids;
+    Tensor splits;
+    Tensor weights;
+  };
+
+  absl::Status ReadAttributes(OpKernelConstruction* context) {
+    std::vector<bool> padded;
+    std::vector<int64_t> padding_ids;
+    std::vector<int64_t> default_ids;
+    int64_t n;
+    int64_t num_ragged;
+    int64_t num_weighted;
+    TF_RETURN_IF_ERROR(context->GetAttr("num_features", &n));
+    TF_RETURN_IF_ERROR(context->GetAttr("num_ragged", &num_ragged));
+    TF_RETURN_IF_ERROR(context->GetAttr("num_weighted", &num_weighted));
+    TF_RETURN_IF_ERROR(GetEntries(context, "single", n, &single_));
+    TF_RETURN_IF_ERROR(GetEntries(context, "ragged", n, &ragged_));
+    TF_RETURN_IF_ERROR(GetEntries(context, "weighted", n, &weighted_));
+    TF_RETURN_IF_ERROR(GetEntries(context, "padded", n, &padded));
+    TF_RETURN_IF_ERROR(GetEntries(context, "padding_ids", n, &padding_ids));
+    TF_RETURN_IF_ERROR(GetEntries(context, "default_ids", n, &default_ids));
+    TF_RETURN_IF_ERROR(CheckMarked("splits", "ragged", ragged_, num_ragged));
+    TF_RETURN_IF_ERROR(
+        CheckMarked("weights", "weighted", weighted_, num_weighted));
+    for (int64_t f = 0; f < n; ++f) {
+      choices_.push_back({padded[f], padding_ids[f], default_ids[f]});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(OpKernelContext* context) const {
     OpInputList ids;
-    OP_REQUIRES_OK(context, context->input_list("ids", &ids));
-    OP_REQUIRES(context, ids.size() == static_cast<int>(choices_.size()),
-                absl::InvalidArgumentError(
-                    absl::StrCat("`ids` needs one entry a feature, ",
-                                 choices_.size(), "; got ", ids.size(), ".")));
     OpInputList splits;
-    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
     OpInputList weights;
-    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
+    TF_RETURN_IF_ERROR(context->input_list("ids", &ids));
+    TF_RETURN_IF_ERROR(context->input_list("splits", &splits));
+    TF_RETURN_IF_ERROR(context->input_list("weights", &weights));
     OpOutputList filled_ids;
-    OP_REQUIRES_OK(context, context->output_list("filled_ids", &filled_ids));
     OpOutputList filled_splits;
-    OP_REQUIRES_OK(context,
-                   context->output_list("filled_splits", &filled_splits));
     OpOutputList filled_weights;
-    OP_REQUIRES_OK(context,
-                   context->output_list("filled_weights", &filled_weights));
+    TF_RETURN_IF_ERROR(context->output_list("filled_ids", &filled_ids));
+    TF_RETURN_IF_ERROR(context->output_list("filled_splits", &filled_splits));
+    TF_RETURN_IF_ERROR(context->output_list("filled_weights", &filled_weights));
     std::vector<Feature> features(ids.size());
     std::vector<absl::Status> statuses(ids.size());
     int64_t num_ids = 0;
@@ -96,24 +96,15 @@ class FillMissingOp : public OpKernel {
     int next_splits = 0;
     int next_weights = 0;
     for (int f = 0; f < ids.size(); ++f) {
-      OP_REQUIRES(context, statuses[f].ok(),
-                  absl::Status(statuses[f].code(),
-                               absl::StrCat("Feature number ", f, ": ",
-                                            statuses[f].message())));
+      TF_RETURN_IF_ERROR(Of(absl::StrCat("Feature number ", f), statuses[f]));
       filled_ids.set(f, features[f].ids);
       if (ragged_[f]) filled_splits.set(next_splits++, features[f].splits);
       if (weighted_[f]) filled_weights.set(next_weights++, features[f].weights);
     }
+    return absl::OkStatus();
   }
 
- private:
-  struct Feature {
-    Tensor ids;
-    Tensor splits;
-    Tensor weights;
-  };
-
-  // How many features before number `f` have what `has` says.
+  // The number of features before number `f` that `has` marks.
   static int NumBefore(const std::vector<bool>& has, int64_t f) {
     return std::count(has.begin(), has.begin() + f, true);
   }
@@ -129,7 +120,7 @@ class FillMissingOp : public OpKernel {
     if (weights != nullptr && weights->shape() != ids.shape()) {
       return absl::InvalidArgumentError(absl::StrCat(
           "weights must have the shape of the ids, ", ids.shape().DebugString(),
-          "; got ", weights->shape().DebugString(), "."));
+          ". Received: shape ", weights->shape().DebugString(), "."));
     }
     out->ids = ids;
     if (splits != nullptr) out->splits = *splits;
@@ -137,9 +128,9 @@ class FillMissingOp : public OpKernel {
     const int64_t* const from = ids.flat<int64_t>().data();
     TensorShape shape = ids.shape();
     if (splits == nullptr && lists.length == 0) {
-      // A dense list of length 0 becomes one of length 1, also if there is
-      // none. No id says how many lists there are: what is made of them may be
-      // more than there is memory.
+      // Dense lists of length 0 get length 1, also if there are no lists. The
+      // number of lists costs the sender no memory, so the result may be larger
+      // than memory.
       TF_RETURN_IF_ERROR(shape.SetDimWithStatus(shape.dims() - 1, 1));
     } else {
       const MissingLists missing = CountMissing(lists, from, choices_[f]);
@@ -170,7 +161,7 @@ class FillMissingOp : public OpKernel {
     return absl::OkStatus();
   }
 
-  // Per feature, whether each id is a list of its own.
+  // Per feature: each id is a list.
   std::vector<bool> single_;
   std::vector<bool> ragged_;
   std::vector<bool> weighted_;

@@ -1,148 +1,134 @@
-// Kernels that cut deltas and tell the state of a table set.
+// Kernels that cut deltas and return the state of a table set.
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/inputs.h"
+#include "ops/cc/kernels/many_tables_op.h"
+#include "ops/cc/kernels/table_set_op.h"
 #include "ops/cc/kernels/table_set_resource.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
-using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
+using ::tensorflow::OpOutputList;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 
-absl::Status ScalarOut(OpKernelContext* context, int output, int64_t value) {
-  Tensor* tensor = nullptr;
-  TF_RETURN_IF_ERROR(context->allocate_output(output, {}, &tensor));
-  tensor->scalar<int64_t>()() = value;
-  return absl::OkStatus();
-}
-
-class StartDeltasOp : public OpKernel {
+class StartDeltasOp : public TableSetOp {
  public:
-  using OpKernel::OpKernel;
+  using TableSetOp::TableSetOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    OP_REQUIRES_OK(context, resource->tables().StartDeltas().status());
-    OP_REQUIRES_OK(context, ScalarOut(context, 0, resource->tables().cut()));
+ protected:
+  absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
+    TF_RETURN_IF_ERROR(set->tables().StartDeltas().status());
+    return SetScalar(context, "cut", set->tables().cut());
   }
 };
 
-class TakeDeltaOp : public OpKernel {
+class TakeDeltaOp : public ManyTablesOp {
  public:
-  explicit TakeDeltaOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("tables", &names_));
-    OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
-    int64_t num_tables;
-    OP_REQUIRES_OK(context, context->GetAttr("num_tables", &num_tables));
-    OP_REQUIRES(context, static_cast<int64_t>(names_.size()) == num_tables,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`num_tables` is ", num_tables, " but `tables` has ",
-                    names_.size(), " entries.")));
-    OP_REQUIRES_OK(context, CheckDims(dims_, num_tables));
+  explicit TakeDeltaOp(OpKernelConstruction* context) : ManyTablesOp(context) {
+    if (!context->status().ok()) return;
+    int64_t count;
+    OP_REQUIRES_OK(context, context->GetAttr("num_tables", &count));
+    OP_REQUIRES(context, num_tables() == count,
+                absl::InvalidArgumentError(
+                    absl::StrCat("tables must have num_tables entries, ", count,
+                                 ". Received: ", num_tables(), ".")));
   }
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    const int num_tables = names_.size();
-    for (int t = 0; t < num_tables; ++t) {
-      std::shared_ptr<Table> table;
-      OP_REQUIRES_OK(context, FindTableOfDim(context, resource.get(), names_[t],
-                                             dims_[t], &table));
-    }
-    const Tensor& acked = context->input(1);
-    OP_REQUIRES(context, acked.dims() == 0,
-                absl::InvalidArgumentError(
-                    absl::StrCat("`acked_cut` must be a scalar, got shape ",
-                                 acked.shape().DebugString(), ".")));
-    absl::StatusOr<ShardDelta> taken =
-        resource->tables().TakeDelta(acked.scalar<int64_t>()());
-    OP_REQUIRES_OK(context, taken.status());
+ protected:
+  absl::Status RunOnTables(OpKernelContext* context, TableSetResource* set,
+                           const Tables&) override {
+    int64_t acked_cut = 0;
+    TF_RETURN_IF_ERROR(GetScalar(context, "acked_cut", &acked_cut));
+    absl::StatusOr<ShardDelta> taken = set->tables().TakeDelta(acked_cut);
+    TF_RETURN_IF_ERROR(taken.status());
     const ShardDelta& delta = *taken;
-    OP_REQUIRES_OK(context, ScalarOut(context, 0, delta.generation));
-    OP_REQUIRES_OK(context, ScalarOut(context, 1, delta.from_cut));
-    OP_REQUIRES_OK(context, ScalarOut(context, 2, delta.to_cut));
-    for (int t = 0; t < num_tables; ++t) {
+    TF_RETURN_IF_ERROR(SetScalar(context, "generation", delta.generation));
+    TF_RETURN_IF_ERROR(SetScalar(context, "from_cut", delta.from_cut));
+    TF_RETURN_IF_ERROR(SetScalar(context, "to_cut", delta.to_cut));
+    OpOutputList ids;
+    OpOutputList exists;
+    OpOutputList rows;
+    TF_RETURN_IF_ERROR(context->output_list("ids", &ids));
+    TF_RETURN_IF_ERROR(context->output_list("exists", &exists));
+    TF_RETURN_IF_ERROR(context->output_list("rows", &rows));
+    for (int64_t t = 0; t < num_tables(); ++t) {
       const auto part = std::find_if(
           delta.tables.begin(), delta.tables.end(),
-          [&](const TableDelta& d) { return d.table == names_[t]; });
+          [&](const TableDelta& d) { return d.table == names()[t]; });
       const bool found = part != delta.tables.end();
       const int64_t n = found ? part->ids.size() : 0;
-      Tensor* ids = nullptr;
-      Tensor* exists = nullptr;
-      Tensor* rows = nullptr;
-      OP_REQUIRES_OK(context,
-                     context->allocate_output(3 + t, TensorShape({n}), &ids));
-      OP_REQUIRES_OK(context,
-                     context->allocate_output(3 + num_tables + t,
-                                              TensorShape({n}), &exists));
-      OP_REQUIRES_OK(
-          context, context->allocate_output(3 + 2 * num_tables + t,
-                                            TensorShape({n, dims_[t]}), &rows));
+      Tensor* part_ids = nullptr;
+      Tensor* part_exists = nullptr;
+      Tensor* part_rows = nullptr;
+      TF_RETURN_IF_ERROR(ids.allocate(t, TensorShape({n}), &part_ids));
+      TF_RETURN_IF_ERROR(exists.allocate(t, TensorShape({n}), &part_exists));
+      TF_RETURN_IF_ERROR(
+          rows.allocate(t, TensorShape({n, dims()[t]}), &part_rows));
       if (!found) continue;
-      std::copy_n(part->ids.data(), n, ids->flat<int64_t>().data());
-      float* out = rows->flat<float>().data();
-      const float* row = part->rows.data();
-      for (int64_t i = 0; i < n; ++i) {
-        const bool live = part->exists[i] != 0;
-        exists->flat<bool>()(i) = live;
-        if (live) {
-          std::copy_n(row, dims_[t], out);
-          row += dims_[t];
-        } else {
-          std::fill_n(out, dims_[t], 0.0f);
-        }
-        out += dims_[t];
-      }
+      std::copy_n(part->ids.data(), n, part_ids->flat<int64_t>().data());
+      CopyRows(*part, dims()[t], part_exists->flat<bool>().data(),
+               part_rows->flat<float>().data());
     }
+    return absl::OkStatus();
   }
 
  private:
-  std::vector<std::string> names_;
-  std::vector<int64_t> dims_;
+  // A delta holds the rows that exist; the output has zeros for the others.
+  static void CopyRows(const TableDelta& part, int64_t dim, bool* exists,
+                       float* rows) {
+    const float* row = part.rows.data();
+    for (size_t i = 0; i < part.ids.size(); ++i, rows += dim) {
+      exists[i] = part.exists[i] != 0;
+      if (exists[i]) {
+        std::copy_n(row, dim, rows);
+        row += dim;
+      } else {
+        std::fill_n(rows, dim, 0.0f);
+      }
+    }
+  }
 };
 
-class RenewOp : public OpKernel {
+class RenewOp : public TableSetOp {
  public:
-  explicit RenewOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit RenewOp(OpKernelConstruction* context) : TableSetOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("generation", &generation_));
   }
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    resource->tables().Renew(GenerationOf(generation_));
-    // Rows went back in time: steps that were taken may be made again.
-    resource->requests().ForgetRequests();
+ protected:
+  absl::Status Run(OpKernelContext*, TableSetResource* set) override {
+    set->tables().Renew(GenerationOf(generation_));
+    // Rows went back in time, so the same requests may come again.
+    set->requests().ForgetRequests();
+    return absl::OkStatus();
   }
 
  private:
   int64_t generation_;
 };
 
-class TableSetStatusOp : public OpKernel {
+class TableSetStatusOp : public TableSetOp {
  public:
-  using OpKernel::OpKernel;
+  using TableSetOp::TableSetOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    OP_REQUIRES_OK(context,
-                   ScalarOut(context, 0, resource->tables().generation()));
-    OP_REQUIRES_OK(context, ScalarOut(context, 1, resource->tables().cut()));
+ protected:
+  absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
+    TF_RETURN_IF_ERROR(
+        SetScalar(context, "generation", set->tables().generation()));
+    return SetScalar(context, "cut", set->tables().cut());
   }
 };
 

@@ -1,13 +1,12 @@
-// A graph optimization that takes MonolithAttach out of graphs that are about
-// to run.
+// A graph optimization that removes MonolithAttach from graphs before they run.
 //
 // The op ties vectors to the variable of a table while a graph is built, for
-// the gradient. Afterwards it would only pass vectors on, and yet TensorFlow
-// would place it where the variable is: with parameter servers each feature's
-// vectors would make the way there and back. So an Identity stands in its place
-// before devices are chosen, and the variable is not touched at all.
+// the gradient. In a graph that runs it only passes vectors on, but TensorFlow
+// would place it on the variable's device: each feature's vectors would travel
+// to a parameter server and back. So this pass replaces it by an Identity
+// before devices are chosen, and the graph does not touch the variable.
 //
-// A graph that is run without this pass gives the same, over more edges.
+// Without this pass a graph gives the same values, over more edges.
 
 #include <cstdint>
 #include <memory>
@@ -30,7 +29,7 @@ using ::tensorflow::Node;
 using ::tensorflow::NodeBuilder;
 using ::tensorflow::OptimizationPassRegistry;
 
-// Input of MonolithAttach.
+// The index of input `vectors` of MonolithAttach; edges have no names.
 constexpr int kVectors = 1;
 
 absl::Status Detach(Graph* graph, Node* attach) {
@@ -40,7 +39,7 @@ absl::Status Detach(Graph* graph, Node* attach) {
   for (const Edge* edge : attach->in_edges()) {
     if (edge->IsControlEdge()) before.push_back(edge->src());
   }
-  // By the name others may say that they want to be on its device.
+  // It keeps the name: other nodes may be colocated with it.
   Node* identity = nullptr;
   TF_RETURN_IF_ERROR(NodeBuilder(attach->name(), "Identity")
                          .Input(vectors->src(), vectors->src_output())

@@ -1,14 +1,14 @@
-// A graph optimization: lookups without a gradient do not look for duplicates.
+// A graph optimization: lookups without a gradient keep duplicate ids.
 //
 // A gradient needs the distinct ids of a batch, so MonolithPartition finds them
-// before the lookup, and the lookup profits: each row is read and sent once.
-// Where nothing but the lookup uses them, and the table is in the same process,
-// the search takes longer than it saves. TensorFlow has built the gradient when
-// this pass runs, and what another graph may use (the backward pass of a
-// tf.function under a tape, say) leaves the graph as a return value, so the
-// users of the op tell.
+// before the lookup, which then reads and sends each row once. If only the
+// lookup uses them, and the table is in the same process, finding them takes
+// longer than it saves. TensorFlow has built the gradient when this pass runs,
+// and a tensor that another graph may use (as the backward pass of a
+// tf.function under a tape) leaves the graph as a return value. So the users of
+// the op tell.
 //
-// A graph that is run without this pass gives the same.
+// Without this pass a graph gives the same values.
 
 #include <memory>
 #include <string>
@@ -29,7 +29,7 @@ using ::tensorflow::GraphOptimizationPassOptions;
 using ::tensorflow::Node;
 using ::tensorflow::OptimizationPassRegistry;
 
-// Whether a device that was asked for is of this process, as far as is known.
+// True unless a requested device belongs to another process.
 bool IsLocal(const std::string& device) {
   DeviceNameUtils::ParsedName name;
   return DeviceNameUtils::ParseFullName(device, &name) &&

@@ -1,5 +1,5 @@
 // Kernels that turn the ids of all features into their vectors: route ids to
-// shards, then put the rows that come back together.
+// shards, then combine the rows that come back.
 
 #include <algorithm>
 #include <atomic>
@@ -10,9 +10,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/features/combiner.h"
 #include "ops/cc/features/id_router.h"
+#include "ops/cc/kernels/feature_kernel.h"
 #include "ops/cc/kernels/feature_lists.h"
+#include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/worker_counters.h"
@@ -30,77 +33,66 @@ using ::tensorflow::OpOutputList;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 
-class PartitionOp : public FeaturesOp {
+class PartitionOp : public FeatureKernel {
  public:
-  explicit PartitionOp(OpKernelConstruction* context) : FeaturesOp(context) {
+  explicit PartitionOp(OpKernelConstruction* context) : FeatureKernel(context) {
     if (!context->status().ok()) return;
-    OP_REQUIRES_OK(context, context->GetAttr("padded", &padded_));
-    OP_REQUIRES_OK(context, context->GetAttr("padding_ids", &padding_ids_));
+    OP_REQUIRES_OK(context,
+                   GetEntries(context, "padded", num_features(), &padded_));
+    OP_REQUIRES_OK(context, GetEntries(context, "padding_ids", num_features(),
+                                       &padding_ids_));
     OP_REQUIRES_OK(context, context->GetAttr("distinct", &distinct_));
-    OP_REQUIRES(context,
-                padded_.size() == padding_ids_.size() &&
-                    static_cast<int64_t>(padded_.size()) == num_features(),
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`padded` and `padding_ids` need one entry a feature, ",
-                    num_features(), "; got ", padded_.size(), " and ",
-                    padding_ids_.size(), ".")));
   }
 
-  void Compute(OpKernelContext* context) override {
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
     WorkerCounters::Get().RowsAskedFor(context->step_id());
-    OpInputList ids;
-    OP_REQUIRES_OK(context, context->input_list("ids", &ids));
-    OpInputList splits;
-    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
+    Batch batch;
+    TF_RETURN_IF_ERROR(GetBatch(context, "ids", &batch));
     OpOutputList packed;
-    OP_REQUIRES_OK(context, context->output_list("packed", &packed));
     OpOutputList positions;
-    OP_REQUIRES_OK(context, context->output_list("positions", &positions));
-    std::vector<FeatureLists> lists;
-    OP_REQUIRES_OK(context, GetLists(ids, splits, &lists));
+    TF_RETURN_IF_ERROR(context->output_list("packed", &packed));
+    TF_RETURN_IF_ERROR(context->output_list("positions", &positions));
     std::vector<Tensor*> places(num_features());
-    int64_t num_ids = 0;
     for (int64_t f = 0; f < num_features(); ++f) {
-      OP_REQUIRES_OK(context,
-                     positions.allocate(f, ids[f].shape(), &places[f]));
-      num_ids += ids[f].NumElements();
+      TF_RETURN_IF_ERROR(
+          positions.allocate(f, batch.ids[f].shape(), &places[f]));
     }
     std::vector<IdRouter> routers(
         num_tables(), IdRouter(static_cast<int>(num_shards()), distinct_));
     const auto route_tables = [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
-        RouteTable(t, ids, lists, places, &routers[t]);
+        RouteTable(t, batch, places, &routers[t]);
       }
     };
-    const int64_t num_threads = NumThreadsFor(context, num_ids);
+    const int64_t num_threads = NumThreadsFor(context, batch.num_ids);
     ForEachBlock(context, num_tables(), num_threads == 1 ? num_tables() : 1,
                  route_tables);
-    OP_REQUIRES_OK(context, Pack(routers, &packed));
+    return Pack(routers, &packed);
   }
 
  private:
-  void RouteTable(int64_t table, const OpInputList& ids,
-                  const std::vector<FeatureLists>& lists,
+  void RouteTable(int64_t table, const Batch& batch,
                   const std::vector<Tensor*>& places, IdRouter* router) const {
     int64_t num_ids = 0;
     for (int64_t f = 0; f < num_features(); ++f) {
-      if (table_of(f) == table) num_ids += ids[f].NumElements();
+      if (table_of(f) == table) num_ids += batch.ids[f].NumElements();
     }
     router->Start(num_ids);
     for (int64_t f = 0; f < num_features(); ++f) {
       if (table_of(f) != table) continue;
-      const int64_t* const feature_ids = ids[f].flat<int64_t>().data();
-      const int64_t n = ids[f].NumElements();
+      const int64_t* const feature_ids = batch.data(f);
+      const int64_t n = batch.ids[f].NumElements();
       int64_t* const feature_places = places[f]->flat<int64_t>().data();
       if (padded_[f] || combiner(f).kind() == Combiner::Kind::kFirstN) {
-        RouteSome(f, lists[f], feature_ids, n, feature_places, router);
+        RouteSome(f, batch.lists[f], feature_ids, n, feature_places, router);
       } else {
         router->Add(feature_ids, n, feature_places);
       }
     }
   }
 
-  // Routes those ids of a feature that are neither padding nor cut off.
+  // Routes the ids of a feature except padding and what first_n cuts off.
   void RouteSome(int64_t f, const FeatureLists& lists, const int64_t* ids,
                  int64_t n, int64_t* places, IdRouter* router) const {
     for (int64_t i = 0; i < n; ++i) {
@@ -152,64 +144,54 @@ class PartitionOp : public FeaturesOp {
   bool distinct_;
 };
 
-class CombineOp : public FeaturesOp {
+class CombineOp : public FeatureKernel {
  public:
-  explicit CombineOp(OpKernelConstruction* context) : FeaturesOp(context) {
+  explicit CombineOp(OpKernelConstruction* context) : FeatureKernel(context) {
     if (!context->status().ok()) return;
     OP_REQUIRES_OK(context, context->GetAttr("dims", &dims_));
-    OP_REQUIRES_OK(context, context->GetAttr("weighted", &weighted_));
-    int64_t num_weighted;
-    OP_REQUIRES_OK(context, context->GetAttr("num_weighted", &num_weighted));
     OP_REQUIRES_OK(context, CheckDims(dims_, num_tables()));
-    OP_REQUIRES_OK(context, CheckWeighted(weighted_, num_weighted));
   }
 
-  void Compute(OpKernelContext* context) override {
+ protected:
+  absl::Status Run(OpKernelContext* context) override {
     OpInputList packed;
-    OP_REQUIRES_OK(context, context->input_list("packed", &packed));
     OpInputList shard_rows;
-    OP_REQUIRES_OK(context, context->input_list("shard_rows", &shard_rows));
-    OpInputList positions;
-    OP_REQUIRES_OK(context, context->input_list("positions", &positions));
-    OpInputList splits;
-    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
-    OpInputList weights;
-    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
+    TF_RETURN_IF_ERROR(context->input_list("packed", &packed));
+    TF_RETURN_IF_ERROR(context->input_list("shard_rows", &shard_rows));
     std::vector<ShardedRows> rows;
-    OP_REQUIRES_OK(context, GetRows(packed, shard_rows, &rows));
-    std::vector<FeatureLists> lists;
-    OP_REQUIRES_OK(context, GetLists(positions, splits, &lists));
-    std::vector<const float*> of_ids;
-    OP_REQUIRES_OK(context, GetWeights(positions, weights, weighted_, &of_ids));
+    TF_RETURN_IF_ERROR(GetRows(packed, shard_rows, &rows));
+    Batch batch;
+    TF_RETURN_IF_ERROR(GetBatch(context, "positions", &batch));
+    OpOutputList outputs;
+    TF_RETURN_IF_ERROR(context->output_list("vectors", &outputs));
 
-    if (AreVectors(positions[0], rows)) {
+    if (AreVectors(batch, rows)) {
       TensorShape shape;
-      OP_REQUIRES_OK(context, OutputShape(positions[0].shape(), combiner(0),
-                                          lists[0], dims_[0], &shape));
+      TF_RETURN_IF_ERROR(OutputShape(batch.ids[0].shape(), combiner(0),
+                                     batch.lists[0], dims_[0], &shape));
       Tensor vectors;
-      OP_REQUIRES(context, vectors.CopyFrom(shard_rows[0], shape),
-                  absl::InternalError("rows and positions do not fit."));
-      context->set_output(0, vectors);
+      if (!vectors.CopyFrom(shard_rows[0], shape)) {
+        return absl::InternalError("rows and positions do not fit.");
+      }
+      outputs.set(0, vectors);
       WorkerCounters::Get().RowsHaveCome(context->step_id());
-      return;
+      return absl::OkStatus();
     }
     std::vector<float*> vectors(num_features());
-    // Lists of all features stand behind each other for the threads.
+    // Threads share the lists of all features, numbered one after the other.
     std::vector<int64_t> first_list(num_features() + 1, 0);
-    int64_t num_ids = 0;
     for (int64_t f = 0; f < num_features(); ++f) {
       TensorShape shape;
-      OP_REQUIRES_OK(context,
-                     OutputShape(positions[f].shape(), combiner(f), lists[f],
-                                 dims_[table_of(f)], &shape));
+      TF_RETURN_IF_ERROR(OutputShape(batch.ids[f].shape(), combiner(f),
+                                     batch.lists[f], dims_[table_of(f)],
+                                     &shape));
       Tensor* output = nullptr;
-      OP_REQUIRES_OK(context, context->allocate_output(f, shape, &output));
+      TF_RETURN_IF_ERROR(outputs.allocate(f, shape, &output));
       vectors[f] = output->flat<float>().data();
-      first_list[f + 1] = first_list[f] + lists[f].num_lists;
-      num_ids += positions[f].NumElements();
+      first_list[f + 1] = first_list[f] + batch.lists[f].num_lists;
     }
     std::atomic<int64_t> wrong{num_features()};
-    const int64_t num_threads = NumThreadsFor(context, num_ids);
+    const int64_t num_threads = NumThreadsFor(context, batch.num_ids);
     const int64_t num_lists = first_list.back();
     const int64_t block = num_threads == 1 ? num_lists
                                            : (num_lists + 4 * num_threads - 1) /
@@ -220,8 +202,8 @@ class CombineOp : public FeaturesOp {
           first_list.begin() - 1;
       for (; f < num_features() && first_list[f] < end; ++f) {
         const int64_t wrong_position = combiner(f).Combine(
-            lists[f], positions[f].flat<int64_t>().data(), of_ids[f],
-            rows[table_of(f)], std::max(begin, first_list[f]) - first_list[f],
+            batch.lists[f], batch.data(f), batch.weights[f], rows[table_of(f)],
+            std::max(begin, first_list[f]) - first_list[f],
             std::min(end, first_list[f + 1]) - first_list[f], vectors[f]);
         if (wrong_position < 0) continue;
         int64_t least = wrong.load();
@@ -229,27 +211,28 @@ class CombineOp : public FeaturesOp {
         }
       }
     });
-    OP_REQUIRES(
-        context, wrong == num_features(),
-        absl::InvalidArgumentError(absl::StrCat(
-            "positions of feature number ", wrong.load(),
-            " are not those that MonolithPartition gave for `packed`.")));
+    if (wrong != num_features()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "positions of feature number ", wrong.load(),
+          " must be those that MonolithPartition returned with packed. "
+          "Received: positions of other ids."));
+    }
     WorkerCounters::Get().RowsHaveCome(context->step_id());
+    return absl::OkStatus();
   }
 
  private:
-  // Whether the rows of the only shard are the vectors of the only feature as
-  // they stand, so that nothing is to be copied: of ids that are distinct, or
-  // were not made so.
-  bool AreVectors(const Tensor& positions,
+  // The rows of the only shard are already the vectors of the only feature, so
+  // no copy is needed: its ids are distinct, or were not made distinct.
+  bool AreVectors(const Batch& batch,
                   const std::vector<ShardedRows>& rows) const {
-    const int64_t n = positions.NumElements();
+    const int64_t n = batch.ids[0].NumElements();
     if (num_shards() != 1 || num_features() != 1 || num_tables() != 1 ||
-        combiner(0).kind() != Combiner::Kind::kNone || weighted_[0] ||
+        combiner(0).kind() != Combiner::Kind::kNone || is_weighted(0) ||
         rows[0].sizes[0] != n) {
       return false;
     }
-    const int64_t* const places = positions.flat<int64_t>().data();
+    const int64_t* const places = batch.data(0);
     for (int64_t i = 0; i < n; ++i) {
       if (places[i] != MakePlace(0, i)) return false;
     }
@@ -269,8 +252,8 @@ class CombineOp : public FeaturesOp {
       }
       if (shard_rows[s].NumElements() != floats) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "shard ", s, " answered with ", shard_rows[s].NumElements(),
-            " floats, expected ", floats, "."));
+            "shard_rows of shard ", s, " must have ", floats,
+            " floats. Received: ", shard_rows[s].NumElements(), "."));
       }
       const float* base = shard_rows[s].flat<float>().data();
       for (int64_t t = 0; t < num_tables(); ++t) {
@@ -284,7 +267,6 @@ class CombineOp : public FeaturesOp {
   }
 
   std::vector<int64_t> dims_;
-  std::vector<bool> weighted_;
 };
 
 class AttachOp : public OpKernel {
@@ -292,27 +274,32 @@ class AttachOp : public OpKernel {
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    context->set_output(0, context->input(1));
+    const Tensor* vectors = nullptr;
+    OP_REQUIRES_OK(context, context->input("vectors", &vectors));
+    OP_REQUIRES_OK(context, context->set_output("output", *vectors));
   }
 };
 
-// Checks that weights stand where ids stand.
-class WeightsOp : public OpKernel {
+// Checks that weights and ids have the same places.
+class CheckedWeightsOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& weights = context->input(0);
-    const Tensor& places = context->input(1);
-    const Tensor& expected = context->input(2);
+    const Tensor* weights = nullptr;
+    const Tensor* places = nullptr;
+    const Tensor* expected = nullptr;
+    OP_REQUIRES_OK(context, context->input("weights", &weights));
+    OP_REQUIRES_OK(context, context->input("places", &places));
+    OP_REQUIRES_OK(context, context->input("expected", &expected));
     OP_REQUIRES(
         context,
-        places.shape() == expected.shape() &&
-            places.tensor_data() == expected.tensor_data(),
+        places->shape() == expected->shape() &&
+            places->tensor_data() == expected->tensor_data(),
         absl::InvalidArgumentError(
             "weights must stand where ids stand: row splits (of sparse tensors "
             "the indices) of the ids and of the weights differ."));
-    context->set_output(0, weights);
+    OP_REQUIRES_OK(context, context->set_output("output", *weights));
   }
 };
 
@@ -322,25 +309,25 @@ class SparseSplitsOp : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     OpInputList indices;
-    OP_REQUIRES_OK(context, context->input_list("indices", &indices));
     OpInputList shapes;
+    OpOutputList splits;
+    OP_REQUIRES_OK(context, context->input_list("indices", &indices));
     OP_REQUIRES_OK(context, context->input_list("dense_shapes", &shapes));
+    OP_REQUIRES_OK(context, context->output_list("splits", &splits));
     for (int f = 0; f < indices.size(); ++f) {
-      const absl::Status status = SplitsOf(context, f, indices[f], shapes[f]);
-      OP_REQUIRES(
-          context, status.ok(),
-          absl::Status(status.code(), absl::StrCat("Sparse feature number ", f,
-                                                   ": ", status.message())));
+      OP_REQUIRES_OK(context, Of(absl::StrCat("Sparse feature number ", f),
+                                 SplitsOf(indices[f], shapes[f], f, &splits)));
     }
   }
 
  private:
-  static absl::Status SplitsOf(OpKernelContext* context, int output,
-                               const Tensor& indices, const Tensor& shape) {
+  static absl::Status SplitsOf(const Tensor& indices, const Tensor& shape,
+                               int feature, OpOutputList* outputs) {
     if (indices.dims() != 2 || indices.dim_size(1) != 2 || shape.dims() != 1 ||
         shape.dim_size(0) != 2) {
       return absl::InvalidArgumentError(
-          absl::StrCat("`indices` must be [n, 2] and `dense_shape` [2], got ",
+          absl::StrCat("indices must be [n, 2] and dense_shape [2]. Received: "
+                       "shapes ",
                        indices.shape().DebugString(), " and ",
                        shape.shape().DebugString(), "."));
     }
@@ -348,22 +335,24 @@ class SparseSplitsOp : public OpKernel {
     const int64_t n = indices.dim_size(0);
     if (num_rows < 0 || num_rows == std::numeric_limits<int64_t>::max()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("`dense_shape` must start with the number of rows, got ",
+          absl::StrCat("dense_shape must start with the number of rows. "
+                       "Received: ",
                        num_rows, "."));
     }
     TensorShape splits_shape;
     TF_RETURN_IF_ERROR(splits_shape.AddDimWithStatus(num_rows + 1));
     Tensor* splits = nullptr;
-    TF_RETURN_IF_ERROR(context->allocate_output(output, splits_shape, &splits));
+    TF_RETURN_IF_ERROR(outputs->allocate(feature, splits_shape, &splits));
     int64_t* out = splits->flat<int64_t>().data();
     const int64_t* rows = indices.flat<int64_t>().data();
     int64_t next = 0;
     for (int64_t i = 0; i < n; ++i) {
       const int64_t row = rows[2 * i];
       if (row < 0 || row >= num_rows || (i > 0 && row < rows[2 * i - 2])) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "ids must be in the order of their rows, 0 to ", num_rows - 1,
-            "; got row ", row, " at ", i, ". tf.sparse.reorder sorts them."));
+        return absl::InvalidArgumentError(
+            absl::StrCat("ids must be in the order of their rows, 0 to ",
+                         num_rows - 1, ". Received: row ", row, " at index ", i,
+                         ". Sort them with tf.sparse.reorder."));
       }
       while (next <= row) out[next++] = i;
     }
@@ -376,7 +365,8 @@ REGISTER_KERNEL_BUILDER(Name("MonolithPartition").Device(DEVICE_CPU),
                         PartitionOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithCombine").Device(DEVICE_CPU), CombineOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithAttach").Device(DEVICE_CPU), AttachOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithWeights").Device(DEVICE_CPU), WeightsOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithCheckedWeights").Device(DEVICE_CPU),
+                        CheckedWeightsOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithSparseSplits").Device(DEVICE_CPU),
                         SparseSplitsOp);
 

@@ -8,15 +8,15 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_word.h"
+#include "ops/cc/admission/packed_count.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/features/combiner.h"
 #include "ops/cc/features/id_router.h"
 #include "ops/cc/kernels/feature_lists.h"
-#include "ops/cc/kernels/own_terms.h"
+#include "ops/cc/kernels/feature_overrides.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/step_inputs.h"
 #include "ops/cc/kernels/worker_counters.h"
-#include "ops/cc/table/request_bounds.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -45,49 +45,52 @@ class SlicesOp : public OpKernel {
     int64_t num_weights;
     OP_REQUIRES_OK(context, context->GetAttr("num_splits", &num_splits));
     OP_REQUIRES_OK(context, context->GetAttr("num_weights", &num_weights));
-    OP_REQUIRES(
-        context, num_splits <= 1 && num_weights <= 1,
-        absl::InvalidArgumentError(absl::StrCat(
-            "one feature has at most one tensor of row splits and one of "
-            "weights; got ",
-            num_splits, " and ", num_weights, ".")));
+    OP_REQUIRES(context, num_splits <= 1 && num_weights <= 1,
+                absl::InvalidArgumentError(absl::StrCat(
+                    "a feature has at most one tensor of row splits and one "
+                    "of weights. Received: ",
+                    num_splits, " and ", num_weights, ".")));
   }
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& gradient = context->input(0);
-    const Tensor& ids = context->input(1);
-    const Tensor& positions = context->input(2);
+    OP_REQUIRES_OK(context, Run(context));
+  }
+
+ private:
+  absl::Status Run(OpKernelContext* context) const {
+    const Tensor* gradient = nullptr;
+    const Tensor* ids = nullptr;
+    const Tensor* positions = nullptr;
     OpInputList splits;
-    OP_REQUIRES_OK(context, context->input_list("splits", &splits));
     OpInputList weights;
-    OP_REQUIRES_OK(context, context->input_list("weights", &weights));
-    OP_REQUIRES(context, ids.shape() == positions.shape(),
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`ids` and `positions` must have one shape, got ",
-                    ids.shape().DebugString(), " and ",
-                    positions.shape().DebugString(), ".")));
-    FeatureLists lists;
-    OP_REQUIRES_OK(
-        context, ListsOf(ids.shape(), splits.size() == 0 ? nullptr : &splits[0],
-                         combiner_, &lists));
-    TensorShape expected;
-    OP_REQUIRES_OK(context,
-                   OutputShape(ids.shape(), combiner_, lists, dim_, &expected));
-    OP_REQUIRES(context, gradient.shape() == expected,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`gradient` must be ", expected.DebugString(), ", got ",
-                    gradient.shape().DebugString(), ".")));
-    const float* of_ids = nullptr;
-    if (weights.size() > 0) {
-      OP_REQUIRES(context, weights[0].NumElements() == ids.NumElements(),
-                  absl::InvalidArgumentError(absl::StrCat(
-                      "weights must be as many as ids, ", ids.NumElements(),
-                      "; got ", weights[0].NumElements(), ".")));
-      of_ids = weights[0].flat<float>().data();
+    TF_RETURN_IF_ERROR(context->input("gradient", &gradient));
+    TF_RETURN_IF_ERROR(context->input("ids", &ids));
+    TF_RETURN_IF_ERROR(context->input("positions", &positions));
+    TF_RETURN_IF_ERROR(context->input_list("splits", &splits));
+    TF_RETURN_IF_ERROR(context->input_list("weights", &weights));
+    if (ids->shape() != positions->shape()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "ids and positions must have one shape. Received: shapes ",
+          ids->shape().DebugString(), " and ", positions->shape().DebugString(),
+          "."));
     }
-    const int64_t* const places = positions.flat<int64_t>().data();
+    FeatureLists lists;
+    const float* of_ids;
+    TF_RETURN_IF_ERROR(GetFeature(*ids,
+                                  splits.size() == 0 ? nullptr : &splits[0],
+                                  weights.size() == 0 ? nullptr : &weights[0],
+                                  combiner_, &lists, &of_ids));
+    TensorShape expected;
+    TF_RETURN_IF_ERROR(
+        OutputShape(ids->shape(), combiner_, lists, dim_, &expected));
+    if (gradient->shape() != expected) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "gradient must be ", expected.DebugString(), ". Received: shape ",
+          gradient->shape().DebugString(), "."));
+    }
+    const int64_t* const places = positions->flat<int64_t>().data();
     constexpr int64_t kBlockLists = 1024;
-    // Where the slices of each block of lists begin.
+    // The first slice of each block of lists.
     std::vector<int64_t> first = {0};
     for (int64_t list = 0; list < lists.num_lists; ++list) {
       if (list % kBlockLists == 0) first.push_back(first.back());
@@ -95,34 +98,36 @@ class SlicesOp : public OpKernel {
       for (int64_t i = lists.Begin(list); i < lists.End(list); ++i) {
         kept += places[i] >= 0;
       }
-      OP_REQUIRES(context,
-                  combiner_.kind() != Combiner::Kind::kFirstN ||
-                      kept <= combiner_.vectors_per_list(),
-                  absl::InvalidArgumentError(
-                      "`positions` are not those that MonolithPartition gave "
-                      "for a feature of this combiner."));
+      if (combiner_.kind() == Combiner::Kind::kFirstN &&
+          kept > combiner_.vectors_per_list()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "positions must be those that MonolithPartition returned for a "
+            "feature of this combiner, at most ",
+            combiner_.vectors_per_list(), " per list. Received: ", kept,
+            " in list ", list, "."));
+      }
       first.back() += kept;
     }
     Tensor* values = nullptr;
     Tensor* indices = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, TensorShape({first.back(), dim_}), &values));
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                1, TensorShape({first.back()}), &indices));
+    TF_RETURN_IF_ERROR(context->allocate_output(
+        "values", TensorShape({first.back(), dim_}), &values));
+    TF_RETURN_IF_ERROR(context->allocate_output(
+        "indices", TensorShape({first.back()}), &indices));
     const int64_t num_blocks = first.size() - 1;
-    const int64_t num_threads = NumThreadsFor(context, ids.NumElements());
+    const int64_t num_threads = NumThreadsFor(context, ids->NumElements());
     ForEachBlock(context, num_blocks, num_threads == 1 ? num_blocks : 1,
                  [&](int64_t begin, int64_t end) {
                    combiner_.Slices(
-                       lists, places, of_ids, gradient.flat<float>().data(),
-                       ids.flat<int64_t>().data(), dim_, begin * kBlockLists,
+                       lists, places, of_ids, gradient->flat<float>().data(),
+                       ids->flat<int64_t>().data(), dim_, begin * kBlockLists,
                        std::min(end * kBlockLists, lists.num_lists),
                        values->flat<float>().data() + first[begin] * dim_,
                        indices->flat<int64_t>().data() + first[begin]);
                  });
+    return absl::OkStatus();
   }
 
- private:
   Combiner combiner_;
   int64_t dim_;
 };
@@ -135,59 +140,54 @@ class PartitionGradientsOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("num_tables", &num_tables_));
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
     OP_REQUIRES_OK(context,
-                   context->GetAttr("counted_tables", &counted_tables_));
-    // Eager calls come without the checks of the shape function.
-    int64_t num_counted;
-    OP_REQUIRES_OK(context, context->GetAttr("num_counted", &num_counted));
+                   context->GetAttr("override_tables", &override_tables_));
+    // Eager calls do not run the shape function.
+    int64_t num_overrides;
+    OP_REQUIRES_OK(context, context->GetAttr("num_overrides", &num_overrides));
     OP_REQUIRES(
-        context, static_cast<int64_t>(counted_tables_.size()) == num_counted,
+        context, static_cast<int64_t>(override_tables_.size()) == num_overrides,
         absl::InvalidArgumentError(absl::StrCat(
-            "`counted_tables` needs one entry for each of `own_terms`; got ",
-            counted_tables_.size(), " for ", num_counted, ".")));
-    for (const int64_t table : counted_tables_) {
+            "override_tables must have one entry per tensor of overrides, ",
+            num_overrides, ". Received: ", override_tables_.size(), ".")));
+    for (const int64_t table : override_tables_) {
       OP_REQUIRES(context, table >= 0 && table < num_tables_,
-                  absl::InvalidArgumentError(
-                      absl::StrCat("`counted_tables` must be from 0 to ",
-                                   num_tables_ - 1, "; got ", table, ".")));
+                  absl::InvalidArgumentError(absl::StrCat(
+                      "override_tables must be from 0 to ", num_tables_ - 1,
+                      ". Received: ", table, ".")));
     }
     OP_REQUIRES_OK(context, CheckNumShards(num_shards_));
     OP_REQUIRES_OK(context, CheckNumTables(num_tables_, num_shards_));
   }
 
   void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, Run(context));
+  }
+
+ private:
+  absl::Status Run(OpKernelContext* context) const {
     WorkerCounters::Get().GradientsLeave(context->step_id());
     StepInputs step;
-    OP_REQUIRES_OK(context, StepInputs::Get(context, &step));
+    TF_RETURN_IF_ERROR(StepInputs::Get(context, &step));
     OpInputList ids;
-    OP_REQUIRES_OK(context, context->input_list("ids", &ids));
     OpInputList gradients;
-    OP_REQUIRES_OK(context, context->input_list("gradients", &gradients));
-    OpInputList own_terms;
-    OP_REQUIRES_OK(context, context->input_list("own_terms", &own_terms));
+    OpInputList overrides;
+    TF_RETURN_IF_ERROR(context->input_list("ids", &ids));
+    TF_RETURN_IF_ERROR(context->input_list("gradients", &gradients));
+    TF_RETURN_IF_ERROR(context->input_list("overrides", &overrides));
     OpOutputList packed;
-    OP_REQUIRES_OK(context, context->output_list("packed", &packed));
     OpOutputList values;
-    OP_REQUIRES_OK(context, context->output_list("values", &values));
-    std::vector<const int64_t*> brought(num_tables_, nullptr);
-    OP_REQUIRES_OK(context, GetOwnTerms(ids, own_terms, &brought));
+    TF_RETURN_IF_ERROR(context->output_list("packed", &packed));
+    TF_RETURN_IF_ERROR(context->output_list("values", &values));
+    std::vector<const int64_t*> slice_overrides(num_tables_, nullptr);
+    TF_RETURN_IF_ERROR(GetOverrides(ids, overrides, &slice_overrides));
 
     std::vector<int64_t> dims(num_tables_);
     int64_t num_ids = 0;
     for (int64_t t = 0; t < num_tables_; ++t) {
-      OP_REQUIRES(
-          context, ids[t].dims() == 1,
-          absl::InvalidArgumentError(absl::StrCat(
-              "ids of table number ", t, " must be a vector, got shape ",
-              ids[t].shape().DebugString(), ".")));
-      const int64_t n = ids[t].NumElements();
-      OP_REQUIRES(context,
-                  gradients[t].dims() == 2 && gradients[t].dim_size(0) == n,
-                  absl::InvalidArgumentError(absl::StrCat(
-                      "gradients of table number ", t, " must be [", n,
-                      ", dim] for ids ", ids[t].shape().DebugString(), ", got ",
-                      gradients[t].shape().DebugString(), ".")));
+      TF_RETURN_IF_ERROR(Of(absl::StrCat("Table number ", t),
+                            CheckShapes(ids[t].shape(), gradients[t].shape())));
       dims[t] = gradients[t].dim_size(1);
-      num_ids += n;
+      num_ids += ids[t].NumElements();
     }
     std::vector<IdRouter> routers(num_tables_,
                                   IdRouter(static_cast<int>(num_shards_)));
@@ -206,7 +206,7 @@ class PartitionGradientsOp : public OpKernel {
       for (int64_t t = 0; t < num_tables_; ++t) {
         sizes[t] = routers[t].shard_sizes()[s];
       }
-      OP_REQUIRES_OK(context, step.Make(context, sizes, dims, &inputs[s]));
+      TF_RETURN_IF_ERROR(step.Make(context, sizes, dims, &inputs[s]));
       packed.set(s, inputs[s].packed);
       values.set(s, inputs[s].values);
       out_ids.push_back(inputs[s].ids);
@@ -223,13 +223,14 @@ class PartitionGradientsOp : public OpKernel {
     std::vector<Unit> units;
     for (int64_t t = 0; t < num_tables_; ++t) {
       const IdRouter& router = routers[t];
-      const std::vector<int64_t> terms = MergedTerms(router, brought[t]);
+      const std::vector<int64_t> merged =
+          OverridesPerId(router, slice_overrides[t]);
       for (int64_t i = 0; i < router.num_distinct(); ++i) {
         const int64_t shard = PlaceShard(router.PlaceOf(i));
         const int64_t index = PlaceIndex(router.PlaceOf(i));
         out_ids[shard][index] = router.distinct_ids()[i];
         out_counts[shard][index] =
-            PackCount(router.counts()[i], terms.empty() ? 0 : terms[i]);
+            PackCount(router.counts()[i], merged.empty() ? 0 : merged[i]);
       }
       const int64_t num_parts = NumThreadsFor(context, ids[t].NumElements());
       for (int64_t part = 0; part < num_parts; ++part) {
@@ -247,43 +248,59 @@ class PartitionGradientsOp : public OpKernel {
       SumPart(routers[unit.table], gradients[unit.table].flat<float>().data(),
               dims[unit.table], unit.part, unit.num_parts, unit.sums);
     });
+    return absl::OkStatus();
   }
 
- private:
-  // Per table what its slices bring, null for those that bring nothing.
-  absl::Status GetOwnTerms(const OpInputList& ids, const OpInputList& own_terms,
-                           std::vector<const int64_t*>* brought) const {
-    for (int i = 0; i < own_terms.size(); ++i) {
-      const int64_t table = counted_tables_[i];
-      if (own_terms[i].shape() != ids[table].shape()) {
+  static absl::Status CheckShapes(const TensorShape& ids,
+                                  const TensorShape& gradients) {
+    if (ids.dims() != 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "ids must be a vector. Received: shape ", ids.DebugString(), "."));
+    }
+    if (gradients.dims() == 2 && gradients.dim_size(0) == ids.dim_size(0)) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "gradients must be [", ids.dim_size(0), ", dim] for ids ",
+        ids.DebugString(), ". Received: shape ", gradients.DebugString(), "."));
+  }
+
+  // Per table the overrides of its slices, or null.
+  absl::Status GetOverrides(
+      const OpInputList& ids, const OpInputList& overrides,
+      std::vector<const int64_t*>* slice_overrides) const {
+    for (int i = 0; i < overrides.size(); ++i) {
+      const int64_t table = override_tables_[i];
+      if (overrides[i].shape() != ids[table].shape()) {
         return absl::InvalidArgumentError(absl::StrCat(
-            "own_terms of table number ", table, " must be as many as ids, ",
-            ids[table].shape().DebugString(), "; got ",
-            own_terms[i].shape().DebugString(), "."));
+            "Table number ", table, ": overrides must have the shape of ids, ",
+            ids[table].shape().DebugString(), ". Received: shape ",
+            overrides[i].shape().DebugString(), "."));
       }
-      (*brought)[table] = own_terms[i].flat<int64_t>().data();
-      for (int64_t j = 0; j < own_terms[i].NumElements(); ++j) {
-        TF_RETURN_IF_ERROR(CheckOwnTerms((*brought)[table][j]));
+      (*slice_overrides)[table] = overrides[i].flat<int64_t>().data();
+      for (int64_t j = 0; j < overrides[i].NumElements(); ++j) {
+        TF_RETURN_IF_ERROR(CheckOverrides((*slice_overrides)[table][j]));
       }
     }
     return absl::OkStatus();
   }
 
-  // Per distinct id the own terms that hold; empty when none are brought.
-  static std::vector<int64_t> MergedTerms(const IdRouter& router,
-                                          const int64_t* brought) {
-    if (brought == nullptr) return {};
+  // Per distinct id the overrides that hold; empty without `slice_overrides`.
+  static std::vector<int64_t> OverridesPerId(const IdRouter& router,
+                                             const int64_t* slice_overrides) {
+    if (slice_overrides == nullptr) return {};
     std::vector<int64_t> merged(router.num_distinct(), 0);
     const std::vector<int64_t>& index = router.distinct_index();
     for (size_t i = 0; i < index.size(); ++i) {
-      int64_t& terms = merged[index[i]];
-      terms = MergedOwnTerms(terms, brought[i]);
+      int64_t& overrides = merged[index[i]];
+      overrides = MergedOverrides(overrides, slice_overrides[i]);
     }
     return merged;
   }
 
-  // Writes the gradient sums of a part of the distinct ids. Each is summed by
-  // one thread in the order of the batch, so threads do not change a bit.
+  // Writes the gradient sums of a part of the distinct ids. One thread sums
+  // each in the order of the batch, so the number of threads does not change a
+  // bit.
   static void SumPart(const IdRouter& router, const float* gradients,
                       int64_t dim, int64_t part, int64_t num_parts,
                       const std::vector<float*>& sums) {
@@ -309,7 +326,7 @@ class PartitionGradientsOp : public OpKernel {
 
   int64_t num_tables_;
   int64_t num_shards_;
-  std::vector<int64_t> counted_tables_;
+  std::vector<int64_t> override_tables_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithSlices").Device(DEVICE_CPU), SlicesOp);

@@ -1,4 +1,4 @@
-// Reads the packed int64 tensor that lookup and apply take.
+// The packed int64 tensor that lookup and apply take.
 
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_PACKED_IDS_H_
@@ -13,8 +13,8 @@
 
 namespace monolith_tf {
 
-// Bounds of each table's ids in a packed tensor: a prefix of `prefix` numbers,
-// then one count a table, then `columns` runs of all ids' length.
+// Bounds of each table's ids in a packed tensor: `prefix` numbers, then one
+// size per table, then `columns` columns with one entry per id.
 struct PackedIds {
   const int64_t* prefix;
   std::vector<int64_t> sizes;    // per table
@@ -27,14 +27,14 @@ struct PackedIds {
                             PackedIds* out) {
     if (packed.dims() != 1) {
       return absl::InvalidArgumentError(
-          absl::StrCat("`packed` must be a vector, got shape ",
+          absl::StrCat("packed must be a vector. Received: shape ",
                        packed.shape().DebugString(), "."));
     }
     const int64_t size = packed.NumElements();
     if (size < prefix + num_tables) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "`packed` must start with ", prefix + num_tables, " numbers for ",
-          num_tables, " tables, got ", size, " in all."));
+          "packed must start with ", prefix + num_tables, " numbers for ",
+          num_tables, " tables. Received: ", size, " numbers."));
     }
     const int64_t* data = packed.flat<int64_t>().data();
     const int64_t left = size - prefix - num_tables;
@@ -45,17 +45,17 @@ struct PackedIds {
     for (const int64_t n : out->sizes) {
       if (n < 0 || n > left) {
         return absl::InvalidArgumentError(
-            absl::StrCat("`packed` says that a table has ", n,
-                         " ids; between 0 and ", left, " can be there."));
+            absl::StrCat("packed must give each table from 0 to ", left,
+                         " ids. Received: ", n, "."));
       }
       out->offsets.push_back(out->total);
       out->total += n;
     }
     if (out->total * columns != left) {
       return absl::InvalidArgumentError(
-          absl::StrCat("`packed` names ", out->total, " ids in ", columns,
-                       " columns, which takes ", out->total * columns,
-                       " numbers behind its counts; got ", left, "."));
+          absl::StrCat("packed must have ", out->total * columns,
+                       " numbers after its sizes, ", columns, " columns of ",
+                       out->total, " ids. Received: ", left, "."));
     }
     out->columns = data + prefix + num_tables;
     return absl::OkStatus();
@@ -63,7 +63,7 @@ struct PackedIds {
 
   // The table of the `id`-th id of a column, id < total.
   int64_t TableOf(int64_t id) const {
-    // Of tables without ids that begin there too, the last has it.
+    // Tables without ids begin at the same offset; the last one has the id.
     return std::upper_bound(offsets.begin(), offsets.end(), id) -
            offsets.begin() - 1;
   }

@@ -1,4 +1,4 @@
-// How kernels use TensorFlow's threads.
+// Work of kernels on TensorFlow's threads.
 
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_PARALLEL_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_PARALLEL_H_
@@ -16,11 +16,11 @@
 
 namespace monolith_tf {
 
-// Ids from which on a second thread is worth waking: some 100 us of work.
+// Fewer ids, below 100 us of work, are not worth another thread.
 inline constexpr int64_t kMinIdsPerThread = 4096;
 
-// How many threads of the device's intra-op pool to use for `n` ids, the
-// caller's included: 1 .. 64.
+// The number of threads of the device's intra-op pool to use for `n` ids, with
+// the caller's: 1 to 64.
 inline int64_t NumThreadsFor(tensorflow::OpKernelContext* context, int64_t n) {
   const int64_t num_threads =
       context->device()->tensorflow_cpu_worker_threads()->num_threads;
@@ -28,9 +28,10 @@ inline int64_t NumThreadsFor(tensorflow::OpKernelContext* context, int64_t n) {
                              64);
 }
 
-// Calls work(unit) for the units [0, num_units), at once on up to `num_threads`
-// of the device's intra-op threads, and returns when all are done. A thread
-// that is done with one takes the next: units may be of any length.
+// Calls work(unit) for the units [0, num_units), in parallel on up to
+// `num_threads` of the device's intra-op threads, and returns when all are
+// done. A thread that finishes a unit takes the next, so units may differ in
+// length.
 inline void ForEachUnit(tensorflow::OpKernelContext* context, int64_t num_units,
                         int64_t num_threads,
                         const std::function<void(int64_t)>& work) {
@@ -38,8 +39,8 @@ inline void ForEachUnit(tensorflow::OpKernelContext* context, int64_t num_units,
                  num_units, num_threads, work);
 }
 
-// Calls work(begin, end) for blocks of `block` that cover [0, n), at once on
-// the device's intra-op threads, and returns when all are done.
+// Calls work(begin, end) for blocks of `block` that cover [0, n), in parallel
+// on the device's intra-op threads, and returns when all are done.
 inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
                          int64_t block,
                          const std::function<void(int64_t, int64_t)>& work) {
@@ -54,8 +55,8 @@ inline void ForEachBlock(tensorflow::OpKernelContext* context, int64_t n,
               });
 }
 
-// The same over about eight blocks a thread, for work of independent ids: a
-// thread that comes late finds some left.
+// The same with about eight blocks per thread, for work on independent ids:
+// blocks remain for a thread that starts late.
 inline void ForEachRange(tensorflow::OpKernelContext* context, int64_t n,
                          const std::function<void(int64_t, int64_t)>& work) {
   const int64_t num_threads = NumThreadsFor(context, n);
@@ -64,8 +65,8 @@ inline void ForEachRange(tensorflow::OpKernelContext* context, int64_t n,
   ForEachBlock(context, n, std::max(block, kMinIdsPerThread), work);
 }
 
-// Calls work(part) for the parts of a table's stripes, at once for `n` ids that
-// are many, and returns the first error.
+// Calls work(part) for the parts of a table's stripes, in parallel if `n`, the
+// number of ids, is large. Returns the first error.
 inline absl::Status InParts(
     tensorflow::OpKernelContext* context, int64_t n,
     const std::function<absl::Status(StripePart)>& work) {

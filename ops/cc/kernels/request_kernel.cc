@@ -1,65 +1,61 @@
-// Kernels that tell what a server has taken, and where a worker's time went.
+// Kernels that return counters of a server's requests and a worker's steps.
 
 #include <cstdint>
+#include <vector>
 
+#include "absl/status/status.h"
+#include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/request_log.h"
 #include "ops/cc/kernels/server_counters.h"
-#include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/kernels/table_set_op.h"
 #include "ops/cc/kernels/worker_counters.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
 namespace {
 
-class RequestCountsOp : public tensorflow::OpKernel {
- public:
-  using OpKernel::OpKernel;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::TensorShape;
 
-  void Compute(tensorflow::OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    const RequestLog::Counts counts = resource->requests().counts();
-    tensorflow::Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, tensorflow::TensorShape({2}), &out));
-    out->vec<int64_t>()(0) = counts.applied;
-    out->vec<int64_t>()(1) = counts.repeated;
+class RequestCountsOp : public TableSetOp {
+ public:
+  using TableSetOp::TableSetOp;
+
+ protected:
+  absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
+    const RequestLog::Counts counts = set->requests().counts();
+    const int64_t numbers[] = {counts.applied, counts.repeated};
+    return CopyOut(context, "counts", TensorShape({2}), numbers);
   }
 };
 
-class ServerCountersOp : public tensorflow::OpKernel {
+class ServerCountersOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void Compute(OpKernelContext* context) override {
     const ServerCounters& counters = ServerCounters::Get();
-    tensorflow::Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, tensorflow::TensorShape({2, 5}), &out));
-    int64_t* number = out->flat<int64_t>().data();
+    std::vector<int64_t> numbers;
     for (const CallCounters* of : {&counters.lookup, &counters.apply}) {
-      *number++ = of->calls;
-      *number++ = of->ids;
-      *number++ = of->bytes;
-      *number++ = of->nanoseconds;
-      *number++ = of->running;
+      numbers.insert(numbers.end(), {of->calls, of->ids, of->bytes,
+                                     of->nanoseconds, of->running});
     }
+    OP_REQUIRES_OK(context, CopyOut(context, "counters", TensorShape({2, 5}),
+                                    numbers.data()));
   }
 };
 
-class WorkerCountersOp : public tensorflow::OpKernel {
+class WorkerCountersOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
 
-  void Compute(tensorflow::OpKernelContext* context) override {
+  void Compute(OpKernelContext* context) override {
     const WorkerCounters::Totals totals = WorkerCounters::Get().totals();
-    tensorflow::Tensor* out = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, tensorflow::TensorShape({4}), &out));
-    out->vec<int64_t>()(0) = totals.lookups;
-    out->vec<int64_t>()(1) = totals.lookup_nanoseconds;
-    out->vec<int64_t>()(2) = totals.steps;
-    out->vec<int64_t>()(3) = totals.dense_nanoseconds;
+    const int64_t numbers[] = {totals.lookups, totals.lookup_nanoseconds,
+                               totals.steps, totals.dense_nanoseconds};
+    OP_REQUIRES_OK(context,
+                   CopyOut(context, "counters", TensorShape({4}), numbers));
   }
 };
 

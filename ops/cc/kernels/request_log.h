@@ -1,4 +1,4 @@
-// Which updates a server has taken, so that one that comes again is dropped.
+// The updates that a server has applied, so that it drops a repeated one.
 
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_REQUEST_LOG_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_REQUEST_LOG_H_
@@ -11,10 +11,10 @@
 
 namespace monolith_tf {
 
-// The request id of an update travels above the event time, which takes 32
-// bits: bit 62 says that there is one, bits 32 to 61 are it. A time that is too
-// large, such as one in milliseconds or nanoseconds, does not reach bit 62 and
-// is still refused as a time.
+// The request id of an update is packed above the 32 bits of its event time:
+// bit 62 marks it, bits 32 to 61 hold it. A time that is too large, such as one
+// in milliseconds or nanoseconds, does not reach bit 62 and is refused as a
+// time.
 struct StampedTime {
   static constexpr int64_t kHasRequest = int64_t{1} << 62;
 
@@ -26,16 +26,17 @@ struct StampedTime {
     request = (number ^ kHasRequest) >> 32;
   }
 
-  int64_t event_time;
+  int64_t event_time = 0;
   bool has_request;
   int64_t request = 0;
 };
 
-// Remembers the last `kRemembered` requests. Safe to call from many threads.
+// Remembers the last `kRemembered` requests. Thread-safe.
 class RequestLog {
  public:
-  // A repeat comes when its worker is given up, long before so many others. At
-  // about 64 bytes each it is 4 MiB, of servers whose clients give ids.
+  // A request is repeated when its worker is given up, long before so many
+  // other requests. At about 64 bytes each they take 4 MiB, if clients send
+  // ids.
   static constexpr size_t kRemembered = size_t{1} << 16;
 
   struct Counts {
@@ -43,8 +44,8 @@ class RequestLog {
     int64_t repeated = 0;  // updates dropped because their request was known
   };
 
-  // Notes an update. False if its request is known: then nothing is to be
-  // changed, though the first one may be at work still.
+  // Records an update. False if its request is known: the caller must change
+  // nothing, though the first one may still run.
   bool Begin(const StampedTime& time) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (time.has_request) {
@@ -64,7 +65,7 @@ class RequestLog {
     return true;
   }
 
-  // Takes any request from here on; the counts stay.
+  // Forgets all requests; the counts stay.
   void ForgetRequests() {
     const std::lock_guard<std::mutex> lock(mutex_);
     known_.clear();

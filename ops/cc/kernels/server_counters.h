@@ -1,4 +1,4 @@
-// What the lookups and updates of this process have done so far, in numbers.
+// Counters of the lookups and updates of this process.
 
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_SERVER_COUNTERS_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_SERVER_COUNTERS_H_
@@ -9,17 +9,22 @@
 
 namespace monolith_tf {
 
-// Of one kind of call. Relaxed: they are read for graphs, not for decisions.
+// Counters of one kind of call. Relaxed: no decision depends on them.
 struct CallCounters {
   std::atomic<int64_t> calls{0};
   std::atomic<int64_t> ids{0};
   std::atomic<int64_t> bytes{0};  // in and out, without headers of the network
   std::atomic<int64_t> nanoseconds{0};
   std::atomic<int64_t> running{0};  // calls that have begun and not ended
+
+  void Add(int64_t num_ids, int64_t num_bytes) {
+    ids.fetch_add(num_ids, std::memory_order_relaxed);
+    bytes.fetch_add(num_bytes, std::memory_order_relaxed);
+  }
 };
 
-// One of a process: a parameter server is asked by a thread of its own, which
-// knows of no table set.
+// One instance per process: the thread that serves the metrics of a parameter
+// server has no table set.
 struct ServerCounters {
   CallCounters lookup;
   CallCounters apply;
@@ -47,11 +52,6 @@ class CountedCall {
     counters_->nanoseconds.fetch_add(
         std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count(),
         std::memory_order_relaxed);
-  }
-
-  void Add(int64_t ids, int64_t bytes) {
-    counters_->ids.fetch_add(ids, std::memory_order_relaxed);
-    counters_->bytes.fetch_add(bytes, std::memory_order_relaxed);
   }
 
  private:

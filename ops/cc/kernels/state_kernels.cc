@@ -1,17 +1,18 @@
-// Kernels that read whole rows and filters out of a table and put them back:
-// export in chunks, export by checkpoint group, import.
+// Kernels that export whole rows and filters of a table, in chunks or by
+// checkpoint group, and import them.
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/hash/partition.h"
+#include "ops/cc/kernels/inputs.h"
+#include "ops/cc/kernels/one_table_op.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
-#include "ops/cc/table/partition.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -19,27 +20,11 @@ namespace monolith_tf {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
-using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
+using ::tensorflow::OpOutputList;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
-
-absl::Status CopyOut(OpKernelContext* context, int output,
-                     const TensorShape& shape, const int64_t* data) {
-  Tensor* tensor = nullptr;
-  TF_RETURN_IF_ERROR(context->allocate_output(output, shape, &tensor));
-  std::copy_n(data, tensor->NumElements(), tensor->flat<int64_t>().data());
-  return absl::OkStatus();
-}
-
-absl::Status CopyOut(OpKernelContext* context, int output,
-                     const TensorShape& shape, const float* data) {
-  Tensor* tensor = nullptr;
-  TF_RETURN_IF_ERROR(context->allocate_output(output, shape, &tensor));
-  std::copy_n(data, tensor->NumElements(), tensor->flat<float>().data());
-  return absl::OkStatus();
-}
 
 absl::Status CheckGroups(int64_t first_group, int64_t num_groups) {
   if (first_group >= 0 && num_groups >= 1 && first_group < kNumGroups &&
@@ -47,90 +32,77 @@ absl::Status CheckGroups(int64_t first_group, int64_t num_groups) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat(
-      "Groups are numbered from 0 to ", kNumGroups - 1, "; got first_group ",
-      first_group, " and num_groups ", num_groups, "."));
+      "groups must be from 0 to ", kNumGroups - 1, ". Received: ", num_groups,
+      " groups from ", first_group, " on."));
 }
 
-class ExportChunkOp : public OpKernel {
+// The shard of `set` owns `id`.
+bool Owns(const TableSetResource& set, int64_t id) {
+  return OwnerOf(PartitionOf(id), set.num_shards()) == set.shard();
+}
+
+class ExportChunkOp : public OneTableOp {
  public:
-  explicit ExportChunkOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+  explicit ExportChunkOp(OpKernelConstruction* context) : OneTableOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("max_rows", &max_rows_));
     OP_REQUIRES(context, max_rows_ >= 1,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`max_rows` must be positive, got ", max_rows_, ".")));
+                Named(absl::InvalidArgumentError(absl::StrCat(
+                    "max_rows must be positive. Received: ", max_rows_, "."))));
     OP_REQUIRES_OK(context, context->GetAttr("values", &values_));
   }
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
-    const Tensor& cursor = context->input(1);
-    OP_REQUIRES(context, cursor.dims() == 0,
-                absl::InvalidArgumentError(
-                    absl::StrCat("`cursor` must be a scalar, got shape ",
-                                 cursor.shape().DebugString(), ".")));
-    const int64_t start = cursor.scalar<int64_t>()();
-    OP_REQUIRES(context, start >= 0,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`cursor` must be 0 or the `next_cursor` of the call "
-                    "before; got ",
-                    start, " (-1 means that the export has ended).")));
+ protected:
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    int64_t cursor = 0;
+    TF_RETURN_IF_ERROR(Named(GetScalar(context, "cursor", &cursor)));
+    if (cursor < 0) {
+      return Named(absl::InvalidArgumentError(absl::StrCat(
+          "cursor must be 0 or the next_cursor of the previous call. "
+          "Received: ",
+          cursor, ". A next_cursor of -1 ends the export.")));
+    }
     std::vector<int64_t> ids;
     std::vector<int64_t> stamps;
     std::vector<float> rows;
     const int64_t next =
-        table->ExportChunk(start, max_rows_, &ids, &rows, &stamps);
+        table->ExportChunk(cursor, max_rows_, &ids, &rows, &stamps);
     const int64_t n = ids.size();
-    OP_REQUIRES_OK(context, CopyOut(context, 0, TensorShape({n}), ids.data()));
-    OP_REQUIRES_OK(context,
-                   CopyOut(context, 1, TensorShape({n}), stamps.data()));
+    TF_RETURN_IF_ERROR(CopyOut(context, "ids", TensorShape({n}), ids.data()));
+    TF_RETURN_IF_ERROR(
+        CopyOut(context, "stamps", TensorShape({n}), stamps.data()));
     if (values_) {
       Tensor* values = nullptr;
-      OP_REQUIRES_OK(context, context->allocate_output(
-                                  2, TensorShape({n, table->dim()}), &values));
+      TF_RETURN_IF_ERROR(context->allocate_output(
+          "rows", TensorShape({n, table->dim()}), &values));
       table->ValuesOf(rows.data(), n, values->flat<float>().data());
     } else {
-      OP_REQUIRES_OK(context,
-                     CopyOut(context, 2, TensorShape({n, table->row_width()}),
-                             rows.data()));
+      TF_RETURN_IF_ERROR(CopyOut(
+          context, "rows", TensorShape({n, table->row_width()}), rows.data()));
     }
-    OP_REQUIRES_OK(context, CopyOut(context, 3, TensorShape({}), &next));
+    return SetScalar(context, "next_cursor", next);
   }
 
  private:
   bool values_;
-  std::string table_;
   int64_t max_rows_;
 };
 
-// An op on one table that gives lists of outputs, one a checkpoint group.
-class GroupsOp : public OpKernel {
+// An op on one table whose outputs are lists with one entry per checkpoint
+// group.
+class GroupsOp : public OneTableOp {
  public:
-  explicit GroupsOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+  explicit GroupsOp(OpKernelConstruction* context) : OneTableOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("first_group", &first_group_));
     OP_REQUIRES_OK(context, context->GetAttr("num_groups", &num_groups_));
-    OP_REQUIRES_OK(context, CheckGroups(first_group_, num_groups_));
-  }
-
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
-    Run(context, *table);
+    OP_REQUIRES_OK(context, Named(CheckGroups(first_group_, num_groups_)));
   }
 
  protected:
-  virtual void Run(OpKernelContext* context, const Table& table) = 0;
   int64_t first_group() const { return first_group_; }
   int64_t num_groups() const { return num_groups_; }
 
  private:
-  std::string table_;
   int64_t first_group_;
   int64_t num_groups_;
 };
@@ -140,63 +112,57 @@ class ExportGroupsOp : public GroupsOp {
   using GroupsOp::GroupsOp;
 
  protected:
-  void Run(OpKernelContext* context, const Table& table) override {
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
     std::vector<int64_t> group_counts;
     std::vector<int64_t> ids;
     std::vector<int64_t> stamps;
     std::vector<float> rows;
-    table.ExportGroups(first_group(), first_group() + num_groups(),
-                       &group_counts, &ids, &stamps, &rows);
-    const int64_t width = table.row_width();
+    table->ExportGroups(first_group(), first_group() + num_groups(),
+                        &group_counts, &ids, &stamps, &rows);
+    OpOutputList keys_out;
+    OpOutputList rows_out;
+    TF_RETURN_IF_ERROR(context->output_list("keys", &keys_out));
+    TF_RETURN_IF_ERROR(context->output_list("rows", &rows_out));
+    const int64_t width = table->row_width();
     int64_t start = 0;
     for (int64_t g = 0; g < num_groups(); ++g) {
       const int64_t n = group_counts[g];
-      Tensor* keys = nullptr;
-      OP_REQUIRES_OK(context,
-                     context->allocate_output(g, TensorShape({n, 2}), &keys));
-      int64_t* out = keys->flat<int64_t>().data();
+      Tensor* group_keys = nullptr;
+      Tensor* group_rows = nullptr;
+      TF_RETURN_IF_ERROR(
+          keys_out.allocate(g, TensorShape({n, 2}), &group_keys));
+      TF_RETURN_IF_ERROR(
+          rows_out.allocate(g, TensorShape({n, width}), &group_rows));
+      int64_t* out = group_keys->flat<int64_t>().data();
       for (int64_t i = 0; i < n; ++i) {
         out[2 * i] = ids[start + i];
         out[2 * i + 1] = stamps[start + i];
       }
-      OP_REQUIRES_OK(context,
-                     CopyOut(context, num_groups() + g, TensorShape({n, width}),
-                             rows.data() + start * width));
+      std::copy_n(rows.data() + start * width, n * width,
+                  group_rows->flat<float>().data());
       start += n;
     }
+    return absl::OkStatus();
   }
 };
 
-class ImportOp : public OpKernel {
+class ImportRowsOp : public OneTableOp {
  public:
-  explicit ImportOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
-  }
+  using OneTableOp::OneTableOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
-    const Tensor& keys = context->input(1);
-    const Tensor& rows = context->input(2);
+ protected:
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource* set,
+                          Table* table) override {
+    const Tensor* keys = nullptr;
+    const Tensor* rows = nullptr;
+    TF_RETURN_IF_ERROR(context->input("keys", &keys));
+    TF_RETURN_IF_ERROR(context->input("rows", &rows));
     const int64_t width = table->row_width();
-    OP_REQUIRES(
-        context, keys.dims() == 2 && keys.dim_size(1) == 2,
-        absl::InvalidArgumentError(absl::StrCat(
-            "Table '", table_, "': `keys` must be [n, 2] (id, stamp), got ",
-            keys.shape().DebugString(), ".")));
-    const int64_t n = keys.dim_size(0);
-    OP_REQUIRES(
-        context,
-        rows.dims() == 2 && rows.dim_size(0) == n && rows.dim_size(1) == width,
-        absl::InvalidArgumentError(absl::StrCat(
-            "Table '", table_, "' has rows of ", width,
-            " floats (weights, then slots), so `rows` must be [", n, ", ",
-            width, "]; got ", rows.shape().DebugString(),
-            ". Were they saved by a table with another dim or optimizer?")));
-    const int64_t* key = keys.flat<int64_t>().data();
-    const float* row = rows.flat<float>().data();
+    TF_RETURN_IF_ERROR(Named(CheckShapes(keys->shape(), rows->shape(), width)));
+    const int64_t n = keys->dim_size(0);
+    const int64_t* key = keys->flat<int64_t>().data();
+    const float* row = rows->flat<float>().data();
     std::vector<int64_t> ids;
     std::vector<int64_t> stamps;
     std::vector<float> owned;
@@ -205,10 +171,7 @@ class ImportOp : public OpKernel {
     owned.reserve(n * width);
     for (int64_t i = 0; i < n; ++i) {
       const int64_t id = key[2 * i];
-      if (OwnerOf(PartitionOf(id), resource->num_shards()) !=
-          resource->shard()) {
-        continue;
-      }
+      if (!Owns(*set, id)) continue;
       ids.push_back(id);
       stamps.push_back(key[2 * i + 1]);
       owned.insert(owned.end(), row + i * width, row + (i + 1) * width);
@@ -221,11 +184,28 @@ class ImportOp : public OpKernel {
                                    num_owned, part);
         });
     table->EndUpdate(update);
-    OP_REQUIRES_OK(context, status);
+    return status;
   }
 
  private:
-  std::string table_;
+  static absl::Status CheckShapes(const TensorShape& keys,
+                                  const TensorShape& rows, int64_t width) {
+    if (keys.dims() != 2 || keys.dim_size(1) != 2) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("keys must be [n, 2], id and stamp. Received: shape ",
+                       keys.DebugString(), "."));
+    }
+    const int64_t n = keys.dim_size(0);
+    if (rows.dims() == 2 && rows.dim_size(0) == n &&
+        rows.dim_size(1) == width) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rows must be [", n, ", ", width, "], rows of ", width,
+        " floats (weights, then slots). Received: shape ", rows.DebugString(),
+        ". A checkpoint fits a table with the dim and the optimizer that it "
+        "was saved with."));
+  }
 };
 
 class ExportFilterOp : public GroupsOp {
@@ -233,94 +213,75 @@ class ExportFilterOp : public GroupsOp {
   using GroupsOp::GroupsOp;
 
  protected:
-  void Run(OpKernelContext* context, const Table& table) override {
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
     const std::vector<std::vector<int64_t>> words =
-        table.ExportFilter(first_group(), first_group() + num_groups());
+        table->ExportFilter(first_group(), first_group() + num_groups());
+    OpOutputList out;
+    TF_RETURN_IF_ERROR(context->output_list("words", &out));
     for (int64_t g = 0; g < num_groups(); ++g) {
       const auto n = static_cast<int64_t>(words[g].size());
-      OP_REQUIRES_OK(context,
-                     CopyOut(context, g, TensorShape({n}), words[g].data()));
+      Tensor* group = nullptr;
+      TF_RETURN_IF_ERROR(out.allocate(g, TensorShape({n}), &group));
+      std::copy_n(words[g].data(), n, group->flat<int64_t>().data());
     }
+    return absl::OkStatus();
   }
 };
 
-class ImportFilterOp : public OpKernel {
+class ImportFilterOp : public OneTableOp {
  public:
-  explicit ImportFilterOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
+  explicit ImportFilterOp(OpKernelConstruction* context) : OneTableOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("group", &group_));
-    OP_REQUIRES_OK(context, CheckGroups(group_, 1));
+    OP_REQUIRES_OK(context, Named(CheckGroups(group_, 1)));
   }
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
-    const Tensor& words = context->input(1);
-    OP_REQUIRES(context, words.dims() == 1,
-                absl::InvalidArgumentError(
-                    absl::StrCat("`words` must be a vector, got shape ",
-                                 words.shape().DebugString(), ".")));
-    const int64_t* const data = words.flat<int64_t>().data();
-    const TableSetResource* const owner = resource.get();
-    OP_REQUIRES_OK(context,
-                   table->ImportFilter(
-                       static_cast<int>(group_),
-                       std::vector<int64_t>(data, data + words.NumElements()),
-                       [owner](int64_t id) {
-                         return OwnerOf(PartitionOf(id), owner->num_shards()) ==
-                                owner->shard();
-                       }));
+ protected:
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource* set,
+                          Table* table) override {
+    const Tensor* words = nullptr;
+    TF_RETURN_IF_ERROR(Named(GetVector(context, "words", &words)));
+    const int64_t* const data = words->flat<int64_t>().data();
+    return table->ImportFilter(
+        static_cast<int>(group_),
+        std::vector<int64_t>(data, data + words->NumElements()),
+        [set](int64_t id) { return Owns(*set, id); });
   }
 
  private:
-  std::string table_;
   int64_t group_;
 };
 
-class ReadClockOp : public OpKernel {
+class ReadClockOp : public OneTableOp {
  public:
-  explicit ReadClockOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
-  }
+  using OneTableOp::OneTableOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
+ protected:
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
     const Clock clock = table->clock();
     const int64_t numbers[] = {clock.global_step, clock.event_time};
-    OP_REQUIRES_OK(context, CopyOut(context, 0, TensorShape({2}), numbers));
+    return CopyOut(context, "clock", TensorShape({2}), numbers);
   }
-
- private:
-  std::string table_;
 };
 
-class SetClockOp : public OpKernel {
+class SetClockOp : public OneTableOp {
  public:
-  explicit SetClockOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &table_));
-  }
+  using OneTableOp::OneTableOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), table_, &table));
-    const Tensor& clock = context->input(1);
-    OP_REQUIRES(context, clock.dims() == 1 && clock.dim_size(0) == 2,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "`clock` must be [2] (global step, event time), got shape ",
-                    clock.shape().DebugString(), ".")));
-    OP_REQUIRES_OK(context, table->SetClock({clock.vec<int64_t>()(0),
-                                             clock.vec<int64_t>()(1)}));
+ protected:
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    const Tensor* clock = nullptr;
+    TF_RETURN_IF_ERROR(context->input("clock", &clock));
+    if (clock->dims() != 1 || clock->dim_size(0) != 2) {
+      return Named(absl::InvalidArgumentError(absl::StrCat(
+          "clock must be [2], global step and event time. Received: shape ",
+          clock->shape().DebugString(), ".")));
+    }
+    const auto numbers = clock->vec<int64_t>();
+    return table->SetClock({numbers(0), numbers(1)});
   }
-
- private:
-  std::string table_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithReadClock").Device(DEVICE_CPU),
@@ -335,7 +296,8 @@ REGISTER_KERNEL_BUILDER(Name("MonolithExportChunk").Device(DEVICE_CPU),
                         ExportChunkOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportGroups").Device(DEVICE_CPU),
                         ExportGroupsOp);
-REGISTER_KERNEL_BUILDER(Name("MonolithImport").Device(DEVICE_CPU), ImportOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithImportRows").Device(DEVICE_CPU),
+                        ImportRowsOp);
 
 }  // namespace
 }  // namespace monolith_tf

@@ -1,10 +1,12 @@
-// The kernel that tells the numbers of tables.
+// The kernel that returns the statistics of a server's tables.
 
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "ops/cc/kernels/table_set_op.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/table.h"
 #include "ops/cc/table/table_stats.h"
@@ -14,26 +16,21 @@ namespace monolith_tf {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
-using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 
-// Numbers of all tables, or of the named ones.
-class StatsOp : public OpKernel {
+class StatsOp : public TableSetOp {
  public:
-  using OpKernel::OpKernel;
+  using TableSetOp::TableSetOp;
 
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    const std::vector<std::string> names = resource->tables().TableNames();
+ protected:
+  absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
     std::vector<TableStats> found;
     std::vector<std::string> found_names;
-    for (const std::string& name : names) {
-      auto table = resource->tables().Find(name);
-      // Dropped meanwhile.
-      if (!table.ok()) continue;
+    for (const std::string& name : set->tables().TableNames()) {
+      auto table = set->tables().Find(name);
+      if (!table.ok()) continue;  // It was dropped meanwhile.
       found_names.push_back(name);
       found.push_back((*table)->stats());
     }
@@ -41,15 +38,16 @@ class StatsOp : public OpKernel {
     constexpr int64_t kNumFields = sizeof(TableStats) / sizeof(int64_t);
     Tensor* tables = nullptr;
     Tensor* stats = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({n}), &tables));
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                1, TensorShape({n, kNumFields}), &stats));
+    TF_RETURN_IF_ERROR(
+        context->allocate_output("tables", TensorShape({n}), &tables));
+    TF_RETURN_IF_ERROR(context->allocate_output(
+        "stats", TensorShape({n, kNumFields}), &stats));
     for (int64_t t = 0; t < n; ++t) {
       tables->vec<tensorflow::tstring>()(t) = found_names[t];
       std::memcpy(stats->flat<int64_t>().data() + t * kNumFields, &found[t],
                   sizeof(TableStats));
     }
+    return absl::OkStatus();
   }
 };
 

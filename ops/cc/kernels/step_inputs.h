@@ -1,4 +1,4 @@
-// What a training step brings beside ids and gradients.
+// Inputs of a training step apart from ids and gradients.
 
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_STEP_INPUTS_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_STEP_INPUTS_H_
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/inputs.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -25,7 +25,7 @@ struct ApplyInputs {
 
   int64_t num_ids() const { return counts - ids; }
 
-  // Takes out the ids whose count is 0.
+  // Removes the ids whose count is 0.
   void DropUncounted(const std::vector<int64_t>& dims) {
     const int64_t total = num_ids();
     if (std::find(counts, counts + total, 0) == counts + total) return;
@@ -44,7 +44,7 @@ struct ApplyInputs {
       }
       sizes[t] = kept;
     }
-    // Over ids that moved already.
+    // Overwrites ids that were moved above.
     int64_t* const packed_end =
         std::copy_if(counts, counts + total, kept_id,
                      [](int64_t count) { return count > 0; });
@@ -54,33 +54,23 @@ struct ApplyInputs {
   }
 };
 
-// What comes in front of a shard's ids and gradients: inputs 0 to 2.
+// Inputs `global_step`, `event_time` and `learning_rates`, which each shard
+// gets in front of its ids and gradients.
 class StepInputs {
  public:
   static absl::Status Get(tensorflow::OpKernelContext* context,
                           StepInputs* out) {
-    const tensorflow::Tensor& global_step = context->input(0);
-    const tensorflow::Tensor& event_time = context->input(1);
-    const tensorflow::Tensor& learning_rates = context->input(2);
-    if (global_step.dims() != 0 || event_time.dims() != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("`global_step` and `event_time` must be scalars, got ",
-                       global_step.shape().DebugString(), " and ",
-                       event_time.shape().DebugString(), "."));
-    }
-    if (learning_rates.dims() != 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("`learning_rates` must be a vector, got ",
-                       learning_rates.shape().DebugString(), "."));
-    }
-    out->global_step_ = global_step.scalar<int64_t>()();
-    out->event_time_ = event_time.scalar<int64_t>()();
-    out->learning_rates_ = learning_rates;
+    TF_RETURN_IF_ERROR(GetScalar(context, "global_step", &out->global_step_));
+    TF_RETURN_IF_ERROR(GetScalar(context, "event_time", &out->event_time_));
+    const tensorflow::Tensor* learning_rates = nullptr;
+    TF_RETURN_IF_ERROR(GetVector(context, "learning_rates", &learning_rates));
+    out->learning_rates_ = *learning_rates;
     return absl::OkStatus();
   }
 
-  // Makes the inputs of MonolithApply for a shard that gets `sizes[t]` ids of
-  // each table of `dims[t]`, all but ids, counts and gradients.
+  // Allocates the inputs of MonolithApply for a shard that gets `sizes[t]` ids
+  // of table t, whose row length is `dims[t]`. The caller fills in ids, counts
+  // and gradients.
   absl::Status Make(tensorflow::OpKernelContext* context,
                     const std::vector<int64_t>& sizes,
                     const std::vector<int64_t>& dims, ApplyInputs* out) const {

@@ -1,24 +1,25 @@
-// Kernels that make, read and change one table: check the inputs, call the
+// Kernels that create, read and change one table: check the inputs, call the
 // core, copy out. Those of a training step are in step_kernels.cc.
 //
 // The resource lives in the server's default container until the server stops
-// or the container is reset. A kernel holds a reference to the set and a shared
-// pointer to each table while it runs, so dropping a table waits for nobody.
+// or the container is reset.
 
-#include <memory>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/config/request_bounds.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/hash/partition.h"
 #include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/kernels/config_attributes.h"
+#include "ops/cc/kernels/inputs.h"
+#include "ops/cc/kernels/one_table_op.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/table_set_resource.h"
-#include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/partition.h"
-#include "ops/cc/table/request_bounds.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_op_kernel.h"
@@ -33,31 +34,6 @@ using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 
-// A row of ids needs ids `[n]` and rows `[n, width]`.
-absl::Status CheckRows(const std::string& table, const Tensor& ids,
-                       const Tensor& rows, int64_t width) {
-  if (ids.dims() != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("Table '", table, "': `ids` must be a vector, got shape ",
-                     ids.shape().DebugString(), "."));
-  }
-  if (rows.dims() != 2 || rows.dim_size(0) != ids.dim_size(0) ||
-      rows.dim_size(1) != width) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("Table '", table, "': `rows` must be [", ids.dim_size(0),
-                     ", ", width, "] for `ids` ", ids.shape().DebugString(),
-                     ", got ", rows.shape().DebugString(), "."));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckScalar(const char* name, const Tensor& tensor) {
-  if (tensor.dims() == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("`", name, "` must be a scalar, got shape ",
-                   tensor.shape().DebugString(), "."));
-}
-
 class TableCreateOp : public OpKernel {
  public:
   explicit TableCreateOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -65,38 +41,35 @@ class TableCreateOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("shard", &shard_));
     OP_REQUIRES_OK(context, context->GetAttr("num_shards", &num_shards_));
     OP_REQUIRES_OK(context, context->GetAttr("generation", &generation_));
-    OP_REQUIRES_OK(context, config_.Validate());
     OP_REQUIRES(context,
                 num_shards_ >= 1 && num_shards_ <= kNumPartitions &&
                     shard_ >= 0 && shard_ < num_shards_,
                 absl::InvalidArgumentError(absl::StrCat(
                     "Table '", config_.name, "': shard must be in [0, ",
                     "num_shards) and num_shards in [1, ", kNumPartitions,
-                    "], got shard ", shard_, " of ", num_shards_, ".")));
+                    "]. Received: shard ", shard_, " of ", num_shards_, ".")));
   }
 
   void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, CheckHandle(context->input(0)));
-    const tensorflow::ResourceHandle& handle =
-        tensorflow::HandleFromInput(context, 0);
-    TableSetPtr resource;
+    const tensorflow::ResourceHandle* handle = nullptr;
+    OP_REQUIRES_OK(context, GetHandle(context, &handle));
+    TableSetPtr set;
     OP_REQUIRES_OK(
         context, tensorflow::LookupOrCreateResource<TableSetResource>(
-                     context, handle, &resource, [&](TableSetResource** made) {
-                       *made = new TableSetResource(handle.name(), shard_,
+                     context, *handle, &set, [&](TableSetResource** made) {
+                       *made = new TableSetResource(handle->name(), shard_,
                                                     num_shards_,
                                                     GenerationOf(generation_));
                        return absl::OkStatus();
                      }));
     OP_REQUIRES(
-        context,
-        resource->shard() == shard_ && resource->num_shards() == num_shards_,
+        context, set->shard() == shard_ && set->num_shards() == num_shards_,
         absl::InvalidArgumentError(absl::StrCat(
-            "Table set '", handle.name(), "' on ", context->device()->name(),
-            " is shard ", resource->shard(), " of ", resource->num_shards(),
-            "; table '", config_.name, "' was to be made in shard ", shard_,
-            " of ", num_shards_, ".")));
-    OP_REQUIRES_OK(context, resource->tables().CreateTable(config_));
+            "Table set '", handle->name(), "' on server ",
+            context->device()->name(), " is shard ", set->shard(), " of ",
+            set->num_shards(), ". Received: table '", config_.name,
+            "' for shard ", shard_, " of ", num_shards_, ".")));
+    OP_REQUIRES_OK(context, set->tables().CreateTable(config_));
   }
 
  private:
@@ -106,32 +79,8 @@ class TableCreateOp : public OpKernel {
   int64_t generation_;
 };
 
-// An op on one table, named by the attribute `table`.
-class OneTableOp : public OpKernel {
- public:
-  explicit OneTableOp(OpKernelConstruction* context) : OpKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("table", &name_));
-  }
-
-  void Compute(OpKernelContext* context) override {
-    TableSetPtr resource;
-    OP_REQUIRES_OK(context, FindTableSet(context, &resource));
-    std::shared_ptr<Table> table;
-    OP_REQUIRES_OK(context, FindTable(context, resource.get(), name_, &table));
-    Run(context, resource.get(), table.get());
-  }
-
- protected:
-  virtual void Run(OpKernelContext* context, TableSetResource* resource,
-                   Table* table) = 0;
-  const std::string& name() const { return name_; }
-
- private:
-  std::string name_;
-};
-
-// What is gone already is dropped: a finalizer that runs after the table set
-// went must not log an error.
+// A table or a set that is gone is no error: a finalizer that runs after the
+// table set was destroyed must log none.
 class TableDropOp : public OpKernel {
  public:
   explicit TableDropOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -139,13 +88,14 @@ class TableDropOp : public OpKernel {
   }
 
   void Compute(OpKernelContext* context) override {
-    OP_REQUIRES_OK(context, CheckHandle(context->input(0)));
-    TableSetPtr resource;
-    const absl::Status found = tensorflow::LookupResource(
-        context, tensorflow::HandleFromInput(context, 0), &resource);
+    const tensorflow::ResourceHandle* handle = nullptr;
+    OP_REQUIRES_OK(context, GetHandle(context, &handle));
+    TableSetPtr set;
+    const absl::Status found =
+        tensorflow::LookupResource(context, *handle, &set);
     if (absl::IsNotFound(found)) return;
     OP_REQUIRES_OK(context, found);
-    const absl::Status dropped = resource->tables().DropTable(name_);
+    const absl::Status dropped = set->tables().DropTable(name_);
     if (!absl::IsNotFound(dropped)) OP_REQUIRES_OK(context, dropped);
   }
 
@@ -161,25 +111,21 @@ class LookupWithExistsOp : public OneTableOp {
   }
 
  protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    OP_REQUIRES(context, table->dim() == dim_,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Table '", name(), "' has dim ", table->dim(),
-                    ", but the op was built for dim ", dim_, ".")));
-    const Tensor& ids = context->input(1);
-    OP_REQUIRES(context, ids.dims() == 1,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Table '", name(), "': `ids` must be a vector, got shape ",
-                    ids.shape().DebugString(), ".")));
-    const int64_t n = ids.dim_size(0);
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    TF_RETURN_IF_ERROR(CheckTableDim(context, name(), *table, dim_));
+    const Tensor* ids = nullptr;
+    TF_RETURN_IF_ERROR(GetIds(context, &ids));
+    const int64_t n = ids->dim_size(0);
     Tensor* rows = nullptr;
     Tensor* exists = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({n, dim_}), &rows));
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(1, TensorShape({n}), &exists));
-    table->Lookup(ids.flat<int64_t>().data(), n, rows->flat<float>().data(),
+    TF_RETURN_IF_ERROR(
+        context->allocate_output("rows", TensorShape({n, dim_}), &rows));
+    TF_RETURN_IF_ERROR(
+        context->allocate_output("exists", TensorShape({n}), &exists));
+    table->Lookup(ids->flat<int64_t>().data(), n, rows->flat<float>().data(),
                   exists->flat<bool>().data());
+    return absl::OkStatus();
   }
 
  private:
@@ -191,21 +137,22 @@ class AssignOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    const Tensor& ids = context->input(1);
-    const Tensor& rows = context->input(2);
-    const Tensor& event_time = context->input(3);
-    OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, table->dim()));
-    OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    const Tensor* ids = nullptr;
+    const Tensor* rows = nullptr;
+    int64_t event_time = 0;
+    TF_RETURN_IF_ERROR(GetIdsAndRows(context, table->dim(), &ids, &rows));
+    TF_RETURN_IF_ERROR(Named(GetScalar(context, "event_time", &event_time)));
     const RunningUpdate update = table->BeginUpdate();
     const absl::Status status =
-        InParts(context, ids.dim_size(0), [&](StripePart part) {
-          return table->AssignPart(
-              ids.flat<int64_t>().data(), rows.flat<float>().data(),
-              ids.dim_size(0), event_time.scalar<int64_t>()(), update, part);
+        InParts(context, ids->dim_size(0), [&](StripePart part) {
+          return table->AssignPart(ids->flat<int64_t>().data(),
+                                   rows->flat<float>().data(), ids->dim_size(0),
+                                   event_time, update, part);
         });
     table->EndUpdate(update);
-    OP_REQUIRES_OK(context, status);
+    return status;
   }
 };
 
@@ -214,16 +161,13 @@ class RemoveOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    const Tensor& ids = context->input(1);
-    OP_REQUIRES(context, ids.dims() == 1,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Table '", name(), "': `ids` must be a vector, got shape ",
-                    ids.shape().DebugString(), ".")));
-    Tensor* removed = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &removed));
-    removed->scalar<int64_t>()() =
-        table->Remove(ids.flat<int64_t>().data(), ids.dim_size(0));
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    const Tensor* ids = nullptr;
+    TF_RETURN_IF_ERROR(GetIds(context, &ids));
+    return SetScalar(
+        context, "num_removed",
+        table->Remove(ids->flat<int64_t>().data(), ids->dim_size(0)));
   }
 };
 
@@ -232,8 +176,10 @@ class ClearOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
-  void Run(OpKernelContext*, TableSetResource*, Table* table) override {
+  absl::Status RunOnTable(OpKernelContext*, TableSetResource*,
+                          Table* table) override {
     table->Clear();
+    return absl::OkStatus();
   }
 };
 
@@ -242,28 +188,24 @@ class SetPretrainedOp : public OneTableOp {
   explicit SetPretrainedOp(OpKernelConstruction* context)
       : OneTableOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("segment", &segment_));
-    OP_REQUIRES(
-        context, segment_ >= 0 && segment_ < kMaxDim,
-        absl::InvalidArgumentError(absl::StrCat(
-            "Table '", name(), "': segment must be the number of a ",
-            "segment, from 0 to ", kMaxDim - 1, ", got ", segment_, ".")));
+    OP_REQUIRES(context, segment_ >= 0 && segment_ < kMaxDim,
+                Named(absl::InvalidArgumentError(
+                    absl::StrCat("segment must be from 0 to ", kMaxDim - 1,
+                                 ". Received: ", segment_, "."))));
   }
 
  protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    const Tensor& ids = context->input(1);
-    const Tensor& rows = context->input(2);
-    OP_REQUIRES(context, rows.dims() == 2,
-                absl::InvalidArgumentError(absl::StrCat(
-                    "Table '", name(), "': `rows` must be a matrix, got shape ",
-                    rows.shape().DebugString(), ".")));
-    OP_REQUIRES_OK(context, CheckRows(name(), ids, rows, rows.dim_size(1)));
-    auto pretrained = PretrainedRows::Create(ids.flat<int64_t>().data(),
-                                             rows.flat<float>().data(),
-                                             ids.dim_size(0), rows.dim_size(1));
-    OP_REQUIRES_OK(context, pretrained.status());
-    OP_REQUIRES_OK(context, table->SetPretrained(static_cast<int>(segment_),
-                                                 *std::move(pretrained)));
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    const Tensor* ids = nullptr;
+    const Tensor* rows = nullptr;
+    TF_RETURN_IF_ERROR(GetIdsAndRows(context, kAnyWidth, &ids, &rows));
+    auto pretrained = PretrainedRows::Create(
+        ids->flat<int64_t>().data(), rows->flat<float>().data(),
+        ids->dim_size(0), rows->dim_size(1));
+    TF_RETURN_IF_ERROR(Named(pretrained.status()));
+    return table->SetPretrained(static_cast<int>(segment_),
+                                *std::move(pretrained));
   }
 
  private:
@@ -275,19 +217,17 @@ class SweepOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    const Tensor& event_time = context->input(1);
-    OP_REQUIRES_OK(context, CheckScalar("event_time", event_time));
-    const int64_t time = event_time.scalar<int64_t>()();
-    // Milliseconds, say, would end the time of every row.
-    OP_REQUIRES(
-        context, time >= 0 && time <= UINT32_MAX,
-        absl::InvalidArgumentError(absl::StrCat(
-            "Table '", name(), "': event_time must be seconds since the epoch ",
-            "in [0, ", UINT32_MAX, "], got ", time, ".")));
-    Tensor* evicted = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &evicted));
-    evicted->scalar<int64_t>()() = table->Sweep(time);
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    int64_t time = 0;
+    TF_RETURN_IF_ERROR(Named(GetScalar(context, "event_time", &time)));
+    // A time in milliseconds, say, would expire every row.
+    if (time < 0 || time > UINT32_MAX) {
+      return Named(absl::InvalidArgumentError(
+          absl::StrCat("event_time must be seconds since the epoch, in [0, ",
+                       UINT32_MAX, "]. Received: ", time, ".")));
+    }
+    return SetScalar(context, "num_evicted", table->Sweep(time));
   }
 };
 
@@ -296,10 +236,9 @@ class SizeOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
-  void Run(OpKernelContext* context, TableSetResource*, Table* table) override {
-    Tensor* size = nullptr;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &size));
-    size->scalar<int64_t>()() = table->size();
+  absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
+                          Table* table) override {
+    return SetScalar(context, "size", table->size());
   }
 };
 

@@ -43,8 +43,8 @@ class TableSetResource : public tensorflow::ResourceBase {
   RequestLog requests_;
 };
 
-// The generation that an op gives: its attribute, or where that is 0 one drawn
-// when the op runs, because a graph that runs again draws nothing.
+// The generation that an op gives: its attribute, or, if that is 0, a random
+// one. It is drawn when the op runs, because a graph may run again.
 inline int64_t GenerationOf(int64_t attribute) {
   if (attribute != 0) return attribute;
   const int64_t drawn = tensorflow::random::New64() >> 1;
@@ -53,26 +53,31 @@ inline int64_t GenerationOf(int64_t attribute) {
 
 using TableSetPtr = tensorflow::core::RefCountPtr<TableSetResource>;
 
-// A handle is a scalar: an empty tensor of resources has none.
-inline absl::Status CheckHandle(const tensorflow::Tensor& handle) {
-  if (handle.dims() == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("`handle` must be a scalar, got shape ",
-                   handle.shape().DebugString(), "."));
+// Input `handle`. It is a scalar: an empty tensor of resources has no handle.
+inline absl::Status GetHandle(tensorflow::OpKernelContext* context,
+                              const tensorflow::ResourceHandle** handle) {
+  const tensorflow::Tensor* tensor = nullptr;
+  TF_RETURN_IF_ERROR(context->input("handle", &tensor));
+  if (tensor->dims() != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("handle must be a scalar. Received: shape ",
+                     tensor->shape().DebugString(), "."));
+  }
+  *handle = &tensor->scalar<tensorflow::ResourceHandle>()();
+  return absl::OkStatus();
 }
 
-// Finds the table set of input 0. FailedPrecondition, naming the set and the
-// server, where none was created or restored in this generation.
+// Finds the table set of input `handle`. FailedPrecondition, with the names of
+// the set and the server, where none was created or restored in this
+// generation.
 inline absl::Status FindTableSet(tensorflow::OpKernelContext* context,
-                                 TableSetPtr* resource) {
-  TF_RETURN_IF_ERROR(CheckHandle(context->input(0)));
-  const tensorflow::ResourceHandle& handle =
-      tensorflow::HandleFromInput(context, 0);
-  const absl::Status status =
-      tensorflow::LookupResource(context, handle, resource);
+                                 TableSetPtr* set) {
+  const tensorflow::ResourceHandle* handle = nullptr;
+  TF_RETURN_IF_ERROR(GetHandle(context, &handle));
+  const absl::Status status = tensorflow::LookupResource(context, *handle, set);
   if (absl::IsNotFound(status)) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "Table set '", handle.name(), "' does not exist on server ",
+        "Table set '", handle->name(), "' does not exist on server ",
         context->device()->name(), " (wanted by op '",
         context->op_kernel().name(),
         "'): it was neither created nor restored there in this generation, as "
@@ -82,13 +87,12 @@ inline absl::Status FindTableSet(tensorflow::OpKernelContext* context,
   return status;
 }
 
-// Finds a table. FailedPrecondition, naming the table and the server, where the
-// set does not hold it.
+// Finds a table. FailedPrecondition, with the names of the table and the
+// server, where the set does not hold it.
 inline absl::Status FindTable(tensorflow::OpKernelContext* context,
-                              TableSetResource* resource,
-                              const std::string& name,
+                              TableSetResource* set, const std::string& name,
                               std::shared_ptr<Table>* table) {
-  absl::StatusOr<std::shared_ptr<Table>> found = resource->tables().Find(name);
+  absl::StatusOr<std::shared_ptr<Table>> found = set->tables().Find(name);
   if (!found.ok()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "Table '", name, "' does not exist on server ",
@@ -100,19 +104,16 @@ inline absl::Status FindTable(tensorflow::OpKernelContext* context,
   return absl::OkStatus();
 }
 
-// The same, and the table's dim is the one that the op was built for.
-inline absl::Status FindTableOfDim(tensorflow::OpKernelContext* context,
-                                   TableSetResource* resource,
-                                   const std::string& name, int64_t dim,
-                                   std::shared_ptr<Table>* table) {
-  TF_RETURN_IF_ERROR(FindTable(context, resource, name, table));
-  if ((*table)->dim() != dim) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "Table '", name, "' has dim ", (*table)->dim(), " on server ",
-        context->device()->name(), ", but the op was built for dim ", dim,
-        ". Build the model with the table's own config."));
-  }
-  return absl::OkStatus();
+// InvalidArgument where the table's dim is not the one that the op was built
+// for.
+inline absl::Status CheckTableDim(tensorflow::OpKernelContext* context,
+                                  const std::string& name, const Table& table,
+                                  int64_t dim) {
+  if (table.dim() == dim) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "Table '", name, "' has dim ", table.dim(), " on server ",
+      context->device()->name(), ". Received: an op built for dim ", dim,
+      ". Build the model with the table's own config."));
 }
 
 }  // namespace monolith_tf

@@ -1,4 +1,4 @@
-// unit_queue.h: units of work that some threads take one after the other.
+// unit_queue.h: units of work that threads take one after the other.
 
 #ifndef MONOLITH_TF_OPS_CC_KERNELS_UNIT_QUEUE_H_
 #define MONOLITH_TF_OPS_CC_KERNELS_UNIT_QUEUE_H_
@@ -15,8 +15,8 @@
 
 namespace monolith_tf {
 
-// The caller works too, and waits for units that others have begun, never for a
-// thread to wake up: where the pool is busy, it does everything itself.
+// The caller works too. It waits for units that other threads have begun, but
+// never for a thread to wake up: if the pool is busy, it does all units itself.
 class UnitQueue {
  public:
   // Calls work(unit) once for each unit in [0, num_units), on the caller and up
@@ -28,7 +28,7 @@ class UnitQueue {
       for (int64_t unit = 0; unit < num_units; ++unit) work(unit);
       return;
     }
-    // Shared: a helper may find out that nothing is left when Run is over.
+    // Shared: a helper may start after Run has returned, and find nothing left.
     const auto queue = std::make_shared<UnitQueue>(num_units, &work);
     for (int64_t helper = 1; helper < std::min(num_threads, num_units);
          ++helper) {
@@ -65,7 +65,7 @@ class UnitQueue {
   }
 
   const int64_t num_units_;
-  // The caller's: not to be called once all units are taken.
+  // Owned by the caller of Run; must not be called once all units are taken.
   const std::function<void(int64_t)>* const work_;
   std::atomic<int64_t> next_{0};
   std::atomic<int64_t> num_done_{0};

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/features/wire_format.h"
+#include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/parallel.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -29,22 +30,22 @@ class WireOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("format", &name));
     OP_REQUIRES_OK(context, WireFormat::Make(name, &format_));
     OP_REQUIRES_OK(context, context->GetAttr("num_exact", &num_exact_));
-    // Twice as many are a number, too.
+    // The bound keeps 2 * num_exact from overflowing.
     OP_REQUIRES(context, num_exact_ >= 0 && num_exact_ <= kMaxExact,
                 absl::InvalidArgumentError(
-                    absl::StrCat("`num_exact` must be from 0 to ", kMaxExact,
-                                 ", got ", num_exact_, ".")));
+                    absl::StrCat("num_exact must be from 0 to ", kMaxExact,
+                                 ". Received: ", num_exact_, ".")));
   }
 
  protected:
-  // Refuses an input that is no vector of at least `least`.
-  absl::Status CheckVector(const Tensor& input, int64_t least) const {
-    if (input.dims() == 1 && input.NumElements() >= least) {
-      return absl::OkStatus();
-    }
+  // Input `name`, a vector of at least `least` elements.
+  absl::Status GetInput(OpKernelContext* context, const char* name,
+                        int64_t least, const Tensor** input) const {
+    TF_RETURN_IF_ERROR(GetVector(context, name, input));
+    if ((*input)->NumElements() >= least) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
-        "The input must be a vector of at least ", least, " (for ", num_exact_,
-        " exact floats), got the shape ", input.shape().DebugString(), "."));
+        name, " must have at least ", least, " elements for ", num_exact_,
+        " exact floats. Received: ", (*input)->NumElements(), "."));
   }
 
   WireFormat format_;
@@ -56,15 +57,16 @@ class NarrowOp : public WireOp {
   using WireOp::WireOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& input = context->input(0);
-    OP_REQUIRES_OK(context, CheckVector(input, num_exact_));
-    const int64_t n = input.NumElements();
+    const Tensor* input = nullptr;
+    OP_REQUIRES_OK(context, GetInput(context, "floats", num_exact_, &input));
+    const int64_t n = input->NumElements();
     Tensor* output = nullptr;
     OP_REQUIRES_OK(
         context,
         context->allocate_output(
-            0, TensorShape({WireFormat::NumWords(n, num_exact_)}), &output));
-    const float* floats = input.flat<float>().data();
+            "words", TensorShape({WireFormat::NumHalves(n, num_exact_)}),
+            &output));
+    const float* floats = input->flat<float>().data();
     uint16_t* words = output->flat<uint16_t>().data();
     WireFormat::SplitExact(floats, num_exact_, words);
     floats += num_exact_;
@@ -81,13 +83,13 @@ class WidenOp : public WireOp {
   using WireOp::WireOp;
 
   void Compute(OpKernelContext* context) override {
-    const Tensor& input = context->input(0);
-    OP_REQUIRES_OK(context, CheckVector(input, 2 * num_exact_));
-    const int64_t n = input.NumElements() - num_exact_;
+    const Tensor* input = nullptr;
+    OP_REQUIRES_OK(context, GetInput(context, "words", 2 * num_exact_, &input));
+    const int64_t n = input->NumElements() - num_exact_;
     Tensor* output = nullptr;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, TensorShape({n}), &output));
-    const uint16_t* words = input.flat<uint16_t>().data();
+    OP_REQUIRES_OK(
+        context, context->allocate_output("floats", TensorShape({n}), &output));
+    const uint16_t* words = input->flat<uint16_t>().data();
     float* floats = output->flat<float>().data();
     WireFormat::JoinExact(words, num_exact_, floats);
     words += 2 * num_exact_;

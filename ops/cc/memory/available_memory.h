@@ -1,4 +1,4 @@
-// available_memory.h: how much memory a process may still take.
+// available_memory.h: memory that a process may still allocate.
 
 #ifndef MONOLITH_TF_OPS_CC_MEMORY_AVAILABLE_MEMORY_H_
 #define MONOLITH_TF_OPS_CC_MEMORY_AVAILABLE_MEMORY_H_
@@ -8,9 +8,10 @@
 
 namespace monolith_tf {
 
-// Bytes that the system could give without swapping, and within the limit of
-// the control group (version 2 or 1) if there is one, as that of a container;
-// -1 where nothing tells. `root` is what stands before /proc and /sys.
+// Returns the bytes that the system can give without swapping, within the limit
+// of the control group (version 2 or 1) of a container if there is one; -1 if
+// the system does not report it. `root` is a prefix of /proc and /sys, for
+// tests.
 int64_t AvailableMemory(const std::string& root = "");
 
 }  // namespace monolith_tf

@@ -12,7 +12,7 @@
 
 namespace monolith_tf {
 
-// memcpy of rows: whole cache lines without a call.
+// Copies floats [n] by whole cache lines, without a call.
 inline void CopyFloats(const float* from, int64_t n, float* to) {
   constexpr int64_t kLine = 16;
   int64_t i = 0;
@@ -22,19 +22,19 @@ inline void CopyFloats(const float* from, int64_t n, float* to) {
   for (; i < n; ++i) to[i] = from[i];
 }
 
-// Bytes of rows from which on they are written past the caches: a line that is
-// written whole is then not read first, which is one of four lines that a row
-// of 16 floats costs. Fewer bytes would still be in the second-level cache for
-// who reads them next.
+// Outputs of at least this many bytes are written past the caches: a line that
+// is written whole is then not read first, which saves one of the four lines
+// that a row of 16 floats costs. Smaller outputs stay in the second-level
+// cache for their next reader.
 inline constexpr int64_t kMinStreamedBytes = int64_t{2} << 20;
 
-// Whether StreamFloats may write rows of n floats from `to` on.
+// Whether StreamFloats can write rows of n floats to `to`.
 inline bool CanStreamFloats(const float* to, int64_t n) {
   return n % 16 == 0 && (reinterpret_cast<uintptr_t>(to) & 63) == 0;
 }
 
-// CopyFloats of whole cache lines to where one starts, past the caches where
-// the processor can. Others see it after FenceStreams().
+// CopyFloats of whole, aligned cache lines, past the caches if the processor
+// supports it. Other threads see the floats after FenceStreams().
 inline void StreamFloats(const float* from, int64_t n, float* to) {
 #ifdef __SSE2__
   for (int64_t i = 0; i < n; i += 16) {

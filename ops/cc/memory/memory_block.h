@@ -1,9 +1,9 @@
 // memory_block.h
 //
-// Memory for buckets and rows, owned. Large blocks come straight from the
-// system: pages are resident from their first touch on, and blocks of
-// kHugePageBytes and more ask for huge pages, which random access needs (2x
-// to 4x). Memory that ends is reported, never thrown.
+// An owned block of memory. Large blocks come directly from the system: a page
+// is resident after its first touch, and blocks of kHugePageBytes and more
+// request huge pages, which make random access 2 to 4 times faster. Reports
+// exhausted memory, never throws.
 
 #ifndef MONOLITH_TF_OPS_CC_MEMORY_MEMORY_BLOCK_H_
 #define MONOLITH_TF_OPS_CC_MEMORY_MEMORY_BLOCK_H_
@@ -18,7 +18,7 @@ class MemoryBlock {
   static constexpr size_t kHugePageBytes = size_t{2} << 20;
 
   MemoryBlock() = default;
-  // `bytes` with undefined contents, or an empty block when memory ends.
+  // `bytes` with undefined contents, or an empty block if there is no memory.
   static MemoryBlock Allocate(size_t bytes);
 
   ~MemoryBlock() { Release(); }
@@ -30,11 +30,11 @@ class MemoryBlock {
   bool empty() const { return data_ == nullptr; }
   // Resident bytes when the first `used` bytes were touched.
   size_t ResidentBytes(size_t used) const;
-  // Gives the pages behind the first `used` bytes to the system: they are not
-  // read again before they are written.
+  // Returns the pages behind the first `used` bytes to the system. The caller
+  // must write them before it reads them again.
   void Forget(size_t used);
 
-  // Gives whole pages of a block to the system, contents and all.
+  // Returns whole pages of a block to the system; their contents are lost.
   static void ReturnPages(char* begin, size_t bytes);
 
  private:

@@ -23,14 +23,14 @@ void Touch(char* page) {
 
 }  // namespace
 
-MemoryPool::Segment::Segment(Segment&& other) noexcept
+MemoryPool::Slab::Slab(Slab&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       bytes_(other.bytes_),
       position_(other.position_),
       pool_(std::exchange(other.pool_, nullptr)),
       memory_(std::move(other.memory_)) {}
 
-MemoryPool::Segment& MemoryPool::Segment::operator=(Segment&& other) noexcept {
+MemoryPool::Slab& MemoryPool::Slab::operator=(Slab&& other) noexcept {
   if (this != &other) {
     Release();
     data_ = std::exchange(other.data_, nullptr);
@@ -42,40 +42,40 @@ MemoryPool::Segment& MemoryPool::Segment::operator=(Segment&& other) noexcept {
   return *this;
 }
 
-size_t MemoryPool::Segment::ResidentBytes(size_t used) const {
+size_t MemoryPool::Slab::ResidentBytes(size_t used) const {
   return pool_ != nullptr ? bytes_ : memory_.ResidentBytes(used);
 }
 
-void MemoryPool::Segment::Release() {
+void MemoryPool::Slab::Release() {
   if (pool_ != nullptr) pool_->Deallocate(position_, bytes_);
   pool_ = nullptr;
   data_ = nullptr;
 }
 
-MemoryPool::Segment MemoryPool::Allocate(size_t bytes) {
-  Segment segment;
+MemoryPool::Slab MemoryPool::Allocate(size_t bytes) {
+  Slab slab;
   if (bytes < kMinSharedBytes || bytes >= kPageBytes) {
-    segment.memory_ = MemoryBlock::Allocate(bytes);
-    segment.data_ = segment.memory_.data();
-    return segment;
+    slab.memory_ = MemoryBlock::Allocate(bytes);
+    slab.data_ = slab.memory_.data();
+    return slab;
   }
   bytes = (bytes + MemoryBlock::kAlignment - 1) / MemoryBlock::kAlignment *
           MemoryBlock::kAlignment;
   SpinLockHolder holder(&lock_);
   const uint64_t position = FindFree(bytes);
-  if (position == kNoPosition) return segment;
-  return MakeSegment(position, bytes);
+  if (position == kNoPosition) return slab;
+  return MakeSlab(position, bytes);
 }
 
-MemoryPool::Segment MemoryPool::MakeSegment(uint64_t position, size_t bytes) {
+MemoryPool::Slab MemoryPool::MakeSlab(uint64_t position, size_t bytes) {
   Take(position, bytes);
   SetHasWork();
-  Segment segment;
-  segment.data_ = At(position);
-  segment.bytes_ = bytes;
-  segment.position_ = position;
-  segment.pool_ = this;
-  return segment;
+  Slab slab;
+  slab.data_ = At(position);
+  slab.bytes_ = bytes;
+  slab.position_ = position;
+  slab.pool_ = this;
+  return slab;
 }
 
 bool MemoryPool::IsResident(uint64_t position, size_t bytes) const {
@@ -88,16 +88,16 @@ bool MemoryPool::IsResident(uint64_t position, size_t bytes) const {
   return true;
 }
 
-MemoryPool::Segment MemoryPool::AllocateBefore(const Segment& segment) {
-  if (segment.pool_ == nullptr) return Segment();
+MemoryPool::Slab MemoryPool::AllocateBefore(const Slab& slab) {
+  if (slab.pool_ == nullptr) return Slab();
   SpinLockHolder holder(&lock_);
   for (const auto& [position, length] : free_) {
-    if (position >= segment.position_) break;
-    if (length >= segment.bytes_ && IsResident(position, segment.bytes_)) {
-      return MakeSegment(position, segment.bytes_);
+    if (position >= slab.position_) break;
+    if (length >= slab.bytes_ && IsResident(position, slab.bytes_)) {
+      return MakeSlab(position, slab.bytes_);
     }
   }
-  return Segment();
+  return Slab();
 }
 
 void MemoryPool::Deallocate(uint64_t position, size_t bytes) {

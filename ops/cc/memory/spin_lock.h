@@ -1,12 +1,12 @@
 // spin_lock.h
 //
-// A small lock for critical sections of a microsecond. It spins, then yields
-// the processor, so that a holder that lost its time slice gets it back. Who
-// comes lets those that wait already go first, or a thread that takes the lock
-// again and again, as a sweep does, would keep all others out: they see it free
-// too late. It does so for some ten microseconds only, because one that waits
-// may have lost its time slice. Plain atomics: the thread sanitizer understands
-// it, also where the rest of the process is not instrumented.
+// A small lock for critical sections of about a microsecond. It spins, then
+// yields the processor, so that a holder that lost its time slice gets it back.
+// A new thread lets waiting threads go first; otherwise a thread that takes the
+// lock repeatedly, such as a sweep, would starve them. It waits for about ten
+// microseconds only, because a waiting thread may have lost its time slice.
+// Uses plain atomics, which the thread sanitizer understands even if the rest
+// of the process is not instrumented.
 
 #ifndef MONOLITH_TF_OPS_CC_MEMORY_SPIN_LOCK_H_
 #define MONOLITH_TF_OPS_CC_MEMORY_SPIN_LOCK_H_
@@ -37,7 +37,7 @@ class ABSL_LOCKABLE SpinLock {
  private:
   // About the length of one critical section.
   static constexpr int kNumSpins = 200;
-  // Turns that those who wait get of one who comes.
+  // Turns that a new thread leaves to waiting ones.
   static constexpr int kMaxTurns = kNumSpins + 8;
 
   void LetOthersGo() const {

@@ -1,6 +1,7 @@
 // No other include: see row_rule.h.
-#include "ops/cc/features/row_sum.h"
-#include "ops/cc/optimizer/row_rule.h"
+#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/row_rule.h"
+#include "ops/cc/simd/row_sum.h"
 
 namespace monolith_tf {
 namespace {

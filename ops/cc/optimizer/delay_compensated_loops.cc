@@ -1,5 +1,6 @@
 // No other include: see row_rule.h.
-#include "ops/cc/optimizer/row_rule.h"
+#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/row_rule.h"
 
 namespace monolith_tf {
 namespace {
@@ -7,7 +8,7 @@ namespace {
 // The gradient at the row as it is, from the one at the row as it was: see
 // MakeDelayCompensatedSgd. Bounded as gradients are, for the product is not.
 static MONOLITH_INLINE float Compensated(float g, float lambda, float moved) {
-  return Clamped(g + lambda * g * g * moved, 0x1p48f);
+  return loop_math::Clamped(g + lambda * g * g * moved, 0x1p48f);
 }
 
 struct SgdRule {

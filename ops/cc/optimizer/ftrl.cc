@@ -1,9 +1,9 @@
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "ops/cc/optimizer/ftrl_step.h"
 #include "ops/cc/optimizer/loop_optimizer.h"
 #include "ops/cc/optimizer/optimizer_families.h"
 #include "ops/cc/optimizer/row_loops.h"
@@ -15,25 +15,10 @@ namespace {
 // beta / rate, 2 * l2_shrinkage, -learning_rate_power}.
 void PowerFtrl(int64_t dim, int n, float* const* weights, float* const* slots,
                const float* const* gradients, const float* scalars) {
-  const float rate = scalars[0], l1 = scalars[1];
-  const float twice_l2 = scalars[2], twice_shrinkage = scalars[3];
   const float power = scalars[4];
   for (int i = 0; i < n; ++i) {
-    float* accumulator = slots[i];
-    float* linear = slots[i] + dim;
-    for (int64_t j = 0; j < dim; ++j) {
-      const float w = weights[i][j];
-      const float g = gradients[i][j];
-      const float sum = accumulator[j] + g * g;
-      const float root = std::pow(sum, power);
-      const float growth = (root - std::pow(accumulator[j], power)) / rate;
-      const float z = linear[j] + (g + twice_shrinkage * w - growth * w);
-      accumulator[j] = sum;
-      linear[j] = z;
-      const float quadratic = root / rate + twice_l2;
-      weights[i][j] =
-          (std::clamp(z, -l1, l1) - z) / (quadratic > 0.0f ? quadratic : 1.0f);
-    }
+    FtrlStep(dim, weights[i], slots[i], gradients[i], scalars,
+             [power](float n) { return std::pow(n, power); });
   }
 }
 

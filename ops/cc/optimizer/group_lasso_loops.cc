@@ -1,6 +1,7 @@
 // No other include: see row_rule.h.
-#include "ops/cc/features/row_sum.h"
-#include "ops/cc/optimizer/row_rule.h"
+#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/row_rule.h"
+#include "ops/cc/simd/row_sum.h"
 
 namespace monolith_tf {
 namespace {
@@ -18,7 +19,7 @@ static MONOLITH_INLINE void Minimize(int64_t dim, float* __restrict u,
   // no gradient but 0 came yet, and s is 0 too.
   const float half_norm =
       SumOverRow(dim, [=](int64_t j) __attribute__((always_inline)) {
-        const float s = u[j] - Clamped(u[j], l1);
+        const float s = u[j] - loop_math::Clamped(u[j], l1);
         const float a =
             __builtin_sqrtf(accumulator[j] + epsilon) / rate + twice_l2;
         const float x = s / (a > 0.0f ? a : 1.0f);

@@ -1,4 +1,4 @@
-// loop_optimizer.h
+// loop_optimizer.h: the base of most row optimizers.
 
 #ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_LOOP_OPTIMIZER_H_
 #define MONOLITH_TF_OPS_CC_OPTIMIZER_LOOP_OPTIMIZER_H_
@@ -11,9 +11,9 @@
 
 namespace monolith_tf {
 
-// An optimizer whose step is one RowLoop. Its slots are vectors [dim] that
-// start at one value each; the scalars of the loop are the learning rate and
-// then constants, unless a child prepares others.
+// An optimizer whose step is one RowLoop. Its slots are vectors [dim]
+// that start at one value each. The scalars of the loop are the learning rate,
+// then constants, unless a derived class prepares others.
 class LoopOptimizer : public Optimizer {
  public:
   // The loop of a rule in an instruction set, as in row_loops.h.
@@ -35,10 +35,10 @@ class LoopOptimizer : public Optimizer {
   const std::vector<float> constants_;
 };
 
-// 1 - number as tf_keras has it: the subtraction in double of the decimal that
-// the user wrote, then rounded. From the float 0.999f it would be off by
-// 1.3e-5, which 200 steps show. The user's decimal is the shortest one that
-// reads as the same float.
+// Returns 1 - number as tf_keras computes it: subtracts the decimal that the
+// user wrote in double, then rounds. From the float 0.999f, the result would be
+// off by 1.3e-5, which shows after 200 steps. The user's decimal is the
+// shortest one that reads as the same float.
 float Complement(float number);
 
 }  // namespace monolith_tf

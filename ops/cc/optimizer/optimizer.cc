@@ -128,7 +128,7 @@ absl::Status CheckHyperparameters(const Family& family,
   }
   if (valid && family.are_valid(hyperparameters)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      "optimizer \"", family.kind, "\" takes hyperparameters ", family.takes,
+      "optimizer '", family.kind, "' takes hyperparameters ", family.takes,
       ". Received: {", absl::StrJoin(passed, ", "), "}"));
 }
 
@@ -146,7 +146,7 @@ absl::Status CheckRegularization(const Family& family,
   }
   if (!valid || (IsOn(config) && !family.has_regularization)) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "optimizer \"", family.kind, "\" takes regularization {weight_decay, ",
+        "optimizer '", family.kind, "' takes regularization {weight_decay, ",
         "l2, clip_value, clip_norm, max_norm}, each ",
         family.has_regularization ? ">= 0 and 0 for none"
                                   : "0: its row is a statistic, not a weight",
@@ -171,11 +171,11 @@ absl::StatusOr<std::unique_ptr<const Optimizer>> MakeOptimizer(
     return MakeRegularized(std::move(made), config.regularization);
   }
   const auto quote = [](std::string* out, const Family& family) {
-    absl::StrAppend(out, "\"", family.kind, "\"");
+    absl::StrAppend(out, "'", family.kind, "'");
   };
   return absl::InvalidArgumentError(absl::StrCat(
       "optimizer must be one of ", absl::StrJoin(kFamilies, ", ", quote),
-      ". Received: \"", config.kind, "\""));
+      ". Received: '", config.kind, "'"));
 }
 
 bool FiniteAndBounded(const float* gradient, int64_t n) {

@@ -1,15 +1,15 @@
 // optimizer_families.h
 //
-// The variants of Optimizer, for MakeOptimizer. Hyperparameters must be valid;
-// the equations stand in the files of the families.
+// The variants of Optimizer, for MakeOptimizer. Hyperparameters must be valid.
+// The equations are in the files of the families.
 
 #ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_OPTIMIZER_FAMILIES_H_
 #define MONOLITH_TF_OPS_CC_OPTIMIZER_OPTIMIZER_FAMILIES_H_
 
 #include <memory>
 
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 

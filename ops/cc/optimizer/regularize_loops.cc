@@ -1,6 +1,7 @@
 // No other include: see row_rule.h.
-#include "ops/cc/features/row_sum.h"
-#include "ops/cc/optimizer/row_rule.h"
+#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/row_rule.h"
+#include "ops/cc/simd/row_sum.h"
 
 namespace monolith_tf {
 namespace {
@@ -16,7 +17,7 @@ struct RegularizeRule {
     MONOLITH_ROW_LOOP
     for (int64_t j = 0; j < dim; ++j) {
       const float w = weights[j];
-      clipped[j] = Clamped(gradient[j] + twice_l2 * w, clip_value);
+      clipped[j] = loop_math::Clamped(gradient[j] + twice_l2 * w, clip_value);
       weights[j] = w - w * weight_decay * rate;
     }
   }

@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/optimizer/optimizer_families.h"
 #include "ops/cc/optimizer/row_loops.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,5 +1,6 @@
 // No other include: see row_rule.h.
-#include "ops/cc/optimizer/row_rule.h"
+#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/row_rule.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,24 +1,18 @@
 // row_loops.h
 //
-// The inner loops of the row optimizers: one for each update rule, in the
-// instruction set asked for (which the machine must have). The equations stand
-// where the optimizers are made: sgd.cc, adagrad.cc, ...
+// The inner loops of the row optimizers: one per update rule and instruction
+// set, which the machine must have. The equations are in the files of the
+// optimizers: sgd.cc, adagrad.cc, ...
 
 #ifndef MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_LOOPS_H_
 #define MONOLITH_TF_OPS_CC_OPTIMIZER_ROW_LOOPS_H_
 
 #include <stdint.h>
 
-#include "ops/cc/memory/instruction_set.h"
+#include "ops/cc/simd/instruction_set.h"
+#include "ops/cc/simd/row_loop.h"
 
 namespace monolith_tf {
-
-// Steps n rows in order: weights [n], slots [n] and gradients [n] point at
-// the floats of each row. Slots are [dim] each, one behind the other.
-// `scalars` are the numbers that the rule names, in that order.
-using RowLoop = void (*)(int64_t dim, int n, float* const* weights,
-                         float* const* slots, const float* const* gradients,
-                         const float* scalars);
 
 // Scalars {rate}.
 RowLoop SgdLoop(InstructionSet set);
@@ -67,17 +61,17 @@ RowLoop GroupAdagradLoop(InstructionSet set);
 // Slots {accumulator, linear}, scalars {rate, l1, 2 * l2 + beta / rate, l21}.
 RowLoop GroupFtrlLoop(InstructionSet set);
 
-// What regularization does before a step: `slots` get the gradients to step
-// with, weights decay. Scalars {rate, weight_decay, 2 * l2, clip_value}.
+// Regularization before a step: writes the gradients to step with to `slots`,
+// and decays the weights. Scalars {rate, weight_decay, 2 * l2, clip_value}.
 RowLoop RegularizeLoop(InstructionSet set);
 
 // Scales each of `weights` (here: the gradients) to a norm of at most
 // scalars[0], and each row to one of at most scalars[0]. `slots` and
-// `gradients` must be there, but are not read.
+// `gradients` must not be null, but are not read.
 RowLoop ClipNormLoop(InstructionSet set);
 RowLoop MaxNormLoop(InstructionSet set);
 
-// Tells whether each of n floats is finite and at most 2^48 in size.
+// Whether each of n floats is finite and at most 2^48 in absolute value.
 using BoundedLoop = bool (*)(int64_t n, const float* floats);
 BoundedLoop FiniteAndBoundedLoop(InstructionSet set);
 

@@ -1,9 +1,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/cc/optimizer/straight_through.h"
 #include "ops/cc/precision/precision.h"
 #include "ops/cc/precision/precision_loops.h"
+#include "ops/cc/precision/straight_through.h"
 
 namespace monolith_tf {
 namespace {

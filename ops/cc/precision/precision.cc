@@ -19,7 +19,7 @@ namespace {
 absl::Status Refusal(const PrecisionConfig& config,
                      absl::string_view expected) {
   return absl::InvalidArgumentError(absl::StrCat(
-      "precision \"", config.kind, "\" takes parameters ", expected,
+      "precision '", config.kind, "' takes parameters ", expected,
       ". Received: {", absl::StrJoin(config.parameters, ", "), "}"));
 }
 
@@ -66,10 +66,10 @@ absl::StatusOr<std::unique_ptr<const Precision>> MakePrecision(
     return MakeOnebit(parameters[0], parameters[1],
                       static_cast<int>(parameters[2]));
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "precision must be one of \"float32\", \"bfloat16\", \"float16\", "
-      "\"int8\", \"onebit\". Received: \"",
-      config.kind, "\""));
+  return absl::InvalidArgumentError(
+      absl::StrCat("precision must be one of 'float32', 'bfloat16', 'float16', "
+                   "'int8', 'onebit'. Received: '",
+                   config.kind, "'"));
 }
 
 }  // namespace monolith_tf

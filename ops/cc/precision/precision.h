@@ -1,26 +1,26 @@
 // precision.h
 //
-// How the weights of a segment are stored. The optimizer and checkpoints see
-// decoded weights, float32; a lookup returns the values that Forward makes of
-// them.
+// The storage format of the weights of a segment. The optimizer and checkpoints
+// see decoded weights, float32. A lookup returns the values that Forward
+// computes from them.
 //
-//   kind      bytes a weight  stored                         a lookup returns
-//   float32   4               as it is                       the weight
-//   bfloat16  2               rounded                        the weight
-//   float16   2               rounded                        the weight
-//   int8      1               one of 255 levels, rounded     the weight
-//   onebit    2 or 1          as bfloat16 or int8, rounded   see below
+//   kind      bytes per weight  stored                       a lookup returns
+//   float32   4                 unchanged                    the weight
+//   bfloat16  2                 rounded                      the weight
+//   float16   2                 rounded                      the weight
+//   int8      1                 one of 255 levels, rounded   the weight
+//   onebit    2 or 1            as bfloat16 or int8          see below
 //
 // Rounding is stochastic: a number between two neighbours becomes the outer one
 // with the probability of its distance from the inner one, so that small
 // updates add up on average (bias: none for bfloat16; at most 2^-31 of the
-// distance for float16, 2^-24 for int8). Which one it becomes is a function of
-// the key. A number that can be stored is stored exactly, whatever the key.
-// What is beyond the largest finite number, infinities included, becomes the
-// largest finite number of its sign. NaN stays NaN, but is 0 in int8.
+// distance for float16, 2^-24 for int8). The choice is a function of the key.
+// A number that the format holds is stored exactly, with any key. A number
+// beyond the largest finite one, or an infinity, becomes the largest finite
+// number of its sign. NaN stays NaN, but becomes 0 in int8.
 //
 // int8: level k of -127 .. 127 is the weight k * (range / 127). The optimizer
-// works on what is stored, so training sees the quantised weights; the gradient
+// steps the stored weights, so training sees quantized weights. The gradient
 // passes through, but is zero where it would push a weight at an end of the
 // range further out.
 //
@@ -30,13 +30,13 @@
 // anneal_steps / (anneal_steps - step) rises from 1, and the gradient is its
 // derivative. From step anneal_steps on, the value is exactly amplitude, or
 // -amplitude for a weight below zero; its derivative being zero, the gradient
-// then passes straight through up to weights of -amplitude and amplitude, so
-// that ids which come late still learn. In one byte a weight is a level as of
-// int8 whose range is the amplitude; there no gradient pushes it further out
-// before that step either.
+// then passes straight through between -amplitude and amplitude, so that late
+// ids still learn. In one byte, a weight is a level as in int8 with the
+// amplitude as range; there, no gradient pushes it further out before that step
+// either.
 //
-// Roundings are the same bits on every machine; so are the values of onebit,
-// which has a tanh of its own.
+// All roundings return the same bits on every machine. So do the values of
+// onebit, which uses a portable tanh.
 
 #ifndef MONOLITH_TF_OPS_CC_PRECISION_PRECISION_H_
 #define MONOLITH_TF_OPS_CC_PRECISION_PRECISION_H_
@@ -45,7 +45,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/config/table_config.h"
 
 namespace monolith_tf {
 
@@ -72,16 +72,16 @@ class Precision {
   virtual void Forward(const float* weights, int64_t dim, int64_t step,
                        float* values) const;
 
-  // Turns the gradient [dim] of the values that Forward returned at `step` into
-  // that of the weights, in place.
+  // Converts the gradient [dim] of the values that Forward returned at `step`
+  // to that of the weights, in place.
   virtual void Backward(const float* weights, int64_t dim, int64_t step,
                         float* gradient) const;
 
-  // The largest derivative that Forward has at `step`: Backward makes no
-  // gradient larger than so many times what it was.
+  // The largest derivative of Forward at `step`: Backward scales no gradient up
+  // by more than this factor.
   virtual double Steepness(int64_t step) const;
 
-  // Whether `stored` is the weights themselves.
+  // Whether stored weights are plain floats.
   virtual bool is_float32() const { return false; }
 
   // Whether Forward or Backward does anything.
@@ -98,7 +98,7 @@ std::unique_ptr<const Precision> MakeFloat32();
 std::unique_ptr<const Precision> MakeBfloat16();
 std::unique_ptr<const Precision> MakeFloat16();
 std::unique_ptr<const Precision> MakeInt8(float range);
-// `bytes` a weight: 2 or 1.
+// `bytes` per weight: 2 or 1.
 std::unique_ptr<const Precision> MakeOnebit(float amplitude, float anneal_steps,
                                             int bytes);
 

@@ -1,78 +1,49 @@
 #include "ops/cc/precision/precision_loops.h"
 
-// No other include: see the header.
+// No other include: see loop_math.h.
 #include <stdint.h>
+
+#include "ops/cc/simd/loop_math.h"
 
 namespace monolith_tf {
 namespace {
 
-#define MONOLITH_INLINE inline __attribute__((always_inline))
+using loop_math::BitsOfDouble;
+using loop_math::BitsOfFloat;
+using loop_math::DoubleOfBits;
+using loop_math::ElementBits;
+using loop_math::FloatOfBits;
+using loop_math::kDoubleSign;
+using loop_math::kInfinity;
+using loop_math::kSign;
 
-// A word in bytes that may hold anything.
-using Word = uint16_t __attribute__((may_alias));
-
-// The bits of element j are Mix(key + (j + 1) * kGamma), as in hash.h.
-constexpr uint64_t kGamma = 0x9E3779B97F4A7C15ULL;
-
-MONOLITH_INLINE uint64_t ElementBits(uint64_t key, int64_t j) {
-  uint64_t z = key + (static_cast<uint64_t>(j) + 1) * kGamma;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-  return z ^ (z >> 31);
-}
-
-MONOLITH_INLINE float FloatOfBits(uint32_t bits) {
-  float number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-MONOLITH_INLINE uint32_t BitsOfFloat(float number) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
-
-MONOLITH_INLINE double DoubleOfBits(uint64_t bits) {
-  double number;
-  __builtin_memcpy(&number, &bits, sizeof(number));
-  return number;
-}
-
-MONOLITH_INLINE uint64_t BitsOfDouble(double number) {
-  uint64_t bits;
-  __builtin_memcpy(&bits, &number, sizeof(bits));
-  return bits;
-}
-
-constexpr uint64_t kDoubleSign = 0x8000000000000000ULL;
-constexpr uint32_t kSign = 0x80000000u;
-constexpr uint32_t kInfinity = 0x7F800000u;
+// 16 bits of memory that may hold anything.
+using Half = uint16_t __attribute__((may_alias));
 
 // --- bfloat16: the upper half of a float ------------------------------------
 
 MONOLITH_INLINE void DecodeBfloat16(const char* stored, int64_t dim, float,
                                     float* __restrict weights) {
-  const Word* words = reinterpret_cast<const Word*>(stored);
-#pragma GCC unroll 1
+  const Half* halves = reinterpret_cast<const Half*>(stored);
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
-    weights[j] = FloatOfBits(static_cast<uint32_t>(words[j]) << 16);
+    weights[j] = FloatOfBits(static_cast<uint32_t>(halves[j]) << 16);
   }
 }
 
 MONOLITH_INLINE void EncodeBfloat16(const float* __restrict weights,
                                     int64_t dim, uint64_t key, float,
                                     char* stored) {
-  Word* __restrict words = reinterpret_cast<Word*>(stored);
-#pragma GCC unroll 1
+  Half* __restrict halves = reinterpret_cast<Half*>(stored);
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const auto random = static_cast<uint32_t>(ElementBits(key, j) >> 48);
     const uint32_t bits = BitsOfFloat(weights[j]);
     const uint32_t size = bits & ~kSign;
-    uint32_t word = (size + random) >> 16;
-    word = word < 0x7F7F ? word : 0x7F7F;
-    word = size > kInfinity ? 0x7FC0 : word;
-    words[j] = static_cast<uint16_t>(word | ((bits & kSign) >> 16));
+    uint32_t half = (size + random) >> 16;
+    half = half < 0x7F7F ? half : 0x7F7F;
+    half = size > kInfinity ? 0x7FC0 : half;
+    halves[j] = static_cast<uint16_t>(half | ((bits & kSign) >> 16));
   }
 }
 
@@ -80,13 +51,13 @@ MONOLITH_INLINE void EncodeBfloat16(const float* __restrict weights,
 
 MONOLITH_INLINE void DecodeFloat16(const char* stored, int64_t dim, float,
                                    float* __restrict weights) {
-  const Word* words = reinterpret_cast<const Word*>(stored);
+  const Half* halves = reinterpret_cast<const Half*>(stored);
   // From the bias of the exponent of a float16, 15, to that of a float, 127.
   constexpr uint32_t kRebias = 112u << 23;
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
-    const uint32_t word = words[j];
-    const uint32_t size = word & 0x7FFF;
+    const uint32_t half = halves[j];
+    const uint32_t size = half & 0x7FFF;
     uint32_t normal = (size << 13) + kRebias;
     normal += size >= 0x7C00 ? kRebias : 0;
     normal |= size > 0x7C00 ? 0x00400000u : 0;
@@ -95,14 +66,14 @@ MONOLITH_INLINE void DecodeFloat16(const char* stored, int64_t dim, float,
     const uint32_t subnormal = BitsOfFloat(steps * 0x1p-24f);
     const uint32_t mask = size < 0x0400 ? ~0u : 0u;
     const uint32_t bits = (subnormal & mask) | (normal & ~mask);
-    weights[j] = FloatOfBits(bits | ((word & 0x8000) << 16));
+    weights[j] = FloatOfBits(bits | ((half & 0x8000) << 16));
   }
 }
 
 MONOLITH_INLINE void EncodeFloat16(const float* __restrict weights, int64_t dim,
                                    uint64_t key, float, char* stored) {
-  Word* __restrict words = reinterpret_cast<Word*>(stored);
-#pragma GCC unroll 1
+  Half* __restrict halves = reinterpret_cast<Half*>(stored);
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const auto random = static_cast<uint32_t>(ElementBits(key, j) >> 32);
     const uint32_t bits = BitsOfFloat(weights[j]);
@@ -123,11 +94,11 @@ MONOLITH_INLINE void EncodeFloat16(const float* __restrict weights, int64_t dim,
     // A normal significand brings the last bit of its exponent along.
     int32_t base = exponent - 113;
     base = base > 0 ? base : 0;
-    uint32_t word =
+    uint32_t half =
         (significand >> below) + (static_cast<uint32_t>(base) << 10);
-    word = word < 0x7BFF ? word : 0x7BFF;
-    word = size > kInfinity ? 0x7E00 : word;
-    words[j] = static_cast<uint16_t>(word | ((bits & kSign) >> 16));
+    half = half < 0x7BFF ? half : 0x7BFF;
+    half = size > kInfinity ? 0x7E00 : half;
+    halves[j] = static_cast<uint16_t>(half | ((bits & kSign) >> 16));
   }
 }
 
@@ -136,7 +107,7 @@ MONOLITH_INLINE void EncodeFloat16(const float* __restrict weights, int64_t dim,
 MONOLITH_INLINE void DecodeInt8(const char* stored, int64_t dim, float step,
                                 float* __restrict weights) {
   const auto* levels = reinterpret_cast<const signed char*>(stored);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     weights[j] = static_cast<float>(static_cast<int32_t>(levels[j])) * step;
   }
@@ -146,7 +117,7 @@ MONOLITH_INLINE void EncodeInt8(const float* __restrict weights, int64_t dim,
                                 uint64_t key, float step, char* stored) {
   auto* __restrict levels = reinterpret_cast<signed char*>(stored);
   const uint32_t limit_bits = BitsOfFloat(127.0f * step);
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const auto random = static_cast<int32_t>(ElementBits(key, j) >> 40);
     const uint32_t bits = BitsOfFloat(weights[j]);
@@ -200,7 +171,7 @@ MONOLITH_INLINE double SizeUpTo40(double x) {
 MONOLITH_INLINE void Tanh(const float* weights, int64_t dim, double slope,
                           float height, float* out) {
 #pragma GCC ivdep
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const double x = slope * static_cast<double>(weights[j]);
     const double e = ExpOfMinusTwice(SizeUpTo40(x));
@@ -214,7 +185,7 @@ MONOLITH_INLINE void TanhGradient(const float* weights, int64_t dim,
                                   double slope, float height, float* out) {
   const double factor = 4 * slope * static_cast<double>(height);
 #pragma GCC ivdep
-#pragma GCC unroll 1
+  MONOLITH_ROW_LOOP
   for (int64_t j = 0; j < dim; ++j) {
     const double x = slope * static_cast<double>(weights[j]);
     const double e = ExpOfMinusTwice(SizeUpTo40(x));
@@ -262,7 +233,7 @@ MONOLITH_INLINE void TanhGradient(const float* weights, int64_t dim,
 MONOLITH_LOOPS(Portable, )
 #if defined(__x86_64__)
 MONOLITH_LOOPS(Avx2, __attribute__((target("avx2"))))
-// BW has the 16-bit words, DQ the 64-bit product.
+// BW has the 16-bit integers, DQ the 64-bit product.
 MONOLITH_LOOPS(Avx512,
                __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,"
                                      "prefer-vector-width=512"))))

@@ -1,18 +1,15 @@
 // precision_loops.h
 //
-// The inner loops of the precisions, in the widest instructions that the
-// machine has (row_loops.h). All give the same bits, on every machine, also
-// where subnormal floats are taken for zero: numbers are rounded as integers.
-//
-// Like row_loops.cc, precision_loops.cc includes nothing that has inline
-// functions.
+// The inner loops of the precisions, per instruction set (instruction_set.h).
+// All return the same bits on every machine, also where the processor treats
+// subnormal floats as zero: numbers are rounded as integers.
 
 #ifndef MONOLITH_TF_OPS_CC_PRECISION_PRECISION_LOOPS_H_
 #define MONOLITH_TF_OPS_CC_PRECISION_PRECISION_LOOPS_H_
 
 #include <stdint.h>
 
-#include "ops/cc/optimizer/row_loops.h"
+#include "ops/cc/simd/instruction_set.h"
 
 namespace monolith_tf {
 
@@ -38,7 +35,7 @@ PrecisionLoops Float16LoopsIn(InstructionSet set);
 PrecisionLoops Int8LoopsIn(InstructionSet set);
 
 // out[j] = height * tanh(slope * weights[j]), and
-// out[j] *= height * slope * (1 - tanh(slope * weights[j])^2). Worked out in
+// out[j] *= height * slope * (1 - tanh(slope * weights[j])^2). Computed in
 // double with + - * / and rounded once; relative error of the tanh at most
 // 1e-7. `out` may be `weights`.
 using TanhLoop = void (*)(const float* weights, int64_t dim, double slope,

@@ -1,11 +1,11 @@
-// Signature of the op that puts default ids where examples have none.
+// Signature of the op that puts default ids where examples have no id.
 
 #include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "ops/cc/registrations/feature_shapes.h"
+#include "ops/cc/registrations/shape_helpers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -16,7 +16,8 @@ using ::tensorflow::shape_inference::DimensionHandle;
 using ::tensorflow::shape_inference::InferenceContext;
 using ::tensorflow::shape_inference::ShapeHandle;
 
-// The shape of filled ids, where `ids` is that of the ids.
+// The shape of filled ids for ids of shape `ids`; `splits` is null for dense
+// ones.
 absl::Status FilledShape(InferenceContext* c, ShapeHandle ids, bool is_single,
                          const ShapeHandle* splits, ShapeHandle* out) {
   ShapeHandle unused;
@@ -33,7 +34,7 @@ absl::Status FilledShape(InferenceContext* c, ShapeHandle ids, bool is_single,
   }
   const DimensionHandle length = c->Dim(ids, -1);
   if (c->ValueKnown(length) && c->Value(length) > 0) return absl::OkStatus();
-  // At least 1, whatever it was.
+  // Lists get a length of at least 1.
   return c->ReplaceDim(
       ids, -1, c->ValueKnown(length) ? c->MakeDim(1) : c->UnknownDim(), out);
 }
@@ -64,65 +65,58 @@ REGISTER_OP("MonolithFillMissing")
       TF_RETURN_IF_ERROR(CheckEntries<bool>(c, "padded"));
       TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "padding_ids"));
       TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "default_ids"));
-      int64_t num_ragged;
-      int64_t num_weighted;
-      TF_RETURN_IF_ERROR(c->GetAttr("num_ragged", &num_ragged));
-      TF_RETURN_IF_ERROR(c->GetAttr("num_weighted", &num_weighted));
-      const auto num_features = static_cast<int64_t>(single.size());
-      int64_t splits = num_features;
-      int64_t weights = num_features + num_ragged;
-      for (int64_t f = 0; f < num_features; ++f) {
-        if ((ragged[f] && splits == num_features + num_ragged) ||
-            (weighted[f] &&
-             weights == num_features + num_ragged + num_weighted)) {
-          break;
-        }
-        ShapeHandle of_splits;
-        if (ragged[f]) of_splits = c->input(splits);
+      Shapes ids;
+      Shapes splits;
+      Shapes weights;
+      TF_RETURN_IF_ERROR(c->input("ids", &ids));
+      TF_RETURN_IF_ERROR(c->input("splits", &splits));
+      TF_RETURN_IF_ERROR(c->input("weights", &weights));
+      TF_RETURN_IF_ERROR(
+          CheckMarked("splits", "ragged", ragged, splits.size()));
+      TF_RETURN_IF_ERROR(
+          CheckMarked("weights", "weighted", weighted, weights.size()));
+      Shapes filled_ids;
+      Shapes filled_weights;
+      size_t next_splits = 0;
+      for (size_t f = 0; f < ids.size(); ++f) {
         ShapeHandle filled;
-        TF_RETURN_IF_ERROR(FilledShape(c, c->input(f), single[f],
-                                       ragged[f] ? &of_splits : nullptr,
-                                       &filled));
-        c->set_output(f, filled);
-        if (ragged[f]) {
-          c->set_output(splits, of_splits);
-          ++splits;
-        }
-        if (weighted[f]) {
-          ShapeHandle unused;
-          TF_RETURN_IF_ERROR(c->Merge(c->input(f), c->input(weights), &unused));
-          c->set_output(weights, filled);
-          ++weights;
-        }
+        TF_RETURN_IF_ERROR(
+            FilledShape(c, ids[f], single[f],
+                        ragged[f] ? &splits[next_splits++] : nullptr, &filled));
+        filled_ids.push_back(filled);
+        if (!weighted[f]) continue;
+        ShapeHandle unused;
+        TF_RETURN_IF_ERROR(
+            c->Merge(ids[f], weights[filled_weights.size()], &unused));
+        filled_weights.push_back(filled);
       }
-      int64_t marked_ragged = 0;
-      int64_t marked_weighted = 0;
-      for (int64_t f = 0; f < num_features; ++f) {
-        marked_ragged += ragged[f];
-        marked_weighted += weighted[f];
-      }
-      if (marked_ragged != num_ragged || marked_weighted != num_weighted) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "`splits` needs one entry a ragged and `weights` one a weighted "
-            "feature; got ",
-            num_ragged, " and ", num_weighted, " for ", marked_ragged, " and ",
-            marked_weighted, "."));
-      }
-      return absl::OkStatus();
+      TF_RETURN_IF_ERROR(c->set_output("filled_ids", filled_ids));
+      TF_RETURN_IF_ERROR(c->set_output("filled_splits", splits));
+      return c->set_output("filled_weights", filled_weights);
     })
     .Doc(R"doc(
-Puts an id of the feature's choice where a list has no id but padding.
+Puts a default id into each list that has no id.
 
-Reads and changes no table. A list of padding alone has its first element
-replaced, a list of row splits without elements gets one, dense lists of length
-0 get length 1. All else keeps its place.
+Reads and changes no table. In a list of padding alone the default id replaces
+the first element. A list of row splits without elements gets one element, and
+dense lists of length 0 get length 1. A default id has weight 1. All other ids
+keep their order.
 
-ids, splits, weights: as of MonolithPartition and MonolithCombine, of those
+ids: as of `MonolithPartition` and `MonolithCombine`, of the
   features that have a default id.
-filled_ids, filled_splits, filled_weights: the same with default ids, whose
-  weights are 1.
-single: whether each id of the feature is a list of its own (combiner none).
-padded: whether the feature has a padding id, which is in padding_ids.
+splits: as of `MonolithPartition` and `MonolithCombine`, of the
+  features that have a default id.
+weights: as of `MonolithPartition` and `MonolithCombine`, of the
+  features that have a default id.
+filled_ids: the same with default ids.
+filled_splits: the same with default ids.
+filled_weights: the same with default ids.
+single: per feature, true if each id is a list: the combiner is "none".
+ragged: per feature, true if it has row splits.
+weighted: per feature, true if it has weights.
+padded: per feature, true if it has a padding id.
+padding_ids: per feature its padding id.
+default_ids: per feature its default id.
 )doc");
 
 }  // namespace

@@ -1,5 +1,10 @@
-// Signatures of the ops that cut deltas and tell the state of a table set.
+// Signatures of the ops that cut deltas and return the state of a table set.
 
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "ops/cc/registrations/shape_helpers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -9,12 +14,6 @@ namespace {
 
 using ::tensorflow::shape_inference::DimensionHandle;
 using ::tensorflow::shape_inference::InferenceContext;
-using ::tensorflow::shape_inference::ShapeHandle;
-
-absl::Status ScalarOutputs(InferenceContext* c) {
-  for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->Scalar());
-  return absl::OkStatus();
-}
 
 REGISTER_OP("MonolithStartDeltas")
     .Input("handle: resource")
@@ -22,12 +21,16 @@ REGISTER_OP("MonolithStartDeltas")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
-      return ScalarOutputs(c);
+      SetScalars(c);
+      return absl::OkStatus();
     })
     .Doc(R"doc(
-Starts to log which ids change, in every table of the set. Idempotent.
+Starts to log the ids that change, in every table of a table set.
 
-cut: the cut reached; deltas hold what changes after it.
+Mutates the logs. Calling it again changes nothing.
+
+handle: the table set.
+cut: the cut reached; deltas hold the changes after it.
 )doc");
 
 REGISTER_OP("MonolithTakeDelta")
@@ -46,36 +49,49 @@ REGISTER_OP("MonolithTakeDelta")
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
       TF_RETURN_IF_ERROR(TablesAgreeWithDims(c));
-      ShapeHandle scalar;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &scalar));
+      TF_RETURN_IF_ERROR(InputOfRank(c, "acked_cut", 0));
       std::vector<int64_t> dims;
       int64_t num_tables;
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
       TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
       if (num_tables != static_cast<int64_t>(dims.size())) {
         return absl::InvalidArgumentError(
-            absl::StrCat("`num_tables` is ", num_tables, " but `tables` has ",
-                         dims.size(), " entries."));
+            absl::StrCat("tables must have num_tables entries, ", num_tables,
+                         ". Received: ", dims.size(), "."));
       }
-      c->set_output(0, c->Scalar());
-      c->set_output(1, c->Scalar());
-      c->set_output(2, c->Scalar());
-      for (int64_t t = 0; t < num_tables; ++t) {
+      Shapes ids;
+      Shapes rows;
+      for (const int64_t dim : dims) {
         const DimensionHandle num_ids = c->UnknownDim();
-        c->set_output(3 + t, c->Vector(num_ids));
-        c->set_output(3 + num_tables + t, c->Vector(num_ids));
-        c->set_output(3 + 2 * num_tables + t, c->Matrix(num_ids, dims[t]));
+        ids.push_back(c->Vector(num_ids));
+        rows.push_back(c->Matrix(num_ids, dim));
       }
-      return absl::OkStatus();
+      for (const char* scalar : {"generation", "from_cut", "to_cut"}) {
+        TF_RETURN_IF_ERROR(SetOutput(c, scalar, c->Scalar()));
+      }
+      TF_RETURN_IF_ERROR(c->set_output("ids", ids));
+      TF_RETURN_IF_ERROR(c->set_output("exists", ids));
+      return c->set_output("rows", rows);
     })
     .Doc(R"doc(
-Advances the cut and reads the ids that changed in (acked_cut, to_cut].
+Advances the cut and reads the ids that changed after `acked_cut`.
 
-What an earlier call handed out above `acked_cut` comes again, so a lost reply
-loses nothing. Ids of a table are distinct and sorted; where `exists` is false
-the row was removed and its row here is zeros. Blocks for as long as the rows
-take to copy; updates go on meanwhile. OutOfRange when the changes after
-`acked_cut` are not here: forgotten, or of a former life of this server.
+Mutates the cut and the logs. Blocks while it copies the rows; updates continue
+meanwhile. Changes above `acked_cut` that an earlier call returned are returned
+again, so a lost reply loses nothing. The ids of a table are distinct and
+sorted. Fails with OutOfRange if the changes after `acked_cut` are not here: the
+log forgot them, or the cut is of a former life of this server.
+
+handle: the table set.
+acked_cut: scalar, the last cut whose delta is safe.
+generation: scalar, the generation of the table set.
+from_cut: scalar; the delta holds the changes after this cut,
+to_cut: scalar, up to this cut.
+ids: per table `[n]`.
+exists: per table `[n]`; false for a row that was removed.
+rows: per table `[n, dim]`; zeros for a row that was removed.
+tables: names of the tables.
+dims: row length of each table.
 )doc");
 
 REGISTER_OP("MonolithRenew")
@@ -84,9 +100,13 @@ REGISTER_OP("MonolithRenew")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) { return HandleShape(c); })
     .Doc(R"doc(
-Gives the table set a new generation, as after a restore. Pending deltas of the
-old generation are dropped: whoever follows them has to start from a new export.
-A generation of 0 is drawn at random each time the op runs.
+Gives a table set a new generation, as after a restore.
+
+Mutates the table set. Drops the pending deltas and the known request ids of the
+old generation. Readers of its deltas start from a new export.
+
+handle: the table set.
+generation: positive int63; 0 draws a random one each time the op runs.
 )doc");
 
 REGISTER_OP("MonolithTableSetStatus")
@@ -96,10 +116,17 @@ REGISTER_OP("MonolithTableSetStatus")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
-      return ScalarOutputs(c);
+      SetScalars(c);
+      return absl::OkStatus();
     })
     .Doc(R"doc(
-Generation and cut of this server's table set.
+Reads the generation and the cut of this server's table set.
+
+Does not block and changes nothing.
+
+handle: the table set.
+generation: scalar.
+cut: scalar.
 )doc");
 
 }  // namespace

@@ -1,18 +1,22 @@
 // Signatures of the ops that turn the ids of all features of a worker's batch
 // into vectors: make ids distinct and split them by shard, combine the rows
-// that come back, tie the vectors to their tables.
+// that the shards return, tie the vectors to their tables.
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "ops/cc/config/request_bounds.h"
 #include "ops/cc/registrations/feature_shapes.h"
+#include "ops/cc/registrations/shape_helpers.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 namespace monolith_tf {
 namespace {
 
+using ::tensorflow::shape_inference::DimensionHandle;
 using ::tensorflow::shape_inference::InferenceContext;
 using ::tensorflow::shape_inference::ShapeHandle;
 
@@ -34,43 +38,40 @@ REGISTER_OP("MonolithPartition")
     .Attr("distinct: bool = true")
     .SetShapeFn([](InferenceContext* c) {
       FeatureShapes features;
-      TF_RETURN_IF_ERROR(FeatureShapes::Get(c, &features));
+      TF_RETURN_IF_ERROR(FeatureShapes::Get(c, "ids", &features));
       TF_RETURN_IF_ERROR(CheckEntries<bool>(c, "padded"));
       TF_RETURN_IF_ERROR(CheckEntries<int64_t>(c, "padding_ids"));
-      int64_t num_shards;
-      TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
-      for (int64_t s = 0; s < num_shards; ++s) {
-        c->set_output(s, c->Vector(InferenceContext::kUnknownDim));
-      }
+      SetVectors(c);
+      Shapes positions;
       for (int64_t f = 0; f < features.num_features(); ++f) {
         ShapeHandle unused;
-        TF_RETURN_IF_ERROR(features.Output(
-            c, f, c->input(f), features.Splits(c, f, features.num_features()),
-            /*dim=*/1, &unused));
-        c->set_output(num_shards + f, c->input(f));
+        TF_RETURN_IF_ERROR(features.Output(c, f, /*dim=*/1, &unused));
+        positions.push_back(features.ids(f));
       }
-      return absl::OkStatus();
+      return c->set_output("positions", positions);
     })
     .Doc(R"doc(
-Makes the ids of each table distinct and splits them by the shard that owns them.
+Makes the ids of each table distinct and splits them by shard.
 
-Reads and changes no table. Padding, and what a first_n feature cuts off, is not
-asked for.
+Reads and changes no table. Skips padding and the ids that first_n cuts off.
+Distinct ids keep the order of their first occurrence, feature by feature.
 
-ids: per feature its ids, of any shape with a batch dimension; of a feature with
-  row splits a vector.
-splits: row splits of those features that `ragged` marks, in order.
-packed: per shard, the input of MonolithLookup: distinct ids in the order in
-  which they first stand, features in order.
-positions: per feature, in the shape of its ids, where the row of each id will
-  be: shard in the upper 24 bits, index among that shard's ids of the table in
-  the lower 40; -1 for ids that are not asked for.
-feature_tables: which table each feature reads, 0 to num_tables - 1.
-combiners: "none", "sum", "mean", "sqrtn" or "first_n" of each feature.
-ns: n of first_n features, 0 of others.
-padded: whether the feature has a padding id, which is in padding_ids.
-distinct: whether equal ids are asked for once. Without it `packed` has all ids as
-  they stand: rows are the same, and there must be no gradient.
+ids: per feature its ids, of any shape with a batch dimension; a vector for a
+  feature with row splits.
+splits: row splits of the features that `ragged` marks, in order.
+packed: per shard, the input of `MonolithLookup`.
+positions: per feature, in the shape of its ids, the place of the row of each id:
+  the shard in the upper 24 bits, the index among that shard's ids of the table in
+  the lower 40; -1 for an id that is skipped.
+num_tables: the number of tables that the features read.
+feature_tables: per feature the table that it reads, 0 to num_tables - 1.
+combiners: per feature "none", "sum", "mean", "sqrtn" or "first_n".
+ns: per feature the n of first_n, 0 for the other combiners.
+ragged: per feature, true if it has row splits.
+padded: per feature, true if it has a padding id.
+padding_ids: per feature its padding id.
+distinct: false keeps duplicate ids: rows are the same, and there must be no
+  gradient.
 )doc");
 
 REGISTER_OP("MonolithCombine")
@@ -93,41 +94,44 @@ REGISTER_OP("MonolithCombine")
     .Attr("dims: list(int)")
     .SetShapeFn([](InferenceContext* c) {
       FeatureShapes features;
-      TF_RETURN_IF_ERROR(FeatureShapes::Get(c, &features));
-      int64_t num_shards;
+      TF_RETURN_IF_ERROR(FeatureShapes::Get(c, "positions", &features));
       int64_t num_tables;
       std::vector<int64_t> dims;
-      TF_RETURN_IF_ERROR(c->GetAttr("num_shards", &num_shards));
       TF_RETURN_IF_ERROR(c->GetAttr("num_tables", &num_tables));
       TF_RETURN_IF_ERROR(c->GetAttr("dims", &dims));
       TF_RETURN_IF_ERROR(CheckDims(dims, num_tables));
-      ShapeHandle unused;
-      for (int64_t s = 0; s < 2 * num_shards; ++s) {
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(s), 1, &unused));
-      }
-      const int64_t positions = 2 * num_shards;
-      const int64_t splits = positions + features.num_features();
+      TF_RETURN_IF_ERROR(InputsOfRank(c, "packed", 1));
+      TF_RETURN_IF_ERROR(InputsOfRank(c, "shard_rows", 1));
+      TF_RETURN_IF_ERROR(features.WeightsAgree(c));
+      Shapes vectors(features.num_features());
       for (int64_t f = 0; f < features.num_features(); ++f) {
-        TF_RETURN_IF_ERROR(features.WeightsAgree(
-            c, f, positions + f, splits + features.num_ragged()));
-        ShapeHandle output;
-        TF_RETURN_IF_ERROR(features.Output(
-            c, f, c->input(positions + f), features.Splits(c, f, splits),
-            dims[features.table_of(f)], &output));
-        c->set_output(f, output);
+        TF_RETURN_IF_ERROR(
+            features.Output(c, f, dims[features.table_of(f)], &vectors[f]));
       }
-      return absl::OkStatus();
+      return c->set_output("vectors", vectors);
     })
     .Doc(R"doc(
-Makes each feature's vectors of the rows that the shards answered with.
+Makes the vectors of each feature from the rows that the shards returned.
 
-packed, positions: what MonolithPartition gave.
-shard_rows: what MonolithLookup gave for `packed`.
-weights: of those features that `weighted` marks, as many as ids.
-vectors: combiner none: the shape of the ids and the dim of the table; sum, mean
-  and sqrtn: one vector in place of the innermost dimension of the ids, or of a
-  list of row splits (ids of rank 1 without splits are one list each); first_n:
-  n vectors there. Lists keep their order; a list without ids gives zeros.
+Reads and changes no table. Vectors keep the order of the lists. A list without
+ids gives zeros.
+
+packed: the outputs of `MonolithPartition`.
+positions: the outputs of `MonolithPartition`.
+shard_rows: per shard the output of `MonolithLookup` for `packed`.
+splits: row splits of the features that `ragged` marks, in order.
+weights: of the features that `weighted` marks, one per id.
+vectors: per feature, with combiner "none" the shape of the ids and the dim of the
+  table. With "sum", "mean" and "sqrtn" one vector per list: the innermost
+  dimension of the ids, or a list of row splits (dense ids of rank 1 are one list
+  each). With "first_n" n vectors per list.
+num_tables: as of `MonolithPartition`.
+feature_tables: as of `MonolithPartition`.
+combiners: as of `MonolithPartition`.
+ns: as of `MonolithPartition`.
+ragged: as of `MonolithPartition`.
+weighted: per feature, true if it has weights.
+dims: per table its row length.
 )doc");
 
 REGISTER_OP("MonolithAttach")
@@ -144,62 +148,79 @@ REGISTER_OP("MonolithAttach")
     .Attr("combiner: string")
     .Attr("n: int")
     .Attr("dim: int >= 1")
-    .Attr("own_terms: int >= 0 = 0")
+    .Attr("overrides: int >= 0 = 0")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle vectors;
-      TF_RETURN_IF_ERROR(c->WithRankAtLeast(c->input(1), 2, &vectors));
-      TF_RETURN_IF_ERROR(IdsAndPositions(c, 2, 3));
+      TF_RETURN_IF_ERROR(InputShape(c, "vectors", &vectors));
+      TF_RETURN_IF_ERROR(c->WithRankAtLeast(vectors, 2, &vectors));
       int64_t row_length;
       TF_RETURN_IF_ERROR(c->GetAttr("dim", &row_length));
-      tensorflow::shape_inference::DimensionHandle last;
+      DimensionHandle last;
       TF_RETURN_IF_ERROR(c->WithValue(c->Dim(vectors, -1), row_length, &last));
       TF_RETURN_IF_ERROR(c->ReplaceDim(vectors, -1, last, &vectors));
       tensorflow::DataType type;
       TF_RETURN_IF_ERROR(c->GetAttr("T", &type));
       if (type == tensorflow::DT_FLOAT) {
         ShapeHandle anchor;
-        TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &anchor));
-        tensorflow::shape_inference::DimensionHandle dim;
+        TF_RETURN_IF_ERROR(InputOfRank(c, "anchor", 2, &anchor));
+        DimensionHandle dim;
         TF_RETURN_IF_ERROR(
             c->Merge(c->Dim(vectors, -1), c->Dim(anchor, 1), &dim));
         TF_RETURN_IF_ERROR(c->ReplaceDim(vectors, -1, dim, &vectors));
       }
-      TF_RETURN_IF_ERROR(OneFeature(c, 2, 4, vectors, &vectors));
-      c->set_output(0, vectors);
-      return absl::OkStatus();
+      TF_RETURN_IF_ERROR(OneFeature(c, vectors, &vectors));
+      return SetOutput(c, "output", vectors);
     })
     .Doc(R"doc(
-Passes a feature's vectors on and ties them to a table's zero-row variable.
+Passes the vectors of a feature on and ties them to a zero-row variable.
 
-The gradient for `anchor` is the tf.IndexedSlices that MonolithSlices gives: that
-is how the gradient of a lookup is a value. Nothing but `vectors` is read, so the
-op is taken out of a graph before it runs (detach_pass.cc).
+Reads nothing but the vectors, and changes nothing. Their gradient for the
+variable is the tf.IndexedSlices that `MonolithSlices` returns, so the gradient
+of a lookup is a value. TensorFlow removes the op from a graph before it runs.
 
-anchor: the variable's value `[0, dim]`, or its handle.
-ids, positions, splits, weights: of the feature, as MonolithPartition and
-  MonolithCombine have them.
-dim: row length of the table, which the shape of `vectors` may not tell.
-own_terms: of the feature, 0 for none (count_word.h). Handed to MonolithSlices.
+anchor: the value of the table's variable, `[0, dim]`, or its handle.
+vectors: the output of `MonolithCombine` for the feature.
+ids: of the feature, as of `MonolithPartition` and
+  `MonolithCombine`.
+positions: of the feature, as of `MonolithPartition` and
+  `MonolithCombine`.
+splits: of the feature, as of `MonolithPartition` and
+  `MonolithCombine`.
+weights: of the feature, as of `MonolithPartition` and
+  `MonolithCombine`.
+output: the vectors.
+combiner: of the feature.
+n: of the feature.
+dim: row length of the table.
+overrides: the overrides of the feature, 0 for none (packed_count.h), for
+  `MonolithSlices`.
 )doc");
 
-REGISTER_OP("MonolithWeights")
+REGISTER_OP("MonolithCheckedWeights")
     .Input("weights: float32")
     .Input("places: T")
     .Input("expected: T")
     .Output("output: float32")
     .Attr("T: {int64}")
     .SetShapeFn([](InferenceContext* c) {
-      ShapeHandle unused;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &unused));
-      TF_RETURN_IF_ERROR(c->Merge(c->input(1), c->input(2), &unused));
-      c->set_output(0, c->input(0));
-      return absl::OkStatus();
+      ShapeHandle weights;
+      ShapeHandle places;
+      ShapeHandle expected;
+      TF_RETURN_IF_ERROR(InputOfRank(c, "weights", 1, &weights));
+      TF_RETURN_IF_ERROR(InputShape(c, "places", &places));
+      TF_RETURN_IF_ERROR(InputShape(c, "expected", &expected));
+      TF_RETURN_IF_ERROR(c->Merge(places, expected, &places));
+      return SetOutput(c, "output", weights);
     })
     .Doc(R"doc(
-Passes weights on if they stand where ids stand, else fails.
+Passes weights on if they have the places of the ids.
 
+Reads and changes no table. Fails with InvalidArgument if the places differ.
+
+weights: `[m]`.
 places: row splits of ragged weights, or indices of sparse ones.
-expected: those of the ids.
+expected: the places of the ids.
+output: the weights.
 )doc");
 
 REGISTER_OP("MonolithSparseSplits")
@@ -208,26 +229,34 @@ REGISTER_OP("MonolithSparseSplits")
     .Output("splits: num_features * int64")
     .Attr("num_features: int >= 1")
     .SetShapeFn([](InferenceContext* c) {
-      int64_t num_features;
-      TF_RETURN_IF_ERROR(c->GetAttr("num_features", &num_features));
-      for (int64_t f = 0; f < num_features; ++f) {
-        const int64_t dense_shape = num_features + f;
+      Shapes indices;
+      Shapes dense_shapes;
+      TF_RETURN_IF_ERROR(c->input("indices", &indices));
+      TF_RETURN_IF_ERROR(c->input("dense_shapes", &dense_shapes));
+      Shapes splits;
+      for (size_t f = 0; f < indices.size(); ++f) {
         ShapeHandle shape;
         TF_RETURN_IF_ERROR(c->Merge(
-            c->input(f), c->Matrix(InferenceContext::kUnknownDim, 2), &shape));
+            indices[f], c->Matrix(InferenceContext::kUnknownDim, 2), &shape));
+        TF_RETURN_IF_ERROR(c->Merge(dense_shapes[f], c->Vector(2), &shape));
+        // Inputs that are lists have no value by name.
         TF_RETURN_IF_ERROR(
-            c->Merge(c->input(dense_shape), c->Vector(2), &shape));
-        TF_RETURN_IF_ERROR(c->MakeShapeFromShapeTensor(dense_shape, &shape));
-        tensorflow::shape_inference::DimensionHandle size;
+            c->MakeShapeFromShapeTensor(indices.size() + f, &shape));
+        DimensionHandle size;
         TF_RETURN_IF_ERROR(c->Add(c->Dim(shape, 0), 1, &size));
-        c->set_output(f, c->Vector(size));
+        splits.push_back(c->Vector(size));
       }
-      return absl::OkStatus();
+      return c->set_output("splits", splits);
     })
     .Doc(R"doc(
-Turns the indices of sparse ids `[batch, length]` into row splits `[batch + 1]`.
+Makes row splits from the indices of sparse ids.
 
-Fails when indices are not in the order of their rows.
+Reads and changes no table. Fails with InvalidArgument if the ids are not in the
+order of their rows.
+
+indices: per feature `[m, 2]`, of ids `[batch, length]`.
+dense_shapes: per feature `[2]`.
+splits: per feature `[batch + 1]`.
 )doc");
 
 }  // namespace

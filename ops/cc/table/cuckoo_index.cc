@@ -15,8 +15,8 @@
 namespace monolith_tf {
 namespace {
 
-uint64_t LowBits(uint64_t word, int num_bits) {
-  return num_bits >= 64 ? word : word & ((uint64_t{1} << num_bits) - 1);
+uint64_t LowBits(uint64_t probe, int num_bits) {
+  return num_bits >= 64 ? probe : probe & ((uint64_t{1} << num_bits) - 1);
 }
 
 int LevelOf(uint32_t num_buckets) { return 31 - __builtin_clz(num_buckets); }
@@ -58,8 +58,8 @@ bool CuckooIndex::InsertEntry(uint64_t hash, uint32_t handle,
 
 void CuckooIndex::EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows) {
   const Location location = Locate(hash, handle);
-  if (location.slot >= 0) {
-    location.bucket->tags[location.slot] = 0;
+  if (location.place >= 0) {
+    location.bucket->tags[location.place] = 0;
   } else {
     for (auto& entry : stash_) {
       if (entry.second != handle) continue;
@@ -79,8 +79,8 @@ void CuckooIndex::EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows) {
 void CuckooIndex::Replace(uint64_t hash, uint32_t old_handle,
                           uint32_t new_handle) {
   const Location location = Locate(hash, old_handle);
-  if (location.slot >= 0) {
-    location.bucket->handles[location.slot] = new_handle;
+  if (location.place >= 0) {
+    location.bucket->handles[location.place] = new_handle;
     return;
   }
   for (auto& entry : stash_) {
@@ -91,11 +91,11 @@ void CuckooIndex::Replace(uint64_t hash, uint32_t old_handle,
 CuckooIndex::Location CuckooIndex::Locate(uint64_t hash,
                                           uint32_t handle) const {
   const uint16_t tag = TagOf(hash);
-  for (const uint64_t word : {hash, OtherWord(hash, tag)}) {
-    Bucket& bucket = At(shape().BucketOf(word));
+  for (const uint64_t probe : {hash, OtherProbe(hash, tag)}) {
+    Bucket& bucket = At(shape().BucketOf(probe));
     for (uint32_t bits = MatchTags(bucket, tag); bits != 0; bits &= bits - 1) {
-      const int slot = __builtin_ctz(bits);
-      if (bucket.handles[slot] == handle) return {&bucket, slot};
+      const int place = __builtin_ctz(bits);
+      if (bucket.handles[place] == handle) return {&bucket, place};
     }
   }
   return {nullptr, -1};
@@ -105,45 +105,45 @@ bool CuckooIndex::IsInFirst(uint64_t hash, uint32_t handle) const {
   return Locate(hash, handle).bucket == &At(shape().BucketOf(hash));
 }
 
-CuckooIndex::Entry CuckooIndex::EntryAt(uint32_t bucket, int slot) const {
+CuckooIndex::Entry CuckooIndex::EntryAt(uint32_t bucket, int place) const {
   const Bucket& from = At(bucket);
   const int begin = MoreBegin(bucket);
-  const uint64_t more = from.more >> (kMoreBits * slot) & 7;
+  const uint64_t more = from.more >> (kMoreBits * place) & 7;
   return {LowBits(bucket, begin) | more << begin, begin + kMoreBits,
-          from.tags[slot], from.handles[slot]};
+          from.tags[place], from.handles[place]};
 }
 
 void CuckooIndex::Complete(Entry* entry, const Rows& rows) {
   const uint64_t hash = rows.hash_of(entry->handle);
-  const bool is_first = LowBits(hash ^ entry->word, entry->num_bits) == 0;
-  entry->word = is_first ? hash : OtherWord(hash, entry->tag);
+  const bool is_first = LowBits(hash ^ entry->probe, entry->num_bits) == 0;
+  entry->probe = is_first ? hash : OtherProbe(hash, entry->tag);
   entry->num_bits = 64;
 }
 
-void CuckooIndex::Put(uint32_t bucket, int slot, Entry entry,
+void CuckooIndex::Put(uint32_t bucket, int place, Entry entry,
                       const Rows& rows) {
   const int begin = MoreBegin(bucket);
   if (begin + kMoreBits > entry.num_bits) Complete(&entry, rows);
   Bucket& to = At(bucket);
-  const int shift = kMoreBits * slot;
-  to.tags[slot] = entry.tag;
-  to.handles[slot] = entry.handle;
+  const int shift = kMoreBits * place;
+  to.tags[place] = entry.tag;
+  to.handles[place] = entry.handle;
   to.more = (to.more & ~(7u << shift)) |
-            static_cast<uint32_t>(entry.word >> begin & 7) << shift;
+            static_cast<uint32_t>(entry.probe >> begin & 7) << shift;
 }
 
 bool CuckooIndex::Place(const Entry& entry, const Rows& rows) {
   Entry other = entry;
-  other.word = OtherWord(entry.word, entry.tag);
-  const uint32_t first = shape().BucketOf(entry.word);
-  const uint32_t second = shape().BucketOf(other.word);
-  const uint32_t first_free = FreeSlots(At(first));
-  const uint32_t second_free = FreeSlots(At(second));
+  other.probe = OtherProbe(entry.probe, entry.tag);
+  const uint32_t first = shape().BucketOf(entry.probe);
+  const uint32_t second = shape().BucketOf(other.probe);
+  const uint32_t first_free = FreePlaces(At(first));
+  const uint32_t second_free = FreePlaces(At(second));
   if ((first_free | second_free) == 0) {
     return PlaceBySearch(entry, first, second, rows);
   }
   const int num_first_free = NumBits(first_free);
-  if (num_first_free > kReservedSlots ||
+  if (num_first_free > kReservedEntries ||
       num_first_free >= NumBits(second_free)) {
     Put(first, __builtin_ctz(first_free), entry, rows);
   } else {
@@ -154,11 +154,11 @@ bool CuckooIndex::Place(const Entry& entry, const Rows& rows) {
 
 bool CuckooIndex::PlaceBySearch(const Entry& entry, uint32_t first,
                                 uint32_t second, const Rows& rows) {
-  // A full bucket, reached by moving the entry in `slot` of the parent.
+  // A full bucket, reached by moving the entry in `place` of the parent.
   struct Node {
     uint32_t bucket;
     int parent;
-    int slot;
+    int place;
   };
   const Shape shape = this->shape();
   Node nodes[kMaxSearchNodes];
@@ -167,15 +167,15 @@ bool CuckooIndex::PlaceBySearch(const Entry& entry, uint32_t first,
   if (second != first) nodes[num_nodes++] = {second, -1, -1};
   for (int current = 0; current < num_nodes; ++current) {
     const uint32_t bucket = nodes[current].bucket;
-    uint32_t others[kSlots];
-    for (int slot = 0; slot < kSlots; ++slot) {
-      const Entry moved = EntryAt(bucket, slot);
-      others[slot] = shape.BucketOf(OtherWord(moved.word, moved.tag));
-      PrefetchLine(&At(others[slot]));
+    uint32_t others[kEntriesPerBucket];
+    for (int place = 0; place < kEntriesPerBucket; ++place) {
+      const Entry moved = EntryAt(bucket, place);
+      others[place] = shape.BucketOf(OtherProbe(moved.probe, moved.tag));
+      PrefetchLine(&At(others[place]));
     }
-    for (int slot = 0; slot < kSlots; ++slot) {
-      const uint32_t other = others[slot];
-      const uint32_t free = FreeSlots(At(other));
+    for (int place = 0; place < kEntriesPerBucket; ++place) {
+      const uint32_t other = others[place];
+      const uint32_t free = FreePlaces(At(other));
       if (free == 0) {
         // A chain must not come back to a bucket that it changes.
         bool is_in_chain = false;
@@ -183,27 +183,27 @@ bool CuckooIndex::PlaceBySearch(const Entry& entry, uint32_t first,
           is_in_chain = is_in_chain || nodes[node].bucket == other;
         }
         if (!is_in_chain && num_nodes < kMaxSearchNodes) {
-          nodes[num_nodes++] = {other, current, slot};
+          nodes[num_nodes++] = {other, current, place};
         }
         continue;
       }
       // Move the chain's entries, the last one first.
       uint32_t target = other;
-      int target_slot = __builtin_ctz(free);
-      int source_slot = slot;
+      int target_place = __builtin_ctz(free);
+      int source_place = place;
       int node = current;
       for (; node >= 0; node = nodes[node].parent) {
         const uint32_t source = nodes[node].bucket;
-        Entry moved = EntryAt(source, source_slot);
-        moved.word = OtherWord(moved.word, moved.tag);
-        Put(target, target_slot, moved, rows);
+        Entry moved = EntryAt(source, source_place);
+        moved.probe = OtherProbe(moved.probe, moved.tag);
+        Put(target, target_place, moved, rows);
         target = source;
-        target_slot = source_slot;
-        source_slot = nodes[node].slot;
+        target_place = source_place;
+        source_place = nodes[node].place;
       }
       Entry placed = entry;
-      if (target != first) placed.word = OtherWord(entry.word, entry.tag);
-      Put(target, target_slot, placed, rows);
+      if (target != first) placed.probe = OtherProbe(entry.probe, entry.tag);
+      Put(target, target_place, placed, rows);
       return true;
     }
   }
@@ -226,22 +226,22 @@ bool CuckooIndex::Split(const Rows& rows) {
   }
   const uint32_t split = n - (uint32_t{1} << level_);
   Bucket& bucket = At(split);
-  Entry entries[kSlots];
-  for (int slot = 0; slot < kSlots; ++slot) {
-    entries[slot] = EntryAt(split, slot);
+  Entry entries[kEntriesPerBucket];
+  for (int place = 0; place < kEntriesPerBucket; ++place) {
+    entries[place] = EntryAt(split, place);
   }
   SetNumBuckets(n + 1);
   const int begin = MoreBegin(split);
   int num_moved = 0;
-  for (int slot = 0; slot < kSlots; ++slot) {
-    Entry& entry = entries[slot];
+  for (int place = 0; place < kEntriesPerBucket; ++place) {
+    Entry& entry = entries[place];
     if (entry.tag == 0) continue;
     if (begin + kMoreBits > entry.num_bits) Complete(&entry, rows);
-    if (shape().BucketOf(entry.word) == n) {
-      bucket.tags[slot] = 0;
+    if (shape().BucketOf(entry.probe) == n) {
+      bucket.tags[place] = 0;
       Put(n, num_moved++, entry, rows);
     } else {
-      Put(split, slot, entry, rows);
+      Put(split, place, entry, rows);
     }
   }
   PrefetchSplit(rows);
@@ -253,8 +253,8 @@ void CuckooIndex::PrefetchSplit(const Rows& rows) const {
   const uint32_t next = n - (uint32_t{1} << level_);
   if (more_begin_if_split_ != more_begin_) {
     const Bucket& bucket = At(next);
-    for (int slot = 0; slot < kSlots; ++slot) {
-      if (bucket.tags[slot] != 0) rows.prefetch(bucket.handles[slot]);
+    for (int place = 0; place < kEntriesPerBucket; ++place) {
+      if (bucket.tags[place] != 0) rows.prefetch(bucket.handles[place]);
     }
   }
   if (n + 1 < capacity_) {
@@ -268,16 +268,16 @@ void CuckooIndex::Join(const Rows& rows) {
   if (n == 0) return;
   const uint32_t joined = n - (uint32_t{1} << LevelOf(n));
   Bucket& last = At(n);
-  Entry kept[kSlots];
-  Entry moved[kSlots];
-  for (int slot = 0; slot < kSlots; ++slot) {
-    kept[slot] = EntryAt(joined, slot);
-    moved[slot] = EntryAt(n, slot);
+  Entry kept[kEntriesPerBucket];
+  Entry moved[kEntriesPerBucket];
+  for (int place = 0; place < kEntriesPerBucket; ++place) {
+    kept[place] = EntryAt(joined, place);
+    moved[place] = EntryAt(n, place);
   }
   std::memset(&last, 0, sizeof(last));
   SetNumBuckets(n);
-  for (int slot = 0; slot < kSlots; ++slot) {
-    if (kept[slot].tag != 0) Put(joined, slot, kept[slot], rows);
+  for (int place = 0; place < kEntriesPerBucket; ++place) {
+    if (kept[place].tag != 0) Put(joined, place, kept[place], rows);
   }
   for (const Entry& entry : moved) {
     if (entry.tag == 0 || Place(entry, rows)) continue;
@@ -309,9 +309,9 @@ uint32_t CuckooIndex::NumBucketsFor(int64_t num_entries) const {
   return n;
 }
 
-std::vector<MemoryPool::Segment> CuckooIndex::MakeChunks(
+std::vector<MemoryPool::Slab> CuckooIndex::MakeChunks(
     int64_t num_entries) const {
-  std::vector<MemoryPool::Segment> chunks;
+  std::vector<MemoryPool::Slab> chunks;
   if (num_entries <= 0) return chunks;
   for (uint32_t n = NumBucketsFor(num_entries); n >= kChunkBuckets;
        n -= kChunkBuckets) {
@@ -326,10 +326,10 @@ std::vector<MemoryPool::Segment> CuckooIndex::MakeChunks(
 }
 
 bool CuckooIndex::Reserve(int64_t num_entries,
-                          std::vector<MemoryPool::Segment> chunks) {
+                          std::vector<MemoryPool::Slab> chunks) {
   if (num_entries <= 0) return true;
   const uint32_t n = NumBucketsFor(num_entries);
-  for (MemoryPool::Segment& chunk : chunks) {
+  for (MemoryPool::Slab& chunk : chunks) {
     SetChunk(chunks_.size(), chunk.data());
     chunks_.push_back(std::move(chunk));
     capacity_ += kChunkBuckets;
@@ -350,7 +350,7 @@ bool CuckooIndex::AddChunk() {
   if (capacity_ < kChunkBuckets) {
     return SetFirstChunk(std::max(kMinBuckets, 2 * capacity_));
   }
-  MemoryPool::Segment chunk = pool_->Allocate(kChunkBuckets * sizeof(Bucket));
+  MemoryPool::Slab chunk = pool_->Allocate(kChunkBuckets * sizeof(Bucket));
   if (chunk.empty()) return false;
   SetChunk(chunks_.size(), chunk.data());
   chunks_.push_back(std::move(chunk));
@@ -359,7 +359,7 @@ bool CuckooIndex::AddChunk() {
 }
 
 bool CuckooIndex::SetFirstChunk(uint32_t num_buckets) {
-  MemoryPool::Segment chunk =
+  MemoryPool::Slab chunk =
       pool_->Allocate(size_t{num_buckets} * sizeof(Bucket));
   if (chunk.empty()) return false;
   if (chunks_.empty()) {
@@ -379,7 +379,7 @@ bool CuckooIndex::MoveChunk() {
   if (capacity_ < kChunkBuckets) return false;
   const size_t number = hand_ < chunks_.size() ? hand_ : 0;
   hand_ = number + 1;
-  MemoryPool::Segment place = pool_->AllocateBefore(chunks_[number]);
+  MemoryPool::Slab place = pool_->AllocateBefore(chunks_[number]);
   if (place.empty()) return false;
   std::memcpy(place.data(), chunks_[number].data(),
               kChunkBuckets * sizeof(Bucket));
@@ -410,8 +410,8 @@ void CuckooIndex::SetChunk(size_t number, char* data) {
 int64_t CuckooIndex::MaxSizeOf(uint32_t num_buckets) const {
   if (num_buckets == 0) return 0;
   const int64_t level_size = int64_t{1} << LevelOf(num_buckets);
-  return static_cast<int64_t>(static_cast<double>(level_size * kSlots) *
-                              max_load_) +
+  return static_cast<int64_t>(
+             static_cast<double>(level_size * kEntriesPerBucket) * max_load_) +
          kInsertsPerSplit * (num_buckets - level_size);
 }
 
@@ -432,7 +432,7 @@ void CuckooIndex::SetNumBuckets(uint32_t num_buckets) {
   shape_.store(mask << 32 | num_buckets, std::memory_order_release);
 }
 
-std::vector<MemoryPool::Segment> CuckooIndex::Clear() {
+std::vector<MemoryPool::Slab> CuckooIndex::Clear() {
   SetNumBuckets(0);
   size_ = 0;
   capacity_ = 0;
@@ -446,7 +446,7 @@ int64_t CuckooIndex::memory_bytes() const {
   size_t bytes = stash_.capacity() * sizeof(stash_[0]) +
                  chunks_.capacity() * sizeof(chunks_[0]) +
                  2 * (directory_size_ - kMinDirectory) * sizeof(directory_);
-  for (const MemoryPool::Segment& chunk : chunks_) {
+  for (const MemoryPool::Slab& chunk : chunks_) {
     bytes += chunk.ResidentBytes(0);
   }
   return static_cast<int64_t>(bytes);

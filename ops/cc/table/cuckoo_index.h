@@ -1,8 +1,9 @@
 // cuckoo_index.h
 //
-// Where a stripe finds the row of an id: a bucketised cuckoo hash table of
-// 16-bit tags and 32-bit row handles, which grows and shrinks by one bucket at
-// a time. The caller compares ids in the rows; a tag alone never decides.
+// The index of a stripe, from ids to handles of rows: a bucketized cuckoo hash
+// table of 16-bit tags and 32-bit handles, which grows and shrinks by one
+// bucket at a time. The caller compares ids in the rows; a tag alone never
+// decides.
 //
 // A bucket, one cache line
 //
@@ -10,10 +11,10 @@
 //   +--------------------+--------------------------------------+------+
 //   | tag [10], 0: empty | handle [10]                          | more |
 //   +--------------------+--------------------------------------+------+
-// A search compares all ten tags at once, in two SSE2 words, which every x86-64
-// has (elsewhere in a loop). Wider words have nothing more to compare, and a
-// dispatch at run time, as the loops over rows have it (instruction_set.h),
-// would put a call into the shortest loop there is.
+// A search compares all ten tags at once, in two SSE2 registers, which every
+// x86-64 has (elsewhere in a loop). Wider registers have nothing more to
+// compare, and a dispatch at run time, as the loops over rows have it
+// (instruction_set.h), would put a call into the shortest loop there is.
 //
 // The hash (64 bits, keyed per process)
 //
@@ -22,11 +23,11 @@
 //   | stripe  | tag      | first bucket (its low bits)                 |
 //   +---------+----------+---------------------------------------------+
 //
-// An entry has two words, hash and hash ^ Spread(tag), and lies in the bucket
-// of one of them. Spread is odd: the two buckets differ whenever there are
-// two.
+// An entry has two probes, hash and hash ^ Spread(tag), and lies in the bucket
+// that one of them names. Spread is odd: the two buckets differ whenever there
+// are two.
 //
-// # Which bucket a word names
+// # Which bucket a probe names
 //
 // As in linear hashing (Litwin 1980). With n = 2^level + split buckets, the
 // buckets [0, split) of the level were split in two, the others not yet:
@@ -35,41 +36,41 @@
 //    +---------+---------------+---------------+
 //    |  split  |  not split    | other halves  |
 //    +---------+---------------+---------------+
-//      level+1     level bits       level+1 bits of the word
+//      level+1     level bits       level+1 bits of the probe
 //
-// To grow by a bucket, bucket `split` gives the entries whose word has the
-// next bit set to bucket n; to shrink, they come back. So there is one array,
-// nothing is ever moved to another, and no insert pays for more than one
-// bucket. Splitting starts when a level is full to max_load and goes on with
-// every kInsertsPerSplit-th insert: the buckets not split yet get twice the
+// To grow by a bucket, the entries of bucket `split` whose probe has the next
+// bit set move to bucket n; to shrink, they move back. So there is one array,
+// no copy to another one, and no insert pays for more than one bucket.
+// Splitting starts when a level is full to max_load, and continues with every
+// kInsertsPerSplit-th insert: buckets that are not split yet get twice the
 // entries of the others, and the slower they are split, the more inserts find
-// only full ones (a split with every 9th keeps the load up, at half the
-// speed). The load is thus 0.88 when splitting starts and 0.59 when a level is
-// done; an index that shrinks starts at 3/4 of these.
+// only full ones (splitting with every 9th insert keeps the load higher, at
+// half the speed). The load is thus 0.88 when splitting starts and 0.59 when a
+// level is done; an index that shrinks starts at 3/4 of these.
 //
-// The rest of an entry's word follows from the id in its row. `more` keeps
-// three more bits for every slot, from the last multiple of three on that is
-// not above the bits of its bucket (shifted by the stripe's number, so that
-// stripes differ): enough to split it up to three times. So two of three
-// splits read no row.
+// The rest of an entry's probe follows from the id in its row. `more` keeps
+// three more bits per place, from the last multiple of three on that is not
+// above the bits of its bucket (shifted by the stripe's number, so that stripes
+// differ). They suffice for up to three splits, so two of three splits read no
+// row.
 //
 // # Insert
 //
-// Takes the first bucket while more than kReservedSlots of it are free, so that
-// most are found there; else the emptier of the two, which keeps all about
+// Takes the first bucket while more than kReservedEntries of it are free, so
+// that most are found there; else the emptier of the two, which keeps all about
 // equally full: few inserts find both full. Those search breadth-first, over at
 // most kMaxSearchNodes buckets, for a chain of entries that can each move to
-// their other bucket. When that fails the entry goes to a stash that every
-// search looks through. So an insert never loops, never drops, and hashes that
-// meet cannot blow memory up.
+// their other bucket. If that fails, the entry goes to a stash that every
+// search scans. So an insert never loops and never drops an entry, and
+// colliding hashes cannot exhaust memory.
 //
 // # Memory
 //
 // Buckets lie in chunks of kChunkBuckets from the table's pool; a small index
-// has part of one. 64 bytes a bucket: 7.3 bytes an entry when a level is full,
-// 10.9 when it was just split, and half a chunk a stripe.
+// has part of one. 64 bytes per bucket: 7.3 bytes per entry if a level is
+// full, 10.9 if it was just split, and half a chunk per stripe.
 //
-// Not thread-safe, but for PrefetchFirst.
+// Not thread-safe, except for PrefetchFirst.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_CUCKOO_INDEX_H_
 #define MONOLITH_TF_OPS_CC_TABLE_CUCKOO_INDEX_H_
@@ -95,23 +96,23 @@ namespace monolith_tf {
 
 class CuckooIndex {
  public:
-  static constexpr int kSlots = 10;
+  static constexpr int kEntriesPerBucket = 10;
   static constexpr int kChunkBuckets = 256;
-  // Buckets that one Insert splits, that one Erase joins, at most.
+  // The most buckets that one Insert splits, and that one Erase joins.
   static constexpr int kBucketsPerInsert = 1;
   static constexpr int kBucketsPerErase = 1;
-  // Free slots of a bucket that are kept for entries whose first bucket is
+  // Free places of a bucket that are kept for entries whose first bucket is
   // full: without them the second choice would come too late.
-  static constexpr int kReservedSlots = 2;
-  // Buckets that the search for a free slot looks at.
+  static constexpr int kReservedEntries = 2;
+  // Buckets that the search for a free place looks at.
   static constexpr int kMaxSearchNodes = 256;
   // Inserts for each split while a level is being split.
   static constexpr int kInsertsPerSplit = 3;
-  // Above 0.93 the search for a free slot gets long.
+  // Above 0.93 the search for a free place gets long.
   static constexpr float kMaxLoad = 0.87f;
 
-  // `pool` lives longer. A level is split once `max_load` of its slots are
-  // taken. Stripes of different numbers read rows at different levels.
+  // `pool` outlives the index. A level is split once `max_load` of its places
+  // are taken. Stripes of different numbers read rows at different levels.
   explicit CuckooIndex(MemoryPool* pool, int stripe = 0,
                        float max_load = kMaxLoad)
       : pool_(pool), stripe_(stripe), max_load_(max_load) {}
@@ -124,6 +125,8 @@ class CuckooIndex {
     return 0.82f + 0.0016f * static_cast<float>(stripe & 63);
   }
 
+  // Stripes of a table, 0 .. kNumStripes - 1: the upper bits of a hash.
+  static constexpr int kNumStripes = 64;
   static int StripeOf(uint64_t hash) { return static_cast<int>(hash >> 58); }
 
   // The handle of the entry with this hash for which matches(handle) holds,
@@ -131,9 +134,9 @@ class CuckooIndex {
   template <typename Matches>
   uint32_t Find(uint64_t hash, const Matches& matches) const;
 
-  // The handle of an entry of the first bucket of `hash`, of the second one or
-  // the stash, whose tag fits, unverified; or kNoHandle when surely none there
-  // has this hash. Two in three entries are in their first bucket.
+  // Returns the handle of an entry with the tag of `hash`, unverified, in the
+  // first bucket, or in the second one and the stash; kNoHandle if no entry
+  // there has this hash. Two thirds of the entries are in their first bucket.
   ABSL_ATTRIBUTE_ALWAYS_INLINE uint32_t CandidateInFirst(uint64_t hash) const {
     const Shape shape = this->shape();
     if (ABSL_PREDICT_FALSE(shape.n == 0)) return kNoHandle;
@@ -144,50 +147,49 @@ class CuckooIndex {
     if (ABSL_PREDICT_FALSE(shape.n == 0)) return kNoHandle;
     const uint16_t tag = TagOf(hash);
     const uint32_t candidate =
-        CandidateIn(At(shape.BucketOf(OtherWord(hash, tag))), tag);
+        CandidateIn(At(shape.BucketOf(OtherProbe(hash, tag))), tag);
     return ABSL_PREDICT_TRUE(stash_.empty()) || candidate != kNoHandle
                ? candidate
                : CandidateInStash(hash);
   }
 
   // Insert and Erase read the hashes of some other entries: hash_of(handle)
-  // gives that of an entry, and hash_of.Prefetch(handle) announces it.
+  // returns that of an entry; hash_of.Prefetch(handle) announces the call.
 
-  // Adds an entry that is not there. False when memory ends: then nothing was
-  // added.
+  // Adds an entry that is not present. Returns false, and adds nothing, if
+  // there is no memory.
   template <typename HashOf>
   bool Insert(uint64_t hash, uint32_t handle, const HashOf& hash_of) {
     const auto prefetch = [&hash_of](uint32_t of) { hash_of.Prefetch(of); };
     return InsertEntry(hash, handle, Rows{hash_of, prefetch});
   }
-  // Takes out the entry (hash, handle), which is there.
+  // Removes the entry (hash, handle), which must be present.
   template <typename HashOf>
   void Erase(uint64_t hash, uint32_t handle, const HashOf& hash_of) {
     const auto prefetch = [&hash_of](uint32_t of) { hash_of.Prefetch(of); };
     EraseEntry(hash, handle, Rows{hash_of, prefetch});
   }
 
-  // Gives the entry (hash, old_handle), which is there, another handle.
+  // Replaces the handle of the entry (hash, old_handle), which must be present.
   void Replace(uint64_t hash, uint32_t old_handle, uint32_t new_handle);
 
-  // Moves the next chunk of buckets, around and around, to a place that is
-  // nearer to the front of the pool, if there is one. Returns whether it moved.
+  // Moves the next chunk of buckets, cyclically, to a lower place in the pool,
+  // if there is one. Returns whether it moved.
   bool MoveChunk();
   int64_t num_chunks() const { return static_cast<int64_t>(chunks_.size()); }
 
-  // Makes as many buckets as `num_entries` <= 2^31 fill without a split, and
-  // keeps them until Clear. The index is empty. False when memory ends. Takes
-  // much of the time from who made `chunks` before.
-  bool Reserve(int64_t num_entries,
-               std::vector<MemoryPool::Segment> chunks = {});
-  // Memory for Reserve, as far as there is some. Safe beside any other call.
-  std::vector<MemoryPool::Segment> MakeChunks(int64_t num_entries) const;
+  // Allocates the buckets that `num_entries` <= 2^31 fill without a split, and
+  // keeps them until Clear. The index must be empty. Returns false if there is
+  // no memory. Much faster if the caller made `chunks` before, with MakeChunks.
+  bool Reserve(int64_t num_entries, std::vector<MemoryPool::Slab> chunks = {});
+  // Allocates memory for Reserve, as far as there is some. Thread-safe.
+  std::vector<MemoryPool::Slab> MakeChunks(int64_t num_entries) const;
 
-  // Empties the index. Returns its memory, to be destroyed where nobody waits.
-  std::vector<MemoryPool::Segment> Clear();
+  // Empties the index. Returns its memory, for destruction without a lock.
+  std::vector<MemoryPool::Slab> Clear();
 
-  // Starts to bring the first or the second bucket of `hash` into the cache.
-  // PrefetchFirst is a guess: safe without the lock, beside any other call.
+  // Prefetches the first or the second bucket of `hash`. PrefetchFirst is a
+  // guess: it is thread-safe.
   void PrefetchFirst(uint64_t hash) const {
     const Shape shape(shape_.load(std::memory_order_acquire));
     if (shape.n == 0) return;
@@ -197,7 +199,7 @@ class CuckooIndex {
   void PrefetchSecond(uint64_t hash) const {
     const Shape shape = this->shape();
     if (shape.n == 0) return;
-    PrefetchLine(&At(shape.BucketOf(OtherWord(hash, TagOf(hash)))));
+    PrefetchLine(&At(shape.BucketOf(OtherProbe(hash, TagOf(hash)))));
   }
 
   int64_t num_buckets() const { return shape().n; }
@@ -206,15 +208,15 @@ class CuckooIndex {
   float max_load() const { return max_load_; }
   int64_t memory_bytes() const;
 
-  // Whether a search for the entry (hash, handle), which is there, ends in the
-  // first bucket that it looks at. For metrics.
+  // Whether the entry (hash, handle), which must be present, is in its first
+  // bucket. For metrics.
   bool IsInFirst(uint64_t hash, uint32_t handle) const;
 
  private:
   struct alignas(64) Bucket {
-    uint16_t tags[kSlots];
-    uint32_t handles[kSlots];
-    // Three bits a slot.
+    uint16_t tags[kEntriesPerBucket];
+    uint32_t handles[kEntriesPerBucket];
+    // Three bits per place.
     uint32_t more;
   };
   static_assert(sizeof(Bucket) == 64, "one cache line");
@@ -222,14 +224,14 @@ class CuckooIndex {
   static constexpr int kMoreBits = 3;
   static constexpr int kChunkBits = 8;
   static_assert(1 << kChunkBits == kChunkBuckets, "chunks are found by shifts");
-  // Chunks that need no directory of their own.
+  // Chunks that need no separate directory.
   static constexpr size_t kMinDirectory = 4;
-  // Buckets that a first chunk has at first.
+  // The first size of the first chunk.
   static constexpr uint32_t kMinBuckets = 4;
 
-  // An entry with the low `num_bits` of its word for the bucket it lies in.
+  // An entry with the low `num_bits` of its probe for the bucket it lies in.
   struct Entry {
-    uint64_t word;
+    uint64_t probe;
     int num_bits;
     uint16_t tag;
     uint32_t handle;
@@ -243,19 +245,19 @@ class CuckooIndex {
     const uint16_t tag = static_cast<uint16_t>(hash >> 42);
     return tag == 0 ? 1 : tag;
   }
-  static uint64_t OtherWord(uint64_t word, uint16_t tag) {
-    return word ^ (((tag * 0x9E3779B97F4A7C15ULL) >> 20) | 1);
+  static uint64_t OtherProbe(uint64_t probe, uint16_t tag) {
+    return probe ^ (((tag * 0x9E3779B97F4A7C15ULL) >> 20) | 1);
   }
 
-  // How many buckets there are, n < 2^32, and 2 * 2^level - 1; in one word, so
-  // that Prefetch sees a pair.
+  // How many buckets there are, n < 2^32, and 2 * 2^level - 1; in one number,
+  // so that Prefetch sees a pair.
   struct Shape {
-    explicit Shape(uint64_t word)
-        : n(static_cast<uint32_t>(word)),
-          mask(static_cast<uint32_t>(word >> 32)) {}
-    // The bucket, of n > 0, that a word of an entry names.
-    uint32_t BucketOf(uint64_t word) const {
-      const uint32_t bucket = static_cast<uint32_t>(word) & mask;
+    explicit Shape(uint64_t packed)
+        : n(static_cast<uint32_t>(packed)),
+          mask(static_cast<uint32_t>(packed >> 32)) {}
+    // The bucket, of n > 0, that a probe of an entry names.
+    uint32_t BucketOf(uint64_t probe) const {
+      const uint32_t bucket = static_cast<uint32_t>(probe) & mask;
       return bucket < n ? bucket : bucket & (mask >> 1);
     }
     uint32_t n;
@@ -278,68 +280,68 @@ class CuckooIndex {
     return *reinterpret_cast<Bucket*>(AddressOf(bucket));
   }
 
-  // One bit a slot whose tag is `tag`.
+  // Returns a bit per place whose tag is `tag`.
   static uint32_t MatchTags(const Bucket& bucket, uint16_t tag) {
 #if defined(__SSE2__)
-    const __m128i* words = reinterpret_cast<const __m128i*>(&bucket);
+    const __m128i* halves = reinterpret_cast<const __m128i*>(&bucket);
     const __m128i wanted = _mm_set1_epi16(static_cast<int16_t>(tag));
-    const __m128i low = _mm_cmpeq_epi16(_mm_load_si128(words), wanted);
-    const __m128i high = _mm_cmpeq_epi16(_mm_load_si128(words + 1), wanted);
-    // The second word holds tags 8 and 9, then handles.
+    const __m128i low = _mm_cmpeq_epi16(_mm_load_si128(halves), wanted);
+    const __m128i high = _mm_cmpeq_epi16(_mm_load_si128(halves + 1), wanted);
+    // The second half holds tags 8 and 9, then handles.
     return static_cast<uint32_t>(
                _mm_movemask_epi8(_mm_packs_epi16(low, high))) &
-           ((1u << kSlots) - 1);
+           ((1u << kEntriesPerBucket) - 1);
 #else
     uint32_t bits = 0;
-    for (int slot = 0; slot < kSlots; ++slot) {
-      bits |= static_cast<uint32_t>(bucket.tags[slot] == tag) << slot;
+    for (int place = 0; place < kEntriesPerBucket; ++place) {
+      bits |= static_cast<uint32_t>(bucket.tags[place] == tag) << place;
     }
     return bits;
 #endif
   }
-  // Of the first slot whose tag is `tag`. Without a branch: it could not be
-  // predicted.
+  // Returns the handle at the first place whose tag is `tag`. Has no branch,
+  // because it could not be predicted.
   ABSL_ATTRIBUTE_ALWAYS_INLINE static uint32_t CandidateIn(const Bucket& bucket,
                                                            uint16_t tag) {
     const uint32_t matches = MatchTags(bucket, tag);
     const uint32_t handle =
-        bucket.handles[__builtin_ctz(matches | 1u << (kSlots - 1))];
+        bucket.handles[__builtin_ctz(matches | 1u << (kEntriesPerBucket - 1))];
     return matches != 0 ? handle : kNoHandle;
   }
-  static uint32_t FreeSlots(const Bucket& bucket) {
+  static uint32_t FreePlaces(const Bucket& bucket) {
     return MatchTags(bucket, 0);
   }
 
   uint32_t CandidateInStash(uint64_t hash) const;
   bool InsertEntry(uint64_t hash, uint32_t handle, const Rows& rows);
   void EraseEntry(uint64_t hash, uint32_t handle, const Rows& rows);
-  // Where (hash, handle) is: slot -1 when it is not in a bucket.
+  // The location of (hash, handle); place -1 if it is not in a bucket.
   struct Location {
     Bucket* bucket;
-    int slot;
+    int place;
   };
   Location Locate(uint64_t hash, uint32_t handle) const;
 
-  Entry EntryAt(uint32_t bucket, int slot) const;
-  // Writes an entry to a slot of the bucket that its word names. Reads the
+  Entry EntryAt(uint32_t bucket, int place) const;
+  // Writes an entry to a place of the bucket that its probe names. Reads the
   // row when the entry has too few bits.
-  void Put(uint32_t bucket, int slot, Entry entry, const Rows& rows);
-  // Completes the word of an entry from its row.
+  void Put(uint32_t bucket, int place, Entry entry, const Rows& rows);
+  // Completes the probe of an entry from its row.
   static void Complete(Entry* entry, const Rows& rows);
-  // Puts an entry into one of its buckets, moving others if need be; false
-  // when it finds no place.
+  // Puts an entry into one of its buckets, moving others if necessary. Returns
+  // false if it finds no place.
   bool Place(const Entry& entry, const Rows& rows);
   bool PlaceBySearch(const Entry& entry, uint32_t first, uint32_t second,
                      const Rows& rows);
   // Puts the last entry of the stash into a bucket, if it finds a place.
   void PlaceStashed(const Rows& rows);
 
-  // Adds the last bucket, or takes it away.
+  // Adds or removes the last bucket.
   bool Split(const Rows& rows);
   void Join(const Rows& rows);
-  // Starts to fetch what the split after this one reads.
+  // Prefetches what the next split reads.
   void PrefetchSplit(const Rows& rows) const;
-  // Makes room for bucket `num_buckets`; false when memory ends.
+  // Allocates a chunk. Returns false if there is no memory.
   bool AddChunk();
   bool SetFirstChunk(uint32_t num_buckets);
   void SetChunk(size_t number, char* data);
@@ -349,7 +351,7 @@ class CuckooIndex {
   int64_t MaxSizeOf(uint32_t num_buckets) const;
   void SetNumBuckets(uint32_t num_buckets);
 
-  // Where the bits begin that `more` keeps in a bucket of so many bits.
+  // The first bit that `more` keeps in a bucket of `bits` bits.
   int MoreBeginOf(int bits) const;
 
   MemoryPool* const pool_;
@@ -363,15 +365,15 @@ class CuckooIndex {
   int more_begin_ = 0;
   int more_begin_if_split_ = 0;
   int64_t size_ = 0;
-  // The size at which a bucket is added, below which one is taken away.
+  // The size at which a bucket is added, and below which one is removed.
   int64_t max_size_ = 0;
   int64_t min_size_ = 0;
-  // Joins leave so many.
+  // The fewest buckets that joins leave.
   uint32_t min_buckets_ = 0;
   // Buckets that there is memory for.
   uint32_t capacity_ = 0;
-  std::vector<MemoryPool::Segment> chunks_;
-  // The chunk that MoveChunk looks at next.
+  std::vector<MemoryPool::Slab> chunks_;
+  // The next chunk of MoveChunk.
   size_t hand_ = 0;
   // The directory in use is the last. PrefetchFirst may read one that became
   // too short, so those stay; together they are shorter than the last.
@@ -389,7 +391,7 @@ uint32_t CuckooIndex::Find(uint64_t hash, const Matches& matches) const {
   const uint16_t tag = TagOf(hash);
   // Both buckets at once: which of them has the entry cannot be predicted.
   const Bucket* const buckets[] = {&At(shape.BucketOf(hash)),
-                                   &At(shape.BucketOf(OtherWord(hash, tag)))};
+                                   &At(shape.BucketOf(OtherProbe(hash, tag)))};
   uint32_t bits = MatchTags(*buckets[0], tag) | MatchTags(*buckets[1], tag)
                                                     << 16;
   for (; bits != 0; bits &= bits - 1) {

@@ -10,7 +10,7 @@
 namespace monolith_tf {
 namespace {
 
-// Records of a first segment, as a power of two.
+// Records of a first slab, as a power of two.
 constexpr int kFirstBits = 4;
 constexpr int64_t kLine = 64;
 
@@ -32,12 +32,12 @@ int64_t StrideOf(size_t record_bytes) {
 }  // namespace
 
 RowArena::RowArena(size_t record_bytes, MemoryPool* pool,
-                   int64_t max_segment_bytes)
+                   int64_t max_slab_bytes)
     : stride_(StrideOf(record_bytes)),
       record_bytes_(record_bytes),
       max_bits_(0),
       pool_(pool) {
-  while ((stride_ << (max_bits_ + 1)) <= max_segment_bytes) ++max_bits_;
+  while ((stride_ << (max_bits_ + 1)) <= max_slab_bytes) ++max_bits_;
   first_bits_ = std::min(max_bits_, kFirstBits);
 }
 
@@ -48,28 +48,27 @@ uint32_t RowArena::AllocateSlowly() {
     ++size_;
     return handle;
   }
-  if (!AddSegment()) return kNoHandle;
+  if (!AddSlab()) return kNoHandle;
   return Allocate();
 }
 
-bool RowArena::AddSegment() {
-  const size_t number = segments_.size();
+bool RowArena::AddSlab() {
+  const size_t number = slabs_.size();
   const uint32_t capacity = BeginOf(number + 1);
   if (capacity == capacity_) return false;
   const int bits = std::min(max_bits_, first_bits_ + static_cast<int>(number));
-  MemoryPool::Segment segment =
-      pool_->Allocate(static_cast<size_t>(stride_) << bits);
-  if (segment.empty()) return false;
-  segments_.push_back(segment.data());
-  owners_.push_back(std::move(segment));
+  MemoryPool::Slab slab = pool_->Allocate(static_cast<size_t>(stride_) << bits);
+  if (slab.empty()) return false;
+  slabs_.push_back(slab.data());
+  owners_.push_back(std::move(slab));
   capacity_ = capacity;
   used_.resize((capacity_ + 63) / 64);
   open_.resize((used_.size() + 63) / 64);
   return true;
 }
 
-uint32_t RowArena::BeginOf(size_t segment) const {
-  const auto number = static_cast<int64_t>(segment);
+uint32_t RowArena::BeginOf(size_t slab) const {
+  const auto number = static_cast<int64_t>(slab);
   const int64_t num_short = std::min<int64_t>(number, max_bits_ - first_bits_);
   const int64_t begin = (((int64_t{1} << num_short) - 1) << first_bits_) +
                         ((number - num_short) << max_bits_);
@@ -84,9 +83,9 @@ int64_t RowArena::BytesFor(int64_t num_records) const {
             RoundUp(num_records - in_short, int64_t{1} << max_bits_)) *
            stride_;
   }
-  size_t segment = 0;
-  while (BeginOf(segment) < num_records) ++segment;
-  return BeginOf(segment) * stride_;
+  size_t slab = 0;
+  while (BeginOf(slab) < num_records) ++slab;
+  return BeginOf(slab) * stride_;
 }
 
 uint32_t RowArena::FindFree() {
@@ -128,16 +127,16 @@ int RowArena::LowerEnd(int max_words) {
   return looks;
 }
 
-void RowArena::ReleaseSegments() {
+void RowArena::ReleaseSlabs() {
   // None is kept: an arena that was made dense has room below end() again by
   // the time that it has slack.
-  while (!segments_.empty() && BeginOf(segments_.size() - 1) >= end_) {
-    segments_.pop_back();
+  while (!slabs_.empty() && BeginOf(slabs_.size() - 1) >= end_) {
+    slabs_.pop_back();
     owners_.pop_back();
-    capacity_ = BeginOf(segments_.size());
+    capacity_ = BeginOf(slabs_.size());
   }
   if (size_ == 0) {
-    *this = RowArena(record_bytes_, pool_);
+    *this = RowArena(record_bytes_, pool_, max_slab_bytes());
   } else if (used_.capacity() > 64 + capacity_ / 16) {
     used_.resize((capacity_ + 63) / 64);
     used_.shrink_to_fit();
@@ -146,26 +145,26 @@ void RowArena::ReleaseSegments() {
   }
 }
 
-bool RowArena::MoveSegment() {
+bool RowArena::MoveSlab() {
   if (owners_.empty()) return false;
-  const size_t segment = hand_ < owners_.size() ? hand_ : 0;
-  hand_ = segment + 1;
-  MemoryPool::Segment place = pool_->AllocateBefore(owners_[segment]);
+  const size_t slab = hand_ < owners_.size() ? hand_ : 0;
+  hand_ = slab + 1;
+  MemoryPool::Slab place = pool_->AllocateBefore(owners_[slab]);
   if (place.empty()) return false;
   const int64_t num_records =
-      std::min<int64_t>(end_, BeginOf(segment + 1)) - BeginOf(segment);
+      std::min<int64_t>(end_, BeginOf(slab + 1)) - BeginOf(slab);
   if (num_records > 0) {
-    std::memcpy(place.data(), segments_[segment], num_records * stride_);
+    std::memcpy(place.data(), slabs_[slab], num_records * stride_);
   }
-  segments_[segment] = place.data();
-  owners_[segment] = std::move(place);
+  slabs_[slab] = place.data();
+  owners_[slab] = std::move(place);
   return true;
 }
 
 int64_t RowArena::memory_bytes() const {
   size_t bytes = used_.capacity() * sizeof(used_[0]) +
                  open_.capacity() * sizeof(open_[0]) +
-                 segments_.capacity() * sizeof(segments_[0]) +
+                 slabs_.capacity() * sizeof(slabs_[0]) +
                  owners_.capacity() * sizeof(owners_[0]);
   for (size_t i = 0; i < owners_.size(); ++i) {
     const int64_t records = int64_t{end_} - BeginOf(i);

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/memory/copy_floats.h"
-#include "ops/cc/table/hash.h"
 
 namespace monolith_tf {
 namespace {

@@ -1,7 +1,7 @@
 // row_layout.h
 //
-// What a row is made of, and what is done to one: how the record of a row
-// lies in memory, how it starts, is read, written and stepped.
+// The memory layout of a row's record, and all operations on one row: how it is
+// initialized, read, written and stepped.
 //
 // A record
 //
@@ -14,14 +14,16 @@
 //   without a cap     16 bytes          8 bytes
 //   with a cap        24 bytes         16 bytes, the last 8 the update number
 //
-// Outside of it a row is floats:
+// Outside of the record, a row is floats:
 //
-//   values [dim]        what a lookup gives: weights of all segments, as the
-//                       model reads them (precision.h, Forward)
-//   floats [row_width]  what a checkpoint keeps: decoded weights of all
-//                       segments, then the slots of all segments
+//   values [dim]        in a lookup: weights of all segments, as the model
+//   reads
+//                       them (precision.h, Forward)
+//   floats [row_width]  in a checkpoint: decoded weights of all segments, then
+//                       the slots of all segments
 //
-// Immutable but for SetPretrained; the caller locks the rows.
+// Thread safety: immutable except for SetPretrained, which may run concurrently
+// with everything else. The caller locks the rows.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
 #define MONOLITH_TF_OPS_CC_TABLE_ROW_LAYOUT_H_
@@ -33,27 +35,27 @@
 #include <mutex>
 #include <vector>
 
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/initializer/initializer.h"
 #include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/memory/copy_floats.h"
 #include "ops/cc/optimizer/optimizer.h"
 #include "ops/cc/precision/precision.h"
 #include "ops/cc/table/row.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 
 class RowLayout {
  public:
-  // One update of a batch, computed once for all of its rows.
+  // Numbers of one update, computed once for all of its rows.
   struct Step {
     int64_t global_step;
     // Whether a precision makes gradients larger in this step.
     bool is_steep = false;
-    // One a segment.
+    // One per segment.
     std::vector<Optimizer::Step> segments;
-    // Room for the weights and the gradient of one row, of layouts that are
-    // not plain.
+    // Scratch space for the weights and the gradient of one row, if the layout
+    // is not plain.
     std::vector<float> weights;
     std::vector<float> gradient;
   };
@@ -65,9 +67,10 @@ class RowLayout {
   int64_t dim() const { return dim_; }
   int64_t row_width() const { return row_width_; }
   bool tracks_changes() const { return tracks_changes_; }
-  // Whether rows know the update that changed them last: with a cap.
+  // Whether rows store the update that changed them last: with a cap.
   bool numbers_updates() const { return numbers_updates_; }
-  // Its number; 0 of a row that was restored. Only with numbers_updates().
+  // The number of that update; 0 for a restored row. Requires
+  // numbers_updates().
   int64_t UpdateOf(const Row* row) const {
     return *reinterpret_cast<const int64_t*>(At(row, update_offset()));
   }
@@ -75,21 +78,21 @@ class RowLayout {
     *reinterpret_cast<int64_t*>(At(row, update_offset())) = update;
   }
   size_t record_bytes() const { return record_bytes_; }
-  // The first bytes of a record, which a lookup reads.
+  // The number of bytes, from the start of a record, that a lookup reads.
   size_t read_bytes() const { return slots_offset_; }
 
-  // From now on ids of `rows`, whose dim is that of `segment`, start from
-  // these. Safe beside everything else; what was set before is kept, because
-  // somebody may be reading it.
+  // From now on, ids of `rows`, which have the dim of `segment`, start from
+  // these. Thread-safe; keeps earlier rows, because a thread may be reading
+  // them.
   void SetPretrained(int segment, std::unique_ptr<const PretrainedRows> rows);
-  // Of all rows that were ever set.
+  // Bytes of all rows that were ever set.
   int64_t pretrained_bytes() const;
 
-  // The values of an id without a row.
+  // Computes the values of an id without a row.
   void ReadInitial(int64_t id, int64_t step, float* values) const;
-  // Writes weights and slots of a new row, by its id.
+  // Writes the initial weights and slots of a new row, by its id.
   void Initialize(Row* row) const;
-  // Writes these weights [dim], and the slots of a new row that has them.
+  // Writes these weights [dim] and their initial slots.
   void Initialize(Row* row, const float* weights) const;
 
   void Read(const Row* row, int64_t step, float* values) const {
@@ -99,7 +102,7 @@ class RowLayout {
       ReadEncoded(row, step, values);
     }
   }
-  // Whether Stream may write rows from `values` on.
+  // Whether Stream can write rows to `values`.
   bool CanStream(const float* values) const {
     return is_plain_ && CanStreamFloats(values, dim_);
   }
@@ -108,41 +111,40 @@ class RowLayout {
     StreamFloats(plain(row), dim_, values);
   }
   void ReadAll(const Row* row, float* floats) const;
-  // What Read would return of a row of which ReadAll returned `floats`.
+  // Converts the floats of ReadAll to the values of Read.
   void ValuesOf(const float* floats, int64_t step, float* values) const;
-  // Weights that their precision can't hold are rounded by the row's id.
+  // Rounds weights that their precision does not hold, by the row's id.
   void WriteWeights(Row* row, const float* weights) const;
   void WriteAll(Row* row, const float* floats) const;
   // The square of the norm of the decoded weights; `scratch` is [dim].
   float SquaredNorm(const Row* row, float* scratch) const;
 
-  // `learning_rates` has one a segment, `global_step` is >= 1. The gradients of
-  // the step are those of the values at the step before, which the model read
+  // `learning_rates` has one per segment; `global_step` >= 1. The gradients of
+  // the step are for the values at the step before, which the model read
   // (ForwardStep).
   Step Prepare(const float* learning_rates, int64_t global_step) const;
-  // Whether a gradient [dim] for which FiniteAndBounded (optimizer.h) holds is
-  // within that bound also when precisions have made it larger, whatever the
-  // weights are.
+  // Whether a gradient [dim] for which FiniteAndBounded (optimizer.h) holds
+  // stays within that bound after precisions scaled it up, for any weights.
   bool StaysBounded(const Step& step, const float* gradient) const;
   // Steps rows [n] with gradients [n] of values, each [dim]; n <= 64. In order,
-  // so a row may come more than once.
+  // so a row may be repeated.
   void Apply(Step* step, int n, Row* const* rows,
              const float* const* gradients) const;
 
  private:
-  // Which step the model was at when it read what a step has the gradients of:
-  // the clock of lookups is the number of the latest update. (A worker that is
-  // late has read an older value, and an older row.)
+  // The step at which the model read the values of a step's gradients: the
+  // clock of lookups is the number of the latest update. (A late worker has
+  // read an older value, and an older row.)
   static int64_t ForwardStep(const Step& step) { return step.global_step - 1; }
 
   struct Segment {
     int64_t dim = 0;
     int64_t slot_floats = 0;
-    // Of its first weight in `values`, of its first slot behind the weights
-    // there, both in floats.
+    // Offsets, in floats, of its first weight in `values` and of its first slot
+    // in `floats`.
     int64_t values_offset = 0;
     int64_t floats_offset = 0;
-    // Of its weights and of its slots in the record, in bytes.
+    // Offsets, in bytes, of its weights and slots in the record.
     size_t weights_offset = 0;
     size_t slots_offset = 0;
     std::unique_ptr<const Initializer> initializer;
@@ -167,10 +169,10 @@ class RowLayout {
     return reinterpret_cast<float*>(At(row, segment.weights_offset));
   }
 
-  // Behind the rest of the header.
+  // At the end of the header.
   size_t update_offset() const { return header_bytes_ - sizeof(int64_t); }
 
-  // Writes the slots of a new row by the weights that it has.
+  // Writes the initial slots of a row with weights.
   void InitializeSlots(Row* row) const;
   // The initial weights of a segment, not rounded yet.
   void FillInitial(const Segment& segment, int64_t id, uint64_t id_key,
@@ -187,10 +189,10 @@ class RowLayout {
   const size_t header_bytes_;
   size_t slots_offset_ = 0;
   size_t record_bytes_ = 0;
-  // Whether record and floats are the same bytes behind the header.
+  // Whether the record after the header is the row's floats.
   bool is_plain_ = true;
   std::vector<Segment> segments_;
-  // One a segment; null where there are none.
+  // One per segment; null where there are none.
   std::vector<std::atomic<const PretrainedRows*>> pretrained_;
   mutable std::mutex pretrained_mutex_;
   std::vector<std::unique_ptr<const PretrainedRows>> owned_;

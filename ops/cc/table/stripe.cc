@@ -97,10 +97,10 @@ Counter* Stripe::CounterOf(uint64_t hash, int64_t id) {
 }
 
 int64_t Stripe::Count(uint64_t hash, int64_t id, int64_t count,
-                      uint32_t bucket) {
+                      uint32_t interval) {
   Counter* const counter = CounterOf(hash, id);
   return counter == nullptr ? OccurrenceCounts::kMax
-                            : counter->counts.Add(count, bucket);
+                            : counter->counts.Add(count, interval);
 }
 
 bool Stripe::RestoreCounter(uint64_t hash, const Counter& saved) {
@@ -109,8 +109,8 @@ bool Stripe::RestoreCounter(uint64_t hash, const Counter& saved) {
   if (counter == nullptr) return false;
   OccurrenceCounts older = saved.counts;
   OccurrenceCounts& newer = counter->counts;
-  older.Add(0, newer.bucket);
-  newer.Add(0, older.bucket);
+  older.Add(0, newer.interval);
+  newer.Add(0, older.interval);
   newer.current = std::max(newer.current, older.current);
   newer.previous = std::max(newer.previous, older.previous);
   return true;
@@ -132,14 +132,14 @@ int64_t Stripe::SweepExpired(uint32_t clock, uint32_t ttl,
   return num_removed;
 }
 
-void Stripe::SweepCounters(uint32_t bucket, int64_t num_handles) {
+void Stripe::SweepCounters(uint32_t interval, int64_t num_handles) {
   for (int64_t i = 0; i < num_handles && counters_.size() > 0; ++i) {
     if (counter_hand_ >= counters_.end()) counter_hand_ = 0;
     const uint32_t handle = counter_hand_++;
     if (!counters_.IsUsed(handle)) continue;
     const Counter* const counter = CounterAt(handle);
-    if (bucket <= counter->counts.bucket ||
-        bucket - counter->counts.bucket <= 1) {
+    if (interval <= counter->counts.interval ||
+        interval - counter->counts.interval <= 1) {
       continue;
     }
     index_.Erase(hash_(counter->id), handle | kCounterBit, RowHash{this});
@@ -259,7 +259,7 @@ bool Stripe::Reserve(int64_t num_rows) {
   return index_.Reserve(num_rows);
 }
 
-std::vector<MemoryPool::Segment> Stripe::MakeIndex() const {
+std::vector<MemoryPool::Slab> Stripe::MakeIndex() const {
   int64_t num_rows;
   {
     SpinLockHolder holder(&lock_);
@@ -268,14 +268,14 @@ std::vector<MemoryPool::Segment> Stripe::MakeIndex() const {
   return index_.MakeChunks(num_rows);
 }
 
-void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
+void Stripe::Clear(std::vector<MemoryPool::Slab>* index, RowArena* rows,
                    RowArena* counters) {
-  std::vector<MemoryPool::Segment> reserved = std::move(*index);
+  std::vector<MemoryPool::Slab> reserved = std::move(*index);
   *index = index_.Clear();
   *rows = std::exchange(
-      rows_, RowArena(layout_->record_bytes(), pool_, max_segment_bytes_));
-  *counters = std::exchange(
-      counters_, RowArena(sizeof(Counter), pool_, max_segment_bytes_));
+      rows_, RowArena(layout_->record_bytes(), pool_, max_slab_bytes_));
+  *counters = std::exchange(counters_,
+                            RowArena(sizeof(Counter), pool_, max_slab_bytes_));
   row_hand_ = 0;
   cap_hand_ = 0;
   counter_hand_ = 0;
@@ -283,15 +283,15 @@ void Stripe::Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
   (void)index_.Reserve(reserved_rows_, std::move(reserved));
 }
 
-bool Stripe::MoveSegments() {
-  const bool has_moved_rows = rows_.MoveSegment();
-  const bool has_moved_counters = counters_.MoveSegment();
+bool Stripe::MoveSlabs() {
+  const bool has_moved_rows = rows_.MoveSlab();
+  const bool has_moved_counters = counters_.MoveSlab();
   return index_.MoveChunk() || has_moved_rows || has_moved_counters;
 }
 
-int64_t Stripe::num_segments() const {
+int64_t Stripe::num_slabs() const {
   return std::max(
-      {rows_.num_segments(), counters_.num_segments(), index_.num_chunks()});
+      {rows_.num_slabs(), counters_.num_slabs(), index_.num_chunks()});
 }
 
 void Stripe::AddStats(TableStats* stats) const {
@@ -306,7 +306,8 @@ void Stripe::AddStats(TableStats* stats) const {
   stats->index_bytes += index_.memory_bytes();
   stats->log_bytes += touched_.memory_bytes();
   stats->index_entries += index_.size();
-  stats->index_slots += index_.num_buckets() * CuckooIndex::kSlots;
+  stats->index_capacity +=
+      index_.num_buckets() * CuckooIndex::kEntriesPerBucket;
   stats->index_stash += index_.stash_size();
   uint32_t handle = rows_.NextUsed(0);
   for (int i = 0; i < kProbedEntries && handle < rows_.end(); ++i) {

@@ -1,12 +1,12 @@
 // stripe.h
 //
-// One of the parts of a table that lock on their own: index, rows, counters of
-// ids that are not admitted yet, and the log of changed ids. Everything but
+// One of the parts of a table with a separate lock: index, rows, counters of
+// ids that are not admitted yet, and the log of changed ids. Everything except
 // PrefetchBucket needs the lock.
 //
-// The index names rows and counters by one kind of handle; the top bit tells
-// them apart. An id has one or the other. Rows move only in Compact, so
-// pointers to them are good until then, or until the lock is released.
+// The index refers to rows and counters by handles; the top bit distinguishes
+// them. An id has one or the other. Rows move only in Compact and MoveSlabs, so
+// pointers to them are valid until then, or until the lock is released.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_STRIPE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_STRIPE_H_
@@ -19,11 +19,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/prefetch.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/row_layout.h"
@@ -39,10 +39,10 @@ struct Counter {
 };
 static_assert(sizeof(Counter) == 16, "documented in table.h");
 
-// Which rows go first when there are too many.
+// The order in which rows are evicted for the cap.
 enum class EvictionPolicy { kLru, kLfu, kLowestNorm };
 
-// Stripes lie on lines of their own, so that their locks do not share one.
+// Aligned to cache lines, so that locks of two stripes do not share one.
 class alignas(64) Stripe {
  public:
   // Rows that EvictLowest chooses from, and the most that it takes of them.
@@ -53,38 +53,38 @@ class alignas(64) Stripe {
   static constexpr int kMaxCandidates = 64;
 
   // The stripe with this number. The memory of its rows comes from `pool`,
-  // which lives as long, as `layout` does, in segments of up to
-  // `max_segment_bytes`.
+  // which lives as long, as `layout` does, in slabs of up to
+  // `max_slab_bytes`.
   Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool,
-         int64_t max_segment_bytes = RowArena::kMaxSegmentBytes)
+         int64_t max_slab_bytes = RowArena::kMaxSlabBytes)
       : layout_(layout),
         hash_(hash),
         pool_(pool),
-        max_segment_bytes_(max_segment_bytes),
+        max_slab_bytes_(max_slab_bytes),
         index_(pool, number, CuckooIndex::MaxLoadOf(number)),
-        rows_(layout->record_bytes(), pool, max_segment_bytes),
-        counters_(sizeof(Counter), pool, max_segment_bytes) {}
+        rows_(layout->record_bytes(), pool, max_slab_bytes),
+        counters_(sizeof(Counter), pool, max_slab_bytes) {}
 
   SpinLock* lock() const ABSL_LOCK_RETURNED(lock_) { return &lock_; }
 
   // Without the lock.
   void PrefetchBucket(uint64_t hash) const { index_.PrefetchFirst(hash); }
 
-  // Guesses at the rows of a group of up to kMaxCandidates ids, for FindAt, and
-  // starts to bring the first `bytes` of each into the cache. The second bucket
-  // of an id is fetched only when the first has nothing for it. fetch(k) may
-  // fetch what else the k-th id needs.
+  // Guesses the rows of a run of up to kMaxCandidates ids, for FindAt, and
+  // prefetches the first `bytes` of each. Fetches the second bucket of an id
+  // only if the first has no candidate. fetch(k) may fetch what else the k-th
+  // id needs.
   //
-  // A row lies on a page of its own, and its prefetch is not done before the
-  // address is translated: a walk through page tables for most, of which the
-  // processor makes several at once if it comes to see so many prefetches. So
-  // the search is over before the first of them, and they come in a row.
+  // Rows of a run lie on different pages, and a prefetch waits until its
+  // address is translated, for most by a page walk. The processor makes several
+  // walks at once if it sees several prefetches in sequence. So all of them
+  // come after the search.
   template <typename Fetch>
   void FindCandidates(const uint64_t* hashes, int n, size_t bytes,
                       const Fetch& fetch, uint32_t* candidates) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // The row of `id`, or null. `candidate` is of this hold of the lock, with
-  // no insert of `id` and no removal since.
+  // Returns the row of `id`, or null. `candidate` must be from the same hold of
+  // the lock, without an insertion of `id` or a removal in between.
   Row* FindAt(uint32_t candidate, uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (candidate == kNoHandle) return nullptr;
@@ -93,46 +93,46 @@ class alignas(64) Stripe {
     return row->id == id ? row : Find(hash, id);
   }
 
-  // The row of `id`, or null.
+  // Returns the row of `id`, or null.
   Row* Find(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // A new row for an id that has none, with undefined floats; null when
-  // memory ends. The counter of the id goes.
+  // Inserts a row for an id without one, with undefined floats, and removes the
+  // counter of the id. Returns null if there is no memory.
   Row* Insert(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Whether there was a row. Logged as a removal.
+  // Removes the row of `id` and logs it. Returns whether there was one.
   bool Remove(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Adds occurrences of an id without a row; returns how many count then, or
-  // OccurrenceCounts::kMax when memory ends.
-  int64_t Count(uint64_t hash, int64_t id, int64_t count, uint32_t bucket)
+  // Adds occurrences of an id without a row. Returns the new count, or
+  // OccurrenceCounts::kMax if there is no memory.
+  int64_t Count(uint64_t hash, int64_t id, int64_t count, uint32_t interval)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Puts saved counts of an id without a row together with its counter: the
-  // larger of the two stays. False when memory ends.
+  // Merges saved counts of an id without a row into its counter: keeps the
+  // larger. Returns false if there is no memory.
   bool RestoreCounter(uint64_t hash, const Counter& saved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
-  // Notes that `row` changes now.
+  // Marks `row` as changed under the present cut.
   void Stamp(Row* row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (!is_tracking_ || row->cut == cut_) return;
     row->cut = cut_;
     touched_.Append(row->id);
   }
-  // Eviction. All of it is a removal: it is logged, and counted in stats().
+  // Eviction. Every eviction is logged as a removal, and counted in stats().
 
   // Whether the last update of a row is older than `ttl` at `clock`.
   static bool IsExpired(const Row* row, uint32_t clock, uint32_t ttl) {
     return clock > row->last_update && clock - row->last_update > ttl;
   }
-  // Looks at the next `num_handles` handles, around and around, and removes
-  // rows whose last update is older than `ttl` at `clock`. Returns how many.
+  // Checks the next `num_handles` handles, cyclically, and removes rows whose
+  // last update is older than `ttl` at `clock`. Returns how many.
   int64_t SweepExpired(uint32_t clock, uint32_t ttl, int64_t num_handles)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // The same for counters that count nothing at `bucket` any more.
-  void SweepCounters(uint32_t bucket, int64_t num_handles)
+  // The same for counters without occurrences in `interval` and the one before.
+  void SweepCounters(uint32_t interval, int64_t num_handles)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // For caps: the layout numbers updates. Rows that update `spared_from` or a
-  // later one changed are spared.
+  // For caps; the layout must number updates. Rows that update `spared_from` or
+  // a later one changed are spared.
 
-  // Where a row stands among others: the lowest goes first.
+  // The rank of a row: the lowest is evicted first.
   struct Rank {
     uint64_t score;
     int64_t update;
@@ -150,44 +150,44 @@ class alignas(64) Stripe {
   // to kSampleRows random ones. Returns how many.
   int EvictLowest(EvictionPolicy policy, int num_rows, int64_t spared_from,
                   float* scratch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // The same of those at the next kNextHandles handles, around and around, for
-  // stripes where most are spared; any `num_rows`.
+  // The same among the next kNextHandles handles, cyclically, with any
+  // `num_rows`. For stripes where most rows are spared.
   int EvictLowestOfNext(EvictionPolicy policy, int num_rows,
                         int64_t spared_from, float* scratch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Whether the id had a row that is not spared, which is gone now.
+  // Removes the row of an id unless it is spared. Returns whether it did.
   bool EvictForCap(uint64_t hash, int64_t id, int64_t spared_from)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Removes a row that its time ran out on.
+  // Removes an expired row.
   void Expire(uint64_t hash, int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     stats_.num_expired += Remove(hash, id);
   }
-  // Moves up to `max_moves` rows and as many counters into free places, so
-  // that memory is given back: where many are free, or `to_the_last`. Does
-  // nothing while an iteration goes over the stripe. Returns how much was done;
-  // 0 when there is nothing left to do.
+  // Moves up to `max_moves` rows and as many counters into free places, so that
+  // memory can be returned: if many are free, or always with `to_the_last`.
+  // Does nothing while an iteration pins the stripe. Returns the work done; 0
+  // if there is nothing left to do.
   int Compact(int max_moves, bool to_the_last = false)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Moves a segment of rows, one of counters and a chunk of the index to where
-  // others become a free page, if it can. Returns whether it could.
-  bool MoveSegments() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // So many calls try all.
-  int64_t num_segments() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // An iteration keeps rows where they are while it is pinned.
+  // Moves a slab of rows, one of counters and a chunk of the index to lower
+  // places, if there are any. Returns whether it moved one.
+  bool MoveSlabs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // The number of MoveSlabs calls that try all.
+  int64_t num_slabs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  // While the stripe is pinned, rows do not move.
   void Pin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { ++num_pins_; }
   void Unpin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) { --num_pins_; }
 
-  // Keeps an index for `num_rows` ready, of a stripe that is empty. False when
-  // memory ends.
+  // Allocates the index of an empty stripe for `num_rows`, and keeps it.
+  // Returns false if there is no memory.
   bool Reserve(int64_t num_rows) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Empties the stripe, but for what is reserved, whose memory may be in
-  // `index`; index and rows go to the outputs.
-  void Clear(std::vector<MemoryPool::Segment>* index, RowArena* rows,
+  // Empties the stripe, except for the reserved index, whose memory may be
+  // passed in `index`. Moves the old index, rows and counters to the outputs.
+  void Clear(std::vector<MemoryPool::Slab>* index, RowArena* rows,
              RowArena* counters) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // Memory for Clear. Whoever holds the lock waits for its pages.
-  std::vector<MemoryPool::Segment> MakeIndex() const ABSL_LOCKS_EXCLUDED(lock_);
+  // Allocates memory for Clear without the lock, because its pages take time.
+  std::vector<MemoryPool::Slab> MakeIndex() const ABSL_LOCKS_EXCLUDED(lock_);
 
-  // Starts or ends the logging of changes; what was logged stays.
+  // Starts or stops the logging of changes; keeps the log.
   void SetTracking(bool is_tracking) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     is_tracking_ = is_tracking;
   }
@@ -197,7 +197,7 @@ class alignas(64) Stripe {
   void LogRemoval(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     if (is_tracking_) touched_.Append(id);
   }
-  // The log so far; changes from here on belong to `new_cut`.
+  // Returns the log and starts a new one: later changes belong to `new_cut`.
   TouchedLog SwapTouched(int64_t new_cut) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     cut_ = static_cast<uint32_t>(new_cut);
     return std::exchange(touched_, TouchedLog());
@@ -209,7 +209,7 @@ class alignas(64) Stripe {
   const RowArena& counters() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return counters_;
   }
-  // Of a handle that is used.
+  // The record of a used handle.
   Row* RowAt(uint32_t handle) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return reinterpret_cast<Row*>(rows_.At(handle));
   }
@@ -246,15 +246,15 @@ class alignas(64) Stripe {
   int64_t IdAt(uint32_t handle) const ABSL_NO_THREAD_SAFETY_ANALYSIS {
     return *reinterpret_cast<const int64_t*>(RecordAt(handle));
   }
-  // Starts to bring the first `bytes` of the rows that are candidates, n, into
-  // the cache, and the counters.
+  // Prefetches the first `bytes` of the rows among candidates [n], and the
+  // counters.
   void PrefetchCandidates(const uint32_t* candidates, int n, size_t bytes) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // The entry of `id`, a row or a counter, or kNoHandle.
   uint32_t FindEntry(uint64_t hash, int64_t id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
-  // The counter of an id without a row, made if there is none; null when
-  // memory ends.
+  // The counter of an id without a row, inserted if there is none; null if
+  // there is no memory.
   Counter* CounterOf(uint64_t hash, int64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   void RemoveRow(uint64_t hash, uint32_t handle)
@@ -268,7 +268,7 @@ class alignas(64) Stripe {
   const RowLayout* const layout_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
-  const int64_t max_segment_bytes_;
+  const int64_t max_slab_bytes_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;
   // 0 while changes are not tracked.
@@ -278,14 +278,14 @@ class alignas(64) Stripe {
   CuckooIndex index_;
   RowArena rows_ ABSL_GUARDED_BY(lock_);
   RowArena counters_ ABSL_GUARDED_BY(lock_);
-  // The handles that a sweep, and one for the cap, looks at next.
+  // The next handles of the sweeps and of EvictLowestOfNext.
   uint32_t row_hand_ ABSL_GUARDED_BY(lock_) = 0;
   uint32_t cap_hand_ ABSL_GUARDED_BY(lock_) = 0;
   uint32_t counter_hand_ ABSL_GUARDED_BY(lock_) = 0;
-  // Of the samples of EvictLowest.
+  // State of the samples of EvictLowest.
   uint64_t random_ ABSL_GUARDED_BY(lock_) = 0;
   TouchedLog touched_ ABSL_GUARDED_BY(lock_);
-  // What happened here; only the counts of events are kept in it.
+  // Counts of events of this stripe; other members stay 0.
   TableStats stats_ ABSL_GUARDED_BY(lock_);
 };
 

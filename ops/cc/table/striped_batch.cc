@@ -3,9 +3,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/table/cuckoo_index.h"
-#include "ops/cc/table/hash.h"
-#include "ops/cc/table/table.h"
 
 namespace monolith_tf {
 
@@ -13,13 +12,14 @@ int StripedBatch::FirstStripeOfThread() {
   static std::atomic<int> next{0};
   // An odd step far from 0 and 64 keeps the first few threads apart.
   static thread_local const int stripe =
-      next.fetch_add(27, std::memory_order_relaxed) & (Table::kNumStripes - 1);
+      next.fetch_add(27, std::memory_order_relaxed) &
+      (CuckooIndex::kNumStripes - 1);
   return stripe;
 }
 
 int StripedBatch::Sort(const int64_t* ids, int num_ids, StripePart part,
                        KeyedHash hash, int first_stripe) {
-  int ends[Table::kNumStripes] = {};
+  int ends[CuckooIndex::kNumStripes] = {};
   for (int i = 0; i < num_ids; ++i) {
     unsorted_[i] = hash(ids[i]);
     ++ends[CuckooIndex::StripeOf(unsorted_[i])];
@@ -28,8 +28,8 @@ int StripedBatch::Sort(const int64_t* ids, int num_ids, StripePart part,
   int size = 0;
   // Ids of other parts go behind: cheaper than a branch an id.
   for (const bool is_wanted : {true, false}) {
-    for (int s = 0; s < Table::kNumStripes; ++s) {
-      const int stripe = (first_stripe + s) & (Table::kNumStripes - 1);
+    for (int s = 0; s < CuckooIndex::kNumStripes; ++s) {
+      const int stripe = (first_stripe + s) & (CuckooIndex::kNumStripes - 1);
       if ((stripe % part.count == part.index) != is_wanted) continue;
       const int stripe_begin = begin;
       begin += ends[stripe];

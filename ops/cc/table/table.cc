@@ -4,57 +4,40 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <mutex>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "ops/cc/admission/count_sketch.h"
-#include "ops/cc/admission/count_word.h"
-#include "ops/cc/admission/occurrence_window.h"
+#include "ops/cc/admission/packed_count.h"
+#include "ops/cc/hash/hash.h"
 #include "ops/cc/memory/available_memory.h"
+#include "ops/cc/memory/copy_floats.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/prefetch.h"
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/optimizer/optimizer.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/table/config_validation.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/stripe.h"
+#include "ops/cc/table/stripe_set.h"
 #include "ops/cc/table/striped_batch.h"
-#include "ops/cc/table/table_cap.h"
 #include "ops/cc/table/table_change.h"
-#include "ops/cc/table/table_rows.h"
 
 namespace monolith_tf {
 namespace {
 
 constexpr int64_t kMaxEventTime = 0xFFFFFFFF;
 
-EvictionPolicy PolicyOf(const std::string& name) {
-  if (name == "lfu") return EvictionPolicy::kLfu;
-  if (name == "lowest_norm") return EvictionPolicy::kLowestNorm;
-  return EvictionPolicy::kLru;
-}
-
-std::unique_ptr<CountSketch> MakeSketch(const TableConfig& config) {
-  const AdmissionConfig& admission = config.admission;
-  if (admission.kind != "sketch") return nullptr;
-  return std::make_unique<CountSketch>(
-      admission.sketch_bytes, admission.min_count,
-      /*has_window=*/admission.window_seconds > 0,
-      TableKey(config.seed, config.name));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Table>> Table::Create(
     const TableConfig& config) {
-  absl::Status status = config.Validate();
+  absl::Status status = ValidateConfig(config);
   if (!status.ok()) return status;
   auto table = std::unique_ptr<Table>(new Table(config));
   status = table->Reserve();
@@ -70,7 +53,7 @@ absl::Status Table::Reserve() {
   const auto num_rows =
       static_cast<int64_t>(std::ceil(share + 4 * std::sqrt(share)));
   const RowArena arena(layout_.record_bytes(), /*pool=*/nullptr,
-                       SegmentBytesOf(config_.eviction));
+                       SlabBytesOf(config_.eviction));
   // Of an index that was just split, and with the pages of a pool.
   constexpr int64_t kMostIndexBytesPerRow = 11;
   const int64_t wanted = kNumStripes * (arena.BytesFor(num_rows) +
@@ -86,48 +69,39 @@ absl::Status Table::Reserve() {
     SpinLockHolder holder(stripe->lock());
     has_memory = has_memory && stripe->Reserve(num_rows);
   }
-  if (has_memory && pool_->Reserve(row_bytes)) return absl::OkStatus();
+  if (has_memory && stripes_.pool()->Reserve(row_bytes))
+    return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
-      "table \"", config_.name, "\": no memory for an initial_capacity of ",
-      config_.initial_capacity, " rows on this server: ", wanted, " bytes, of ",
-      available, " that are available. Pass a smaller one, or ",
-      "use more servers."));
+      "Table '", config_.name, "': no memory for an initial_capacity of ",
+      config_.initial_capacity, " rows on this server",
+      available < 0 ? "" : absl::StrCat(", which has ", available, " bytes"),
+      ". Received: a config of ", wanted,
+      " bytes. Pass a smaller initial_capacity, or use more servers."));
 }
 
 Table::Table(const TableConfig& config)
     : config_(config),
       layout_(config),
       table_key_(TableKey(config.seed, config.name)),
-      hash_(KeyedHash::OfProcess()),
-      group_rows_(static_cast<int>(std::clamp<int64_t>(
-          kMaxGroupBytes / static_cast<int64_t>(layout_.record_bytes()), 1,
-          kMaxGroupRows))),
-      admission_(AdmissionKindOf(config.admission.kind)),
-      window_(config.admission.window_seconds),
-      policy_(PolicyOf(config.eviction.policy)),
-      cap_(CapOf(config.eviction, layout_)),
-      sketch_(MakeSketch(config)),
-      pool_(std::make_unique<MemoryPool>()) {
-  for (int number = 0; number < kNumStripes; ++number) {
-    stripes_[number] = std::make_unique<Stripe>(
-        number, &layout_, hash_, pool_.get(), SegmentBytesOf(config_.eviction));
-  }
-}
+      stripes_(&layout_, KeyedHash::OfProcess(), SlabBytesOf(config_.eviction)),
+      filter_(config_.admission, table_key_, &stripes_),
+      cap_(config_, &layout_, &stripes_),
+      exporter_(&layout_, &stripes_) {}
 
 Table::~Table() = default;
 
 absl::Status Table::OutOfMemory() const {
   return absl::ResourceExhaustedError(
-      absl::StrCat("table \"", config_.name,
-                   "\": no memory for another row; a part of the batch is "
-                   "applied. Use more servers or remove rows."));
+      absl::StrCat("Table '", config_.name,
+                   "': no memory for another row; a part of the batch "
+                   "was applied. Use more servers or remove rows."));
 }
 
 absl::Status Table::CheckBatch(const char* method, int64_t n,
                                bool has_null) const {
   if (n >= 0 && (n == 0 || !has_null)) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("table \"", config_.name, "\": ", method,
+      absl::StrCat("Table '", config_.name, "': ", method,
                    " takes n >= 0 ids with all their inputs. Received: n = ", n,
                    has_null ? " and an input that is null" : ""));
 }
@@ -135,7 +109,7 @@ absl::Status Table::CheckBatch(const char* method, int64_t n,
 absl::Status Table::CheckTime(const char* what, int64_t time) const {
   if (time >= 0 && time <= kMaxEventTime) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("table \"", config_.name, "\": ", what,
+      absl::StrCat("Table '", config_.name, "': ", what,
                    " must be seconds since the epoch in [0, ", kMaxEventTime,
                    "]. Received: ", time));
 }
@@ -145,13 +119,12 @@ absl::Status Table::SetPretrained(int segment,
   if (segment < 0 || segment >= num_segments() ||
       rows->dim() != config_.segments[segment].dim) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "table \"", config_.name, "\" has ", num_segments(),
-        " segments; pretrained rows of dim ", rows->dim(),
-        " do not fit segment ", segment,
+        "Table '", config_.name,
+        "': pretrained rows must be for a segment in [0, ", num_segments(),
         segment >= 0 && segment < num_segments()
-            ? absl::StrCat(", which has dim ", config_.segments[segment].dim)
-            : "",
-        "."));
+            ? absl::StrCat("), of its dim ", config_.segments[segment].dim)
+            : ")",
+        ". Received: segment ", segment, ", rows of dim ", rows->dim()));
   }
   layout_.SetPretrained(segment, std::move(rows));
   return absl::OkStatus();
@@ -172,7 +145,7 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
     if (exists != nullptr) exists[position] = false;
   };
   if (is_large && layout_.CanStream(rows)) {
-    ForEachRow(
+    stripes_.ForEachRow(
         ids, n, layout_.read_bytes(), [](int64_t) {},
         [=](int64_t position, const Row* row) {
           layout_.Stream(row, rows + position * dim);
@@ -182,7 +155,7 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
     FenceStreams();
     return;
   }
-  ForEachRow(
+  stripes_.ForEachRow(
       ids, n, layout_.read_bytes(),
       // A store to a line that is not there would wait for it.
       [=](int64_t position) { PrefetchFloats(rows + position * dim, dim); },
@@ -193,13 +166,8 @@ void Table::Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
       read_missing);
 }
 
-int64_t Table::MaxOwnMinCount() const {
-  if (sketch_ != nullptr) return sketch_->max_count();
-  return admission_ == AdmissionKind::kCount ? OccurrenceCounts::kMax : 1;
-}
-
-uint32_t Table::StampedTime(uint32_t time, int64_t word) const {
-  const int64_t ttl = OwnTtlOf(word);
+uint32_t Table::StampedTime(uint32_t time, int64_t packed_count) const {
+  const int64_t ttl = OwnTtlOf(packed_count);
   if (ttl == 0) return time;
   // As much earlier as makes the row's time run out when its own ttl is over.
   const int64_t earlier = config_.eviction.ttl_seconds - ttl;
@@ -215,7 +183,7 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   if (!status.ok()) return status;
   const auto refuse = [this](const auto&... what) {
     return absl::InvalidArgumentError(
-        absl::StrCat("table \"", config_.name, "\": ", what...));
+        absl::StrCat("Table '", config_.name, "': ", what...));
   };
   for (int s = 0; s < num_segments() && request.learning_rates != nullptr;
        ++s) {
@@ -230,19 +198,19 @@ absl::Status Table::Check(const ApplyRequest& request) const {
   }
   status = CheckTime("event_time", request.event_time);
   if (!status.ok()) return status;
-  const int64_t max_min_count = MaxOwnMinCount();
+  const int64_t max_min_count = filter_.max_min_count();
   for (int64_t i = 0; i < n; ++i) {
     if (OccurrencesOf(request.counts[i]) == 0 ||
-        !AreOwnTerms(OwnTermsOf(request.counts[i]))) {
+        !AreOverrides(OverridesOf(request.counts[i]))) {
       return refuse("counts must be >= 1, the occurrences of an id in the ",
                     "batch. Received: ", request.counts[i], " for id ",
                     request.ids[i], " at position ", i);
     }
     const int64_t own_min_count = OwnMinCountOf(request.counts[i]);
-    if (own_min_count > max_min_count && !IsByLot(request.counts[i])) {
+    if (own_min_count > max_min_count && !HasProbability(request.counts[i])) {
       return refuse("min_count must be in [1, ", max_min_count, "] for ",
-                    "admission \"", config_.admission.kind,
-                    "\". Received: ", own_min_count, " for id ", request.ids[i],
+                    "admission '", config_.admission.kind,
+                    "'. Received: ", own_min_count, " for id ", request.ids[i],
                     " at position ", i);
     }
     const int64_t own_ttl = OwnTtlOf(request.counts[i]);
@@ -283,21 +251,22 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, RunningUpdate update,
   RowLayout::Step step =
       layout_.Prepare(request.learning_rates, request.global_step);
   const bool tracks_changes = layout_.tracks_changes();
-  const bool counts_frequency = cap_ > 0 && policy_ == EvictionPolicy::kLfu;
-  const uint32_t bucket =
-      window_.BucketOf(clock_.load(std::memory_order_relaxed));
-  // Of the group in hand: one bit for an id whose gradient is bad.
+  const bool counts_frequency = cap_.needs_frequency();
+  const AdmissionFilter::Moment moment = {
+      request.global_step,
+      filter_.IntervalOf(clock_.load(std::memory_order_relaxed))};
+  // Of the run in hand: one bit for an id whose gradient is bad.
   uint64_t bad = 0;
   int64_t num_bad = 0;
   int64_t num_rejected = 0;
   int64_t num_admitted = 0;
   absl::Status status = ChangeRows(
       request.ids, request.n, part, update.number,
-      [&](const StripedGroup& group) {
+      [&](const StripeRun& run) {
         bad = 0;
         if (request.gradients_are_good && !step.is_steep) return;
-        for (int k = 0; k < group.size; ++k) {
-          const float* gradient = request.gradients + group.position(k) * dim;
+        for (int k = 0; k < run.size; ++k) {
+          const float* gradient = request.gradients + run.position(k) * dim;
           if (!FiniteAndBounded(gradient, dim) ||
               !layout_.StaysBounded(step, gradient)) {
             bad |= uint64_t{1} << k;
@@ -308,25 +277,22 @@ absl::Status Table::ApplyPart(const ApplyRequest& request, RunningUpdate update,
       [&](int64_t position) {
         PrefetchFloats(request.gradients + position * dim, dim);
       },
-      [&](Stripe* stripe, const StripedGroup& group, int k, const Row* row) {
+      [&](Stripe* stripe, const StripeRun& run, int k, const Row* row) {
         if ((bad >> k & 1) != 0) return Decision::kSkip;
         if (row != nullptr) return Decision::kUse;
-        const int64_t word = request.counts[group.position(k)];
-        if ((admission_ == AdmissionKind::kAll && !IsByLot(word)) ||
-            Admits(stripe, group.hashes[k], group.id(k), word,
-                   request.global_step, bucket)) {
+        if (filter_.Admits(stripe, run.hashes[k], run.id(k),
+                           request.counts[run.position(k)], moment)) {
           ++num_admitted;
           return Decision::kInsert;
         }
         ++num_rejected;
         return Decision::kSkip;
       },
-      [&](const StripedGroup&, int, Row* row) { layout_.Initialize(row); },
-      [&](const StripedGroup& group, Row* const* rows, const int* picks,
-          int count) {
-        const float* gradients[kMaxGroupRows];
+      [&](const StripeRun&, int, Row* row) { layout_.Initialize(row); },
+      [&](const StripeRun& run, Row* const* rows, const int* picks, int count) {
+        const float* gradients[StripeSet::kMaxRunRows];
         for (int i = 0; i < count; ++i) {
-          const int64_t position = group.position(picks[i]);
+          const int64_t position = run.position(picks[i]);
           gradients[i] = request.gradients + position * dim;
           if (!tracks_changes) continue;
           Row* const row = rows[i];
@@ -367,20 +333,19 @@ absl::Status Table::AssignPart(const int64_t* ids, const float* rows, int64_t n,
   SeeTime(time);
   int64_t num_written = 0;
   status = ChangeRows(
-      ids, n, part, update.number, [](const StripedGroup&) {},
+      ids, n, part, update.number, [](const StripeRun&) {},
       [&](int64_t position) { PrefetchFloats(rows + position * dim, dim); },
-      [&](Stripe*, const StripedGroup&, int, const Row* row) {
+      [&](Stripe*, const StripeRun&, int, const Row* row) {
         num_written += row == nullptr;
         return row == nullptr ? Decision::kInsert : Decision::kUse;
       },
-      [&](const StripedGroup& group, int k, Row* row) {
-        layout_.Initialize(row, rows + group.position(k) * dim);
+      [&](const StripeRun& run, int k, Row* row) {
+        layout_.Initialize(row, rows + run.position(k) * dim);
       },
-      [&](const StripedGroup& group, Row* const* targets, const int* picks,
+      [&](const StripeRun& run, Row* const* targets, const int* picks,
           int count) {
         for (int i = 0; i < count; ++i) {
-          layout_.WriteWeights(targets[i],
-                               rows + group.position(picks[i]) * dim);
+          layout_.WriteWeights(targets[i], rows + run.position(picks[i]) * dim);
           if (!layout_.tracks_changes()) continue;
           targets[i]->last_update = std::max(targets[i]->last_update, time);
         }
@@ -406,7 +371,7 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
   for (int64_t i = 0; i < n; ++i) {
     if (stamps[i] < 0 || (stamps[i] >> 32) > Row::kMaxFrequency) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "table \"", config_.name, "\": a stamp is the time of the last ",
+          "Table '", config_.name, "': a stamp is the time of the last ",
           "update in [0, ", kMaxEventTime, "] + 2^32 * frequency in [0, ",
           Row::kMaxFrequency, "]. Received: ", stamps[i], " for id ", ids[i],
           " at position ", i));
@@ -419,17 +384,17 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
   const int64_t width = row_width();
   int64_t num_written = 0;
   status = ChangeRows(
-      ids, n, part, /*number=*/0, [](const StripedGroup&) {},
+      ids, n, part, /*number=*/0, [](const StripeRun&) {},
       [&](int64_t position) { PrefetchFloats(rows + position * width, width); },
-      [&](Stripe*, const StripedGroup&, int, const Row* row) {
+      [&](Stripe*, const StripeRun&, int, const Row* row) {
         num_written += row == nullptr;
         return row == nullptr ? Decision::kInsert : Decision::kUse;
       },
-      [](const StripedGroup&, int, Row*) {},
-      [&](const StripedGroup& group, Row* const* targets, const int* picks,
+      [](const StripeRun&, int, Row*) {},
+      [&](const StripeRun& run, Row* const* targets, const int* picks,
           int count) {
         for (int i = 0; i < count; ++i) {
-          const int64_t position = group.position(picks[i]);
+          const int64_t position = run.position(picks[i]);
           layout_.WriteAll(targets[i], rows + position * width);
           if (!layout_.tracks_changes()) continue;
           const auto time = static_cast<uint32_t>(stamps[position]);
@@ -443,33 +408,60 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
 
 int64_t Table::Remove(const int64_t* ids, int64_t n) {
   int64_t num_removed = 0;
-  StripedBatch::ForEachGroup(
-      ids, n, StripePart(), hash_, group_rows_, stripes_,
-      [&](Stripe* stripe, const StripedGroup& group) {
-        pool_->Maintain();
-        group.PrefetchAhead();
-        SpinLockHolder holder(stripe->lock());
-        int64_t num_here = 0;
-        for (int k = 0; k < group.size; ++k) {
-          num_here += stripe->Remove(group.hashes[k], group.id(k));
-        }
-        stripe->Compact(kMovesPerGroup);
-        if (pool_->is_scattered()) stripe->MoveSegments();
-        num_removed += num_here;
-        if (cap_ > 0) num_rows_.fetch_sub(num_here, std::memory_order_relaxed);
-        return true;
-      });
+  stripes_.ForEachRun(ids, n, StripePart(),
+                      [&](Stripe* stripe, const StripeRun& run) {
+                        stripes_.pool()->Maintain();
+                        run.PrefetchAhead();
+                        SpinLockHolder holder(stripe->lock());
+                        int64_t num_here = 0;
+                        for (int k = 0; k < run.size; ++k) {
+                          num_here += stripe->Remove(run.hashes[k], run.id(k));
+                        }
+                        stripes_.Compact(stripe);
+                        num_removed += num_here;
+                        cap_.AddRows(-num_here);
+                        return true;
+                      });
   num_removed_.fetch_add(num_removed, std::memory_order_relaxed);
   return num_removed;
 }
 
-int64_t Table::size() const {
-  int64_t size = 0;
-  for (const std::unique_ptr<Stripe>& stripe : stripes_) {
-    SpinLockHolder holder(stripe->lock());
-    size += stripe->num_rows();
+void Table::Clear() {
+  for (const auto& stripe : stripes_) {
+    std::vector<MemoryPool::Slab> index = stripe->MakeIndex();
+    RowArena rows(layout_.record_bytes(), stripes_.pool());
+    RowArena counters(sizeof(Counter), stripes_.pool());
+    bool is_tracking;
+    {
+      SpinLockHolder holder(stripe->lock());
+      is_tracking = stripe->is_tracking();
+      cap_.AddRows(-stripe->num_rows());
+      stripe->Clear(&index, &rows, &counters);
+    }
+    num_removed_.fetch_add(rows.size(), std::memory_order_relaxed);
+    // The rows are gone for everybody; their ids are logged a few at a time.
+    // A cut in between gives the rest to the next.
+    uint32_t handle = rows.NextUsed(0);
+    while (is_tracking && handle < rows.end()) {
+      SpinLockHolder holder(stripe->lock());
+      for (uint32_t i = 0;
+           i < StripeSet::kRecordsPerHold && handle < rows.end(); ++i) {
+        stripe->LogRemoval(reinterpret_cast<const Row*>(rows.At(handle))->id);
+        handle = rows.NextUsed(handle + 1);
+      }
+    }
   }
-  return size;
+  filter_.ClearSketch();
+  while (stripes_.pool()->Maintain()) {
+  }
+}
+
+absl::Status Table::ImportFilter(int group, const std::vector<int64_t>& saved,
+                                 const std::function<bool(int64_t)>& is_owned) {
+  const absl::Status status = filter_.Import(group, saved, is_owned);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat("Table '", config_.name,
+                                                  "': ", status.message()));
 }
 
 }  // namespace monolith_tf

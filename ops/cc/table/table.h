@@ -1,7 +1,32 @@
 // table.h
 //
-// A table maps int64 ids to rows of weights and optimizer slots. Every one of
-// the 2^64 ids is valid, and two ids never share a row.
+// A table maps int64 ids to rows of weights and optimizer slots. All 2^64 ids
+// are valid, and two ids never share a row.
+//
+// Example
+//
+//   TableConfig config = TableConfig::OfOneSegment(
+//       "movie", /*dim=*/2, {"sgd", {}, {}}, {"zeros", {}},
+//       /*seed=*/7);
+//   absl::StatusOr<std::unique_ptr<Table>> table = Table::Create(config);
+//   if (!table.ok()) return table.status();
+//
+//   const int64_t ids[] = {3, -1};
+//   const int64_t counts[] = {1, 1};
+//   const float gradients[] = {1, 2, 3, 4};
+//   const float learning_rate = 0.5f;
+//   ApplyRequest request;
+//   request.ids = ids;
+//   request.counts = counts;
+//   request.gradients = gradients;
+//   request.n = 2;
+//   request.global_step = 1;
+//   request.learning_rates = &learning_rate;
+//   absl::Status status = (*table)->Apply(request);  // Inserts both rows.
+//
+//   float rows[4];
+//   bool exists[2];
+//   (*table)->Lookup(ids, 2, rows, exists);  // {-0.5, -1, -1.5, -2}
 //
 // Layout
 //
@@ -16,46 +41,49 @@
 //            | TouchedLog: ids changed since the stripe's cut                |
 //            +---------------------------------------------------------------+
 //
-// The life of an id
+// States of an id
 //
-//   unseen --(occurs in an update)--> counted --(often enough)--> admitted
-//     ^          without admission rules: admitted at once           |
-//     |                                                              |
-//     +--------------- removed, expired, evicted for the cap --------+
+//   unseen --(occurs in an update)--> counted --(threshold)--> admitted
+//     ^          without admission rules: admitted at once        |
+//     |                                                           |
+//     +------------- removed, expired, evicted for the cap -------+
 //
-// Only an update (Apply) counts; a lookup changes nothing. The update that
-// brings an id over the bar makes its row and steps it. Until then, and after
-// it went, an id reads its initial row, or zeros if admission.reads_zeros. An
-// id that comes back starts anew: initial weights, initial slots, and it is
-// counted anew (a sketch without a window remembers it). A row whose time ran
-// out is gone for updates from that moment on; lookups see it until the sweep
-// passes.
+// Only an update (Apply) counts occurrences; a lookup changes nothing. The
+// update in which an id reaches the admission threshold inserts its row and
+// steps it. An id without a row reads its initial row, or zeros if
+// admission.reads_zeros. An id whose row was removed starts over: initial
+// weights, initial slots, counts of zero (a sketch without a window remembers
+// its counts). For updates, a row is gone as soon as its time to live is over;
+// lookups see it until the sweep removes it.
 //
-// Gradients that are not finite, or beyond 2^48, would poison a row for good:
-// such an id is left as it is in that step, not even counted, and noted in
-// stats().num_bad_gradients. The rest of the batch is applied. Where a
-// precision makes gradients larger, the bound is lower by as much as it may
+// A gradient that is not finite, or larger than 2^48, would spoil a row for
+// good. An update leaves such an id unchanged, does not count it, and adds it
+// to stats().num_bad_gradients. It applies the rest of the batch. Where a
+// precision scales gradients up, the bound is lower by that factor
 // (Precision::Steepness).
 //
-// Concurrency. Every method may be called from any number of threads at once.
-// A stripe's lock is held for the copy or the update of a few neighbouring
-// rows of the batch (at most kMaxGroupRows rows and about kMaxGroupBytes
-// bytes), so:
+// Thread safety. Every method may be called from any number of threads. A
+// stripe's lock is held for the copy or the update of one run of the batch (at
+// most StripeSet::kMaxRunRows rows and about kMaxRunBytes bytes), so:
 //   * the update of one row is atomic: no reader sees half of it;
 //   * a batch is not atomic: a reader may see some of its rows new, some old;
-//   * growth, removal, sweeps, export and cuts stop nobody for longer than
-//     that: under one hold a group moves at most kBucketsPerInsert buckets of
-//     the index an insert, sweeps at most kSweptPerId rows an id, and moves at
-//     most kMovesPerGroup rows of the arena; beside its groups an update sweeps
-//     kSweptPerUpdate rows of one stripe more.
-// Rows move only to close gaps that removal left; then memory goes back to the
-// system, a 2 MiB page at a time. So that whole pages get free, a group may
-// also move a segment of an arena, of up to 128 KiB, and a chunk of the index.
+//   * growth, removal, sweeps, export and cuts block nobody for longer than
+//     that. Under one hold, a run splits at most kBucketsPerInsert buckets of
+//     the index per insert, sweeps at most kSweptPerId rows per id, and moves
+//     at most kMovesPerRun rows of the arena. In addition, an update sweeps
+//     kSweptPerUpdate rows of one stripe.
+// Rows move only to close the gaps that removed rows left. Their memory then
+// returns to the system, one 2 MiB page at a time. To free whole pages, a run
+// may also move one slab of an arena, of up to 128 KiB, and one chunk of the
+// index.
 //
-// Cost. Lookup and update are O(1) an id. Iteration is O(rows ever alive at
-// once). Memory above the floats of a row: 16 bytes of header (8 when changes
-// are not tracked), 8 more with a cap, and 7 to 11 bytes of index; 16 and index
-// for a counter.
+// Cost. Lookup and update are O(1) per id. Iteration is O(rows ever alive at
+// once). Memory per row, above its floats: 16 bytes of header (8 if changes are
+// not tracked), 8 more with a cap, and 7 to 11 bytes of index. Per counter: 16
+// bytes, and the index.
+//
+// Where to read on: stripe_set.h (walks over a batch), admission_filter.h,
+// cap_enforcer.h, row_exporter.h, row_layout.h.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_H_
@@ -65,47 +93,32 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "ops/cc/admission/occurrence_window.h"
-#include "ops/cc/table/hash.h"
+#include "ops/cc/config/table_config.h"
+#include "ops/cc/table/admission_filter.h"
+#include "ops/cc/table/cap_enforcer.h"
 #include "ops/cc/table/row.h"
+#include "ops/cc/table/row_exporter.h"
 #include "ops/cc/table/row_layout.h"
-#include "ops/cc/table/table_config.h"
+#include "ops/cc/table/stripe.h"
+#include "ops/cc/table/stripe_set.h"
+#include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table_stats.h"
 
 namespace monolith_tf {
 
-class CountSketch;
-class MemoryPool;
-class Stripe;
-enum class EvictionPolicy;
-
-// One of `count` parts of the stripes: every `count`-th from `index` on.
-struct StripePart {
-  int index = 0;
-  int count = 1;
-};
-
-// A change of rows that is made in parts: an update, an assignment or an
-// import. The table begins and ends it, once each.
-struct RunningUpdate {
-  // Among the changes of the table: 1 for the first.
-  int64_t number = 0;
-};
-
 // One table's part of an update. The pointers need to live for the call only.
 struct ApplyRequest {
-  // [n]. Meant to be distinct; a repeated id is stepped again, in order.
+  // [n]. Should be distinct; a repeated id is stepped again, in order.
   const int64_t* ids = nullptr;
-  // [n] occurrences of each id in the batch, 1 .. kMaxOccurrences, and its own
-  // terms instead of the table's (count_word.h): a feature may have a min_count
-  // of its own, above 1 if admission counts, or a probability, and a ttl of at
-  // most the table's.
+  // [n] packed counts (packed_count.h): the occurrences of each id in the
+  // batch, 1 .. kMaxOccurrences, and its overrides of the table's admission and
+  // time to live: a min_count, above 1 only if admission counts, or a
+  // probability, and a ttl of at most the table's.
   const int64_t* counts = nullptr;
   // [n, dim] gradients, already summed over the occurrences.
   const float* gradients = nullptr;
@@ -116,40 +129,30 @@ struct ApplyRequest {
   int64_t event_time = 0;
   // [num_segments].
   const float* learning_rates = nullptr;
-  // Whether FiniteAndBounded (optimizer.h) holds for all gradients; else each
-  // is looked at.
+  // Whether FiniteAndBounded (optimizer.h) is known to hold for all gradients;
+  // otherwise Apply checks each.
   bool gradients_are_good = false;
 };
 
-// How far a table has come: the number of its latest update, 0 before the
-// first, and the latest event time that it has seen, in seconds since the
-// epoch.
+// The progress of a table: the number of its latest update, 0 before the first,
+// and the latest event time that it has seen, in seconds since the epoch.
 struct Clock {
   int64_t global_step = 0;
   int64_t event_time = 0;
 };
 
-// What is known of a row beside its floats, as checkpoints keep it: the event
-// time of the last update in the low 32 bits, the frequency (row.h) above.
-inline int64_t StampOf(const Row& row) {
-  return static_cast<int64_t>(row.frequency) << 32 | row.last_update;
-}
-
 class Table {
  public:
-  static constexpr int kNumStripes = 64;
-  // Bounds of the work done under one hold of a stripe's lock.
-  static constexpr int kMaxGroupRows = 64;
-  static constexpr int64_t kMaxGroupBytes = 32 * 1024;
-  static constexpr int kMovesPerGroup = 8;
-  // More than one: of an update whose ids are all new, the sweep would else see
-  // just the rows that the update made, and never come around.
+  static constexpr int kNumStripes = StripeSet::kNumStripes;
+  // Rows and counters that a run of an update sweeps per id. More than one:
+  // otherwise the sweep of an update of new ids would see only the rows that
+  // the update inserted, and never reach the others.
   static constexpr int kSweptPerId = 2;
-  // Of another stripe, each in its turn.
+  // Rows and counters that an update sweeps of one more stripe, in turn.
   static constexpr int kSweptPerUpdate = 64;
 
-  // An empty table, or the InvalidArgument of config.Validate(), or
-  // ResourceExhausted when there is no memory for its initial capacity.
+  // Returns an empty table. InvalidArgument as ValidateConfig;
+  // ResourceExhausted if there is no memory for its initial capacity.
   static absl::StatusOr<std::unique_ptr<Table>> Create(
       const TableConfig& config);
 
@@ -160,176 +163,167 @@ class Table {
   const TableConfig& config() const { return config_; }
   int64_t dim() const { return layout_.dim(); }
   int num_segments() const { return layout_.num_segments(); }
-  bool has_cap() const { return cap_ > 0; }
+  bool has_cap() const { return cap_.has_cap(); }
   // Floats of a row with its slots.
   int64_t row_width() const { return layout_.row_width(); }
 
-  // Ids of `rows` start from these weights of a segment, now and whenever they
-  // come back. InvalidArgument when the segment is not there or has another
-  // dim. Rows that exist stay as they are.
+  // From now on, ids of `rows` start from these weights of a segment, also
+  // after an eviction. Existing rows stay unchanged. InvalidArgument if there
+  // is no such segment, or if it has another dim.
   absl::Status SetPretrained(int segment,
                              std::unique_ptr<const PretrainedRows> rows);
 
-  // Copies the values of `ids` [n] to `rows` [n, dim], in order; an id
-  // without a row stays without one. `exists` [n] says which were there; it
-  // may be null. `is_large` says that what `rows` is part of is, as of
-  // kMinStreamedBytes.
+  // Copies the values of `ids` [n] to `rows` [n, dim], in order; inserts no
+  // rows. `exists` [n], which may be null, tells which ids have a row.
+  // `is_large`: whether the whole output has at least kMinStreamedBytes.
   void Lookup(const int64_t* ids, int64_t n, float* rows, bool* exists,
               bool is_large = false) const;
 
-  // The InvalidArgument that Apply would answer with; changes nothing. For a
-  // caller that updates several tables and wants all of them checked first.
+  // Returns the InvalidArgument that Apply would return; changes nothing. For
+  // callers that check several tables before they update the first.
   absl::Status Check(const ApplyRequest& request) const;
 
-  // One optimizer step for each id that is admitted; a new one gets its
-  // initial row first. The row's time becomes event_time, unless it was later.
-  // InvalidArgument before the first row changes, or ResourceExhausted when
-  // memory ends, after which a part of the batch is applied.
+  // Makes one optimizer step per admitted id; a new id gets its initial row
+  // first. Sets the row's time to event_time, unless it is later already.
+  // InvalidArgument before the first row changes; ResourceExhausted if memory
+  // ends, after a part of the batch was applied.
   absl::Status Apply(const ApplyRequest& request);
 
-  // What an update does once, after Check said yes and before its parts, also
-  // without ids: time passes for rows, and a stripe is swept a little.
+  // Begins an update in parts, after Check. Moves the clock and sweeps a part
+  // of one stripe, also without ids.
   RunningUpdate BeginParts(const ApplyRequest& request);
-  // Does what Apply does for one part of the ids: `part.index` of
-  // 0 .. part.count - 1, part.count in [1, kNumStripes]. All parts together, in
-  // any order or at once, and EndUpdate leave exactly what Apply leaves: equal
-  // ids are of one part.
+  // Applies one part of an update: `part.index` in [0, part.count), part.count
+  // in [1, kNumStripes]. All parts, in any order or concurrently, and EndUpdate
+  // have exactly the effect of Apply, because equal ids belong to one part.
   absl::Status ApplyPart(const ApplyRequest& request, RunningUpdate update,
                          StripePart part);
 
   // Begins a change in parts that is not an Apply.
-  RunningUpdate BeginUpdate();
-  // Ends a change after all of its parts, whether they went well or not. Until
-  // then the table may hold its new rows above the cap; now as many rows go as
-  // are too many, those that this and later changes touched only when no other
-  // is left. No row goes for the cap at another time, but by Sweep.
-  void EndUpdate(RunningUpdate update);
+  RunningUpdate BeginUpdate() { return cap_.BeginUpdate(); }
+  // Ends a change after all of its parts, whether they succeeded or not. Until
+  // then, the table may hold new rows above the cap. Evicts what is above it;
+  // rows that this or a later change touched go last. Only EndUpdate and Sweep
+  // evict for the cap.
+  void EndUpdate(RunningUpdate update) { cap_.EndUpdate(update); }
 
-  // Sets the weights of `ids` [n] to `rows` [n, dim], keeps the slots and
-  // moves the time to `event_time`; a new row gets initial slots. No admission.
+  // Sets the weights of `ids` [n] to `rows` [n, dim], keeps their slots and
+  // moves their time to `event_time`. Inserts missing rows with initial slots,
+  // without admission.
   absl::Status Assign(const int64_t* ids, const float* rows, int64_t n,
                       int64_t event_time);
   absl::Status AssignPart(const int64_t* ids, const float* rows, int64_t n,
                           int64_t event_time, RunningUpdate update,
                           StripePart part);
 
-  // Removes rows; returns how many existed.
+  // Removes rows. Returns how many existed.
   int64_t Remove(const int64_t* ids, int64_t n);
 
-  // Removes every row and counter that is there when the call starts and gives
-  // the memory back. While changes are tracked, each row is logged as a
-  // removal.
+  // Removes every row and counter that exists when the call starts, and returns
+  // the memory to the system. While changes are tracked, each row is logged as
+  // a removal.
   void Clear();
 
-  // Evicts on demand what updates evict a little at a time: rows whose time ran
-  // out at `event_time` (or at the latest time that the table has seen, if that
-  // is later) and rows above the cap, if no update runs, which does that when
-  // it ends; then gives back all memory that can be. Returns how many rows
-  // went.
+  // Evicts on demand what updates evict gradually: rows whose time to live is
+  // over at `event_time` (or at the latest time that the table has seen, if
+  // that is later), and rows above the cap unless an update is running, which
+  // evicts them when it ends. Then returns all free memory to the system.
+  // Returns how many rows were evicted.
   int64_t Sweep(int64_t event_time);
 
-  // What lookups of annealed precisions, expiry and windows go by.
+  // The clock of lookups of annealed precisions, of expiry and of windows.
   Clock clock() const;
-  // Sets the clock, back too, as a restore does. InvalidArgument when a number
-  // is out of its range.
+  // Sets the clock, also backward, as a restore does. InvalidArgument if a
+  // number is out of range.
   absl::Status SetClock(const Clock& clock);
 
-  // Rows now.
-  int64_t size() const;
+  // The number of rows.
+  int64_t size() const { return stripes_.num_rows(); }
   // Resident bytes of rows, index, counters, sketch and logs, counted in
-  // touched pages, with the pages of the pool that hold nothing
-  // (stats().idle_bytes), bytes of pretrained rows, and of the table itself.
+  // touched pages; of unused pages of the pool (stats().idle_bytes); of
+  // pretrained rows; and of the table itself.
   int64_t memory_bytes() const;
   TableStats stats() const;
 
-  // Appends the next rows of an iteration: ids [m], rows [m, row_width] and
-  // stamps [m] (StampOf), m <= max_rows (>= 1) but for ties of a hash. Starts
-  // at cursor 0 and returns the next cursor, or -1 at the end. A row that
-  // exists throughout is returned exactly once, whatever happens to others
-  // meanwhile; one removed and inserted again may come twice or never. An
-  // output may be null. A call walks a stripe at least once: max_rows of a
-  // hundredth of the table and more cost little.
+  // Appends the next rows of an iteration, which starts at cursor 0; returns
+  // the next cursor, or -1 at the end. See row_exporter.h.
   int64_t ExportChunk(int64_t cursor, int64_t max_rows,
                       std::vector<int64_t>* ids, std::vector<float>* rows,
-                      std::vector<int64_t>* stamps) const;
+                      std::vector<int64_t>* stamps) const {
+    return exporter_.ExportChunk(cursor, max_rows, ids, rows, stamps);
+  }
 
-  // Of whole rows [n, row_width] what a lookup returns of them now, [n, dim].
+  // Converts whole rows [n, row_width] to the values [n, dim] that a lookup
+  // would return for them now.
   void ValuesOf(const float* rows, int64_t n, float* values) const;
 
-  // Every row whose checkpoint group (partition.h) lies in
-  // [first_group, last_group), ordered by group and then by id.
-  // `group_counts` gets the rows of each group, [last_group - first_group].
-  // The outputs are replaced. A row that exists throughout is in it once.
-  // Each call walks the whole table: ask for many groups at a time.
+  // Replaces the outputs by all rows of the checkpoint groups (partition.h)
+  // [first_group, last_group), ordered by group and then by id. Each call walks
+  // the whole table: ask for many groups at a time. See row_exporter.h.
   void ExportGroups(int first_group, int last_group,
                     std::vector<int64_t>* group_counts,
                     std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
-                    std::vector<float>* rows) const;
+                    std::vector<float>* rows) const {
+    exporter_.ExportGroups(first_group, last_group, group_counts, ids, stamps,
+                           rows);
+  }
 
-  // Writes whole rows [n, row_width] with their slots and stamps, over what
-  // may be there. Rows whose time is 0, as those of a table without times, get
-  // the latest time that the table has seen: set the clock first. For a cap
-  // rows are as old as their stamps say: the import spares none of them.
+  // Writes whole rows [n, row_width] with their slots and stamps (row.h), and
+  // overwrites existing rows. A row with time 0, as of a table without times,
+  // gets the latest time that the table has seen: set the clock first. For the
+  // cap, rows are as old as their stamps say: none is spared.
   absl::Status Import(const int64_t* ids, const int64_t* stamps,
                       const float* rows, int64_t n);
   // Between BeginUpdate and EndUpdate.
   absl::Status ImportPart(const int64_t* ids, const int64_t* stamps,
                           const float* rows, int64_t n, StripePart part);
 
-  // What admission remembers of the ids of groups [first_group, last_group),
-  // one vector a group, empty where it is nothing. docs/formats.md gives the
-  // words.
+  // Exports what admission remembers of the ids of groups [first_group,
+  // last_group): one vector per group, empty where there is nothing.
+  // docs/formats.md specifies the numbers.
   std::vector<std::vector<int64_t>> ExportFilter(int first_group,
-                                                 int last_group) const;
-  // Puts saved words of a group together with what is there; of the ids for
-  // which `is_owned` holds if they are named one by one. InvalidArgument, and
-  // no change, when they are not of this table's kind of admission.
-  absl::Status ImportFilter(int group, const std::vector<int64_t>& words,
+                                                 int last_group) const {
+    return filter_.Export(first_group, last_group);
+  }
+  // Merges saved numbers of a group with the present counts. Takes counters of
+  // ids for which is_owned(id) holds. InvalidArgument, and no change, if the
+  // table has another kind of admission.
+  absl::Status ImportFilter(int group, const std::vector<int64_t>& saved,
                             const std::function<bool(int64_t)>& is_owned);
 
-  // Deltas. TableSet numbers the cuts; `cut` is 1 .. kMaxCut and larger than
-  // any that this table was given before. A table that does not track changes
-  // logs nothing.
+  // Deltas. TableSet numbers the cuts: `cut` is in [1, kMaxCut] and larger than
+  // any earlier one of this table. A table that does not track changes logs
+  // nothing.
 
-  // From now on the ids of changed rows are logged, under `cut`. Does nothing
-  // when changes are tracked already.
+  // Starts to log the ids of changed rows, under `cut`. Does nothing if changes
+  // are tracked already.
   void StartTracking(int64_t cut);
-  // Stops logging and drops what was logged.
+  // Stops logging and drops the logs.
   void StopTracking();
   // Appends the ids that changed since the last call to `ids` (null drops
-  // them) and goes on under `new_cut`. A stripe's log is taken and its cut is
-  // set under its lock, so an update is either in this log or in the next.
-  // Only while changes are tracked.
+  // them); later changes are logged under `new_cut`. Takes a stripe's log and
+  // sets its cut under its lock, so an update is either in this log or in the
+  // next. Only while changes are tracked.
   void SwapTouched(int64_t new_cut, std::vector<int64_t>* ids);
-  // The present state of `ids`: exists [ids.size()], and appended to `rows`
-  // the values of those that exist, in order.
+  // Reads the present state of `ids`: fills exists [ids.size()] and appends the
+  // values of those that exist to `rows`, in order.
   void ReadDelta(const std::vector<int64_t>& ids, bool* exists,
                  std::vector<float>* rows) const;
 
  private:
-  // What an update does with an id that it found a row for, or none.
+  // The decision of an update about an id, with or without a row.
   enum class Decision { kUse, kInsert, kSkip };
-  enum class AdmissionKind { kAll, kCount, kSketch, kProbability };
 
   explicit Table(const TableConfig& config);
-  // Makes memory for the initial capacity ready.
+  // Allocates memory for the initial capacity.
   absl::Status Reserve();
 
-  // What Lookup and its kin share. Calls found(position, row) under the lock
-  // of the row's stripe for the ids that have a row, and missing(position)
-  // without it for the others; `bytes` of a row are brought into the cache, and
-  // before, fetch(position) may fetch what else the id needs.
-  template <typename Fetch, typename Found, typename Missing>
-  void ForEachRow(const int64_t* ids, int64_t n, size_t bytes,
-                  const Fetch& fetch, const Found& found,
-                  const Missing& missing) const;
-  // What Apply, Assign and Import share, for the ids of `part`. Rows get the
-  // `number` of the update, where they have one. For a group of ids:
-  // prepare(group) without the lock; then under it fetch(position) for
-  // each, as in ForEachRow, decide(stripe, group, k, row) what to do with the
-  // k-th id, initialize(group, k, row) for new ones, and update(group, rows,
-  // picks, count): rows[i] is that of the id picks[i]. Rows whose time ran out
-  // are gone before decide.
+  // The common body of Apply, Assign and Import, for the ids of `part`. Rows
+  // get the `number` of the update, if they have one. For each run of ids,
+  // calls prepare(run) without the lock. Then, under the lock: fetch(position)
+  // for each id, as StripeSet::ForEachRow; decide(stripe, run, k, row) for the
+  // k-th id; initialize(run, k, row) for new rows; and update(run, rows, picks,
+  // count), where rows[i] is that of the id picks[i]. Expired rows are removed
+  // before decide.
   template <typename Prepare, typename Fetch, typename Decide,
             typename Initialize, typename Update>
   absl::Status ChangeRows(const int64_t* ids, int64_t n, StripePart part,
@@ -337,101 +331,42 @@ class Table {
                           const Fetch& fetch, const Decide& decide,
                           const Initialize& initialize, const Update& update);
 
-  // Whether an id without a row gets one.
-  bool Admits(Stripe* stripe, uint64_t hash, int64_t id, int64_t word,
-              int64_t global_step, uint32_t bucket) const;
-  // Whether one of so many occurrences in a step draws the lot for its id.
-  bool WinsLot(int64_t id, int64_t occurrences, int64_t global_step,
-               double probability) const;
-  static AdmissionKind AdmissionKindOf(const std::string& kind);
-  // Move the clock on.
+  // Advance the clock.
   void SeeTime(uint32_t time);
   void SeeStep(int64_t global_step);
-  bool sweeps_counters() const;
-  // Removes what ran out among the next `num_handles` rows and counters.
+  // Removes what expired among the next `num_handles` rows and counters.
   void SweepStripe(Stripe* stripe, int num_handles);
-  // Sweeps a little of the stripe whose turn it is, of a table whose rows or
-  // counters run out: stripes that updates have no ids of would else keep them.
+  // Sweeps a part of the next stripe, in a table whose rows or counters expire:
+  // otherwise stripes without updates would keep them.
   void SweepNextStripe();
-  // What a group does beside its own work, under the lock of its stripe.
+  // Sweeps and compacts after a run, under the lock of its stripe.
   void Maintain(Stripe* stripe, int num_handles);
-  // Brings the segments of rows together, so that pages become free.
-  void GatherSegments();
-  // What may be held now: cap_, or less where max_bytes pays for counters too.
-  int64_t PresentCap() const;
-  // Removes rows down to the cap; returns how many. Those that update
-  // `spared_from` or a later one changed go last.
-  int64_t EnforceCap(int64_t spared_from);
-  // The lowest rows of all. For small caps, which samples of a stripe would
-  // serve badly.
-  int64_t EnforceSmallCap(int64_t cap, int64_t spared_from);
-  // The lowest of samples, from stripes that have more rows than their share.
-  int64_t EnforceLargeCap(int64_t cap, int64_t spared_from);
-  // One pass over the stripes. From those of more than `min_rows` rows,
-  // evict(stripe, num_rows) removes up to `most_at_once` under each hold of the
-  // lock, until no row is too many or nothing was found in `patience` calls in
-  // a row; 0: in as many as come around. Returns how many went.
-  template <typename Evict>
-  int64_t EvictFromStripes(int64_t cap, int64_t min_rows, int most_at_once,
-                           int patience, const Evict& evict);
-  // Takes up to `most` of the rows that are too many off num_rows_, for the
-  // caller to evict, so that updates that end together take none twice. What
-  // it does not find it puts back.
-  int64_t ClaimExcess(int64_t cap, int64_t most);
-
-  // Calls visit(id) for the rows of a stripe, a few under each hold of the
-  // lock, without the lock; no row moves meanwhile.
-  template <typename Visit>
-  static void VisitIds(Stripe* stripe, const Visit& visit);
-  // Reads whole rows of `ids`, which are distinct, behind the outputs, which
-  // may be null; ids that went are left out. Returns how many there are.
-  int64_t AppendRows(const std::vector<int64_t>& from,
-                     std::vector<int64_t>* ids, std::vector<int64_t>* stamps,
-                     std::vector<float>* rows) const;
+  // Moves slabs together, so that pages become free.
+  void GatherSlabs();
   absl::Status CheckBatch(const char* method, int64_t n, bool has_null) const;
-  // The largest min_count that an id may bring.
-  int64_t MaxOwnMinCount() const;
-  // The time to stamp a row with that is updated at `time` on the terms of a
-  // count's word.
-  uint32_t StampedTime(uint32_t time, int64_t word) const;
+  // The time of a row that is updated at `time`: earlier if `packed_count` has
+  // a shorter ttl than the table.
+  uint32_t StampedTime(uint32_t time, int64_t packed_count) const;
   absl::Status CheckTime(const char* what, int64_t time) const;
   absl::Status OutOfMemory() const;
-
-  // Below it, the lowest of all rows go.
-  static constexpr int64_t kSmallCap = 4096;
 
   const TableConfig config_;
   RowLayout layout_;
   const uint64_t table_key_;
-  const KeyedHash hash_;
-  // Rows of one hold of a lock, from the two bounds above.
-  const int group_rows_;
-  const AdmissionKind admission_;
-  const OccurrenceWindow window_;
-  const EvictionPolicy policy_;
-  // The most rows, while no counter takes of max_bytes; 0: any number.
-  const int64_t cap_;
-  const std::unique_ptr<CountSketch> sketch_;
+  StripeSet stripes_;
+  AdmissionFilter filter_;
+  CapEnforcer cap_;
+  const RowExporter exporter_;
   // The latest event time of an update, and its number.
   std::atomic<uint32_t> clock_{0};
   std::atomic<int64_t> last_step_{0};
-  // Kept up to date when there is a cap.
-  std::atomic<int64_t> num_rows_{0};
   std::atomic<int64_t> num_admitted_{0};
   std::atomic<int64_t> num_written_{0};
   std::atomic<int64_t> num_removed_{0};
   std::atomic<int64_t> num_rejected_{0};
   std::atomic<int64_t> num_bad_gradients_{0};
+  // The stripe that the next update sweeps.
   std::atomic<uint32_t> next_swept_{0};
-  // The number of the last update that was begun; how many are not ended.
-  std::atomic<int64_t> last_update_{0};
-  std::atomic<int64_t> num_running_{0};
-  // The stripe that the next update evicts from first.
-  std::atomic<uint32_t> next_capped_{0};
-  std::mutex small_cap_mutex_;
-  // Outlives the stripes.
-  const std::unique_ptr<MemoryPool> pool_;
-  std::unique_ptr<Stripe> stripes_[kNumStripes];
 };
 
 }  // namespace monolith_tf

@@ -1,7 +1,6 @@
 // table_change.h
 //
-// How the methods of Table change rows: the body of Table::ChangeRows, shared
-// by the files that implement them.
+// The body of Table::ChangeRows, by which all methods of Table change rows.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_CHANGE_H_
@@ -16,6 +15,7 @@
 #include "ops/cc/memory/spin_lock.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/stripe.h"
+#include "ops/cc/table/stripe_set.h"
 #include "ops/cc/table/striped_batch.h"
 #include "ops/cc/table/table.h"
 
@@ -35,62 +35,57 @@ absl::Status Table::ChangeRows(const int64_t* ids, int64_t n, StripePart part,
   // the sweep has come.
   const uint32_t clock = clock_.load(std::memory_order_relaxed);
   const bool numbers_updates = layout_.numbers_updates();
-  StripedBatch::ForEachGroup(
-      ids, n, part, hash_, group_rows_, stripes_,
-      [&](Stripe* stripe, const StripedGroup& group) {
-        pool_->Maintain();
-        group.PrefetchAhead();
-        prepare(group);
-        SpinLockHolder holder(stripe->lock());
-        uint32_t candidates[kMaxGroupRows];
-        stripe->FindCandidates(
-            group.hashes, group.size, bytes,
-            [&](int k) { fetch(group.position(k)); }, candidates);
-        Row* rows[kMaxGroupRows];
-        int picks[kMaxGroupRows];
-        int count = 0;
-        // Since the candidates were looked up.
-        bool has_new = false;
-        bool has_expired = false;
-        bool is_full = false;
-        const int64_t num_before = stripe->num_rows();
-        for (int k = 0; k < group.size; ++k) {
-          const int64_t id = group.id(k);
-          const uint64_t hash = group.hashes[k];
-          Row* row = has_expired ? stripe->Find(hash, id)
-                                 : stripe->FindAt(candidates[k], hash, id);
-          // An id that comes twice in this group may just have got its row.
-          if (row == nullptr && has_new) row = stripe->Find(hash, id);
-          if (ttl > 0 && row != nullptr && Stripe::IsExpired(row, clock, ttl) &&
-              std::find(rows, rows + count, row) == rows + count) {
-            stripe->Expire(hash, id);
-            row = nullptr;
-            has_expired = true;
-          }
-          const Decision decision = decide(stripe, group, k, row);
-          if (decision == Decision::kSkip) continue;
-          if (decision == Decision::kInsert) {
-            row = stripe->Insert(hash, id);
-            is_full = row == nullptr;
-            if (is_full) break;
-            initialize(group, k, row);
-            has_new = true;
-          }
-          stripe->Stamp(row);
-          if (numbers_updates) layout_.SetUpdate(row, number);
-          rows[count] = row;
-          picks[count++] = k;
-        }
-        update(group, rows, picks, count);
-        if (cap_ > 0) {
-          num_rows_.fetch_add(stripe->num_rows() - num_before,
-                              std::memory_order_relaxed);
-        }
-        Maintain(stripe, group.size);
-        if (!is_full) return true;
-        status = OutOfMemory();
-        return false;
-      });
+  stripes_.ForEachRun(ids, n, part, [&](Stripe* stripe, const StripeRun& run) {
+    stripes_.pool()->Maintain();
+    run.PrefetchAhead();
+    prepare(run);
+    SpinLockHolder holder(stripe->lock());
+    uint32_t candidates[StripeSet::kMaxRunRows];
+    stripe->FindCandidates(
+        run.hashes, run.size, bytes, [&](int k) { fetch(run.position(k)); },
+        candidates);
+    Row* rows[StripeSet::kMaxRunRows];
+    int picks[StripeSet::kMaxRunRows];
+    int count = 0;
+    // Since the candidates were looked up.
+    bool has_new = false;
+    bool has_expired = false;
+    bool is_full = false;
+    const int64_t num_before = stripe->num_rows();
+    for (int k = 0; k < run.size; ++k) {
+      const int64_t id = run.id(k);
+      const uint64_t hash = run.hashes[k];
+      Row* row = has_expired ? stripe->Find(hash, id)
+                             : stripe->FindAt(candidates[k], hash, id);
+      // An id that comes twice in this run may just have got its row.
+      if (row == nullptr && has_new) row = stripe->Find(hash, id);
+      if (ttl > 0 && row != nullptr && Stripe::IsExpired(row, clock, ttl) &&
+          std::find(rows, rows + count, row) == rows + count) {
+        stripe->Expire(hash, id);
+        row = nullptr;
+        has_expired = true;
+      }
+      const Decision decision = decide(stripe, run, k, row);
+      if (decision == Decision::kSkip) continue;
+      if (decision == Decision::kInsert) {
+        row = stripe->Insert(hash, id);
+        is_full = row == nullptr;
+        if (is_full) break;
+        initialize(run, k, row);
+        has_new = true;
+      }
+      stripe->Stamp(row);
+      if (numbers_updates) layout_.SetUpdate(row, number);
+      rows[count] = row;
+      picks[count++] = k;
+    }
+    update(run, rows, picks, count);
+    cap_.AddRows(stripe->num_rows() - num_before);
+    Maintain(stripe, run.size);
+    if (!is_full) return true;
+    status = OutOfMemory();
+    return false;
+  });
   return status;
 }
 

@@ -9,8 +9,8 @@
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
 #include "ops/cc/table/stripe.h"
+#include "ops/cc/table/stripe_set.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_rows.h"
 #include "ops/cc/table/touched_log.h"
 
 namespace monolith_tf {
@@ -61,7 +61,7 @@ void Table::ReadDelta(const std::vector<int64_t>& ids, bool* exists,
   rows->resize(begin + n * dim);
   float* const values = rows->data() + begin;
   const int64_t step = last_step_.load(std::memory_order_relaxed);
-  ForEachRow(
+  stripes_.ForEachRow(
       ids.data(), static_cast<int64_t>(n), layout_.read_bytes(), [](int64_t) {},
       [=](int64_t position, const Row* row) {
         exists[position] = true;

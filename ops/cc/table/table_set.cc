@@ -82,11 +82,10 @@ absl::Status TableSet::CreateTable(const TableConfig& config) {
     if (found != tables_.end()) {
       const TableConfig& present = found->second.table->config();
       if (present == config) return absl::OkStatus();
-      return absl::InvalidArgumentError(
-          absl::StrCat("table set \"", name_, "\" has a table \"", config.name,
-                       "\" of another config. There: ", present.DebugString(),
-                       ". Received: ", config.DebugString(),
-                       ". Give one of the two another name."));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "Table set '", name_, "' has a table '", config.name,
+          "' of another config. There: ", present.DebugString(), ". Received: ",
+          config.DebugString(), ". Give one of the two another name."));
     }
     if (tracking_) {
       absl::Status status = CheckTracks(config);
@@ -115,8 +114,8 @@ absl::StatusOr<std::shared_ptr<Table>> TableSet::Find(
     if (found != tables_.end()) return found->second.table;
   }
   return absl::NotFoundError(
-      absl::StrCat("table set \"", name_, "\" has no table \"", table,
-                   "\" on shard ", shard_, " of ", num_shards_, ". Tables: [",
+      absl::StrCat("Table set '", name_, "' has no table '", table,
+                   "' on shard ", shard_, " of ", num_shards_, ". Tables: [",
                    absl::StrJoin(TableNames(), ", "), "]. Create it first."));
 }
 
@@ -152,8 +151,8 @@ int64_t TableSet::memory_bytes() const {
 absl::Status TableSet::CheckTracks(const TableConfig& config) const {
   if (config.tracks_changes) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrCat(
-      "table set \"", name_, "\": table \"", config.name,
-      "\" does not track changes, so its rows can't flow as deltas. Make it "
+      "Table set '", name_, "': table '", config.name,
+      "' does not track changes, so its rows can't flow as deltas. Make it "
       "with tracks_changes = true, or serve it from exports only, without ",
       "deltas."));
 }
@@ -183,30 +182,29 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   if (!tracking_) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "table set \"", name_, "\": deltas were not started on shard ", shard_,
+        "Table set '", name_, "': deltas were not started on shard ", shard_,
         ". Start them before the first delta is taken."));
   }
   if (acked_cut < 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "table set \"", name_, "\": acked_cut must not be negative. Received: ",
-        acked_cut, " on shard ", shard_, "."));
+        "Table set '", name_, "': acked_cut must not be negative. Received: ",
+        acked_cut, " on shard ", shard_));
   }
   if (acked_cut > cut_) {
     return absl::OutOfRangeError(absl::StrCat(
-        "table set \"", name_, "\": the last cut of shard ", shard_, " is ",
-        cut_, ". Received: acked_cut ", acked_cut,
-        ", a cut of this shard before it was started anew. Resync from an "
-        "export."));
+        "Table set '", name_, "': acked_cut must be at most the last cut of ",
+        "shard ", shard_, ", ", cut_, ". Received: ", acked_cut,
+        ", a cut from before the shard was restarted. Resync from an export."));
   }
   if (acked_cut < oldest_cut_) {
     return absl::OutOfRangeError(absl::StrCat(
-        "table set \"", name_, "\": shard ", shard_,
+        "Table set '", name_, "': shard ", shard_,
         " holds the changes after cut ", oldest_cut_,
         " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
   }
   if (cut_ + 1 >= kMaxCut) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "table set \"", name_, "\": no cut is left after ", cut_,
+        "Table set '", name_, "': no cut is left after ", cut_,
         ". Restart the server of shard ", shard_, " from a snapshot."));
   }
   const int64_t to_cut = cut_ + 1;
@@ -220,7 +218,7 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   delta.from_cut = acked_cut;
   delta.to_cut = to_cut;
   // All logs are taken before the first row is read, so that the cut is one
-  // moment and not one a table.
+  // moment and not one per table.
   for (auto& [name, entry] : tables_) {
     std::vector<int64_t> touched;
     entry.table->SwapTouched(to_cut + 1, &touched);

@@ -1,18 +1,18 @@
 // table_set.h
 //
-// The tables of one model on one server, with the counters that make deltas:
-// the one object behind the one TensorFlow resource.
+// The tables of one model on one server, and the counters of deltas: the object
+// behind the one TensorFlow resource.
 //
 // Cuts. `cut()` is the last cut taken. A change that happens after cut c and
 // before cut c + 1 belongs to the delta (c, c + 1]. TakeDelta() advances the
 // counter and takes each stripe's log under the stripe's lock, so that an
-// update is in exactly one log. What was handed out stays pending until it is
-// acknowledged: a lost reply loses nothing. For each pending id only its last
-// cut is kept, so pending memory is bounded by the distinct ids that changed.
+// update is in exactly one log. Returned ids stay pending until they are
+// acknowledged, so a lost reply loses nothing. A pending id keeps only its last
+// cut, so pending memory is bounded by the distinct ids that changed.
 //
-// Concurrency. Every method may be called from any number of threads at once.
+// Thread safety. Every method may be called from any number of threads.
 // TakeDelta, StartDeltas, StopDeltas, Renew, CreateTable and DropTable exclude
-// one another; Find and work on the tables go on beside all of them.
+// one another; Find and operations on tables run concurrently with all of them.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
@@ -29,12 +29,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "ops/cc/config/table_config.h"
 #include "ops/cc/table/table.h"
-#include "ops/cc/table/table_config.h"
 
 namespace monolith_tf {
 
-// The changed rows of one table. ids and exists have one entry an id, sorted
+// The changed rows of one table. ids and exists have one entry per id, sorted
 // by id and distinct; rows holds the weights of those that exist, in order.
 struct TableDelta {
   std::string table;
@@ -46,7 +46,7 @@ struct TableDelta {
 };
 
 // The present state of the ids of one shard that changed in
-// (from_cut, to_cut]: one entry a table, ordered by name.
+// (from_cut, to_cut]: one entry per table, ordered by name.
 struct ShardDelta {
   int64_t generation = 0;
   int64_t from_cut = 0;
@@ -71,45 +71,45 @@ class TableSet {
   // The last cut taken.
   int64_t cut() const;
 
-  // OK when a table of this name and an equal config is there already;
-  // InvalidArgument that prints both configs when it has another;
+  // OK if a table of this name with an equal config exists already;
+  // InvalidArgument that prints both configs if it has another;
   // FailedPrecondition for one that does not track changes once deltas started.
   absl::Status CreateTable(const TableConfig& config);
-  // NotFound that lists the tables that are there. The table lives as long as
-  // the pointer, also when it is dropped meanwhile.
+  // Returns the table, which lives as long as the pointer, also if it is
+  // dropped meanwhile. NotFound that lists the present tables.
   absl::StatusOr<std::shared_ptr<Table>> Find(absl::string_view table) const;
-  // NotFound when there is none. The rows are not logged as removals: renew
-  // the generation when deltas are on.
+  // NotFound if there is no such table. The rows are not logged as removals:
+  // renew the generation if deltas were started.
   absl::Status DropTable(absl::string_view table);
-  // Ordered.
+  // Sorted by name.
   std::vector<std::string> TableNames() const;
   // Resident bytes of all tables and of the pending ids.
   int64_t memory_bytes() const;
 
-  // Logs changes from now on and returns the cut that deltas start at: read
-  // it, then read the rows of an export, then take deltas from it. Calling it
-  // again changes nothing and returns the present cut. FailedPrecondition when
-  // a table does not track changes.
+  // Starts to log changes and returns the cut that deltas start at: read it,
+  // then the rows of an export, then take deltas from it. A repeated call
+  // changes nothing and returns the present cut. FailedPrecondition if a table
+  // does not track changes.
   absl::StatusOr<int64_t> StartDeltas();
-  // Stops logging and drops what was logged and what is pending.
+  // Stops logging and drops all logged and pending ids.
   void StopDeltas();
   // Advances the cut and returns every id that changed in
-  // (acked_cut, new cut], with its present state. What was handed out up to
-  // acked_cut is forgotten.
+  // (acked_cut, new cut], with its present state. Forgets the ids up to
+  // acked_cut.
   // FailedPrecondition before StartDeltas(); InvalidArgument for a negative
   // cut; OutOfRange for one whose changes are forgotten, and for one that was
-  // not taken yet: a trainer that starts again has cuts of its former life.
-  // ResourceExhausted when kMaxCut is reached.
+  // not taken yet, as after a restart of the shard. ResourceExhausted if
+  // kMaxCut is reached.
   absl::StatusOr<ShardDelta> TakeDelta(int64_t acked_cut);
-  // After a restore: takes the new generation and drops all that is logged
-  // and pending. The cut goes on counting up, so that no row's stamp of the
-  // old generation is mistaken for one of the new.
+  // Sets the new generation after a restore and drops all logged and pending
+  // ids. The cut keeps counting, so that no stamp of the old generation is
+  // mistaken for one of the new.
   void Renew(int64_t generation);
 
  private:
   struct Entry {
     std::shared_ptr<Table> table;
-    // (id, its last cut) of what was handed out, sorted by id.
+    // (id, its last cut) of the returned ids, sorted by id.
     std::vector<std::pair<int64_t, int64_t>> pending;
   };
 
@@ -121,7 +121,7 @@ class TableSet {
   const int shard_;
   const int num_shards_;
 
-  // Taken before delta_mutex_ by who makes a table: that may take long.
+  // Taken before delta_mutex_ to create a table, which may take long.
   std::mutex create_mutex_;
   // Taken before tables_mutex_ by everything that changes the set or takes
   // deltas; guards pending, tracking_ and oldest_cut_.

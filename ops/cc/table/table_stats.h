@@ -1,7 +1,7 @@
 // table_stats.h
 //
-// What a table tells about itself: one number a name, the same names in every
-// layer (MonolithStats, mt.stats, the Prometheus collector).
+// Statistics of a table, with the same names in every layer (MonolithStats,
+// mt.stats, the Prometheus collector).
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_STATS_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_STATS_H_
@@ -40,10 +40,11 @@ namespace monolith_tf {
   FIELD(pool_bytes)                                                           \
   FIELD(idle_bytes)                                                           \
   FIELD(huge_page_bytes)                                                      \
-  /* The index: entries, slots, entries in the stash; of a sample of the */   \
-  /* entries, how many there were and how many lie in their first bucket. */  \
+  /* The index: entries, room for entries, entries in the stash; of a */      \
+  /* sample of the entries, how many there were and how many lie in */        \
+  /* their first bucket. */                                                   \
   FIELD(index_entries)                                                        \
-  FIELD(index_slots)                                                          \
+  FIELD(index_capacity)                                                       \
   FIELD(index_stash)                                                          \
   FIELD(probed_entries)                                                       \
   FIELD(probed_in_first)

@@ -1,8 +1,8 @@
 // touched_log.h
 //
-// The ids that changed since a stripe's last cut, in blocks: an append never
-// copies what is there, so its longest pause is one allocation of a block.
-// Not thread-safe.
+// A log of the ids that changed since a stripe's last cut, in blocks: an append
+// copies nothing, so its longest pause is the allocation of a block. Not
+// thread-safe.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TOUCHED_LOG_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TOUCHED_LOG_H_

@@ -36,7 +36,7 @@ BATCHES = [
     (([12], [8], [8, 9, 9]), {7: -2, 8: -2, 12: -1}),
     # 9 has occurred 4 times. 10 is new.
     (([10], [], [9]), {7: -2, 8: -2, 12: -1, 9: -1}),
-    # 10 has occurred 3 times, now in b and c. That it was in a is no matter.
+    # 10 has occurred 3 times, now in b and c. Occurrences in a do not count.
     (([], [10], [10, 11]), {7: -2, 8: -2, 12: -1, 9: -1, 10: -2}),
     # Whoever has a row keeps it.
     (([], [], [7]), {7: -3, 8: -2, 12: -1, 9: -1, 10: -2}),
@@ -89,8 +89,8 @@ class Oracle:
         for ids, min_count in features:
             for id in ids:
                 occurred[id] = occurred.get(id, 0) + 1
-                bar = self.min_count if min_count is None else min_count
-                least[id] = min(bar, least.get(id, bar))
+                threshold = self.min_count if min_count is None else min_count
+                least[id] = min(threshold, least.get(id, threshold))
         for id, count in occurred.items():
             if id not in self.rows:
                 self.counts[id] = self.counts.get(id, 0) + count
@@ -100,7 +100,11 @@ class Oracle:
             self.rows[id] -= count
 
 
-COMBINERS = [{}, {"combiner": "sum"}, {"combiner": "first_n", "n": 2}]
+COMBINERS = [
+    {},
+    {"combiner": "sum"},
+    {"combiner": "first_n", "max_sequence_length": 2},
+]
 PADDING = 0
 
 
@@ -157,7 +161,7 @@ def asked_for(feature, ids):
     asked = []
     for example in ids.tolist():
         kept = [id for id in example if id != feature.padding_id]
-        asked += kept[: feature.n or 1 << 20]
+        asked += kept[: feature.max_sequence_length or 1 << 20]
     return asked
 
 

@@ -1,4 +1,4 @@
-"""Features that share a table and admit ids by lots of their own."""
+"""Features that share a table and admit ids with their own probability."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def mix64(z):
     return z ^ (z >> 31)
 
 
-def lot(config, id, step):
+def sampled(config, id, step):
     """The number of an id in a step that is below what admits it."""
     key = hashing.table_key(config.seed, config.name) ^ MASK
     id_key = mix64((id + key) & MASK)
@@ -67,7 +67,7 @@ class Oracle:
         self.steps += 1
         table = self.config.admission
         own = any(m or p for _, m, p in features)
-        occurred, bars, odds = {}, {}, {}
+        occurred, thresholds, odds = {}, {}, {}
         for ids, min_count, probability in features:
             if not min_count and not probability:
                 probability = table.probability
@@ -80,17 +80,19 @@ class Oracle:
             for id in ids:
                 occurred[id] = occurred.get(id, 0) + 1
                 if min_count:
-                    bars[id] = min(min_count, bars.get(id, min_count))
+                    thresholds[id] = min(
+                        min_count, thresholds.get(id, min_count)
+                    )
                 else:
                     odds[id] = max(probability, odds.get(id, 0))
         for id, count in occurred.items():
             if id not in self.rows:
                 self.counts[id] = self.counts.get(id, 0) + count
-                if id in bars:
-                    admitted = self.counts[id] >= bars[id]
+                if id in thresholds:
+                    admitted = self.counts[id] >= thresholds[id]
                 else:
                     chance = 1 - (1 - float(odds[id])) ** count
-                    admitted = lot(self.config, id, self.steps) < chance
+                    admitted = sampled(self.config, id, self.steps) < chance
                 if not admitted:
                     continue
                 self.rows[id] = 0
@@ -173,7 +175,7 @@ def test_what_counts_goes_before_lots():
     with mt.TableSet():
         layer = mt.layers.EmbeddingCollection(
             [
-                mt.FeatureConfig("lot", config, probability=1.0),
+                mt.FeatureConfig("sampled", config, probability=1.0),
                 mt.FeatureConfig("two", config, min_count=2),
                 mt.FeatureConfig("rest", config),
             ]
@@ -185,10 +187,10 @@ def test_what_counts_goes_before_lots():
         layer.trainable_variables,
     )
 
-    def batch(lot, two, rest):
+    def batch(sampled, two, rest):
         step(
             {
-                "lot": tf.constant(lot, tf.int64),
+                "sampled": tf.constant(sampled, tf.int64),
                 "two": tf.constant(two, tf.int64),
                 "rest": tf.constant(rest, tf.int64),
             }
@@ -198,7 +200,7 @@ def test_what_counts_goes_before_lots():
     # 2 occurs twice; 3 as well, but once in a feature that wants nine.
     assert batch([1, 2], [2, 4], [3, 3]) == {1, 2}
     assert batch([3], [4, 5], [3, 5]) == {1, 2, 4, 5}
-    # Now by lot alone.
+    # Now by probability alone.
     assert batch([3], [], []) == {1, 2, 3, 4, 5}
 
 
@@ -313,10 +315,14 @@ def test_a_bad_probability_says_what_is_wrong(given, error, message):
     [1, 0.5, 0.75, 2**-31, 1e-9, 0.1, 1 / 3, 0.99999, 0.9996, 2**-20 * 0.99999],
 )
 def test_a_probability_is_kept_to_12_digits(probability):
-    word = feature_overrides.OwnTerms(
+    packed = feature_overrides.FeatureOverrides(
         probability=probability, ttl_seconds=5
-    ).word
-    terms = feature_overrides.OwnTerms.of(word)
-    assert terms == (0, rounded(probability), 5)
-    assert abs(terms.probability / probability - 1) <= 2**-12
-    assert terms.word == word
+    ).encode()
+    overrides = feature_overrides.FeatureOverrides.decode(packed)
+    assert overrides == (0, rounded(probability), 5)
+    assert abs(overrides.probability / probability - 1) <= 2**-12
+    assert overrides.encode() == packed
+    feature = mt.FeatureConfig(
+        "user", mt.TableConfig("user", dim=1), probability=probability
+    )
+    assert feature.overrides == overrides._replace(ttl_seconds=0)

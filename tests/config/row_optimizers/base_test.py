@@ -1,4 +1,4 @@
-"""What row optimizers say of themselves, and refuse."""
+"""Descriptions of row optimizers, and arguments that they reject."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.config import row_optimizers
 
 VARIANTS = [
@@ -26,7 +27,7 @@ def test_the_core_has_as_many_slot_floats_as_python_says(optimizer, dim):
     config = mt.TableConfig("width", dim=dim, optimizer=optimizer)
     table = mt.Table(config)
     table.apply_gradients([3], np.ones([1, dim], np.float32))
-    ((_, _, rows),) = table.export_whole()
+    ((_, _, rows),) = export_rows(table)
     assert rows.shape == (1, dim + optimizer.slot_floats(dim))
     assert config.row_width == rows.shape[1]
     assert np.isfinite(rows).all()

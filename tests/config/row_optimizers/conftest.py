@@ -1,4 +1,4 @@
-"""What the oracles of row optimizers share."""
+"""Fixtures that the oracles of row optimizers share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 NUM_IDS = 16
 DIM = 5
@@ -66,7 +67,7 @@ class SteppedTable:
 
     def whole_rows(self):
         """Weights and slots, [16, row_width], of ids 0 to 15."""
-        parts = list(self.table.export_whole())
+        parts = list(export_rows(self.table))
         ids = np.concatenate([part[0] for part in parts])
         rows = np.concatenate([part[2] for part in parts])
         assert sorted(ids) == list(range(NUM_IDS))

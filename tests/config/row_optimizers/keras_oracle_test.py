@@ -6,6 +6,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint.table_rows import export_rows
 
 NUM_IDS = 24
 DIM = 3
@@ -128,7 +129,7 @@ def test_200_steps_with_duplicates_and_ragged_features(kind):
 
     np.testing.assert_allclose(table.lookup(ids), oracle.rows, atol=1e-5)
     order, slot_rows = [], []
-    for part_ids, _, rows in table.export_whole():
+    for part_ids, _, rows in export_rows(table):
         order.append(part_ids)
         slot_rows.append(rows[:, DIM:])
     order = np.concatenate(order)

@@ -70,7 +70,7 @@ class Replica:
             ids = list(changes[i])
             values = [v for v in changes[i].values() if v is not None]
             inputs[f"ids_{i}"] = np.array([ids], np.int64)
-            inputs[f"live_{i}"] = np.array(
+            inputs[f"exists_{i}"] = np.array(
                 [[int(changes[i][id_] is not None) for id_ in ids]], np.int64
             )
             inputs[f"rows_{i}"] = np.array(values, np.float32).reshape(1, -1)
@@ -110,7 +110,7 @@ class SessionReplica(Replica):
         lookup = tf.function(self.tables[0].lookup, autograph=False)
 
         def lookup_named(ids):
-            return dict(zip(("rows", "live"), lookup(ids), strict=True))
+            return dict(zip(("rows", "exists"), lookup(ids), strict=True))
 
         signatures = {
             "apply": self._apply,
@@ -144,13 +144,13 @@ class SessionReplica(Replica):
     def rows(self, ids, table=0):
         assert table == 0
         outputs = self.run("lookup", ids=np.array(ids, np.int64))
-        return outputs["rows"].tolist(), outputs["live"].tolist()
+        return outputs["rows"].tolist(), outputs["exists"].tolist()
 
 
 _DTYPES = {
     "header": tf.int64,
     "ids": tf.int64,
-    "live": tf.int64,
+    "exists": tf.int64,
     "rows": tf.float32,
     "dense": tf.string,
 }

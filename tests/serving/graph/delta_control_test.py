@@ -1,4 +1,4 @@
-"""What becomes of a delta: applied once, in order, or refused and told why."""
+"""A delta is applied once and in order, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -199,22 +199,20 @@ def replaced(name, value):
             b"must leave this model's control signatures alone",
         ),
         (
-            replaced("live_0", [[1, 1, 1]]),
-            b"live_0 has 3 elements, expected one for each of ids_0: 2",
+            replaced("exists_0", [[1, 1, 1]]),
+            b"exists_0 has 3 elements, expected one per id of ids_0: 2",
         ),
         (
-            replaced("live_0", [[1, 2]]),
-            b"live_0 has elements other than 0 (tombstone) and 1 (row)",
+            replaced("exists_0", [[1, 2]]),
+            b"exists_0 has elements other than 0 (tombstone) and 1 (row)",
         ),
         (
             replaced("rows_0", [[1.0, 2.0, 3.0]]),
-            b"rows_0 has 3 floats, expected 4: one row of 2 for each 1 in "
-            b"live_0",
+            b"rows_0 has 3 floats, expected 4: one row of 2 per 1 in exists_0",
         ),
         (
-            replaced("live_0", [[1, 0]]),
-            b"rows_0 has 4 floats, expected 2: one row of 2 for each 1 in "
-            b"live_0",
+            replaced("exists_0", [[1, 0]]),
+            b"rows_0 has 4 floats, expected 2: one row of 2 per 1 in exists_0",
         ),
         (
             replaced("ids_0", [[5, 5]]),
@@ -222,8 +220,7 @@ def replaced(name, value):
         ),
         (
             replaced("rows_1", [[1.0, 2.0, 3.0, 4.0]]),
-            b"rows_1 has 4 floats, expected 3: one row of 3 for each 1 in "
-            b"live_1",
+            b"rows_1 has 4 floats, expected 3: one row of 3 per 1 in exists_1",
         ),
         (
             replaced("dense", [DENSE]),

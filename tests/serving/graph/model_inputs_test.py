@@ -119,7 +119,7 @@ def made_model(cross_padding=None):
     vectors = mt.layers.EmbeddingCollection(
         [
             mt.FeatureConfig("crossed", many, "sum"),
-            # A padding of packed ids is none of the ids of the input.
+            # A padding of packed ids is not an id of the input.
             mt.FeatureConfig(
                 "genres", many, "mean", (3 << 48) + 1, default_id=-1
             ),

@@ -82,8 +82,8 @@ def test_a_packed_row_file_reads_back():
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda c: c[:20], "rows.bin: 20 bytes.*cut short"),
-        (lambda c: c[:-1], "rows.bin: 67 bytes.*have 68.*cut short"),
+        (lambda c: c[:20], "rows.bin: 20 bytes.*truncated"),
+        (lambda c: c[:-1], "rows.bin: 67 bytes.*have 68.*truncated"),
         (lambda c: b"X" + c[1:], "at offset 0: magic"),
         (lambda c: c[:8] + b"\3" + c[9:], "version 3, expected .* 1 or 2"),
         (lambda c: c[:8] + b"\2" + c[9:], "at offset 24: 0 bytes of layout"),
@@ -104,7 +104,7 @@ def test_a_damaged_row_file_is_refused_and_named(damage, message):
         ("int4(0.5)[4]", "rows.bin: at offset 32: .*Received: 'int4"),
         ("int8(0.5)[4]\xe9", r"rows.bin: at offset 32: .*Received: .*\\xe9"),
         ("int8(0.5)[9]", r"layout 'int8\(0.5\)\[9\]' has 3 int32 a row. Exp"),
-        ("float32[2]", "has 2 float32 a row. Expected 2 int32"),
+        ("float32[2]", "has 2 float32 per row. Expected 2 int32"),
     ],
 )
 def test_a_layout_that_is_unknown_or_does_not_fit_is_refused(layout, message):

@@ -64,7 +64,7 @@ def test_unknown_version_is_not_found(server):
 
 def test_unknown_signature_is_not_found(server):
     code = grpc.StatusCode.NOT_FOUND
-    match = "'half', 'serving_default', 'words'.*Asked for: 'quarter'"
+    match = "'half', 'serving_default', 'words'.*Received: 'quarter'"
     refused(server, code, match, "scale", inputs(), "quarter")
 
 
@@ -96,7 +96,7 @@ def test_unknown_output_is_invalid(server):
     refused(
         server,
         grpc.StatusCode.INVALID_ARGUMENT,
-        r"Asked for: \['scores'\]",
+        r"Received: \['scores'\]",
         "scale",
         inputs(),
         output_filter=["scores"],

@@ -125,7 +125,7 @@ def test_metadata(call):
             "scale:predict",
             {"instances": [ROW], "signature_name": "quarter"},
             404,
-            "Asked for: 'quarter'",
+            "Received: 'quarter'",
         ),
     ],
 )
