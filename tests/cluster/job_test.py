@@ -230,7 +230,7 @@ def test_a_signal_stops_all_processes(tmp_path, number):
         ({"num_workers": 0}, "num_workers of at least 1. Received: num_wo"),
         ({"max_restarts": -1}, "max_restarts of at least 0. Received: max_"),
         ({"mode": "jax"}, "mode 'keras' or 'estimator'. Received: 'jax'"),
-        ({"evaluator": True}, "an evaluator runs in mode 'estimator' only"),
+        ({"evaluator": True}, "runs an evaluator in mode 'estimator' only"),
         (
             {"mode": "estimator", "modules": ["ops"]},
             "every role runs the program: import them in it",
