@@ -1,7 +1,7 @@
 """Python wrappers of the C++ ops, installed as `monolith_tf.ops`.
 
-One function per op, with the name and the documentation of its op. Imports
-`config` and below. Start with `table_ops.py`; the C++ starts with
+One function per op, with the name and the documentation of its op.
+Imports `config` and below. Start with `table_ops.py`; the C++ starts with
 `cc/table/table.h`. A wrapper names arguments and documents shapes and dtypes;
 the op checks them. `name` is the op's name in the graph and in profiles. Models
 use `mt.Table` and the layers, which call the wrappers per shard:

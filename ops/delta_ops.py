@@ -36,7 +36,7 @@ def start_deltas(handle: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     Mutates the logs. Calling it again changes nothing.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         name: Name of the op.
 
     Returns:
@@ -63,7 +63,7 @@ def take_delta(
     server.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         acked_cut: int64 scalar, the last cut whose delta is safe.
         tables: Names of the tables.
         dims: Row length of each table.
@@ -97,7 +97,7 @@ def renew(
     the old generation. Readers of its deltas start from a new export.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         generation: Positive int63; 0 draws a random one each time the op runs.
         name: Name of the op.
     """
@@ -112,10 +112,10 @@ def table_set_status(
     Does not block and changes nothing.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         name: Name of the op.
 
     Returns:
-        generation and cut, int64 scalars.
+        The generation and the cut, int64 scalars.
     """
     return library.monolith_table_set_status(handle, name=name)

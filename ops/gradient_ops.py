@@ -50,8 +50,7 @@ def slices(
         name: Name of the op.
 
     Returns:
-        values float32 `[m, dim]`, gradients of rows, and indices int64 `[m]`,
-        their ids.
+        The gradients of rows, float32 `[m, dim]`, and their ids, int64 `[m]`.
     """
     return library.monolith_slices(
         gradient,

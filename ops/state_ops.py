@@ -23,7 +23,7 @@ def export_chunk(
     once, whatever happens to other rows. The order is the table's own.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         cursor: int64 scalar.
         table: Name of the table.
         max_rows: The largest n.
@@ -31,9 +31,9 @@ def export_chunk(
         name: Name of the op.
 
     Returns:
-        ids int64 `[n]`, stamps int64 `[n]` (seconds of the last update plus
-        2^32 times the frequency), rows float32 `[n, row_width]` (weights, then
-        optimizer slots), next_cursor int64 scalar.
+        The ids int64 `[n]`, the stamps int64 `[n]` (seconds of the last update
+        plus 2^32 times the frequency), the rows float32 `[n, row_width]`
+        (weights, then optimizer slots) and the next cursor, int64 scalar.
     """
     return library.monolith_export_chunk(
         handle, cursor, table=table, max_rows=max_rows, values=values, name=name
@@ -53,7 +53,7 @@ def export_groups(
     Changes nothing. The order within a group is the table's own.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         table: Name of the table.
         first_group: The first of the groups, 0 to 63.
         num_groups: Number of groups.
@@ -88,7 +88,7 @@ def import_rows(
     table's.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         keys: int64 `[n, 2]`: id and stamp.
         rows: float32 `[n, row_width]`: weights, then optimizer slots.
         table: Name of the table.
@@ -112,7 +112,7 @@ def export_filter(
     Changes nothing. A group without state is empty.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         table: Name of the table.
         first_group: The first of the groups, 0 to 63.
         num_groups: Number of groups.
@@ -145,7 +145,7 @@ def import_filter(
     nothing, for the state of another kind of admission.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         words: int64 `[n]`.
         table: Name of the table.
         group: The group, 0 to 63.
@@ -164,7 +164,7 @@ def read_clock(
     Does not block and changes nothing.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         table: Name of the table.
         name: Name of the op.
 
@@ -186,7 +186,7 @@ def set_clock(
     Mutates the table. The clock may go back.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         clock: int64 `[2]`: step and event time, in seconds since the epoch.
         table: Name of the table.
         name: Name of the op.

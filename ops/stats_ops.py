@@ -15,12 +15,12 @@ def stats(
     Does not block and changes nothing. Tables are sorted by name.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         name: Name of the op.
 
     Returns:
-        tables string `[T]`, their names, and stats int64 `[T, S]`, whose
-        columns are the fields of `mt.metrics.TableStats`, in their order.
+        The names of the tables, string `[T]`, and their statistics, int64 `[T,
+        S]`: the fields of `mt.metrics.TableStats`, in their order.
     """
     return library.monolith_stats(handle, name=name)
 
@@ -32,7 +32,7 @@ def request_counts(handle: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
     created. An update is dropped if its request id is known.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         name: Name of the op.
 
     Returns:

@@ -24,7 +24,7 @@ def lookup(
     is read once per occurrence. Rows keep the order of the ids.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         packed: int64 `[n_0, ..., n_{T-1}, ids of table 0, ...]`.
         tables: Names of the T tables.
         dims: Row length of each table.
@@ -61,7 +61,7 @@ def apply(
     distinct. All inputs are checked before the first row changes.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         packed: int64 `[global_step, event_time, n_0, ..., n_{T-1}, ids of table
             0, ..., counts of table 0, ...]`; `with_request` adds a request id
             to the event time.

@@ -21,7 +21,7 @@ def table_set_handle(shared_name: str, *, name: str | None = None) -> tf.Tensor:
         name: Name of the op.
 
     Returns:
-        resource scalar.
+        The handle, a resource scalar.
     """
     return library.monolith_table_set_handle(shared_name=shared_name, name=name)
 
@@ -41,7 +41,7 @@ def table_create(
     the server is another shard.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         attributes: The other attributes of MonolithTableCreate by name, plain
             values. `mt.TableConfig.op_attributes` makes them.
         generation: Positive int63, the generation of a table set that the op
@@ -69,7 +69,7 @@ def table_drop(
     table, or the table set.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         table: Name of the table.
         name: Name of the op.
     """
@@ -92,7 +92,7 @@ def set_pretrained(
     for duplicate ids and for numbers that are not finite.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         ids: int64 `[n]`, distinct.
         rows: float32 `[n, dim of the segment]`, finite.
         table: Name of the table.
@@ -119,14 +119,15 @@ def lookup_with_exists(
     is read once per occurrence. Rows keep the order of the ids.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         ids: int64 `[n]`.
         table: Name of the table.
         dim: Its row length.
         name: Name of the op.
 
     Returns:
-        rows float32 `[n, dim]` and exists bool `[n]`, False for an unknown id.
+        The rows float32 `[n, dim]` and whether each exists, bool `[n]`: False
+        for an unknown id.
     """
     return library.monolith_lookup_with_exists(
         handle, ids, table=table, dim=dim, name=name
@@ -149,7 +150,7 @@ def assign(
     duplicate id holds.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         ids: int64 `[n]`.
         rows: float32 `[n, dim]`.
         event_time: int64 scalar, seconds since the epoch.
@@ -173,7 +174,7 @@ def remove(
     Mutates the table. Skips unknown ids, and the repetitions of duplicate ids.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         ids: int64 `[n]`.
         table: Name of the table.
         name: Name of the op.
@@ -193,7 +194,7 @@ def clear(
     too.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         table: Name of the table.
         name: Name of the op.
     """
@@ -208,7 +209,7 @@ def size(
     Does not block and changes nothing.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         table: Name of the table.
         name: Name of the op.
 
@@ -232,7 +233,7 @@ def sweep(
     that it has seen, this one included.
 
     Args:
-        handle: resource scalar, the table set.
+        handle: The table set, a resource scalar.
         event_time: int64 scalar, seconds since the epoch.
         table: Name of the table.
         name: Name of the op.

@@ -83,8 +83,8 @@ def test_rows_of_another_dim_are_refused_when_the_table_is_configured():
 @pytest.mark.parametrize(
     ("ids", "rows", "segment", "message"),
     [
-        ([1], [[1.0]], 0, "has dim 2"),
-        ([1], [[1.0, 2.0]], 1, "has 1 segments"),
+        ([1], [[1.0]], 0, "of its dim 2. Received: segment 0"),
+        ([1], [[1.0, 2.0]], 1, "a segment in .*Received: segment 1"),
         ([1, 1], [[1.0, 2.0], [1.0, 2.0]], 0, "1"),
         ([1], [[float("nan"), 2.0]], 0, "finite"),
     ],

@@ -140,7 +140,7 @@ def page(repository_root):
 def test_ids_walk_to_the_lookup_op_as_documented(room, layer, page):
     called = make_layer(room, layer)
     _, files = walk(
-        lambda: called(inputs_of(layer)), ("ops/table_ops.py", "lookup")
+        lambda: called(inputs_of(layer)), ("ops/step_ops.py", "lookup")
     )
     rows = documented(page, "From the call of a layer to the lookup op:")
     check(files, rows, FILES_TO_LOOKUP)
@@ -171,7 +171,7 @@ def test_gradients_walk_to_the_apply_op_as_documented(
             pairs = list(zip(gradients, weights, strict=True))
             optimizer.apply_gradients(pairs)
 
-        found.append(walk(update, ("ops/table_ops.py", "apply"))[1])
+        found.append(walk(update, ("ops/step_ops.py", "apply"))[1])
 
     if traced:
         step = tf.function(step, autograph=False)
@@ -184,6 +184,6 @@ def test_gradients_walk_to_the_apply_op_as_documented(
 def test_a_walk_knows_files_that_tensors_do_not_reach():
     table = make_layer("layers", "DynamicEmbedding").table
     ids = tf.constant([7], tf.int64)
-    _, files = walk(lambda: table.lookup(ids), ("ops/table_ops.py", "lookup"))
+    _, files = walk(lambda: table.lookup(ids), ("ops/step_ops.py", "lookup"))
     assert files[0] == "monolith_tf/table.py"
     assert "monolith_tf/placement/table_set.py" not in files
