@@ -98,7 +98,7 @@ def test_training_and_deltas_go_on_whoever_is_killed(program, tmp_path):
             before = tf.train.latest_checkpoint(tmp_path / "model")
             kept, step = rows_of(program, before), step_of(before)
             job.kill(victim)
-            job.read_until(f"starting {victim} again")
+            job.read_until(f"restarting {victim}")
             while int(job.read_until("step ").split()[-1]) <= step:
                 pass
         wait_until_servers_apply(job, tmp_path)

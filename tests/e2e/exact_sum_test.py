@@ -54,7 +54,7 @@ def test_every_row_is_its_sum_though_workers_are_killed(start, tmp_path):
     job = start(num_workers=2, num_rounds=3 * KILLS + 2)
     killed = set()
     while len(killed) < KILLS:
-        job.read_until("round")
+        job.read_until("round ")
         threading.Event().wait(moments.uniform(0.0, 0.5))
         # In turns, but one that was killed may not have come back yet.
         for number in (len(killed) % 2, (len(killed) + 1) % 2):

@@ -68,15 +68,15 @@ def test_training_is_exact_however_often_servers_and_the_chief_are_killed(
     job = start(num_epochs, max_restarts=2 * KILLS)
     for name in victims:
         kill(job, name, moments)
-        job.read_until("again")
+        job.read_until("restarting")
         assert int(job.read_until("begins at epoch").split()[-1]) >= 1
     report = report_of(job, tmp_path)
     assert report["right"] == 1.0
     assert report["rows"] == 64
     # From the checkpoint on as if nothing had been.
     assert report["steps"] == num_epochs * STEPS
-    assert "chief 0 ended by itself with exit code 75" in job.text()
-    assert "the cluster failed, so the chief ends" in job.text()
+    assert "chief 0 exited with code 75" in job.text()
+    assert "the cluster failed, so the chief exits" in job.text()
 
 
 def test_training_goes_on_though_workers_are_killed_and_one_for_good(
@@ -91,7 +91,7 @@ def test_training_goes_on_though_workers_are_killed_and_one_for_good(
         kill(job, name, moments)
         # The last kill is one more than its worker may restart.
         is_last = number == num_kills - 1
-        job.read_until(f"{name} is gone for good" if is_last else "again")
+        job.read_until(f"{name} is left out" if is_last else "restarting")
     report = report_of(job, tmp_path)
     assert report["right"] == 1.0
     assert report["rows"] == 64

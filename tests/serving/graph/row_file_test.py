@@ -103,7 +103,7 @@ def test_a_damaged_row_file_is_refused_and_named(damage, message):
     [
         ("int4(0.5)[4]", "rows.bin: at offset 32: .*Received: 'int4"),
         ("int8(0.5)[4]\xe9", r"rows.bin: at offset 32: .*Received: .*\\xe9"),
-        ("int8(0.5)[9]", r"layout 'int8\(0.5\)\[9\]' has 3 int32 a row. Exp"),
+        ("int8(0.5)[9]", r"layout 'int8\(0.5\)\[9\]' has 3 int32 per row. Exp"),
         ("float32[2]", "has 2 float32 per row. Expected 2 int32"),
     ],
 )
