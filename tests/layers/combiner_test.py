@@ -19,9 +19,11 @@ def config(optimizer=None):
     )
 
 
-def make_layer(combiner=None, padding_id=None, n=None):
+def make_layer(combiner=None, padding_id=None, max_sequence_length=None):
     with mt.TableSet():
-        layer = mt.layers.DynamicEmbedding(config(), combiner, padding_id, n)
+        layer = mt.layers.DynamicEmbedding(
+            config(), combiner, padding_id, max_sequence_length
+        )
     ids = np.arange(10)
     layer.table.assign(ids, np.stack([ids, 10 * ids], -1).astype("f"))
     return layer

@@ -326,7 +326,8 @@ def test_an_op_without_the_inputs_it_says_is_refused(name):
             [tf.zeros([2, 2], tf.int64)], [], [], **arguments
         )
 
-    with pytest.raises(tf.errors.InvalidArgumentError, match="one a ragged"):
+    message = f"must have one entry per {name} feature, 1. Received: 0"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         call()
     with pytest.raises(ValueError, match="one entry a ragged"):
         tf.function(call).get_concrete_function()
