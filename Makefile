@@ -85,6 +85,7 @@ demo: build
 test: build $(BIN)/.cc-tested
 	$(BIN)/pytest $(PARALLEL) $(ARGS)
 
+# Python in one process per worker: without marks of processes and of time.
 test-fast: build
 	$(BIN)/pytest $(PARALLEL) -m 'not e2e and not slow' $(ARGS)
 
