@@ -155,7 +155,7 @@ def test_a_cluster_serves_a_strategy_and_reports_a_dead_server(tmp_path):
     assert report["names"] == ["worker 0", "ps 0", "ps 1"]
     assert report["sum"] == 42.0
     assert report["devices"] == ["/job:ps/task:0", "/job:ps/task:1"]
-    assert "is running; stop it first" in report["second_start"]
+    assert "the cluster is running. Stop it first" in report["second_start"]
     assert re.search("ps 1 .* was killed by SIGKILL", report["dead"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "ps-0.log",

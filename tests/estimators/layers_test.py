@@ -45,4 +45,4 @@ def test_the_import_says_what_to_set_and_nothing_else_needs_it():
     assert output == "imported Estimator\n"
     assert code != 0
     assert "Set TF_USE_LEGACY_KERAS=1" in error
-    assert "was '0' when TensorFlow loaded Keras" in error
+    assert "Received: TF_USE_LEGACY_KERAS='0' when TensorFlow loaded" in error
