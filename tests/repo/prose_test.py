@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import subprocess
 
 import pytest
 
@@ -96,22 +95,17 @@ NAMED_ENTRY = re.compile(r"^    \*{0,2}[\w.`, *]+(?: \([^)]*\))?: (.*)$")
 
 
 @pytest.fixture(scope="module")
-def sources(repository_root):
-    """Text by path of every file with prose, as Git knows them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=repository_root,
-        capture_output=True,
-        text=True,
-    )
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
+def sources(tracked_files, repository_root):
+    """Text by path of every file with prose."""
+    names = {
+        path.relative_to(repository_root).as_posix(): path
+        for path in tracked_files
+        if path.suffix in SUFFIXES or path.name in NAMES
+    }
     return {
         name: path.read_text()
-        for name in listed.stdout.splitlines()
+        for name, path in names.items()
         if name not in EXEMPT
-        and (path := repository_root / name).is_file()
-        and (path.suffix in SUFFIXES or path.name in NAMES)
     }
 
 

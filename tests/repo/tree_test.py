@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 
 import hypothesis
 import pytest
@@ -17,20 +16,6 @@ MACHINE_PATHS = re.compile(
 )
 REGISTRIES = re.compile("index" + "-url|find" + r"-links|://[^\s/]*py" + "pi")
 LONGEST_FILE = 500  # lines
-
-
-@pytest.fixture(scope="module")
-def tracked_files(repository_root):
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=repository_root,
-        capture_output=True,
-        text=True,
-    )
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
-    paths = [repository_root / name for name in listed.stdout.splitlines()]
-    return [path for path in paths if path.exists()]
 
 
 def text_of(path):

@@ -105,6 +105,18 @@ def make_pusher(trainer, base_path, tmp_path):
 
 
 @pytest.fixture
+def deliver(trainer, base_path, make_server, make_pusher):
+    """Exports the trainer; starts a server of the export, and its pusher."""
+
+    def start(**options):
+        record = trainer.export(base_path)
+        server = make_server()
+        return server, make_pusher(server, record, **options)
+
+    return start
+
+
+@pytest.fixture
 def assert_equal():
     """Every row, unseen id and dense variable, bit for bit."""
 

@@ -100,11 +100,9 @@ def test_the_deltas_of_a_stream_join_up(
 
 
 def test_a_round_without_changes_sends_nothing(
-    trainer, base_path, make_server, make_client, make_pusher, last_sequences
+    make_client, last_sequences, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record)
+    server, pusher = deliver()
     pusher.push()
     before = last_sequences(make_client(server))
     stats = pusher.push()
@@ -113,11 +111,9 @@ def test_a_round_without_changes_sends_nothing(
 
 
 def test_dense_bytes_are_sent_only_when_they_changed(
-    trainer, base_path, make_server, make_client, make_pusher, last_sequences
+    trainer, make_client, last_sequences, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record)
+    server, pusher = deliver()
     pusher.push()
     client = make_client(server)
     assert last_sequences(client)[-1] == 1
@@ -153,12 +149,9 @@ def test_a_duplicated_delta_changes_nothing(
 
 
 def test_a_dropped_delta_is_refused_then_replayed(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal,
-    monkeypatch,
-):  # fmt: skip
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record, verify_seconds=1e6)
+    trainer, make_client, assert_equal, monkeypatch, deliver
+):
+    server, pusher = deliver(verify_seconds=1e6)
     pusher.push()
     really = delta_request.apply_chunk
 
@@ -180,12 +173,9 @@ def test_a_dropped_delta_is_refused_then_replayed(
 
 
 def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal,
-    monkeypatch,
-):  # fmt: skip
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record, verify_seconds=1e6)
+    trainer, make_client, assert_equal, monkeypatch, deliver
+):
+    server, pusher = deliver(verify_seconds=1e6)
     pusher.push()
     really = delta_request.apply_chunk
 
@@ -210,11 +200,9 @@ def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
 
 
 def test_a_server_that_restarted_gets_the_log_again(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal
+    trainer, make_server, make_client, assert_equal, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record)
+    server, pusher = deliver()
     for seed in range(3):
         trainer.change(seed)
         pusher.push()
@@ -229,11 +217,9 @@ def test_a_server_that_restarted_gets_the_log_again(
 
 
 def test_a_server_that_restarted_is_found_though_nothing_changes(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal
+    trainer, make_server, make_client, assert_equal, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record)
+    server, pusher = deliver()
     trainer.change(seed=1)
     pusher.push()
     server.close()
@@ -268,11 +254,9 @@ def test_a_damaged_log_file_is_refused_and_named_then_replaced_by_an_export(
 
 
 def test_what_fell_off_the_log_is_replaced_by_an_export(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal
+    trainer, make_server, make_client, assert_equal, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record, log_max_bytes=4 * 4096)
+    server, pusher = deliver(log_max_bytes=4 * 4096)
     for seed in range(4):
         trainer.change(seed)
         pusher.push()
@@ -286,13 +270,9 @@ def test_what_fell_off_the_log_is_replaced_by_an_export(
 
 
 def test_without_export_fn_a_needed_resync_is_an_error_that_says_so(
-    trainer, base_path, make_server, make_pusher
+    trainer, make_server, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(
-        server, record, can_export=False, log_max_bytes=4 * 4096
-    )
+    server, pusher = deliver(can_export=False, log_max_bytes=4 * 4096)
     for seed in range(4):
         trainer.change(seed)
         pusher.push()
@@ -303,12 +283,9 @@ def test_without_export_fn_a_needed_resync_is_an_error_that_says_so(
 
 
 def test_a_log_that_cannot_be_written_loses_nothing(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal,
-    monkeypatch,
-):  # fmt: skip
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record)
+    trainer, make_client, assert_equal, monkeypatch, deliver
+):
+    server, pusher = deliver()
     pusher.push()
 
     def full_disk(*_):
@@ -369,11 +346,9 @@ def test_a_pusher_of_another_model_is_refused(
 
 
 def test_the_thread_pushes_while_four_threads_train(
-    trainer, base_path, make_server, make_client, make_pusher, assert_equal
+    trainer, make_client, assert_equal, deliver
 ):
-    record = trainer.export(base_path)
-    server = make_server()
-    pusher = make_pusher(server, record)
+    server, pusher = deliver()
     pusher.start()
 
     def train(seed):
