@@ -7,7 +7,7 @@ import os
 import tensorflow as tf
 import tf_keras
 
-from monolith_tf.callbacks.traced_checkpoint import TracedCheckpoint
+from monolith_tf.checkpoint.traced_checkpoint import TracedCheckpoint
 
 
 class Checkpoints(tf_keras.callbacks.Callback):

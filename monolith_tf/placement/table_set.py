@@ -14,6 +14,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -270,6 +271,36 @@ def call_servers(
         )
         for shard, server in enumerate(table_set._servers)
     ]
+
+
+def call_server(
+    table_set: TableSet,
+    shard: int,
+    op: Callable[..., Any],
+    *numbers: int,
+    texts: Sequence[str | bytes] = (),
+) -> Any:
+    """Calls op(handle, *numbers, *texts) on one server of a table set.
+
+    Args:
+        table_set: The table set.
+        shard: Number of the server.
+        op: As in `call_servers`, with one int64 scalar per element of `numbers`
+            and one string scalar per element of `texts`.
+        *numbers: Arguments of `op`.
+        texts: Further arguments of `op`.
+
+    Returns:
+        What `op` returns, in the memory of this process.
+    """
+    server = table_set._servers[shard]
+    return table_set._calls.call(
+        (op, shard),
+        server.device,
+        functools.partial(op, server.handle),
+        *numbers,
+        texts=texts,
+    )
 
 
 def belongs_to(table_set: TableSet, strategy) -> bool:

@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "step": (*_CORE, "placement"),
     "checkpoint": _STEP,
     "table": (*_STEP, "metrics", "checkpoint"),
+    "snapshots": (*_STEP, "checkpoint", "table"),
     "ids": _CORE,
     "feature": (*_STEP, "metrics", "checkpoint", "table", "ids"),
     "optimizers": _MODEL,
@@ -48,8 +49,11 @@ MAY_IMPORT = {
     "keras3": _TRAINING,
     "data": _CORE,
     "serving": _SERVING,
-    "callbacks": (*_TRAINING, "cluster", "serving"),
-    "estimators": (*_TRAINING, "layers", "cluster", "serving", "callbacks"),
+    "callbacks": (*_TRAINING, "snapshots", "cluster", "serving"),
+    "estimators": (
+        *(*_TRAINING, "layers", "snapshots", "cluster"),
+        *("serving", "callbacks"),
+    ),
 }
 MAY_IMPORT["commands"] = tuple(MAY_IMPORT)
 MAY_IMPORT["__main__"] = ("commands",)
@@ -238,6 +242,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 # TensorFlow count as folders. No exceptions: a new folder gets a line.
 MAY_INCLUDE = {
     "simd": (),
+    "storage": ("absl",),
     "memory": ("absl",),
     "hash": ("absl", "simd"),
     "config": ("absl", "hash"),
@@ -250,6 +255,7 @@ MAY_INCLUDE = {
         *("absl", "hash", "memory", "config"),
         *("optimizer", "initializer", "precision", "admission"),
     ),
+    "snapshot": ("absl", "hash", "storage", "table"),
 }
 CORE = tuple(MAY_INCLUDE)
 MAY_INCLUDE["registrations"] = ("absl", "tensorflow", "config")

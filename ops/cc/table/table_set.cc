@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "ops/cc/hash/partition.h"
 
 namespace monolith_tf {
 namespace {
@@ -39,6 +40,11 @@ Pending Merge(const Pending& pending, const std::vector<int64_t>& touched,
     if (pending[next].second > acked_cut) merged.push_back(pending[next]);
   }
   return merged;
+}
+
+void SortDistinct(std::vector<int64_t>* ids) {
+  std::sort(ids->begin(), ids->end());
+  ids->erase(std::unique(ids->begin(), ids->end()), ids->end());
 }
 
 TableDelta ReadDelta(const Table& table, const Pending& pending) {
@@ -99,8 +105,8 @@ absl::Status TableSet::CreateTable(const TableConfig& config) {
   if (tracking_) {
     absl::Status status = CheckTracks(config);
     if (!status.ok()) return status;
-    (*table)->StartTracking(cut_ + 1);
   }
+  if (tracking_ || tracks_unsaved_) (*table)->StartTracking(cut_ + 1);
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   tables_[config.name].table = *std::move(table);
   return absl::OkStatus();
@@ -143,7 +149,8 @@ int64_t TableSet::memory_bytes() const {
   int64_t bytes = sizeof(*this);
   for (const auto& [name, entry] : tables_) {
     bytes += entry.table->memory_bytes() +
-             entry.pending.capacity() * sizeof(entry.pending[0]);
+             entry.pending.capacity() * sizeof(entry.pending[0]) +
+             entry.unsaved.capacity() * sizeof(entry.unsaved[0]);
   }
   return bytes;
 }
@@ -174,6 +181,11 @@ absl::StatusOr<int64_t> TableSet::StartDeltas() {
 void TableSet::StopDeltas() {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   tracking_ = false;
+  if (tracks_unsaved_) {
+    oldest_cut_ = cut_;
+    for (auto& [name, entry] : tables_) entry.pending = Pending();
+    return;
+  }
   for (auto& [name, entry] : tables_) entry.table->StopTracking();
   DropLogs();
 }
@@ -202,11 +214,7 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
         " holds the changes after cut ", oldest_cut_,
         " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
   }
-  if (cut_ + 1 >= kMaxCut) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "Table set '", name_, "': no cut is left after ", cut_,
-        ". Restart the server of shard ", shard_, " from a snapshot."));
-  }
+  if (cut_ + 1 >= kMaxCut) return NoCutLeft();
   const int64_t to_cut = cut_ + 1;
   {
     std::unique_lock<std::shared_mutex> lock(tables_mutex_);
@@ -222,14 +230,89 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   for (auto& [name, entry] : tables_) {
     std::vector<int64_t> touched;
     entry.table->SwapTouched(to_cut + 1, &touched);
-    std::sort(touched.begin(), touched.end());
-    touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+    SortDistinct(&touched);
     entry.pending = Merge(entry.pending, touched, to_cut, acked_cut);
+    if (tracks_unsaved_) {
+      entry.unsaved = Merge(entry.unsaved, touched, to_cut, /*acked_cut=*/-1);
+    }
   }
   for (const auto& [name, entry] : tables_) {
     delta.tables.push_back(ReadDelta(*entry.table, entry.pending));
   }
   return delta;
+}
+
+absl::Status TableSet::NoCutLeft() const {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "Table set '", name_, "': no cut is left after ", cut_,
+      ". Restart the server of shard ", shard_, " from a snapshot."));
+}
+
+absl::Status TableSet::CheckParent(int64_t parent_cut) const {
+  if (parent_cut < 0) return absl::OkStatus();
+  if (tracks_unsaved_ && parent_cut >= oldest_unsaved_cut_ &&
+      parent_cut <= cut_) {
+    return absl::OkStatus();
+  }
+  return absl::OutOfRangeError(absl::StrCat(
+      "Table set '", name_, "': shard ", shard_, " knows the changes after ",
+      tracks_unsaved_
+          ? absl::StrCat("cut ", oldest_unsaved_cut_, " up to ", cut_)
+          : std::string("no cut"),
+      ". Received: parent_cut ", parent_cut, ". Take a full snapshot."));
+}
+
+absl::StatusOr<std::shared_ptr<TableSetSnapshot>> TableSet::BeginSnapshot(
+    int64_t parent_cut) {
+  auto snapshot = std::make_shared<TableSetSnapshot>();
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (!snapshot_.expired()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Table set '", name_, "': a snapshot of shard ", shard_,
+        " is being written. Write one at a time, or abort it first."));
+  }
+  const absl::Status status = CheckParent(parent_cut);
+  if (!status.ok()) return status;
+  if (cut_ + 1 >= kMaxCut) return NoCutLeft();
+  const int64_t to_cut = cut_ + 1;
+  {
+    std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+    cut_ = to_cut;
+  }
+  tracks_unsaved_ = true;
+  oldest_unsaved_cut_ = parent_cut < 0 ? to_cut : parent_cut;
+  snapshot->shard = shard_;
+  snapshot->num_shards = num_shards_;
+  snapshot->generation = generation_;
+  snapshot->from_cut = parent_cut < 0 ? -1 : parent_cut;
+  snapshot->to_cut = to_cut;
+  for (auto& [name, entry] : tables_) {
+    Table* const table = entry.table.get();
+    snapshot->tables.emplace_back();
+    TableSnapshot& part = snapshot->tables.back();
+    part.table = entry.table;
+    part.rows = table->NewSnapshot(&snapshot->copied_bytes);
+    std::vector<int64_t> touched;
+    part.rows->Start(to_cut + 1, &touched);
+    part.clock = table->clock();
+    part.num_rows = table->size();
+    part.filter = table->ExportFilter(0, kNumGroups);
+    SortDistinct(&touched);
+    if (tracking_) {
+      entry.pending = Merge(entry.pending, touched, to_cut, /*acked_cut=*/-1);
+    }
+    entry.unsaved = parent_cut < 0
+                        ? Pending()
+                        : Merge(entry.unsaved, touched, to_cut, parent_cut);
+    part.is_full = parent_cut < 0 || !table->config().tracks_changes;
+    if (part.is_full) continue;
+    part.changed.resize(Table::kNumStripes);
+    for (const auto& change : entry.unsaved) {
+      part.changed[part.rows->StripeOf(change.first)].push_back(change.first);
+    }
+  }
+  snapshot_ = snapshot;
+  return snapshot;
 }
 
 void TableSet::Renew(int64_t generation) {
@@ -248,9 +331,13 @@ void TableSet::DropLogs() {
     ++cut_;
   }
   oldest_cut_ = cut_;
+  oldest_unsaved_cut_ = cut_;
   for (auto& [name, entry] : tables_) {
-    if (tracking_) entry.table->SwapTouched(cut_ + 1, nullptr);
+    if (tracking_ || tracks_unsaved_) {
+      entry.table->SwapTouched(cut_ + 1, nullptr);
+    }
     entry.pending = Pending();
+    entry.unsaved = Pending();
   }
 }
 

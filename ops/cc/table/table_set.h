@@ -11,8 +11,9 @@
 // cut, so pending memory is bounded by the distinct ids that changed.
 //
 // Thread safety. Every method may be called from any number of threads.
-// TakeDelta, StartDeltas, StopDeltas, Renew, CreateTable and DropTable exclude
-// one another; Find and operations on tables run concurrently with all of them.
+// TakeDelta, StartDeltas, StopDeltas, BeginSnapshot, Renew, CreateTable and
+// DropTable exclude one another; Find and operations on tables run concurrently
+// with all of them.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
@@ -31,6 +32,7 @@
 #include "absl/strings/string_view.h"
 #include "ops/cc/config/table_config.h"
 #include "ops/cc/table/table.h"
+#include "ops/cc/table/table_set_snapshot.h"
 
 namespace monolith_tf {
 
@@ -101,6 +103,18 @@ class TableSet {
   // not taken yet, as after a restart of the shard. ResourceExhausted if
   // kMaxCut is reached.
   absl::StatusOr<ShardDelta> TakeDelta(int64_t acked_cut);
+
+  // Takes the moment of a snapshot, of all tables, and starts to log the ids
+  // that change for the next one. With parent_cut >= 0, the to_cut of an
+  // earlier snapshot that is durable, the snapshot holds what changed since
+  // that, and the ids up to that cut are forgotten; with -1 it holds all rows.
+  // A table that does not track changes is always whole. The moment is one for
+  // all tables if no update is running.
+  // OutOfRange if the changes after parent_cut are not known any more: take a
+  // full snapshot; FailedPrecondition while an earlier one exists;
+  // ResourceExhausted if kMaxCut is reached.
+  absl::StatusOr<std::shared_ptr<TableSetSnapshot>> BeginSnapshot(
+      int64_t parent_cut);
   // Sets the new generation after a restore and drops all logged and pending
   // ids. The cut keeps counting, so that no stamp of the old generation is
   // mistaken for one of the new.
@@ -111,11 +125,16 @@ class TableSet {
     std::shared_ptr<Table> table;
     // (id, its last cut) of the returned ids, sorted by id.
     std::vector<std::pair<int64_t, int64_t>> pending;
+    // The same of the ids that the last durable snapshot lacks.
+    std::vector<std::pair<int64_t, int64_t>> unsaved;
   };
 
   // FailedPrecondition for a table without deltas.
   absl::Status CheckTracks(const TableConfig& config) const;
   void DropLogs();
+  // OK unless a parent is given whose later changes are not known.
+  absl::Status CheckParent(int64_t parent_cut) const;
+  absl::Status NoCutLeft() const;
 
   const std::string name_;
   const int shard_;
@@ -129,6 +148,10 @@ class TableSet {
   bool tracking_ = false;
   // Changes up to this cut are forgotten.
   int64_t oldest_cut_ = 0;
+  // The same for snapshots; `snapshot_` is the one that is being written.
+  bool tracks_unsaved_ = false;
+  int64_t oldest_unsaved_cut_ = 0;
+  std::weak_ptr<TableSetSnapshot> snapshot_;
 
   // Guards the map and the two numbers; held for moments only.
   mutable std::shared_mutex tables_mutex_;
