@@ -75,7 +75,7 @@ def snapshot_write(
 def snapshot_abort(
     handle: tf.Tensor, *, name: str | None = None
 ) -> tf.Operation | None:
-    """Drops the snapshot that was begun, and stops the one that is being written.
+    """Drops the snapshot that was begun, and stops the one being written.
 
     Its changes belong to the next snapshot. Does nothing if there is none.
 

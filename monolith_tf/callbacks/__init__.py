@@ -1,7 +1,7 @@
 """Keras callbacks for `fit` of tf_keras and of Keras 3.
 
-Imports `serving`, `cluster`, `snapshots`, `keras_common`, `optimizers` and below. Start with
-`delta_push.py`.
+Imports `serving`, `cluster`, `snapshots`, `keras_common`, `optimizers`
+and below. Start with `delta_push.py`.
 """
 
 from monolith_tf.callbacks.checkpoints import Checkpoints

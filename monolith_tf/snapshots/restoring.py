@@ -114,6 +114,9 @@ class _Restorer:
         """Reads a chain; the full snapshot is first."""
         manifest = chain[-1]
         chosen = self._chosen(manifest)
+        # Rows are checked block by block as they are read.
+        for file in manifest.dense:
+            self._store.check_file(manifest, file, contents=True)
         table_sets = self._objects.table_sets()
         for table in chosen:
             table.clear()

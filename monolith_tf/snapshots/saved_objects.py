@@ -57,8 +57,10 @@ class SavedObjects:
         return sorted(tables.values(), key=lambda table: table.name)
 
     def table_sets(self) -> list[TableSet]:
-        """Returns the table sets of the tables, ordered by their first table."""
-        found = {id(table.table_set): table.table_set for table in self.tables()}
+        """Returns the table sets of the tables, by their first table."""
+        found = {
+            id(table.table_set): table.table_set for table in self.tables()
+        }
         return list(found.values())
 
     def write_dense(self, prefix: str) -> None:

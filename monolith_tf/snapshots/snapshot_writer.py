@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import logging
 import os
 import re
@@ -342,7 +343,7 @@ class SnapshotWriter:
             dense=tuple(dense),
             positions=moment.positions,
             versions={
-                "monolith_tf": _version(),
+                "monolith_tf": importlib.metadata.version("monolith-tf"),
                 "tensorflow": tf.version.VERSION,
             },
         )
@@ -386,12 +387,6 @@ def save(
     """
     writer = SnapshotWriter(model, directory, keep=keep)
     return writer.save(step, positions, full=True)
-
-
-def _version() -> str:
-    from monolith_tf import __version__
-
-    return __version__
 
 
 def _saved_tables(table_sets: list[TableSet]) -> Iterable[SavedTable]:

@@ -24,6 +24,7 @@ import tensorflow as tf
 from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import FormatError
 from monolith_tf.snapshots import files
+from monolith_tf.snapshots.manifest import File
 from monolith_tf.snapshots.manifest import Manifest
 
 MANIFEST = "MANIFEST"
@@ -116,13 +117,13 @@ class SnapshotStore:
             contents: Also reads every byte and compares the checksums.
 
         Raises:
-            CheckpointError: A file is missing, or has another size or checksum.
-            FormatError: A manifest is damaged.
+            CheckpointError: As `chain`.
+            FormatError: A file is missing or damaged.
         """
         chain = self.chain(number)
         for manifest in chain:
             for file in (*manifest.parts, *manifest.dense):
-                self._check_file(manifest, file, contents)
+                self.check_file(manifest, file, contents)
         return chain
 
     def latest(self) -> Manifest | None:
@@ -130,30 +131,31 @@ class SnapshotStore:
 
         Logs an error for each damaged one that it passes over.
         """
-        for manifest in self.whole():
-            self._warn_of_current(manifest)
-            return manifest
-        return None
+        return next(self.whole(), None)
 
     def whole(self) -> Iterator[Manifest]:
         """Yields the whole snapshots, the newest first.
 
         Logs an error for each damaged one that it passes over.
         """
+        is_first = True
         for number in reversed(self.finished()):
             try:
-                yield self.check(number)[-1]
+                manifest = self.check(number)[-1]
             except (CheckpointError, FormatError) as error:
                 _log.error("Passing over snapshot %d: %s", number, error)
+                continue
+            if is_first:
+                self._warn_of_current(manifest)
+            is_first = False
+            yield manifest
 
     def publish(self, manifest: Manifest) -> None:
         """Makes a folder a snapshot, whose files are durable."""
         folder = self.folder(manifest.number)
         files.sync_directory(folder)
         files.sync_directory(self.directory)
-        files.write_durably(
-            os.path.join(folder, MANIFEST), manifest.to_bytes()
-        )
+        files.write_durably(os.path.join(folder, MANIFEST), manifest.to_bytes())
         files.write_durably(
             os.path.join(self.directory, CURRENT),
             f"{os.path.basename(folder)}\n".encode(),
@@ -172,8 +174,10 @@ class SnapshotStore:
             tf.io.gfile.rmtree(self.folder(number))
 
     def prune(self, keep: int) -> list[int]:
-        """Removes old snapshots, and folders older than the latest that never
-        became one.
+        """Removes old snapshots.
+
+        Folders that are older than the newest snapshot and never became one go
+        too.
 
         Args:
             keep: Number of whole snapshots to keep, at least 1. Those that they
@@ -238,17 +242,29 @@ class SnapshotStore:
             f"parent: {what}. Use an earlier snapshot."
         )
 
-    def _check_file(self, manifest, file, contents: bool) -> None:
+    def check_file(
+        self, manifest: Manifest, file: File, contents: bool
+    ) -> None:
+        """Checks one file of a snapshot.
+
+        Args:
+            manifest: The snapshot.
+            file: One of its files.
+            contents: Also reads every byte and compares the checksum.
+
+        Raises:
+            FormatError: The file is missing, or has another size or checksum.
+        """
         path = self.path(manifest.number, file.name)
         try:
             found = tf.io.gfile.stat(path).length
         except tf.errors.NotFoundError as error:
-            raise CheckpointError(
+            raise FormatError(
                 f"{path} is missing. Expected {file.num_bytes} bytes. Use an "
                 "earlier snapshot."
             ) from error
         if found != file.num_bytes:
-            raise CheckpointError(
+            raise FormatError(
                 f"{path} has {found} bytes. Expected {file.num_bytes}. Use an "
                 "earlier snapshot."
             )
@@ -256,7 +272,7 @@ class SnapshotStore:
             return
         _, crc = files.checksum(path)
         if crc != file.crc32c:
-            raise CheckpointError(
+            raise FormatError(
                 f"{path} has CRC32C {crc:#010x}. Expected {file.crc32c:#010x}. "
                 "Use an earlier snapshot."
             )

@@ -108,6 +108,12 @@ CALLS = {
     "slices": lambda h, **name: ops.slices(
         floats(2, 4), ids(2), feature(), dim=4, **name
     ),
+    "snapshot_abort": lambda h, **name: ops.snapshot_abort(h, **name),
+    "snapshot_begin": lambda h, **name: ops.snapshot_begin(h, ids(), **name),
+    "snapshot_read": lambda h, **name: ops.snapshot_read(h, "path", **name),
+    "snapshot_write": lambda h, **name: ops.snapshot_write(
+        h, "path", "0123456789abcdef", **name
+    ),
     "sparse_splits": lambda h, **name: ops.sparse_splits(
         [tf.SparseTensor([[0, 0]], tf.constant([7], tf.int64), [1, 1])], **name
     ),

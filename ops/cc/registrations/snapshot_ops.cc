@@ -70,7 +70,7 @@ REGISTER_OP("MonolithSnapshotAbort")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) { return HandleShape(c); })
     .Doc(R"doc(
-Drops the snapshot that was begun, and stops the one that is being written.
+Drops the snapshot that was begun, and stops the one being written.
 
 Its changes belong to the next snapshot. Does nothing if there is none.
 
