@@ -38,6 +38,9 @@ from monolith_tf.ops.gradient_ops import Columns
 from monolith_tf.ops.gradient_ops import combine_gradients
 from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.restore_ops import abandon_restore
+from monolith_tf.ops.restore_ops import begin_restore
+from monolith_tf.ops.restore_ops import end_restore
 from monolith_tf.ops.state_ops import export_chunk
 from monolith_tf.ops.state_ops import export_filter
 from monolith_tf.ops.state_ops import export_groups
@@ -73,13 +76,16 @@ from monolith_tf.ops.wire_ops import widen
 __all__ = [
     "Columns",
     "FeatureBatch",
+    "abandon_restore",
     "apply",
     "assign",
     "attach",
+    "begin_restore",
     "checked_weights",
     "clear",
     "combine",
     "combine_gradients",
+    "end_restore",
     "export_chunk",
     "export_filter",
     "export_groups",
