@@ -392,12 +392,16 @@ class Table(trackable.Trackable):
     def _serialize_to_tensors(self):
         if rows_elsewhere.rows_are_elsewhere():
             return rows_elsewhere.serialize(self)
-        return table_state.serialize(self)
+        if self._table_set.graph is not None:
+            return table_state.serialize(self)
+        return table_state.save_specs(self)
 
     def _restore_from_tensors(self, restored_tensors):
         if rows_elsewhere.rows_are_elsewhere():
             return rows_elsewhere.restore(self, restored_tensors)
-        return table_state.restore(self, restored_tensors)
+        return table_state.restore(
+            self, restored_tensors, getattr(self, "_update_uid", None)
+        )
 
     def _total(self, op):
         total = 0

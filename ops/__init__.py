@@ -38,6 +38,9 @@ from monolith_tf.ops.gradient_ops import Columns
 from monolith_tf.ops.gradient_ops import combine_gradients
 from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.restore_ops import abandon_restore
+from monolith_tf.ops.restore_ops import begin_restore
+from monolith_tf.ops.restore_ops import end_restore
 from monolith_tf.ops.snapshot_ops import SnapshotMoment
 from monolith_tf.ops.snapshot_ops import snapshot_abort
 from monolith_tf.ops.snapshot_ops import snapshot_begin
@@ -79,13 +82,16 @@ __all__ = [
     "Columns",
     "FeatureBatch",
     "SnapshotMoment",
+    "abandon_restore",
     "apply",
     "assign",
     "attach",
+    "begin_restore",
     "checked_weights",
     "clear",
     "combine",
     "combine_gradients",
+    "end_restore",
     "export_chunk",
     "export_filter",
     "export_groups",

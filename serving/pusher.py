@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from monolith_tf.errors import DeliveryError
 from monolith_tf.errors import MonolithError
+from monolith_tf.errors import RestoredMeanwhileError
 from monolith_tf.errors import in_one_line
 from monolith_tf.serving import delta as delta_lib
 from monolith_tf.serving import trainer_state
@@ -162,7 +163,8 @@ class DeltaPusher:
 
         Returns:
             The result; `delivered` is False if the server is unreachable or has
-            not loaded the export yet. The next round continues.
+            not loaded the export yet, or the tables are being restored. The
+            next round continues.
 
         Raises:
             DeliveryError: The server rejects a call, or a resync is needed and
@@ -294,14 +296,23 @@ class DeltaPusher:
     def _push(self, verify: bool) -> PushStats:
         with self._lock:
             try:
-                return self._round(verify)
-            except ResyncNeededError as error:
-                self._resync(error)
-            # The changes since the export; the server may still be loading it.
-            try:
-                return self._round(verify)
-            except ResyncNeededError as error:
-                return self._stats([], str(error))
+                return self._round_or_resync(verify)
+            except (tf.errors.AbortedError, RestoredMeanwhileError) as error:
+                if not trainer_state.is_restore(error):
+                    raise
+                # The round after the restore finds another generation.
+                return self._stats([], in_one_line(error))
+
+    def _round_or_resync(self, verify: bool) -> PushStats:
+        try:
+            return self._round(verify)
+        except ResyncNeededError as error:
+            self._resync(error)
+        # The changes since the export; the server may still be loading it.
+        try:
+            return self._round(verify)
+        except ResyncNeededError as error:
+            return self._stats([], str(error))
 
     def _round(self, verify: bool) -> PushStats:
         if self._delivery is None:
@@ -458,7 +469,6 @@ class DeltaPusher:
                 "directory that `export_fn` writes to, and that there is no "
                 "other pusher."
             ) from reason
-        self._vain_resyncs += 1
         _logger.warning(
             "Deltas to %r cannot continue, writing a new export: %s",
             self._model_name,
@@ -470,6 +480,7 @@ class DeltaPusher:
                 "`export_fn` must write a new export. It returned export "
                 f"{record.export_id} again."
             )
+        self._vain_resyncs += 1
         self.record = record
         self.metrics.count("resyncs")
         self._log.start(record.export_id)

@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 import tf_keras
 
+from monolith_tf.checkpoint.restore_scope import restoring
 from monolith_tf.checkpoint.traced_checkpoint import TracedCheckpoint
 
 
@@ -99,9 +100,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
         path = path or self.latest
         if path is None:
             return 0
-        # Variables that are created later, such as those of a model that is not
-        # built yet, get their values on creation.
-        self._checkpoint.read(path).assert_existing_objects_matched()
+        with restoring(self._of_model):
+            # Variables that are created later, such as those of a model that is
+            # not built yet, get their values on creation.
+            self._checkpoint.read(path).assert_existing_objects_matched()
         return int(self._num_epochs.numpy())
 
     def save(self, num_epochs: int) -> str:

@@ -160,7 +160,11 @@ class TableSet:
             return [table for _, table in sorted(self._tables.items())]
 
     def generations(self) -> list[int]:
-        """Returns each shard's generation, an int63 that a restore redraws."""
+        """Returns each shard's generation, an int63 that a restore redraws.
+
+        Raises:
+            tf.errors.AbortedError: The tables are being restored.
+        """
         return [generation for generation, _ in self._status()]
 
     def cuts(self) -> list[int]:
@@ -229,6 +233,29 @@ class TableSet:
                 )
             },
         )
+
+    def abandon_restore(self) -> None:
+        """Ends a restore that failed half-way, with empty tables.
+
+        A failed restore leaves the tables refused, because they are neither
+        what they were nor what was saved. Either restore again, or call this to
+        go on without rows. Dense variables and step counts do not change.
+        Tables that are not being restored keep their rows and get a new
+        generation.
+
+        Raises:
+            ValueError: The tables belong to a graph, whose initializers do the
+                same.
+        """
+        if self.graph is not None:
+            raise ValueError(
+                "abandon_restore needs tables that are used eagerly. Received: "
+                "tables of a tf.Graph. Run its initializers instead, which "
+                "empty the tables."
+            )
+        for device, handle in self._servers:
+            with tf.device(device):
+                ops.abandon_restore(handle, new_generation())
 
     def _status(self) -> list[tuple[int, int]]:
         return [

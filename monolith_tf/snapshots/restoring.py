@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.checkpoint import restore_scope
 from monolith_tf.checkpoint.layout import check_fits
 from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import FormatError
 from monolith_tf.errors import in_one_line
 from monolith_tf.placement.sharding import NUM_PARTITIONS
-from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import call_server
 from monolith_tf.snapshots.manifest import Manifest
 from monolith_tf.snapshots.manifest import Part
@@ -117,15 +117,19 @@ class _Restorer:
         # Rows are checked block by block as they are read.
         for file in manifest.dense:
             self._store.check_file(manifest, file, contents=True)
-        table_sets = self._objects.table_sets()
-        for table in chosen:
-            table.clear()
-        for snapshot in chain:
-            self._read_rows(snapshot, chosen, is_last=snapshot is manifest)
-        if self._only is None:
-            self._objects.read_dense(self._store.path(manifest.number, DENSE))
-        for table_set in table_sets:
-            _on_all(table_set, _end_restore)
+        with restore_scope.restoring(chosen):
+            restores = [restore_scope.TableRestore(t) for t in chosen]
+            for table_restore in restores:
+                table_restore.begin()
+            for table in chosen:
+                table.clear()
+            for snapshot in chain:
+                self._read_rows(snapshot, chosen, is_last=snapshot is manifest)
+            if self._only is None:
+                path = self._store.path(manifest.number, DENSE)
+                self._objects.read_dense(path)
+            for table_restore in restores:
+                table_restore.end()
         _log.info(
             "Restored snapshot %d of step %d: %d rows in %d files.",
             manifest.number,
@@ -216,14 +220,3 @@ def _reader(tables: tuple[str, ...], reads_state: bool):
         )
 
     return read_part
-
-
-def _end_restore(handle):
-    # 0 is drawn when the op runs.
-    ops.renew(handle, 0)
-    return tf.constant(0)
-
-
-def _on_all(table_set: TableSet, op) -> None:
-    for shard in range(table_set.num_shards):
-        call_server(table_set, shard, op)

@@ -280,7 +280,7 @@ TEST(PartFileTest, AParentThatIsNotKnownIsOutOfRange) {
   ExpectError(set->BeginSnapshot(0).status(), absl::StatusCode::kOutOfRange,
               {"'ranker'", "parent_cut 0", "full snapshot"});
   Write(set.get());
-  set->Renew(78);
+  ASSERT_TRUE(set->Renew(78).ok());
   ExpectError(set->BeginSnapshot(1).status(), absl::StatusCode::kOutOfRange,
               {"after cut 2", "parent_cut 1"});
 }
@@ -336,6 +336,28 @@ TEST(PartFileTest, ACancelledWriteIsAborted) {
   ExpectError(
       PartWriter::Write(snapshot->get(), kId, 1, at_once, &file).status(),
       absl::StatusCode::kAborted, {"cancelled"});
+}
+
+TEST(PartFileTest, ARestoreMeanwhileBreaksTheSnapshotAndRefusesTheNext) {
+  auto set = NewSet();
+  StepOwned(set.get(), 0, 1000);
+  auto snapshot = set->BeginSnapshot(-1);
+  ASSERT_TRUE(snapshot.ok());
+  set->BeginRestore({"movie", "user"});
+  std::string bytes;
+  MemoryWriter file(&bytes);
+  const std::atomic<bool> never{false};
+  ExpectError(PartWriter::Write(snapshot->get(), kId, 1, never, &file).status(),
+              absl::StatusCode::kAborted, {"were restored while"});
+  snapshot->reset();
+  ExpectError(set->BeginSnapshot(-1).status(), absl::StatusCode::kAborted,
+              {"being restored"});
+  ASSERT_TRUE(set->EndRestore({"movie", "user"}, 79).ok());
+  ExpectError(set->BeginSnapshot(1).status(), absl::StatusCode::kOutOfRange,
+              {"full snapshot"});
+  auto restored = NewSet();
+  ReadInto(Write(set.get()), restored.get());
+  ExpectSame(RowsOf({restored.get()}, "movie"), RowsOf({set.get()}, "movie"));
 }
 
 TEST(PartFileTest, AFullDiskEndsTheWriteAndHarmsNothing) {

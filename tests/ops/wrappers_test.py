@@ -62,6 +62,9 @@ CALLS = {
         dims=[4],
         **name,
     ),
+    "abandon_restore": lambda h, **name: ops.abandon_restore(h, **name),
+    "begin_restore": lambda h, **name: ops.begin_restore(h, **name),
+    "end_restore": lambda h, **name: ops.end_restore(h, **name),
     "export_chunk": lambda h, **name: ops.export_chunk(
         h, ids(), table="t", max_rows=1, **name
     ),

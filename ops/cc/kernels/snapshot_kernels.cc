@@ -85,6 +85,8 @@ class SnapshotAbortOp : public TableSetOp {
   using TableSetOp::TableSetOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
     set->snapshot().Abort();
     return absl::OkStatus();

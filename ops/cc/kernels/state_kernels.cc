@@ -152,6 +152,8 @@ class ImportRowsOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource* set,
                           Table* table) override {
     const Tensor* keys = nullptr;
@@ -237,6 +239,8 @@ class ImportFilterOp : public OneTableOp {
   }
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource* set,
                           Table* table) override {
     const Tensor* words = nullptr;
@@ -257,6 +261,8 @@ class ReadClockOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
     const Clock clock = table->clock();
@@ -270,6 +276,8 @@ class SetClockOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
     const Tensor* clock = nullptr;

@@ -248,6 +248,7 @@ class Job {
     for (uint32_t t = 0; t < snapshot_->tables.size() && status.ok(); ++t) {
       status = WriteTable(t);
     }
+    if (status.ok()) status = CheckGoesOn();
     return status.ok() ? output_->Finish() : status;
   }
 
@@ -365,9 +366,8 @@ class Job {
   // changed rows few. The copies of the stripes in hand can't be drained, so
   // the bound is not reached if these change faster than they are written.
   absl::Status Breathe() {
-    if (is_cancelled_) {
-      return absl::AbortedError("The snapshot was cancelled.");
-    }
+    absl::Status goes_on = CheckGoesOn();
+    if (!goes_on.ok()) return goes_on;
     const int64_t copied = snapshot_->copied_bytes.load();
     if (copied < TableSetSnapshot::kMaxCopiedBytes / 4) return absl::OkStatus();
     std::unique_lock<std::mutex> lock(drain_mutex_, std::try_to_lock);
@@ -385,6 +385,16 @@ class Job {
         "rows take more than ",
         TableSetSnapshot::kMaxCopiedBytes,
         " bytes. Write to a faster disk, or with more servers."));
+  }
+
+  absl::Status CheckGoesOn() const {
+    if (is_cancelled_) {
+      return absl::AbortedError("The snapshot was cancelled.");
+    }
+    if (!snapshot_->is_broken) return absl::OkStatus();
+    return absl::AbortedError(
+        "The tables were restored while their snapshot was written. Begin "
+        "another snapshot.");
   }
 
   absl::Status DrainTable(uint32_t t) {

@@ -132,6 +132,7 @@ absl::Status TableSet::DropTable(absl::string_view table) {
   absl::StatusOr<std::shared_ptr<Table>> found = Find(table);
   if (!found.ok()) return found.status();
   dropped = *std::move(found);
+  unrestored_.erase(std::string(table));
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   tables_.erase(tables_.find(table));
   return absl::OkStatus();
@@ -166,6 +167,7 @@ absl::Status TableSet::CheckTracks(const TableConfig& config) const {
 
 absl::StatusOr<int64_t> TableSet::StartDeltas() {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   if (!tracking_) {
     for (const auto& [name, entry] : tables_) {
       absl::Status status = CheckTracks(entry.table->config());
@@ -192,6 +194,7 @@ void TableSet::StopDeltas() {
 
 absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   if (!tracking_) {
     return absl::FailedPreconditionError(absl::StrCat(
         "Table set '", name_, "': deltas were not started on shard ", shard_,
@@ -266,6 +269,7 @@ absl::StatusOr<std::shared_ptr<TableSetSnapshot>> TableSet::BeginSnapshot(
     int64_t parent_cut) {
   auto snapshot = std::make_shared<TableSetSnapshot>();
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   if (!snapshot_.expired()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "Table set '", name_, "': a snapshot of shard ", shard_,
@@ -315,11 +319,79 @@ absl::StatusOr<std::shared_ptr<TableSetSnapshot>> TableSet::BeginSnapshot(
   return snapshot;
 }
 
-void TableSet::Renew(int64_t generation) {
+absl::Status TableSet::Renew(int64_t generation) {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   DropLogs();
+  SetGeneration(generation);
+  return absl::OkStatus();
+}
+
+void TableSet::BeginRestore(const std::vector<std::string>& tables) {
+  // First: who has entered may wait for delta_mutex_.
+  gate_.Close();
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  unrestored_.insert(tables.begin(), tables.end());
+  if (generation_ == 0) return;
+  SetGeneration(0);
+  // No consumer will ask for these changes, nor for those of the restore.
+  for (auto& [name, entry] : tables_) {
+    if (tracking_ || tracks_unsaved_) entry.table->StopTracking();
+    entry.pending = Pending();
+    entry.unsaved = Pending();
+  }
+  tracks_unsaved_ = false;
+  // Its moment is over: rows change without a cut from here on.
+  if (const auto snapshot = snapshot_.lock()) snapshot->is_broken = true;
+}
+
+absl::StatusOr<std::vector<std::string>> TableSet::EndRestore(
+    const std::vector<std::string>& tables, int64_t generation) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Table set '", name_, "': a restore must have begun on shard ", shard_,
+        " of ", num_shards_, " before it ends. Received: the end of a restore ",
+        "of [", absl::StrJoin(tables, ", "), "]. Restore again."));
+  }
+  for (const std::string& table : tables) unrestored_.erase(table);
+  if (unrestored_.empty()) FinishRestore(generation);
+  return std::vector<std::string>(unrestored_.begin(), unrestored_.end());
+}
+
+void TableSet::AbandonRestore(int64_t generation) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) {
+    for (auto& [name, entry] : tables_) entry.table->Clear();
+    unrestored_.clear();
+    FinishRestore(generation);
+    return;
+  }
+  DropLogs();
+  SetGeneration(generation);
+}
+
+void TableSet::FinishRestore(int64_t generation) {
+  DropLogs();
+  for (auto& [name, entry] : tables_) {
+    if (tracking_) entry.table->StartTracking(cut_ + 1);
+  }
+  SetGeneration(generation);
+  gate_.Open();
+}
+
+void TableSet::SetGeneration(int64_t generation) {
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   generation_ = generation;
+}
+
+absl::Status TableSet::BeingRestored(absl::string_view server) const {
+  return absl::AbortedError(absl::StrCat(
+      "Table set '", name_, "' is being restored on shard ", shard_, " of ",
+      num_shards_, server.empty() ? "" : ", server ", server,
+      ". Expected a call after the end of the restore: try again. If the ",
+      "restore failed, restore again, or call abandon_restore() of the table "
+      "set to go on with empty tables."));
 }
 
 void TableSet::DropLogs() {

@@ -46,6 +46,8 @@ struct TableSetSnapshot {
   // High-water marks of requests at the moment.
   std::vector<int64_t> requests;
 
+  // Whether the tables were restored since, so that it must not be used.
+  std::atomic<bool> is_broken{false};
   // Bytes of the copies of rows that changed after the moment.
   std::atomic<int64_t> copied_bytes{0};
   // Sorted by name. Destroyed before the count above.
