@@ -60,9 +60,9 @@ def snapshot_write(
 
     Args:
         handle: The table set, a resource scalar.
-        path: string scalar, the file, replaced if it exists; its folders are
-            made.
-        snapshot_id: string scalar, 16 bytes that name the snapshot.
+        path: The file, a string scalar. It is replaced if it exists; its
+            folders are made.
+        snapshot_id: 16 bytes that name the snapshot, a string scalar.
         name: Name of the op.
 
     Returns:
@@ -102,7 +102,7 @@ def snapshot_read(
 
     Args:
         handle: The table set, a resource scalar.
-        path: string scalar, the file.
+        path: The file, a string scalar.
         tables: Names of the tables to read; all of the file if empty.
         reads_state: Whether to read clocks and admission counts too; those of
             the last file of a chain hold.

@@ -85,7 +85,7 @@ class SavedTable:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a snapshot consists of.
+    """The description of one snapshot and of its files.
 
     Attributes:
         number: Number of the snapshot in its directory.
@@ -125,7 +125,7 @@ class Manifest:
 
     @property
     def is_full(self) -> bool:
-        """Whether it needs no other snapshot."""
+        """True if it needs no other snapshot."""
         return self.parent is None
 
     @property

@@ -133,7 +133,7 @@ class PartFile:
             table: Name of the table.
 
         Yields:
-            ids int64 `[n]`, stamps int64 `[n]`, rows float32 `[n, row_width]`.
+            Ids int64 `[n]`, stamps int64 `[n]`, rows float32 `[n, row_width]`.
 
         Raises:
             FormatError: A block is damaged.

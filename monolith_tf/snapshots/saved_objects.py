@@ -1,4 +1,4 @@
-"""What a snapshot is of: dense variables, tables, and their servers."""
+"""The objects of a snapshot: dense variables, tables, and their servers."""
 
 from __future__ import annotations
 

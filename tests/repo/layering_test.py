@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "step": (*_CORE, "placement"),
     "checkpoint": _STEP,
     "table": (*_STEP, "metrics", "checkpoint"),
-    "snapshots": (*_STEP, "checkpoint", "table"),
+    "snapshots": (*_STEP, "metrics", "checkpoint", "table"),
     "ids": _CORE,
     "feature": (*_STEP, "metrics", "checkpoint", "table", "ids"),
     "optimizers": _MODEL,
