@@ -82,6 +82,7 @@ class DeltaPushHook(v1.train.SessionRunHook):
         self._export_dir = export_dir_base
         self._receiver_fn = serving_input_receiver_fn
         self._pusher: DeltaPusher | None = None
+        self._error: DeliveryError | None = None
         self._make_pusher = lambda: DeltaPusher(
             (self._tables, self._variables),
             address,
@@ -145,8 +146,21 @@ class DeltaPushHook(v1.train.SessionRunHook):
             ) from error
 
     def end(self, session):
-        """Pushes the last delta and joins the thread."""
-        self._finish(flush=True)
+        """Pushes the last delta and joins the thread.
+
+        An error waits for `raise_error`: TensorFlow ends hooks in order, and
+        one that raises keeps those behind it from saving the last checkpoint.
+        """
+        try:
+            self._finish(flush=True)
+        except DeliveryError as error:
+            self._error = error
+
+    def raise_error(self) -> None:
+        """Raises the error of the last push, when all hooks have ended."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def close(self) -> None:
         """Stops the pusher of a failed training, without a last push."""

@@ -23,7 +23,8 @@ def training_session(config, scaffold, hooks: list, chief_hooks: list):
 
     Hooks that push deltas precede the one that saves checkpoints. So the last
     delta is acknowledged before the last checkpoint is written, and a restart
-    after it has nothing to do.
+    after it has nothing to do. If the last push fails, its error is raised
+    after the checkpoint.
 
     Args:
         config: `RunConfig`.
@@ -48,7 +49,10 @@ def training_session(config, scaffold, hooks: list, chief_hooks: list):
         is_chief=True,
         checkpoint_dir=config.model_dir,
         scaffold=scaffold,
-        hooks=[hook for hook in hooks if hook not in pushing],
+        hooks=[
+            *(hook for hook in hooks if hook not in pushing),
+            _RaisePushErrors(pushing),
+        ],
         chief_only_hooks=[*pushing, *chief_hooks],
         save_checkpoint_secs=0,
         save_summaries_steps=config.save_summary_steps,
@@ -57,6 +61,18 @@ def training_session(config, scaffold, hooks: list, chief_hooks: list):
         log_step_count_steps=config.log_step_count_steps,
         save_graph_def=config.checkpoint_save_graph_def,
     )
+
+
+class _RaisePushErrors(v1.train.SessionRunHook):
+    """Raises the errors of last pushes, as the last hook of a session."""
+
+    def __init__(self, pushing: list[DeltaPushHook]):
+        self._pushing = pushing
+
+    def end(self, session):
+        """Runs when every other hook has ended."""
+        for hook in self._pushing:
+            hook.raise_error()
 
 
 def _status_of_tables() -> list[tf.Tensor]:

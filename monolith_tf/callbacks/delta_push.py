@@ -21,8 +21,9 @@ class DeltaPush(tf_keras.callbacks.Callback):
 
     The pusher runs on its own thread from the beginning to the end of `fit`.
     The last delta is acknowledged before `fit` returns. `fit` raises an error
-    of the thread at the end of the epoch. The callback does nothing per batch,
-    so it works under `ParameterServerStrategy`.
+    of the thread before the next epoch, or at its end. So callbacks that save
+    the epoch come first, wherever they stand in the list. The callback does
+    nothing per batch, so it works under `ParameterServerStrategy`.
 
     Keras does not notify callbacks when `fit` fails: call `close()` after an
     error of the training itself, or use the callback as a context manager.
@@ -92,10 +93,14 @@ class DeltaPush(tf_keras.callbacks.Callback):
         self.pusher = self._make_pusher()
         self.pusher.start()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch, logs=None):
         """Raises the error that stopped the pusher, if there is one."""
         self.record = self.pusher.record
         self.pusher.check()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Takes over the export that receives the deltas."""
+        self.record = self.pusher.record
 
     def on_train_end(self, logs=None):
         """Pushes the last delta and joins the thread."""

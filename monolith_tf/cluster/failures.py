@@ -18,6 +18,9 @@ EXIT_RESTART = 75
 def is_cluster_failure(error: BaseException) -> bool:
     """Returns True if an error means that the cluster lost a process.
 
+    Whoever reports it: the cause of an error counts too, as of a
+    `DeliveryError` of a pusher that met the dead server first.
+
     Args:
         error: Error of the training.
 
@@ -30,6 +33,17 @@ def is_cluster_failure(error: BaseException) -> bool:
     >>> is_cluster_failure(ValueError("a bad argument"))
     False
     """
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if _means_a_lost_process(cause):
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return False
+
+
+def _means_a_lost_process(error: BaseException) -> bool:
     # The coordinator wraps errors of workers.
     error = getattr(error, "original_exception", error)
     if isinstance(

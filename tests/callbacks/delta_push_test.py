@@ -120,9 +120,17 @@ def test_what_stops_the_thread_is_raised_by_fit(model, server, tmp_path):
                 push.pusher._thread.join()
 
     model.save_weights(str(tmp_path / "weights"))
+    checkpoints = mt.callbacks.Checkpoints(model, tmp_path / "checkpoints")
     with pytest.raises(DeliveryError, match="Expected `export_fn`"):
-        model.fit(examples(), epochs=9, verbose=0, callbacks=[Restore(), push])
+        model.fit(
+            examples(),
+            epochs=9,
+            verbose=0,
+            callbacks=[Restore(), push, checkpoints],
+        )
     push.close()
+    # The epoch of the error is saved, though the callback comes later.
+    assert checkpoints.latest.endswith("ckpt-1")
 
 
 def test_close_after_a_fit_that_failed_joins_the_thread(
