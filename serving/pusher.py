@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from monolith_tf import failpoints
 from monolith_tf.errors import DeliveryError
 from monolith_tf.errors import MonolithError
 from monolith_tf.errors import in_one_line
@@ -351,6 +352,7 @@ class DeltaPusher:
     def _cut_and_log(self) -> list[delta_lib.DeltaChunk]:
         """Cuts every stream and logs; returns the new durable chunks."""
         self._check_num_shards()
+        failpoints.hit("pusher.before_cut")
         cut_at = time.monotonic()
         streams = self._delivery.streams
         chunks, new_cuts = [], {}
@@ -381,7 +383,9 @@ class DeltaPusher:
         chunks += dense
         if not chunks:
             return []
+        failpoints.hit("pusher.after_cut")
         self._log.append(chunks)
+        failpoints.hit("pusher.after_log")
         for chunk in chunks:
             streams[chunk.shard].last_logged = chunk.sequence
             self._fresh[chunk.shard, chunk.sequence] = chunk
@@ -464,7 +468,9 @@ class DeltaPusher:
             self._model_name,
             reason,
         )
+        failpoints.hit("pusher.before_export")
         record = _record_of(self._export_fn())
+        failpoints.hit("pusher.after_export")
         if record.export_id == self.record.export_id:
             raise DeliveryError(
                 "`export_fn` must write a new export. It returned export "

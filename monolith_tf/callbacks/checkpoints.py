@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 import tf_keras
 
+from monolith_tf import failpoints
 from monolith_tf.callbacks.traced_checkpoint import TracedCheckpoint
 
 
@@ -101,7 +102,9 @@ class Checkpoints(tf_keras.callbacks.Callback):
             return 0
         # Variables that are created later, such as those of a model that is not
         # built yet, get their values on creation.
+        failpoints.hit("checkpoints.before_restore")
         self._checkpoint.read(path).assert_existing_objects_matched()
+        failpoints.hit("checkpoints.after_restore")
         return int(self._num_epochs.numpy())
 
     def save(self, num_epochs: int) -> str:
@@ -114,7 +117,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
             Its path.
         """
         self._num_epochs.assign(num_epochs)
-        return self._manager.save(checkpoint_number=num_epochs)
+        failpoints.hit("checkpoints.before_save")
+        path = self._manager.save(checkpoint_number=num_epochs)
+        failpoints.hit("checkpoints.after_save")
+        return path
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes a checkpoint every `every_epochs` epochs."""

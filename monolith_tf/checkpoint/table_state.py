@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf import failpoints
 from monolith_tf import ops
 from monolith_tf.checkpoint.layout import check_filter
 from monolith_tf.checkpoint.layout import check_layout
@@ -234,6 +235,7 @@ def restore(
             with tf.device(device):
                 cleared.append(ops.clear(handle, table=table.name))
         cleared += renew_if_steps_matter(table)
+    failpoints.hit("table_state.after_clear")
     with _after(cleared):
         clocks = []
         for device, handle in servers:
@@ -265,8 +267,10 @@ def restore(
                             group=group,
                         )
                     )
+    failpoints.hit("table_state.after_import")
     with _after(imported):
         renewed = _renew(table)
+    failpoints.hit("table_state.after_renew")
     with _after(renewed):
         assigned = [
             variable.assign(tf.zeros([], tf.int64)).op
