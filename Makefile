@@ -15,7 +15,7 @@ SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 BIN := $(VENV)/bin
 NEWEST_BIN := $(NEWEST_VENV)/bin
-CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h')
+CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h' -o -name '*.c')
 CC_SOURCES = $(shell find ops/cc -name '*.cc' -o -name '*.h')
 # A file at a time, in the order of conftest.py.
 PARALLEL = -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
