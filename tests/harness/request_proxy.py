@@ -12,9 +12,13 @@ from concurrent import futures
 
 import grpc
 
-_UNLIMITED = (
+_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    # A server that comes back is found at once.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 
@@ -36,9 +40,9 @@ class RequestProxy(grpc.GenericRpcHandler):
         # Kind of fault -> calls that it will still strike.
         self._left = collections.Counter()
         self._late: list[tuple[str, bytes]] = []
-        self._channel = grpc.insecure_channel(target, options=_UNLIMITED)
+        self._channel = grpc.insecure_channel(target, options=_OPTIONS)
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(8), handlers=(self,), options=_UNLIMITED
+            futures.ThreadPoolExecutor(8), handlers=(self,), options=_OPTIONS
         )
         port = self._server.add_insecure_port("localhost:0")
         self.address = f"localhost:{port}"
