@@ -16,6 +16,7 @@ import threading
 import time
 
 import history as history_lib
+import history_rules
 import process_faults
 from roles import Role
 
@@ -94,11 +95,11 @@ class ClusterJob:
     def settle(self) -> list[str]:
         """Waits for two more rounds, then checks the whole history."""
         self._wait_for_rounds(2)
-        return history_lib.check(
+        return history_rules.check(
             history_lib.History(history_lib.read(self._folder / "history")),
-            history_lib.served_rows_were_the_trainers,
-            history_lib.served_rows_never_go_back,
-            history_lib.delivered_is_equal,
+            history_rules.served_rows_were_the_trainers,
+            history_rules.served_rows_never_go_back,
+            history_rules.delivered_is_equal,
         )
 
     def counts(self) -> collections.Counter:

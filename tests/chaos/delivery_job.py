@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import json
 import pathlib
 import random
@@ -23,6 +22,7 @@ import time
 import disks
 import grpc
 import history as history_lib
+import history_rules
 import network
 import numpy as np
 import request_proxy
@@ -245,19 +245,9 @@ class DeliveryJob:
         for index, table in enumerate(TABLES):
             life, begin = self._life, time.monotonic()
             values, version = self._values(client, index, ids)
-            end = time.monotonic()
             if life and life == self._life:
-                self._history.append(
-                    history_lib.Event(
-                        "served",
-                        begin,
-                        end,
-                        table=table,
-                        id=one,
-                        value=value,
-                        instance=f"{life}/{version}",
-                    )
-                    for one, value in zip(ids, values, strict=True)
+                self._history.served(
+                    begin, table, ids, values, f"{life}/{version}"
                 )
 
     def _values(self, client, index: int, ids):
@@ -293,8 +283,11 @@ class DeliveryJob:
                 asked = self.trainer
                 asked.say("settle")
             self._stop.wait(0.02)
-        found = self._differences(json.loads(settled.read_text()))
-        found += self._broken_rules(json.loads(settled.read_text())["rows"])
+        state = json.loads(settled.read_text())
+        found = self._differences(state)
+        found += history_rules.check_delivery(
+            self.folder / "history", state["rows"], DEAD_SECONDS
+        )
         if self._read_error is not None:
             found.append(f"a read failed: {self._read_error!r}")
         self.trainer.say("go")
@@ -320,24 +313,6 @@ class DeliveryJob:
             found.append(f"scores {scores} differ from {settled['scores']}")
         return found
 
-    def _broken_rules(self, rows: dict) -> list[str]:
-        final = {
-            (table, one): value
-            for table, values in rows.items()
-            for one, value in enumerate(values)
-        }
-        return history_lib.check(
-            history_lib.History(history_lib.read(self.folder / "history")),
-            _named(history_lib.no_update_is_lost, final=final),
-            _named(history_lib.rows_are_what_updates_made_them, final=final),
-            history_lib.served_rows_were_the_trainers,
-            history_lib.served_rows_never_go_back,
-            _named(
-                history_lib.no_live_id_is_dead_in_serving, seconds=DEAD_SECONDS
-            ),
-            history_lib.delivered_is_equal,
-        )
-
     def counts(self) -> collections.Counter:
         """Returns the faults so far by kind, those of failpoints by name."""
         counts = collections.Counter(self.injected)
@@ -362,9 +337,3 @@ class DeliveryJob:
         """Sends late copies of calls, whatever the server says to them."""
         with contextlib.suppress(grpc.RpcError):
             self.calls.send_late()
-
-
-def _named(rule, **arguments):
-    partial = functools.partial(rule, **arguments)
-    partial.__name__ = rule.__name__
-    return partial

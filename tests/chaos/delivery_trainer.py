@@ -13,6 +13,7 @@ standard input is a command:
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import queue
@@ -68,35 +69,25 @@ class ChaosTrainer:
         for name, table in self.small.tables.items():
             self._number += 1
             ids = self._random.choice(NUM_IDS, 8, replace=False)
-            self._update(
+            given = tf.constant(ids[:6], tf.int64)
+            rows = tf.fill([6, table.dim], float(self._number))
+            self._history.update(
                 name,
                 ids[:6],
-                float(self._number),
-                lambda ids, table=table: table.assign(
-                    ids, tf.fill([len(ids), table.dim], float(self._number))
-                ),
+                [float(self._number)] * 6,
+                functools.partial(table.assign, given, rows),
             )
-            self._update(name, ids[6:], None, table.remove)
+            removed = tf.constant(ids[6:], tf.int64)
+            self._history.update(
+                name,
+                ids[6:],
+                [None] * 2,
+                functools.partial(table.remove, removed),
+            )
         kernel = self.small.model.layers[-1].kernel
         kernel.assign_add(tf.fill(kernel.shape, 0.5))
         if self._number % CHANGES_PER_SNAPSHOT < 2:
             self.save()
-
-    def _update(self, table, ids, value, update) -> None:
-        begin = self._history.clock()
-        self._append(("attempted",), begin, table, ids, value)
-        update(tf.constant(ids, tf.int64))
-        self._append(("applied", "acknowledged"), begin, table, ids, value)
-
-    def _append(self, kinds, begin, table, ids, value) -> None:
-        end = self._history.clock()
-        self._history.append(
-            history_lib.Event(
-                kind, begin, end, table=table, id=int(one), value=value
-            )
-            for kind in kinds
-            for one in ids
-        )
 
     def save(self) -> None:
         """Writes a checkpoint of the present rows."""

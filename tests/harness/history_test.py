@@ -6,6 +6,7 @@ import functools
 import re
 
 import history as history_lib
+import history_rules
 import pytest
 from history import Event
 from history import History
@@ -44,7 +45,7 @@ def found(rule, *events):
 
 def lost(*events, final, bound=0):
     rule = functools.partial(
-        history_lib.no_update_is_lost, final={ROW: final}, bound=bound
+        history_rules.no_update_is_lost, final={ROW: final}, bound=bound
     )
     return found(rule, *events)
 
@@ -86,7 +87,7 @@ def test_a_restore_takes_back_what_came_after_its_snapshot():
 
 def not_made(*events, final):
     rule = functools.partial(
-        history_lib.rows_are_what_updates_made_them, final={ROW: final}
+        history_rules.rows_are_what_updates_made_them, final={ROW: final}
     )
     return found(rule, *events)
 
@@ -121,7 +122,7 @@ def test_a_restore_of_nothing_leaves_no_row():
 
 # --- Served rows were once the trainer's ------------------------------------
 
-WERE = history_lib.served_rows_were_the_trainers
+WERE = history_rules.served_rows_were_the_trainers
 
 
 def test_a_served_value_was_given_before():
@@ -155,7 +156,7 @@ def test_the_value_of_an_unseen_id_may_be_served():
 
 # --- Never backwards --------------------------------------------------------
 
-BACK = history_lib.served_rows_never_go_back
+BACK = history_rules.served_rows_never_go_back
 
 
 def test_served_values_may_repeat_and_skip():
@@ -184,7 +185,7 @@ def test_cuts_of_a_shard_only_rise():
     def cut(moment, number, **fields):
         return event("cut", moment, cut=number, **fields)
 
-    rule = history_lib.cuts_never_go_back
+    rule = history_rules.cuts_never_go_back
     assert not found(rule, cut(1, 1), cut(2, 2), cut(3, 2))
     assert not found(rule, cut(1, 5), cut(2, 1, shard=1))
     assert not found(rule, cut(1, 5), cut(2, 1, generation=2))
@@ -193,7 +194,7 @@ def test_cuts_of_a_shard_only_rise():
 
 # --- No live id is dead in serving ------------------------------------------
 
-DEAD = functools.partial(history_lib.no_live_id_is_dead_in_serving, seconds=5)
+DEAD = functools.partial(history_rules.no_live_id_is_dead_in_serving, seconds=5)
 
 
 def test_an_id_may_be_dead_for_a_while():
@@ -224,7 +225,7 @@ def test_a_fault_stops_the_time_until_the_next_delivery():
 
 # --- Delivered means equal --------------------------------------------------
 
-EQUAL = history_lib.delivered_is_equal
+EQUAL = history_rules.delivered_is_equal
 
 
 def test_after_a_delivery_a_read_sees_what_was_delivered():
@@ -276,15 +277,15 @@ def test_what_is_recorded_is_read_in_order_of_time(tmp_path):
     recorder.record("served", id=7)
     recorder.close()
     cut, read, given = history_lib.read(tmp_path / "h")
-    assert given == Event("applied", 2.5, 3.0, "movie", 7, [1, 2])
+    assert given == Event("applied", 2.5, 3.0, "movie", 7, (1, 2))
     assert cut == Event("cut", 1.0, 1.0, cut=4)
     assert read.value is None
 
 
 def test_check_names_the_rule_that_is_broken():
     events = History([applied(1, 1), served(2, 2)])
-    assert history_lib.check(events, BACK, EQUAL) == []
-    (found,) = history_lib.check(events, BACK, WERE)
+    assert history_rules.check(events, BACK, EQUAL) == []
+    (found,) = history_rules.check(events, BACK, WERE)
     assert found.startswith("served_rows_were_the_trainers: ('', 7) was served")
 
 
