@@ -114,7 +114,7 @@ class _Connection:
 
 
 class _Rules:
-    """What happens to bytes; read and written on the loop's thread."""
+    """The fate of bytes; read and written on the loop's thread."""
 
     def __init__(self, delay_seconds: float):
         self.delay_seconds = delay_seconds

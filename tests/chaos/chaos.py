@@ -23,6 +23,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
 import delivery_faults
 from cluster_job import ClusterJob
@@ -75,8 +76,10 @@ class Run:
                 is_over = time.monotonic() > self._deadline
                 if is_over or len(self.findings) > before:
                     break
-        except AssertionError as error:
-            self._found(number, str(error))
+        except Exception as error:
+            # The tally goes on; a fault of the run itself is one to mend.
+            traceback.print_exc()
+            self._found(number, f"{type(error).__name__}: {error}")
         finally:
             if job is not None:
                 job.close()

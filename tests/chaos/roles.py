@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -20,16 +21,22 @@ class Role:
     Args:
         name: Its name in logs.
         command: Program and arguments.
-        log: File that gets what it says on standard error.
+        log: File that gets what it says on standard error; None to have it
+            among its lines.
         environment: Additional variables.
     """
 
-    def __init__(self, name: str, command, log: pathlib.Path, environment=None):
+    def __init__(
+        self, name: str, command, log: pathlib.Path | None, environment=None
+    ):
         """Starts the process."""
         self.name = name
         self._lines = []
         self._told = threading.Condition()
-        with open(log, "ab") as file:
+        with contextlib.ExitStack() as stack:
+            errors = subprocess.STDOUT
+            if log is not None:
+                errors = stack.enter_context(open(log, "ab"))
             self.process = subprocess.Popen(
                 [
                     # The kernel kills it with this process.
@@ -38,7 +45,7 @@ class Role:
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=file,
+                stderr=errors,
                 text=True,
                 env={
                     **os.environ,
