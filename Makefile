@@ -9,7 +9,8 @@ DATA ?=
 # More arguments for the demo, pytest, the benchmarks or the soak.
 ARGS ?=
 # Test files that run at once; 0 for one process without workers (for --pdb).
-TEST_JOBS ?= 2
+# Tests of processes wait more than they compute.
+TEST_JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 # What Hypothesis starts from in `make soak`, and what `make chaos` draws from;
 # to repeat a run, pass its seed.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')

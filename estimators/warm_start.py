@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from monolith_tf.checkpoint import by_name
+from monolith_tf.checkpoint.restore_scope import restoring
 from monolith_tf.checkpoint.saved_tables import checkpoint_path
 from monolith_tf.checkpoint.tf1_graph import saved_variables
 from monolith_tf.checkpoint.tf1_graph import tables_in
@@ -88,7 +89,7 @@ def warm_start(
         tf.compat.v1.train.init_from_checkpoint(path, assignment)
     if init_op is None:
         init_op = tf.compat.v1.global_variables_initializer()
-    with tf.control_dependencies([init_op]):
+    with tf.control_dependencies([init_op]), restoring():
         return [
             by_name.restore_table(
                 table, path, renamed.get(table.name, table.name)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from monolith_tf import ops
     from monolith_tf import optimizers
     from monolith_tf import serving
+    from monolith_tf import snapshots
     from monolith_tf.config import initializers
     from monolith_tf.config import precisions
     from monolith_tf.config.admission import Admission
@@ -80,6 +81,7 @@ __all__ = [
     "precisions",
     "request_id",
     "serving",
+    "snapshots",
 ]
 
 # Homes of public modules that live in a room of their own.

@@ -14,6 +14,7 @@ __all__ = [
     "FormatError",
     "MonolithError",
     "ReadAheadError",
+    "RestoredMeanwhileError",
     "in_one_line",
 ]
 
@@ -46,6 +47,10 @@ class CheckpointError(MonolithError):
 
 class ExportError(MonolithError):
     """A model can't be exported."""
+
+
+class RestoredMeanwhileError(ExportError):
+    """Tables were restored or restarted while an export read them."""
 
 
 class DeliveryError(MonolithError):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.python.trackable import base as trackable
 
 from monolith_tf import ops
+from monolith_tf.checkpoint import rows_elsewhere
 from monolith_tf.checkpoint import table_state
 from monolith_tf.checkpoint import tf1_graph
 from monolith_tf.checkpoint.step_counter import make_step_counter
@@ -389,10 +390,18 @@ class Table(trackable.Trackable):
         return super()._trackable_children(save_type, **kwargs)
 
     def _serialize_to_tensors(self):
-        return table_state.serialize(self)
+        if rows_elsewhere.rows_are_elsewhere():
+            return rows_elsewhere.serialize(self)
+        if self._table_set.graph is not None:
+            return table_state.serialize(self)
+        return table_state.save_specs(self)
 
     def _restore_from_tensors(self, restored_tensors):
-        return table_state.restore(self, restored_tensors)
+        if rows_elsewhere.rows_are_elsewhere():
+            return rows_elsewhere.restore(self, restored_tensors)
+        return table_state.restore(
+            self, restored_tensors, getattr(self, "_update_uid", None)
+        )
 
     def _total(self, op):
         total = 0

@@ -38,6 +38,14 @@ from monolith_tf.ops.gradient_ops import Columns
 from monolith_tf.ops.gradient_ops import combine_gradients
 from monolith_tf.ops.gradient_ops import partition_gradients
 from monolith_tf.ops.gradient_ops import slices
+from monolith_tf.ops.restore_ops import abandon_restore
+from monolith_tf.ops.restore_ops import begin_restore
+from monolith_tf.ops.restore_ops import end_restore
+from monolith_tf.ops.snapshot_ops import SnapshotMoment
+from monolith_tf.ops.snapshot_ops import snapshot_abort
+from monolith_tf.ops.snapshot_ops import snapshot_begin
+from monolith_tf.ops.snapshot_ops import snapshot_read
+from monolith_tf.ops.snapshot_ops import snapshot_write
 from monolith_tf.ops.state_ops import export_chunk
 from monolith_tf.ops.state_ops import export_filter
 from monolith_tf.ops.state_ops import export_groups
@@ -73,13 +81,17 @@ from monolith_tf.ops.wire_ops import widen
 __all__ = [
     "Columns",
     "FeatureBatch",
+    "SnapshotMoment",
+    "abandon_restore",
     "apply",
     "assign",
     "attach",
+    "begin_restore",
     "checked_weights",
     "clear",
     "combine",
     "combine_gradients",
+    "end_restore",
     "export_chunk",
     "export_filter",
     "export_groups",
@@ -100,6 +112,10 @@ __all__ = [
     "set_clock",
     "size",
     "slices",
+    "snapshot_abort",
+    "snapshot_begin",
+    "snapshot_read",
+    "snapshot_write",
     "sparse_splits",
     "start_deltas",
     "stats",

@@ -141,6 +141,7 @@ def assign(
     event_time: tf.Tensor,
     *,
     table: str,
+    in_restore: bool = False,
     name: str | None = None,
 ) -> tf.Operation | None:
     """Sets the weights of rows.
@@ -155,10 +156,17 @@ def assign(
         rows: float32 `[n, dim]`.
         event_time: int64 scalar, seconds since the epoch.
         table: Name of the table.
+        in_restore: True for rows that a restore sets, while it runs.
         name: Name of the op.
     """
     return library.monolith_assign(
-        handle, ids, rows, event_time, table=table, name=name
+        handle,
+        ids,
+        rows,
+        event_time,
+        table=table,
+        in_restore=in_restore,
+        name=name,
     )
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from monolith_tf import failpoints
 from monolith_tf.errors import ExportError
+from monolith_tf.errors import RestoredMeanwhileError
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving.export_record import RECORD_FILE
 from monolith_tf.serving.export_record import ExportRecord
@@ -98,7 +99,9 @@ def export_saved_model(
             input has no padding.
         FileExistsError: The version exists.
         ExportError: The model has parts that a stock server can't load, a shard
-            was restored meanwhile, or the directory can't be written.
+            was restored meanwhile (`RestoredMeanwhileError`), or the directory
+            can't be written.
+        tf.errors.AbortedError: The tables are being restored.
 
     Example:
     >>> import tempfile
@@ -247,7 +250,7 @@ class _Export:
             )
         ]
         if table_set.generations() != generations:
-            raise ExportError(
+            raise RestoredMeanwhileError(
                 "A shard of the tables was restored or restarted while its "
                 "rows were read, so the export would mix two states. Export "
                 "again."

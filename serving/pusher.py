@@ -22,6 +22,7 @@ import tensorflow as tf
 from monolith_tf import failpoints
 from monolith_tf.errors import DeliveryError
 from monolith_tf.errors import MonolithError
+from monolith_tf.errors import RestoredMeanwhileError
 from monolith_tf.errors import in_one_line
 from monolith_tf.serving import delta as delta_lib
 from monolith_tf.serving import trainer_state
@@ -129,7 +130,7 @@ class DeltaPusher:
         self._options = options or PushOptions()
         self._trainer = trainer_state.TrainerState.of(source)
         self._export_fn = export_fn
-        self.record = _record_of(export_record)
+        self.record = ExportRecord.of(export_record)
         self.metrics = self._options.metrics or PushMetrics()
         self._trainer.start_deltas()
         self._log = DeltaLog(
@@ -163,7 +164,8 @@ class DeltaPusher:
 
         Returns:
             The result; `delivered` is False if the server is unreachable or has
-            not loaded the export yet. The next round continues.
+            not loaded the export yet, or the tables are being restored. The
+            next round continues.
 
         Raises:
             DeliveryError: The server rejects a call, or a resync is needed and
@@ -295,14 +297,23 @@ class DeltaPusher:
     def _push(self, verify: bool) -> PushStats:
         with self._lock:
             try:
-                return self._round(verify)
-            except ResyncNeededError as error:
-                self._resync(error)
-            # The changes since the export; the server may still be loading it.
-            try:
-                return self._round(verify)
-            except ResyncNeededError as error:
-                return self._stats([], str(error))
+                return self._round_or_resync(verify)
+            except (tf.errors.AbortedError, RestoredMeanwhileError) as error:
+                if not trainer_state.is_restore(error):
+                    raise
+                # The round after the restore finds another generation.
+                return self._stats([], in_one_line(error))
+
+    def _round_or_resync(self, verify: bool) -> PushStats:
+        try:
+            return self._round(verify)
+        except ResyncNeededError as error:
+            self._resync(error)
+        # The changes since the export; the server may still be loading it.
+        try:
+            return self._round(verify)
+        except ResyncNeededError as error:
+            return self._stats([], str(error))
 
     def _round(self, verify: bool) -> PushStats:
         if self._delivery is None:
@@ -462,20 +473,20 @@ class DeltaPusher:
                 "directory that `export_fn` writes to, and that there is no "
                 "other pusher."
             ) from reason
-        self._vain_resyncs += 1
         _logger.warning(
             "Deltas to %r cannot continue, writing a new export: %s",
             self._model_name,
             reason,
         )
         failpoints.hit("pusher.before_export")
-        record = _record_of(self._export_fn())
+        record = ExportRecord.of(self._export_fn())
         failpoints.hit("pusher.after_export")
         if record.export_id == self.record.export_id:
             raise DeliveryError(
                 "`export_fn` must write a new export. It returned export "
                 f"{record.export_id} again."
             )
+        self._vain_resyncs += 1
         self.record = record
         self.metrics.count("resyncs")
         self._log.start(record.export_id)
@@ -484,9 +495,3 @@ class DeltaPusher:
         self._fresh = {}
         self._dense_digest = b""
         self._oldest_cut = None
-
-
-def _record_of(record) -> ExportRecord:
-    if isinstance(record, ExportRecord):
-        return record
-    return ExportRecord.load(record)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf.errors import RestoredMeanwhileError
 from monolith_tf.placement.server_calls import ServerCalls
 from monolith_tf.serving import delta as delta_lib
 from monolith_tf.serving.export_record import ExportRecord
@@ -116,6 +117,18 @@ class TrainerState:
         is_kept = all(isinstance(v, tf.Variable) for v in variables)
         found = self._calls.call("dense", None, read) if is_kept else read()
         return [value.numpy() for value in found]
+
+
+def is_restore(error: BaseException) -> bool:
+    """Returns True if an error means that tables are, or just were, restored.
+
+    The call succeeds after the restore.
+    """
+    if isinstance(error, RestoredMeanwhileError):
+        return True
+    return isinstance(
+        error, tf.errors.AbortedError
+    ) and "is being restored" in str(error)
 
 
 def split_delta(

@@ -180,6 +180,7 @@ def test_sparse_inputs_hold_no_id_where_a_cell_is_left_out():
     assert found.to_list() == [[crossed(0, (7, 1)), crossed(0, (8, 1))], []]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.lists(
@@ -219,6 +220,7 @@ def test_inputs_without_ids_have_no_combinations():
     assert function(tf.zeros([3, 0], tf.int64)).shape == [3, 0]
 
 
+@pytest.mark.slow
 def test_crosses_train_and_are_served_by_stock_ops(tmp_path):
     user = tf_keras.Input([], dtype="int64", name="user")
     genres = tf_keras.Input([2], dtype="int64", name="genres")

@@ -8,7 +8,8 @@ import tensorflow as tf
 import tf_keras
 
 from monolith_tf import failpoints
-from monolith_tf.callbacks.traced_checkpoint import TracedCheckpoint
+from monolith_tf.checkpoint.restore_scope import restoring
+from monolith_tf.checkpoint.traced_checkpoint import TracedCheckpoint
 
 
 class Checkpoints(tf_keras.callbacks.Callback):
@@ -100,11 +101,12 @@ class Checkpoints(tf_keras.callbacks.Callback):
         path = path or self.latest
         if path is None:
             return 0
-        # Variables that are created later, such as those of a model that is not
-        # built yet, get their values on creation.
-        failpoints.hit("checkpoints.before_restore")
-        self._checkpoint.read(path).assert_existing_objects_matched()
-        failpoints.hit("checkpoints.after_restore")
+        with restoring(self._of_model):
+            failpoints.hit("checkpoints.before_restore")
+            # Variables that are created later, such as those of a model that is
+            # not built yet, get their values on creation.
+            self._checkpoint.read(path).assert_existing_objects_matched()
+            failpoints.hit("checkpoints.after_restore")
         return int(self._num_epochs.numpy())
 
     def save(self, num_epochs: int) -> str:

@@ -1,7 +1,7 @@
 """Checkpoints of tables in the formats of TensorFlow and Keras.
 
 Imports `step` and below. Start with `table_state.py`, then `by_name.py`.
-`restore_tables` loads on first use, because `mt.Table` imports this room.
+Its functions load on first use, because `mt.Table` imports this room.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from monolith_tf.checkpoint.by_name import restore_tables
+    from monolith_tf.checkpoint.restore_scope import restoring
 
-__all__ = ["restore_tables"]
+__all__ = ["restore_tables", "restoring"]
 
 
 def __getattr__(name: str):
-    """Loads `restore_tables`."""
-    if name != "restore_tables":
+    """Loads `restore_tables` and `restoring`."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from monolith_tf.checkpoint import by_name
+    from monolith_tf.checkpoint import restore_scope
 
-    return by_name.restore_tables
+    return {
+        "restore_tables": by_name.restore_tables,
+        "restoring": restore_scope.restoring,
+    }[name]

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 
 from monolith_tf.checkpoint import layout
 from monolith_tf.checkpoint import table_state
+from monolith_tf.checkpoint.restore_scope import TableRestore
+from monolith_tf.checkpoint.restore_scope import restoring
 from monolith_tf.checkpoint.saved_tables import SavedTable
 from monolith_tf.checkpoint.saved_tables import checkpoint_path
+from monolith_tf.checkpoint.table_rows import set_weights
 from monolith_tf.errors import CheckpointError
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_handle import TableHandle
@@ -90,13 +93,12 @@ def restore_tables(
             layout.check_fits(table, found.layout, found.filter)
         else:
             _check_dims(table, found)
-    for table, found in zip(tables, saved, strict=True):
-        if slots:
-            table_state.restore(table, found.tensors())
-        else:
-            table.clear()
-            for ids, rows in found.weights():
-                table.assign(ids, rows)
+    with restoring():
+        for table, found in zip(tables, saved, strict=True):
+            if slots:
+                table_state.restore(table, found.tensors())
+            else:
+                _set_weights(table, found)
 
 
 def restore_table(table: TableHandle, path: str | os.PathLike, name: str):
@@ -112,6 +114,15 @@ def restore_table(table: TableHandle, path: str | os.PathLike, name: str):
     """
     found = SavedTable.find(checkpoint_path(path), name)
     return table_state.restore(table, found.tensors())
+
+
+def _set_weights(table: TableHandle, found: SavedTable) -> None:
+    of_table = TableRestore(table)
+    of_table.begin()
+    table.clear()
+    for ids, rows in found.weights():
+        set_weights(table, ids, rows)
+    of_table.end()
 
 
 def _check_names(tables, argument: str, names: Collection[str]) -> None:

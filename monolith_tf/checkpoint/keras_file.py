@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from monolith_tf.checkpoint.layout import check_filter
 from monolith_tf.checkpoint.layout import layout
+from monolith_tf.checkpoint.restore_scope import TableRestore
+from monolith_tf.checkpoint.restore_scope import restoring
 from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.checkpoint.table_rows import import_rows
 from monolith_tf.checkpoint.table_state import TableState
-from monolith_tf.checkpoint.table_state import renew_if_steps_matter
 from monolith_tf.checkpoint.table_state import set_state
 from monolith_tf.checkpoint.table_state import state_of
 from monolith_tf.errors import CheckpointError
@@ -59,18 +60,21 @@ def load_tables(tables: Sequence[TableHandle], store) -> None:
     """
     for table in tables:
         _check_stored(table, store)
-    for table in tables:
-        table.clear()
-        set_state(table, _stored_state(table, store))
-        for number in range(int(store[f"{table.name}:parts"][()])):
-            prefix = f"{table.name}:{number}"
-            import_rows(
-                table,
-                store[f"{prefix}:ids"][()],
-                store[f"{prefix}:stamps"][()],
-                store[f"{prefix}:rows"][()],
-            )
-        renew_if_steps_matter(table)
+    with restoring():
+        for table in tables:
+            of_table = TableRestore(table)
+            of_table.begin()
+            table.clear()
+            set_state(table, _stored_state(table, store))
+            for number in range(int(store[f"{table.name}:parts"][()])):
+                prefix = f"{table.name}:{number}"
+                import_rows(
+                    table,
+                    store[f"{prefix}:ids"][()],
+                    store[f"{prefix}:stamps"][()],
+                    store[f"{prefix}:rows"][()],
+                )
+            of_table.end()
 
 
 @tf.autograph.experimental.do_not_convert

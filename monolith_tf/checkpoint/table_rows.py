@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.placement.sharding import owners_of
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import servers_of
 from monolith_tf.step.event_time import current_event_time
@@ -80,3 +81,26 @@ def import_rows(table: TableHandle, ids, stamps, rows) -> None:
                 times += tf.where(has_none, current_event_time(), 0)
             keys = tf.stack([ids, times], axis=1)
             ops.import_rows(handle, keys, rows, table=table.name)
+
+
+def set_weights(table: TableHandle, ids, rows) -> None:
+    """Sets the weights of rows during a restore; slots are initial.
+
+    Args:
+        table: The table.
+        ids: int64 `[n]`, distinct.
+        rows: float32 `[n, dim]`.
+    """
+    ids = tf.cast(ids, tf.int64)
+    owners = owners_of(ids, table.table_set.num_shards)
+    for shard, (device, handle) in enumerate(servers_of(table.table_set)):
+        where = tf.where(tf.equal(owners, shard))
+        with tf.device(device):
+            ops.assign(
+                handle,
+                tf.gather_nd(ids, where),
+                tf.gather_nd(rows, where),
+                current_event_time(),
+                table=table.name,
+                in_restore=True,
+            )

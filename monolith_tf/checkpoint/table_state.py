@@ -16,10 +16,13 @@ restores on M (docs/formats.md). The parts:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute import device_util
+from tensorflow.python.training.saving import saveable_object
 
 from monolith_tf import failpoints
 from monolith_tf import ops
@@ -27,12 +30,13 @@ from monolith_tf.checkpoint.layout import check_filter
 from monolith_tf.checkpoint.layout import check_layout
 from monolith_tf.checkpoint.layout import named_layout
 from monolith_tf.checkpoint.layout import warn_of_dropped_counts
+from monolith_tf.checkpoint.restore_scope import TableRestore
+from monolith_tf.checkpoint.restore_scope import source_in_graph
 from monolith_tf.checkpoint.step_counter import other_ready_variables
 from monolith_tf.checkpoint.step_counter import step_counter
 from monolith_tf.errors import CheckpointError
 from monolith_tf.placement import sharding
 from monolith_tf.placement.table_handle import TableHandle
-from monolith_tf.placement.table_set import new_generation
 from monolith_tf.placement.table_set import servers_of
 
 _GROUPS = range(sharding.NUM_GROUPS)
@@ -81,6 +85,53 @@ def serialize(table: TableHandle) -> dict[str, tf.Tensor]:
     return tensors
 
 
+def save_specs(table: TableHandle) -> dict:
+    """Returns the parts of a checkpoint, read when they are saved.
+
+    TensorFlow asks for them before it restores a table, too: reading then would
+    copy all rows that are about to go.
+    """
+    kept: dict = {}
+
+    def part(name: str) -> tf.Tensor:
+        graph = None
+        if not tf.executing_eagerly():
+            graph = tf.compat.v1.get_default_graph()
+        if kept.get("graph", kept) is not graph:
+            kept.update(graph=graph, tensors=serialize(table))
+        return kept["tensors"][name]
+
+    return {
+        name: saveable_object.SaveSpec(
+            functools.partial(part, name), "", name, dtype, device
+        )
+        for name, dtype, device in _parts(table)
+    }
+
+
+def _parts(table: TableHandle):
+    """Yields name, dtype and device of each part of a checkpoint."""
+    table_set = table.table_set
+    devices = [device_util.canonicalize(d) for d in table_set.devices]
+    for group, shard in enumerate(_homes(table_set.num_shards)):
+        yield f"keys-{group:02d}", tf.int64, devices[shard]
+        yield f"rows-{group:02d}", tf.float32, devices[shard]
+        yield f"filter-{group:02d}", tf.int64, devices[shard]
+    for name in ("counts", "step", "clock"):
+        yield name, tf.int64, devices[0]
+    for name in ("layout", "filter"):
+        yield name, tf.string, devices[0]
+
+
+def _homes(num_shards: int) -> list[int]:
+    """Returns the first shard that has a part of each group."""
+    homes = [-1] * len(_GROUPS)
+    for shard in reversed(range(num_shards)):
+        for group in sharding.groups_of_shard(shard, num_shards):
+            homes[group] = shard
+    return homes
+
+
 @dataclasses.dataclass(frozen=True)
 class TableState:
     """State of a table other than its rows, in arrays.
@@ -118,7 +169,6 @@ def set_state(table: TableHandle, state: TableState) -> None:
     """
     check_filter(table, tf.constant(state.filter))
     warn_of_dropped_counts(table, tf.constant(state.filter))
-    renew_if_steps_matter(table)
     ends = np.cumsum(state.words)
     groups = np.split(state.counted, ends[:-1])
     for shard, (device, handle) in enumerate(servers_of(table.table_set)):
@@ -132,28 +182,6 @@ def set_state(table: TableHandle, state: TableState) -> None:
                 ops.import_filter(
                     handle, groups[group], table=table.name, group=group
                 )
-
-
-def renew_if_steps_matter(table: TableHandle) -> list[tf.Operation | None]:
-    """Renews the generations if values of rows depend on the step.
-
-    Call it before and after a table's step goes back: exports and deltas of one
-    generation rely on steps that only advance.
-    """
-    kinds = [segment.precision.kind for segment in table.config.segments]
-    if "onebit" not in kinds:
-        return []
-    return _renew(table)
-
-
-def _renew(table: TableHandle) -> list[tf.Operation | None]:
-    renewed = []
-    table_set = table.table_set
-    for device, handle in servers_of(table_set):
-        generation = new_generation() if tf.executing_eagerly() else 0
-        with tf.device(device):
-            renewed.append(ops.renew(handle, generation))
-    return renewed
 
 
 def _clock(table: TableHandle) -> tf.Tensor:
@@ -193,16 +221,20 @@ def _filters(table: TableHandle) -> list[tf.Tensor]:
 
 
 def restore(
-    table: TableHandle, tensors: dict[str, tf.Tensor]
+    table: TableHandle,
+    tensors: dict[str, tf.Tensor],
+    number: int | None = None,
 ) -> tf.Operation | None:
     """Replaces the rows of a table by those of a checkpoint.
 
-    Nothing changes unless every part is there and fits. The table set gets a
-    new generation. The step counter is set last.
+    Nothing changes unless every part is there and fits. Meanwhile the table set
+    is refused, and in the end it gets a new generation (`restore_scope.py`).
+    The step counter is set last.
 
     Args:
         table: The table.
         tensors: Parts by name, as `serialize` returns them.
+        number: Number of TensorFlow's restore that this is a part of.
 
     Raises:
         CheckpointError: A part is missing, or the rows are of another layout
@@ -228,13 +260,17 @@ def restore(
     counts_ids = table.config.admission.filter_layout != "none"
     table_set = table.table_set
     servers = servers_of(table_set)
+    if table_set.graph is not None:
+        number = source_in_graph(tensors["counts"])
+    of_table = TableRestore(table, number)
     # Outside of a function, nothing else orders the ops of a graph.
     with tf.control_dependencies(checks):
+        begun = of_table.begin()
+    with _after(begun):
         cleared = []
         for device, handle in servers:
             with tf.device(device):
                 cleared.append(ops.clear(handle, table=table.name))
-        cleared += renew_if_steps_matter(table)
     failpoints.hit("table_state.after_clear")
     with _after(cleared):
         clocks = []
@@ -269,14 +305,14 @@ def restore(
                     )
     failpoints.hit("table_state.after_import")
     with _after(imported):
-        renewed = _renew(table)
-    failpoints.hit("table_state.after_renew")
-    with _after(renewed):
+        ended = of_table.end()
+    failpoints.hit("table_state.after_end")
+    with _after(ended):
         assigned = [
             variable.assign(tf.zeros([], tf.int64)).op
             for variable in other_ready_variables(table)
         ]
-    with _after(renewed + assigned), tf.device(table_set.devices[0]):
+    with _after(ended + assigned), tf.device(table_set.devices[0]):
         return step_counter(table).assign(tensors["step"])
 
 

@@ -62,9 +62,10 @@ def add_table(table: TableHandle, created: Sequence[tf.Operation]) -> None:
             with tf.device(device):
                 with tf.control_dependencies([create, *kept]):
                     clear = ops.clear(handle, table=table.name)
+                # The restore of a chief that died is over, too.
                 with tf.control_dependencies([clear]):
-                    renew = ops.renew(handle, 0)
-                with tf.control_dependencies([renew]):
+                    abandon = ops.abandon_restore(handle)
+                with tf.control_dependencies([abandon]):
                     return tf.zeros([], tf.int64)
 
         with tf.init_scope(), tf.device(device):

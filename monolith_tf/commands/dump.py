@@ -8,14 +8,16 @@ def add(commands) -> None:
     parser = commands.add_parser(
         "dump",
         help="show a file of this library",
-        description="Shows the contents of delta files, row files, exports and "
-        "checkpoints. A damaged file is an error that names the offset.",
+        description="Shows the contents of delta files, row files, exports, "
+        "checkpoints and files of snapshots. A damaged file is an error that "
+        "names the offset.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "file",
         nargs="+",
-        help="delta file, row file, export directory or checkpoint",
+        help="delta file, row file, export directory, checkpoint, or manifest "
+        "or part of a snapshot",
     )
     parser.add_argument(
         "--max_ids",
@@ -28,10 +30,13 @@ def add(commands) -> None:
 
 def _run(arguments) -> int:
     from monolith_tf.serving import dump
+    from monolith_tf.snapshots import dump as snapshot_dump
 
     for path in arguments.file:
         if len(arguments.file) > 1:
             print(f"{path}:")
-        for line in dump.dump(path, arguments.max_ids):
+        is_of_snapshot = snapshot_dump.is_of_snapshot(path)
+        describe = snapshot_dump.dump if is_of_snapshot else dump.dump
+        for line in describe(path, arguments.max_ids):
             print(line)
     return 0

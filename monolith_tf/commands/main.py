@@ -12,6 +12,7 @@ from monolith_tf.commands import dump
 from monolith_tf.commands import launch
 from monolith_tf.commands import serve
 from monolith_tf.commands import server_role
+from monolith_tf.commands import snapshots
 from monolith_tf.commands import status
 
 
@@ -45,7 +46,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (serve, dump, status, cluster_status, launch, server_role):
+    for command in (
+        *(serve, dump, snapshots, status, cluster_status, launch),
+        server_role,
+    ):
         command.add(commands)
     return parser
 

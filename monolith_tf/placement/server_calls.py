@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from collections.abc import Hashable
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +31,7 @@ class ServerCalls:
         device: str | None,
         function: Callable[..., Any],
         *numbers: int,
+        texts: Sequence[str | bytes] = (),
     ) -> Any:
         """Calls a function on a device.
 
@@ -37,9 +39,11 @@ class ServerCalls:
             key: Identifies `function`: calls with an equal key run the function
                 of the first of them.
             device: Device of the function; None for those of its variables.
-            function: Takes one int64 scalar per element of `numbers` and
-                returns tensors, in any structure.
+            function: Takes one int64 scalar per element of `numbers`, then one
+                string scalar per element of `texts`. Returns tensors, in any
+                structure.
             *numbers: Arguments of the function.
+            texts: Further arguments.
 
         Returns:
             The tensors, in the memory of this process.
@@ -48,25 +52,33 @@ class ServerCalls:
             with self._lock:
                 if key not in self._functions:
                     self._functions[key] = _function_on(
-                        device, function, len(numbers)
+                        device, function, len(numbers), len(texts)
                     )
                 kept = self._functions[key]
-            # A list, because TensorFlow caches every scalar that it gets.
-            packed = [tf.constant(numbers, tf.int64)] if numbers else []
+            # Vectors, because TensorFlow caches every scalar that it gets.
+            packed = []
+            if numbers:
+                packed.append(tf.constant(numbers, tf.int64))
+            if texts:
+                packed.append(tf.constant(list(texts), tf.string))
             return kept(*packed)
 
 
-def _function_on(device, function, num_numbers: int):
+def _function_on(device, function, num_numbers: int, num_texts: int):
     here = device_util.canonicalize("/device:CPU:0")
+    spec = []
+    if num_numbers:
+        spec.append(tf.TensorSpec([num_numbers], tf.int64))
+    if num_texts:
+        spec.append(tf.TensorSpec([num_texts], tf.string))
 
     def run(*packed):
-        numbers = tf.unstack(packed[0], num_numbers) if packed else []
+        arguments = [x for vector in packed for x in tf.unstack(vector)]
         with tf.device(device):
-            results = function(*numbers)
+            results = function(*arguments)
         with tf.device(here):
             return tf.nest.map_structure(tf.identity, results)
 
-    spec = [tf.TensorSpec([num_numbers], tf.int64)] if num_numbers else []
     # Traced here: TensorFlow would take many functions of one text for one
     # function that is retraced, and warn.
     return tf.function(

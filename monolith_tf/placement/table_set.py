@@ -14,6 +14,7 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -159,7 +160,11 @@ class TableSet:
             return [table for _, table in sorted(self._tables.items())]
 
     def generations(self) -> list[int]:
-        """Returns each shard's generation, an int63 that a restore redraws."""
+        """Returns each shard's generation, an int63 that a restore redraws.
+
+        Raises:
+            tf.errors.AbortedError: The tables are being restored.
+        """
         return [generation for generation, _ in self._status()]
 
     def cuts(self) -> list[int]:
@@ -229,6 +234,29 @@ class TableSet:
             },
         )
 
+    def abandon_restore(self) -> None:
+        """Ends a restore that failed half-way, with empty tables.
+
+        A failed restore leaves the tables refused, because they are neither
+        what they were nor what was saved. Either restore again, or call this to
+        go on without rows. Dense variables and step counts do not change.
+        Tables that are not being restored keep their rows and get a new
+        generation.
+
+        Raises:
+            ValueError: The tables belong to a graph, whose initializers do the
+                same.
+        """
+        if self.graph is not None:
+            raise ValueError(
+                "abandon_restore needs tables that are used eagerly. Received: "
+                "tables of a tf.Graph. Run its initializers instead, which "
+                "empty the tables."
+            )
+        for device, handle in self._servers:
+            with tf.device(device):
+                ops.abandon_restore(handle, new_generation())
+
     def _status(self) -> list[tuple[int, int]]:
         return [
             (int(generation), int(cut))
@@ -270,6 +298,36 @@ def call_servers(
         )
         for shard, server in enumerate(table_set._servers)
     ]
+
+
+def call_server(
+    table_set: TableSet,
+    shard: int,
+    op: Callable[..., Any],
+    *numbers: int,
+    texts: Sequence[str | bytes] = (),
+) -> Any:
+    """Calls op(handle, *numbers, *texts) on one server of a table set.
+
+    Args:
+        table_set: The table set.
+        shard: Number of the server.
+        op: As in `call_servers`, with one int64 scalar per element of `numbers`
+            and one string scalar per element of `texts`.
+        *numbers: Arguments of `op`.
+        texts: Further arguments of `op`.
+
+    Returns:
+        What `op` returns, in the memory of this process.
+    """
+    server = table_set._servers[shard]
+    return table_set._calls.call(
+        (op, shard),
+        server.device,
+        functools.partial(op, server.handle),
+        *numbers,
+        texts=texts,
+    )
 
 
 def belongs_to(table_set: TableSet, strategy) -> bool:

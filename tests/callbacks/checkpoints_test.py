@@ -8,6 +8,7 @@ import tf_keras
 import monolith_tf as mt
 
 
+@pytest.mark.slow
 def test_a_new_process_goes_on_where_the_last_checkpoint_was(
     make_row_model, fit, tmp_path
 ):
@@ -25,6 +26,7 @@ def test_a_new_process_goes_on_where_the_last_checkpoint_was(
     assert int(model.optimizer.iterations) == 10
 
 
+@pytest.mark.slow
 def test_slots_of_the_dense_optimizer_go_on_too(tmp_path):
     def make():
         with mt.TableSet():

@@ -77,6 +77,7 @@ def assert_served_equal(server, model):
     )
 
 
+@pytest.mark.slow
 def test_after_fit_the_server_equals_the_model(model, server, tmp_path):
     push = make_push(server, tmp_path)
     model.fit(examples(), epochs=2, verbose=0, callbacks=[push])
@@ -86,6 +87,7 @@ def test_after_fit_the_server_equals_the_model(model, server, tmp_path):
     assert_served_equal(server, model)
 
 
+@pytest.mark.slow
 def test_a_second_fit_goes_on_with_the_same_export(model, server, tmp_path):
     push = make_push(server, tmp_path)
     for _ in range(2):
@@ -94,6 +96,7 @@ def test_a_second_fit_goes_on_with_the_same_export(model, server, tmp_path):
     assert_served_equal(server, model)
 
 
+@pytest.mark.slow
 def test_fit_raises_when_the_last_delta_was_not_taken(
     model, base_path, tmp_path
 ):
@@ -104,6 +107,7 @@ def test_fit_raises_when_the_last_delta_was_not_taken(
         model.fit(examples(), verbose=0, callbacks=[push])
 
 
+@pytest.mark.slow
 def test_what_stops_the_thread_is_raised_by_fit(model, server, tmp_path):
     push = make_push(server, tmp_path)
 

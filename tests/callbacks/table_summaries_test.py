@@ -2,6 +2,7 @@
 
 import pathlib
 
+import pytest
 import tensorflow as tf
 import tf_keras
 
@@ -35,6 +36,7 @@ def test_rows_and_updates_are_written_at_each_epoch(
     assert table.size() == 1
 
 
+@pytest.mark.slow
 def test_a_model_without_tables_writes_nothing(fit, tmp_path):
     model = tf_keras.Sequential(
         [tf_keras.Input([]), tf_keras.layers.Reshape([1])]

@@ -42,6 +42,7 @@ class TableSetTest : public ::testing::Test {
 };
 
 using Ids = std::vector<int64_t>;
+using Names = std::vector<std::string>;
 
 TEST_F(TableSetTest, CreatingATableAgainKeepsItsRows) {
   ASSERT_TRUE(Step(movie_.get(), {1}, {1.0f}, 1.0f).ok());
@@ -166,7 +167,7 @@ TEST(TableSetCutTest, AfterTheLastCutNoneIsTakenAndRestoresDoNotCount) {
     ExpectError(tables.TakeDelta(kMaxCut - 1).status(),
                 absl::StatusCode::kResourceExhausted,
                 {"no cut is left after", "Restart the server of shard 0"});
-    tables.Renew(generation);
+    ASSERT_TRUE(tables.Renew(generation).ok());
     EXPECT_EQ(tables.cut(), kMaxCut - 1);
   }
 }
@@ -194,7 +195,7 @@ TEST_F(TableSetTest, RenewDropsLogsAndLogsTheNextChangeOfTheSameRow) {
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
   Take(0);
   ASSERT_TRUE(Step(movie_.get(), {2}, {1}, 1.0f).ok());
-  tables_.Renew(78);
+  ASSERT_TRUE(tables_.Renew(78).ok());
   EXPECT_EQ(tables_.generation(), 78);
   const int64_t cut = tables_.cut();
   ExpectError(tables_.TakeDelta(1).status(), absl::StatusCode::kOutOfRange,
@@ -208,7 +209,7 @@ TEST_F(TableSetTest, RenewDropsLogsAndLogsTheNextChangeOfTheSameRow) {
 
 TEST_F(TableSetTest, DeltasThatStartAfterARestoreHoldTheFirstChanges) {
   ASSERT_TRUE(Step(movie_.get(), {1}, {1}, 1.0f).ok());
-  tables_.Renew(78);
+  ASSERT_TRUE(tables_.Renew(78).ok());
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
   const int64_t cut = *tables_.StartDeltas();
   ASSERT_TRUE(Step(movie_.get(), {1, 2}, {1, 1}, 1.0f).ok());
@@ -248,6 +249,84 @@ TEST_F(TableSetTest, AssignAndImportAreInTheDelta) {
   const ShardDelta delta = Take(0);
   EXPECT_EQ(delta.tables[1].ids, (Ids{1, 2}));
   EXPECT_EQ(delta.tables[1].rows, (std::vector<float>{5.0f, 6.0f}));
+}
+
+TEST_F(TableSetTest, WhileItIsRestoredASetHasNoGenerationAndNoDeltas) {
+  ASSERT_TRUE(tables_.StartDeltas().ok());
+  tables_.BeginRestore({"movie"});
+  EXPECT_EQ(tables_.generation(), 0);
+  EXPECT_TRUE(tables_.gate().is_closed());
+  for (const absl::Status& status :
+       {tables_.TakeDelta(0).status(), tables_.StartDeltas().status(),
+        tables_.Renew(78)}) {
+    ExpectError(status, absl::StatusCode::kAborted,
+                {"'ranker'", "is being restored on shard 1 of 3"});
+  }
+  ExpectError(tables_.BeingRestored("ps 1"), absl::StatusCode::kAborted,
+              {"server ps 1", "try again"});
+  EXPECT_TRUE(tables_.EndRestore({"movie"}, 78)->empty());
+  EXPECT_EQ(tables_.generation(), 78);
+  EXPECT_FALSE(tables_.gate().is_closed());
+}
+
+TEST_F(TableSetTest, ARestoreEndsWithItsLastTable) {
+  tables_.BeginRestore({"movie", "genre"});
+  tables_.BeginRestore({"genre"});
+  EXPECT_EQ(*tables_.EndRestore({"movie"}, 78), Names({"genre"}));
+  EXPECT_EQ(tables_.generation(), 0);
+  EXPECT_TRUE(tables_.EndRestore({"genre"}, 79)->empty());
+  EXPECT_EQ(tables_.generation(), 79);
+}
+
+TEST_F(TableSetTest, ATableThatIsDroppedNeedsNoRestore) {
+  tables_.BeginRestore({"movie", "genre"});
+  ASSERT_TRUE(tables_.DropTable("genre").ok());
+  EXPECT_TRUE(tables_.EndRestore({"movie"}, 78)->empty());
+}
+
+TEST_F(TableSetTest, ARestoreThatDidNotBeginDoesNotEnd) {
+  ExpectError(tables_.EndRestore({"movie"}, 78).status(),
+              absl::StatusCode::kFailedPrecondition,
+              {"'ranker'", "must have begun on shard 1 of 3", "[movie]"});
+  EXPECT_EQ(tables_.generation(), 77);
+}
+
+TEST_F(TableSetTest, ARestoreLogsNothingAndTheChangesAfterItAreLogged) {
+  ASSERT_TRUE(tables_.StartDeltas().ok());
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1.0f}, 1.0f).ok());
+  const int64_t log_bytes = movie_->stats().log_bytes;
+  tables_.BeginRestore({"movie"});
+  movie_->Clear();
+  const std::vector<float> rows(1000);
+  ASSERT_TRUE(movie_->Assign(Range(0, 1000).data(), rows.data(), 1000, 5).ok());
+  // A table that is made meanwhile tracks its changes, too.
+  ASSERT_TRUE(tables_.CreateTable(SgdConfig(1, "user")).ok());
+  EXPECT_LE(movie_->stats().log_bytes, log_bytes);
+  ASSERT_TRUE(tables_.EndRestore({"movie"}, 78).ok());
+  const int64_t cut = tables_.cut();
+  ASSERT_TRUE(Step(movie_.get(), {2}, {1.0f}, 1.0f).ok());
+  const std::shared_ptr<Table> user = *tables_.Find("user");
+  ASSERT_TRUE(Step(user.get(), {3}, {1.0f}, 1.0f).ok());
+  const auto delta = tables_.TakeDelta(cut);
+  ASSERT_TRUE(delta.ok());
+  EXPECT_EQ(delta->generation, 78);
+  EXPECT_EQ(delta->tables[1].ids, Ids{2});
+  EXPECT_EQ(delta->tables[2].ids, Ids{3});
+  ExpectError(tables_.TakeDelta(cut - 1).status(),
+              absl::StatusCode::kOutOfRange, {"Resync"});
+}
+
+TEST_F(TableSetTest, AnAbandonedRestoreLeavesEmptyTables) {
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1.0f}, 1.0f).ok());
+  ASSERT_TRUE(Step(genre_.get(), {1}, {1.0f, 1.0f}, 1.0f).ok());
+  tables_.AbandonRestore(78);
+  EXPECT_EQ(tables_.generation(), 78);
+  EXPECT_EQ(movie_->size(), 1);
+  tables_.BeginRestore({"movie"});
+  tables_.AbandonRestore(79);
+  EXPECT_EQ(tables_.generation(), 79);
+  EXPECT_EQ(movie_->size() + genre_->size(), 0);
+  EXPECT_FALSE(tables_.gate().is_closed());
 }
 
 TEST_F(TableSetTest, MemoryCountsTheTables) {

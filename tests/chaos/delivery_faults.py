@@ -214,6 +214,23 @@ def damage_log(job):
         job.start_trainer()
 
 
+def damage_snapshot(job):
+    """A file of the newest snapshot is damaged while the trainer is down."""
+    if job.saves != "snapshots":
+        return
+    with job.fault("snapshot damaged"):
+        job.trainer.end(signal.SIGKILL)
+        folder = job.folder / "disk" / "snapshots"
+        # A restore falls back to an older one, if there is one.
+        whole = sorted(path.parent for path in folder.glob("*/MANIFEST"))
+        if len(whole) > 1:
+            files = [path for path in sorted(whole[-1].iterdir())]
+            files.append(folder / "CURRENT")
+            name = job.chance.choice(sorted(disks.DAMAGES))
+            disks.DAMAGES[name](job.chance.choice(files))
+        job.start_trainer()
+
+
 # Fault -> weight. Those that restart the trainer take longest.
 CATALOG = {
     kill_server: 2,
@@ -237,6 +254,7 @@ CATALOG = {
     slow_disk: 1,
     lose_power: 2,
     damage_log: 1,
+    damage_snapshot: 1,
 }
 
 

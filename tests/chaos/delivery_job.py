@@ -65,6 +65,7 @@ class DeliveryJob:
         power: `PowerCut` of the disk, None if the disk is a small one.
         disk: `SmallDisk` of the delta log, None if there is `power`.
         clock: `JumpingClock` of the trainer.
+        saves: "snapshots" or "checkpoints" of the trainer.
     """
 
     def __init__(self, folder: pathlib.Path, seed: str):
@@ -102,7 +103,10 @@ class DeliveryJob:
 
     def _make_disk(self) -> None:
         disk = self.folder / "disk"
-        for name in ("models", "log"):
+        self.saves = self.chance.choice(
+            ("snapshots", "snapshots", "checkpoints")
+        )
+        for name in ("models", "log", "snapshots"):
             (disk / name).mkdir(parents=True)
         self.disk = self.power = None
         if self.chance.random() < 0.4:
@@ -156,7 +160,7 @@ class DeliveryJob:
             "trainer",
             [
                 *(sys.executable, "-P", _TRAINER, self.folder),
-                *(self.network.address, self._trainer_lives),
+                *(self.network.address, self._trainer_lives, self.saves),
             ],
             self.folder / "trainer.log",
             environment,

@@ -1,10 +1,11 @@
 """A trainer of the chaos runs: changes rows, saves, exports and pushes.
 
-    python delivery_trainer.py FOLDER ADDRESS LIFE
+    python delivery_trainer.py FOLDER ADDRESS LIFE SAVES
 
-It goes on from its last checkpoint in FOLDER/checkpoints. Each change gives
-rows a value that no change gave before, and is in FOLDER/history. A line on
-standard input is a command:
+SAVES is "snapshots", in FOLDER/disk/snapshots, or "checkpoints", in
+FOLDER/checkpoints. It goes on from the last one. Each change gives rows a value
+that no change gave before, and is in FOLDER/history. A line on standard input
+is a command:
 
     settle    stop to change, deliver all, write FOLDER/settled.json
     go        change again
@@ -42,15 +43,45 @@ PAUSE_SECONDS = 0.005
 CHANGES_PER_LIFE = 200_000
 
 
+class Snapshots:
+    """Snapshots of a model, numbered by changes.
+
+    Args:
+        model: The model.
+        folder: Folder of the job.
+    """
+
+    def __init__(self, model, folder: pathlib.Path):
+        """Restores and saves nothing yet."""
+        self._model = model
+        self._directory = folder / "disk" / "snapshots"
+        self._writer = mt.snapshots.SnapshotWriter(
+            model, self._directory, full_every=4
+        )
+
+    def restore(self) -> int:
+        """Restores the newest whole snapshot; 0 if there is none."""
+        # A first save that was cut off leaves files and no snapshot.
+        manifest = mt.snapshots.restore(
+            self._model, self._directory, allow_fresh=True
+        )
+        return manifest.step if manifest else 0
+
+    def save(self, number: int) -> None:
+        """Saves the model as it is after that many changes."""
+        self._writer.save(step=number)
+
+
 class ChaosTrainer:
     """Rows that count, and their history.
 
     Args:
         folder: Folder of the job.
         life: Number of this process among the trainers of the job.
+        saves: "snapshots" or "checkpoints".
     """
 
-    def __init__(self, folder: pathlib.Path, life: int):
+    def __init__(self, folder: pathlib.Path, life: int, saves: str):
         """Restores the last checkpoint, if there is one."""
         self._folder = folder
         self._history = history_lib.Recorder(folder / "history")
@@ -58,10 +89,14 @@ class ChaosTrainer:
         self._number = life * CHANGES_PER_LIFE
         self.small = small_trainer.make_small_trainer(num_shards=2)
         self.small.model.compile(mt.optimizers.with_tables("sgd"), "mse")
-        self._checkpoints = mt.callbacks.Checkpoints(
-            self.small.model, folder / "checkpoints"
+        self._saved = (
+            Snapshots(self.small.model, folder)
+            if saves == "snapshots"
+            else mt.callbacks.Checkpoints(
+                self.small.model, folder / "checkpoints"
+            )
         )
-        restored = self._checkpoints.restore()
+        restored = self._saved.restore()
         self._history.record("restored", snapshot=str(restored or ""))
 
     def change(self) -> None:
@@ -90,9 +125,9 @@ class ChaosTrainer:
             self.save()
 
     def save(self) -> None:
-        """Writes a checkpoint of the present rows."""
+        """Saves the present rows."""
         self._history.record("snapshotted", snapshot=str(self._number))
-        self._checkpoints.save(self._number)
+        self._saved.save(self._number)
 
     def rows(self) -> dict[str, list]:
         """Returns the value of each id by table, None for no row."""
@@ -209,9 +244,9 @@ def settle(folder: pathlib.Path, trainer: ChaosTrainer, push: Push) -> None:
 
 def main() -> None:
     """Trains until it is told to end."""
-    folder, address, life = pathlib.Path(sys.argv[1]), *sys.argv[2:]
+    folder, address, life, saves = pathlib.Path(sys.argv[1]), *sys.argv[2:]
     commands = read_commands()
-    trainer = ChaosTrainer(folder, int(life))
+    trainer = ChaosTrainer(folder, int(life), saves)
     if int(life) == 1:
         trainer.change()
     pusher = DeltaPusher(

@@ -17,10 +17,13 @@ _HIT = re.compile(r'(?:failpoints\.hit|\bFailAt)\(\s*"([^"]+)"')
 WHILE_IT_RUNS = (
     *("delta_log.", "delivery.", "pusher.", "take_delta."),
     *("checkpoints.", "traced_checkpoint.", "export_groups."),
+    *("snapshot_files.", "snapshot_store.", "snapshot_begin."),
+    *("snapshot_write.", "local_file."),
 )
 # What it reaches when it starts: restores and exports.
 AT_START = (
-    *("table_state.", "clear.", "import_rows.", "renew.", "checkpoints."),
+    *("table_state.", "clear.", "import_rows.", "checkpoints."),
+    *("begin_restore.", "end_restore.", "snapshot_read."),
     *("export.", "row_file.", "saved_model_files.", "delta_log."),
 )
 # Of the disk, where the code handles them.

@@ -86,7 +86,7 @@ def test_what_was_saved_before_there_were_names_restores_by_its_key(
     with mt.TableSet(num_shards=2):
         old = mt.Table(config())
     old.assign([1, 2], [[1.0, 2.0], [3.0, 4.0]])
-    parts = old._serialize_to_tensors()
+    parts = table_state.serialize(old)
     parts["layout"] = tf.constant(layout.layout(old))
     with monkeypatch.context() as patch:
         patch.setattr(table_state, "serialize", lambda *_: parts)

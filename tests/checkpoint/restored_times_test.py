@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint import table_state
 from monolith_tf.checkpoint.table_rows import export_rows
 from monolith_tf.checkpoint.table_rows import import_rows
 
@@ -63,7 +64,7 @@ def test_rows_that_were_saved_without_times_live_for_a_ttl(
 def test_a_restore_in_a_function_stamps_them_too(tmp_path):
     table = make(2, **WITHOUT_TIMES)
     update(table, range(50))
-    tensors = table._serialize_to_tensors()
+    tensors = table_state.serialize(table)
     other = make(2, eviction=TTL)
 
     @tf.function

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 import monolith_tf as mt
+from monolith_tf.checkpoint import table_state
 from monolith_tf.checkpoint.table_rows import export_rows
 
 EDGE_IDS = [0, -1, -(2**63), 2**63 - 1]
@@ -132,7 +133,7 @@ def test_a_restore_waits_for_a_table_that_is_made_later(tmp_path):
 
 def parts_of(table):
     """The tensors of a checkpoint, as restoring gets them."""
-    return dict(table._serialize_to_tensors())
+    return table_state.serialize(table)
 
 
 @pytest.mark.parametrize("part", ["keys-07", "rows-63", "counts", "layout"])

@@ -155,6 +155,7 @@ def fit(model, num_steps):
     model.fit(IDS, labels, batch_size=7, epochs=num_steps, verbose=0)
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_the_trainer(precision, tmp_path):
     model = make_model(precision)
     fit(model, 15)
@@ -166,6 +167,7 @@ def test_an_export_answers_as_the_trainer(precision, tmp_path):
     assert served.tobytes() == model(ids)["rows"].numpy().tobytes()
 
 
+@pytest.mark.slow
 def test_an_export_amid_annealing_has_the_rows_of_its_step(tmp_path):
     precision = mt.precisions.OneBit(amplitude=0.5, anneal_steps=10)
     model = make_model(precision)

@@ -198,6 +198,7 @@ IDS = np.arange(30).reshape(10, 3) % 13
 LABELS = {"score": np.linspace(-1, 1, 10, dtype=np.float32)[:, None]}
 
 
+@pytest.mark.slow
 def test_a_layer_over_segments_learns_and_is_exported(tmp_path):
     model = make_model()
     losses = model.fit(IDS, LABELS, epochs=20, verbose=0).history["loss"]
@@ -210,6 +211,7 @@ def test_a_layer_over_segments_learns_and_is_exported(tmp_path):
     np.testing.assert_array_equal(list(served.values())[0], model(ids)["score"])
 
 
+@pytest.mark.slow
 def test_a_keras_file_keeps_segments(tmp_path):
     model = make_model()
     model.fit(IDS, LABELS, verbose=0)

@@ -41,13 +41,13 @@ WAYS = {
     ("way", "num_ps"),
     [
         ("fit", 3),
-        ("estimator", 2),
         *(
             pytest.param(way, num_ps, marks=pytest.mark.soak)
             for way, num_ps in (
                 ("fit", 1),
                 ("fit", 2),
                 ("estimator", 1),
+                ("estimator", 2),
                 ("estimator", 3),
             )
         ),

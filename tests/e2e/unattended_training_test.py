@@ -79,6 +79,7 @@ def test_training_is_exact_however_often_servers_and_the_chief_are_killed(
     assert "the cluster failed, so the chief exits" in job.text()
 
 
+@pytest.mark.soak
 def test_training_goes_on_though_workers_are_killed_and_one_for_good(
     start, tmp_path
 ):

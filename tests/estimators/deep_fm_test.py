@@ -39,6 +39,7 @@ def input_fn():
     return tf.data.Dataset.from_tensors(batch()).repeat(150)
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_equations(tmp_path):
     estimator = estimators.DeepFMEstimator(
         features(), ["age"], [4], model_dir=tmp_path
@@ -72,6 +73,7 @@ def test_logits_are_those_of_the_equations(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_it_learns_what_pairs_of_ids_decide(tmp_path):
     estimator = estimators.DeepFMEstimator(
         features(), ["age"], [16], model_dir=tmp_path

@@ -82,6 +82,7 @@ def hook_of(estimator, port, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_after_training_the_server_equals_the_estimator(server, tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path / "model")
     hook = hook_of(estimator, server.port, tmp_path)
@@ -124,6 +125,7 @@ def test_a_server_that_is_gone_recovers_the_session(tmp_path, cause, expected):
         hook.after_run(None, None)
 
 
+@pytest.mark.slow
 def test_a_last_delta_that_nobody_takes_is_an_error(tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path / "model")
     (port,) = mt.cluster.pick_free_ports(1)

@@ -93,6 +93,7 @@ def trained(tmp_path_factory):
     return estimator
 
 
+@pytest.mark.slow
 def test_training_equals_the_eager_run(trained):
     table, kernel = eager_run()
     assert trained.get_variable_value("global_step") == STEPS
@@ -123,6 +124,7 @@ def test_predictions_are_those_of_the_rows_that_were_trained(trained):
     )
 
 
+@pytest.mark.slow
 def test_evaluation_tells_loss_step_and_metrics(trained):
     results = trained.evaluate(input_fn, steps=2)
     predicted = list(trained.predict(input_fn, yield_single_examples=False))
@@ -136,6 +138,7 @@ def test_evaluation_tells_loss_step_and_metrics(trained):
     assert results["mean"] == pytest.approx(means.mean(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_stopped(trained, tmp_path):
     parts = estimators.Estimator(model_fn, tmp_path, params={"rate": 0.5})
     parts.train(input_fn, steps=2)
@@ -151,6 +154,7 @@ def test_training_goes_on_where_it_stopped(trained, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_rows_of_a_keras_checkpoint_start_an_estimator(tmp_path):
     with mt.TableSet():
         layer = mt.layers.DynamicEmbedding(config())
@@ -209,6 +213,7 @@ def test_steps_that_cannot_be_are_refused(trained, arguments, message):
         trained.train(input_fn, **arguments)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_initial_values_are_evaluated(tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path)
     results = estimator.evaluate(input_fn, steps=1)
@@ -231,6 +236,7 @@ def test_an_export_without_a_checkpoint_says_what_to_do(tmp_path):
         estimator.export_saved_model(tmp_path / "export", None)
 
 
+@pytest.mark.slow
 def test_a_warm_start_is_for_a_model_without_a_checkpoint(trained, tmp_path):
     def warm(path):
         return estimators.Estimator(

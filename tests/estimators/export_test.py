@@ -66,6 +66,7 @@ def expected(estimator):
     return next(predictions)["score"]
 
 
+@pytest.mark.slow
 def test_a_raw_receiver_answers_as_predict(trained, tmp_path):
     receiver = estimators.export.build_raw_serving_input_receiver_fn(
         {"ids": tf.TensorSpec([None], tf.int64)}
@@ -79,6 +80,7 @@ def test_a_raw_receiver_answers_as_predict(trained, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_parsing_receiver_answers_examples(trained, tmp_path):
     receiver = estimators.export.build_parsing_serving_input_receiver_fn(
         {"ids": tf.io.FixedLenFeature([], tf.int64)}
@@ -128,6 +130,7 @@ def signatures(trained, tmp_path, outputs_of):
     return tf.saved_model.load(record.path).signatures
 
 
+@pytest.mark.slow
 def test_every_export_output_is_a_signature(trained, tmp_path):
     export = estimators.export
     found = signatures(
@@ -155,6 +158,7 @@ def test_every_export_output_is_a_signature(trained, tmp_path):
     assert "monolith_apply_delta" in found
 
 
+@pytest.mark.slow
 def test_an_only_export_output_is_the_default_one_too(trained, tmp_path):
     found = signatures(trained, tmp_path, lambda p: {"mine": p["score"]})
     assert {"serving_default", "mine"} <= set(found)
@@ -179,6 +183,7 @@ def test_a_classification_of_nothing_is_refused():
         estimators.export.ClassificationOutput()
 
 
+@pytest.mark.slow
 def test_versions_grow(trained, tmp_path):
     receiver = estimators.export.build_raw_serving_input_receiver_fn(
         {"ids": tf.TensorSpec([None], tf.int64)}

@@ -64,6 +64,7 @@ def dense_of(model):
     ]
 
 
+@pytest.mark.slow
 def test_training_there_and_back_equals_fit(tmp_path):
     fitted, model = build(), build()
     fitted.fit(input_fn(), epochs=3, verbose=0)
@@ -79,6 +80,7 @@ def test_training_there_and_back_equals_fit(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_comes_back_without_training_is_bit_for_bit_the_same(tmp_path):
     model = build()
     model.fit(input_fn(), epochs=1, verbose=0)
@@ -91,6 +93,7 @@ def test_what_comes_back_without_training_is_bit_for_bit_the_same(tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_evaluation_and_predictions_are_those_of_the_model(tmp_path):
     model = build()
     estimator = estimators.model_to_estimator(model, model_dir=tmp_path)

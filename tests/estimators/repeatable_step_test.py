@@ -107,6 +107,7 @@ def test_the_end_of_the_input_ends_the_steps(target, training):
             run(session, training, training.done)
 
 
+@pytest.mark.slow
 def test_no_two_steps_have_one_number(target):
     both = []
     for _ in range(2):

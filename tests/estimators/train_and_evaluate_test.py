@@ -57,6 +57,7 @@ def versions(directory, name):
     return [n for n in os.listdir(directory / "export" / name) if n.isdigit()]
 
 
+@pytest.mark.slow
 def test_every_checkpoint_is_evaluated_and_exported(tmp_path):
     results, exports = estimators.train_and_evaluate(
         estimator_in(tmp_path),
@@ -87,6 +88,7 @@ def test_every_checkpoint_is_evaluated_and_exported(tmp_path):
     assert found.numpy().tolist() == [1 - 2.0**-6, 2 - 2.0**-5]
 
 
+@pytest.mark.slow
 def test_the_best_exporter_passes_over_what_is_not_better(tmp_path):
     estimator = estimator_in(tmp_path / "model")
     estimator.train(input_fn, steps=2)
@@ -105,6 +107,7 @@ def test_the_best_exporter_passes_over_what_is_not_better(tmp_path):
     assert export(0.5) is not None
 
 
+@pytest.mark.slow
 def test_an_evaluator_follows_the_checkpoints_to_the_last(
     tmp_path, monkeypatch
 ):
@@ -129,6 +132,7 @@ def test_an_evaluator_follows_the_checkpoints_to_the_last(
     assert len(versions(tmp_path, "final")) == 1
 
 
+@pytest.mark.slow
 def test_an_evaluator_goes_on_when_a_checkpoint_is_removed_under_it(
     tmp_path, monkeypatch
 ):

@@ -98,6 +98,7 @@ def test_evaluate_and_predict_change_nothing(make_config, contents, build):
     assert contents(model) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_execution", [2, 4])
 def test_steps_per_execution_gives_the_rows_of_single_steps(
     make_config, assert_same_state, steps_per_execution
@@ -246,6 +247,7 @@ def test_the_models_summary_counts_dense_weights_only(make_config):
     assert "dynamic_embedding" in "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_model_that_is_gone_are_freed(make_config):
     model, table = compiled(functional, make_config())
     model.fit(IDS, LABELS, verbose=0)

@@ -50,6 +50,7 @@ def make_model(kind, package, layers, with_tables):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(ROW_OPTIMIZERS))
 def test_losses_and_rows_are_those_of_tf_keras(kind, contents):
     losses, rows = [], []

@@ -85,6 +85,7 @@ def fit(model, epochs=1, **kwargs):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", KINDS)
 def test_a_keras_file_keeps_rows_slots_times_and_the_optimizer(
     build, tmp_path, contents, assert_same_state
@@ -104,6 +105,7 @@ def test_a_keras_file_keeps_rows_slots_times_and_the_optimizer(
     assert_same_state(loaded, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", KINDS)
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 def test_weights_load_into_the_same_model(build, suffix, tmp_path, contents):
@@ -118,6 +120,7 @@ def test_weights_load_into_the_same_model(build, suffix, tmp_path, contents):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", KINDS)
 def test_a_checkpoint_of_tensorflow_keeps_rows_slots_and_the_optimizer(
     build, tmp_path, assert_same_state

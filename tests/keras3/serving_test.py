@@ -83,6 +83,7 @@ def padded(inputs):
     }
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_the_model(tmp_path):
     model = make_model()
     fit(model)
@@ -99,6 +100,7 @@ def test_an_export_answers_as_the_model(tmp_path):
     assert record.features["seen"]["padding"] == 0
 
 
+@pytest.mark.slow
 def test_row_splits_and_strings_travel(tmp_path):
     model = make_model()
     record = export_saved_model(
@@ -135,6 +137,7 @@ def test_row_splits_and_strings_travel(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_deltas_keep_a_server_equal_to_the_model_that_fit_trains(tmp_path):
     model = make_model()
     fit(model)
@@ -184,6 +187,7 @@ class Subclassed(keras.Model):
         return self.top(self.embedding(inputs))
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_needs_a_spec_of_its_inputs(tmp_path):
     with mt.TableSet():
         model = Subclassed()

@@ -202,6 +202,7 @@ def config_of(layer):
     return without_ids(layer.get_config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make_model", MODELS)
 def test_a_model_of_all_features_is_kept_and_goes_on(tmp_path, make_model):
     with mt.TableSet():
@@ -227,6 +228,7 @@ def test_a_model_of_all_features_is_kept_and_goes_on(tmp_path, make_model):
     np.testing.assert_array_equal(loaded(batch()), model(batch()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "spec"),
     [
@@ -293,6 +295,7 @@ def test_floats_are_refused_though_keras_builds_loaded_models_by_them():
             layer(ids)
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_the_model(tmp_path):
     with mt.TableSet():
         model = functional()

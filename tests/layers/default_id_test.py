@@ -219,6 +219,7 @@ def test_stock_ops_fill_as_the_op_does():
                     np.testing.assert_array_equal(one, other, str(ours))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
@@ -241,6 +242,7 @@ def test_ids_of_an_unknown_rank_are_filled_too(ids, expected):
         assert filled(tf.constant(ids, tf.int64)).numpy().tolist() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ragged", ["padded", "row_splits"])
 def test_trainer_and_export_agree_on_missing_values(tmp_path, ragged):
     inputs = {

@@ -71,6 +71,7 @@ def compiled(build, **kwargs):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [functional, sequential, subclassed])
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_one_step_of_fit_is_the_step_computed_by_hand(build, run_eagerly):
@@ -85,6 +86,7 @@ def test_one_step_of_fit_is_the_step_computed_by_hand(build, run_eagerly):
     assert model.optimizer.iterations.numpy() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [functional, subclassed])
 def test_evaluate_and_predict_change_nothing(build):
     model = compiled(build)
@@ -108,6 +110,7 @@ def dict_of(table):
     }
 
 
+@pytest.mark.slow
 def test_a_model_learns_what_only_ids_tell():
     # From 1 in 12 initial kernels the loss does not come down far enough.
     kernel = tf_keras.initializers.Constant([[0.6], [-0.6], [0.6], [-0.6]])
@@ -132,6 +135,7 @@ def test_a_model_learns_what_only_ids_tell():
     assert model.layers[1].table.size() == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps_per_execution", [2, 4])
 def test_steps_per_execution_gives_the_rows_of_single_steps(
     steps_per_execution,
@@ -189,6 +193,7 @@ def test_a_layer_in_two_models_shares_its_rows():
     assert models[1].predict(IDS[:1], verbose=0).tolist() == [[-12.0]]
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_model_that_is_gone_are_freed():
     def train_and_forget():
         model = compiled(functional)
@@ -201,6 +206,7 @@ def test_the_rows_of_a_model_that_is_gone_are_freed():
     assert table_set.tables == []
 
 
+@pytest.mark.slow
 def test_one_replica_of_a_strategy_is_like_none():
     for strategy in (
         tf.distribute.OneDeviceStrategy("/cpu:0"),

@@ -110,6 +110,7 @@ def trained(make_model, top, history, rows=slice(None), weights=None, **kwargs):
     return model, start, [w.numpy() for w in dense], rows_now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_model", "top"),
     [(functional, "lstm"), (functional, "attention"), (Subclassed, "rnn")],
@@ -136,6 +137,7 @@ def test_padding_makes_no_difference_to_what_fit_learns(make_model, top):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_model", "kind"),
     [
@@ -178,6 +180,7 @@ def test_ragged_ids_and_first_n_learn_the_same(make_model, kind):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make_model", "top"), [(functional, "rnn"), (Subclassed, "attention")]
 )

@@ -294,6 +294,7 @@ def test_it_is_refused_in_a_function_too(name):
         run()
 
 
+@pytest.mark.slow
 def test_lists_without_ids_may_be_any_number():
     """Nothing walks over what takes no memory."""
     packed, positions = partitioned_lists(tf.zeros([HUGE, 0], tf.int64))

@@ -12,6 +12,7 @@ import itertools
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
@@ -130,6 +131,7 @@ def stat(handle, table, name):
     return int(numbers[row, fields.index(name)])
 
 
+@pytest.mark.slow
 @SETTINGS
 @hypothesis.given(packed=NUMBERS)
 def test_lookup_of_any_numbers_changes_nothing(packed):

@@ -62,6 +62,9 @@ CALLS = {
         dims=[4],
         **name,
     ),
+    "abandon_restore": lambda h, **name: ops.abandon_restore(h, **name),
+    "begin_restore": lambda h, **name: ops.begin_restore(h, **name),
+    "end_restore": lambda h, **name: ops.end_restore(h, **name),
     "export_chunk": lambda h, **name: ops.export_chunk(
         h, ids(), table="t", max_rows=1, **name
     ),
@@ -107,6 +110,12 @@ CALLS = {
     "size": lambda h, **name: ops.size(h, table="t", **name),
     "slices": lambda h, **name: ops.slices(
         floats(2, 4), ids(2), feature(), dim=4, **name
+    ),
+    "snapshot_abort": lambda h, **name: ops.snapshot_abort(h, **name),
+    "snapshot_begin": lambda h, **name: ops.snapshot_begin(h, ids(), **name),
+    "snapshot_read": lambda h, **name: ops.snapshot_read(h, "path", **name),
+    "snapshot_write": lambda h, **name: ops.snapshot_write(
+        h, "path", "0123456789abcdef", **name
     ),
     "sparse_splits": lambda h, **name: ops.sparse_splits(
         [tf.SparseTensor([[0, 0]], tf.constant([7], tf.int64), [1, 1])], **name

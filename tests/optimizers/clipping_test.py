@@ -25,6 +25,7 @@ def train(part, clip):
     return [weight.numpy() for weight in model.layers[-1].weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
 def test_rows_and_weights_equal_those_of_an_embedding(clip):
     with mt.TableSet():

@@ -39,6 +39,7 @@ def step(layer, optimizer, factor):
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_function", [False, True])
 def test_rows_get_the_unscaled_gradient(in_function):
     layer, optimizer = make_layer(), make_optimizer()
@@ -76,6 +77,7 @@ def test_wrapping_a_loss_scale_optimizer_wraps_the_inner_one():
     assert mt.optimizers.with_tables(optimizer) is optimizer
 
 
+@pytest.mark.slow
 def test_mixed_float16_trains_as_float32_does():
     rows = []
     random = np.random.default_rng(0)

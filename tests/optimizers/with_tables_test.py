@@ -45,6 +45,7 @@ def test_a_plain_optimizer_is_refused_in_fit_with_the_line_to_write(name):
     refused(make_model(tf_keras.optimizers.get(name)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEGACY)
 def test_a_legacy_optimizer_is_refused_in_fit(name):
     refused(make_model(getattr(tf_keras.optimizers.legacy, name)()))

@@ -285,6 +285,7 @@ def test_every_two_values_meet():
     assert len(pairs) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", CASES, ids=lambda case: "-".join(str(v) for v in case.values())
 )

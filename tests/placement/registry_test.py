@@ -55,6 +55,7 @@ def test_threads_that_come_at_once_get_one_table(in_set):
     assert table.lookup([1]).numpy().tolist() == [[-8.0, -8.0]]
 
 
+@pytest.mark.slow
 def test_a_config_keeps_its_table_whatever_models_come_after():
     config = make_config("of_first")
     model = tf_keras.Sequential([mt.layers.DynamicEmbedding(config)])

@@ -127,6 +127,7 @@ def test_restore_draws_a_new_generation(tmp_path):
     assert not set(generations) & set(renewed)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=30)
 @hypothesis.given(
     operations=st.lists(

@@ -27,6 +27,7 @@ def modules():
 WITH_PROCESSES = {"monolith_tf.cluster.child_process"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -161,6 +161,7 @@ def test_documents_name_tests_that_exist(repository_root):
             assert name in file.read_text(), f"{path}::{name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", ["rows.md", "features.md", "keras3.md"])
 def test_the_snippets_of_a_guide_run_and_print_what_they_say(
     repository_root, document

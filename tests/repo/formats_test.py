@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
+from monolith_tf.checkpoint import table_state
 from monolith_tf.placement import sharding
 from monolith_tf.placement.table_set import servers_of
 from monolith_tf.serving.graph.packed_rows import PackedRows
@@ -216,7 +217,7 @@ def test_layout_and_filter_of_a_checkpoint():
             admission=mt.Admission(min_count=300, sketch_bytes=4096),
         )
     )
-    parts = table._serialize_to_tensors()
+    parts = table_state.serialize(table)
     assert parts["layout"].numpy().decode() == (
         "format=2 segment=(dim=1 sgd none) "
         "segment=(dim=2 adam momentum,velocity) groups=64 name=movie"

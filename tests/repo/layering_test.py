@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "step": (*_CORE, "placement"),
     "checkpoint": _STEP,
     "table": (*_STEP, "metrics", "checkpoint"),
+    "snapshots": (*_STEP, "metrics", "checkpoint", "table"),
     "ids": _CORE,
     "feature": (*_STEP, "metrics", "checkpoint", "table", "ids"),
     "optimizers": _MODEL,
@@ -50,8 +51,11 @@ MAY_IMPORT = {
     "keras3": _TRAINING,
     "data": _CORE,
     "serving": _SERVING,
-    "callbacks": (*_TRAINING, "cluster", "serving"),
-    "estimators": (*_TRAINING, "layers", "cluster", "serving", "callbacks"),
+    "callbacks": (*_TRAINING, "snapshots", "cluster", "serving"),
+    "estimators": (
+        *(*_TRAINING, "layers", "snapshots", "cluster"),
+        *("serving", "callbacks"),
+    ),
 }
 MAY_IMPORT["commands"] = tuple(MAY_IMPORT)
 MAY_IMPORT["__main__"] = ("commands",)
@@ -241,6 +245,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 MAY_INCLUDE = {
     "failpoints": ("absl",),
     "simd": (),
+    "storage": ("absl", "failpoints"),
     "memory": ("absl",),
     "hash": ("absl", "simd"),
     "config": ("absl", "hash"),
@@ -253,6 +258,7 @@ MAY_INCLUDE = {
         *("absl", "hash", "memory", "config"),
         *("optimizer", "initializer", "precision", "admission"),
     ),
+    "snapshot": ("absl", "hash", "storage", "table"),
 }
 CORE = tuple(MAY_INCLUDE)
 MAY_INCLUDE["registrations"] = ("absl", "tensorflow", "config")

@@ -52,6 +52,7 @@ def broken_rules(trees):
                 yield f"{path}:{line} reads {name} of {sorted(homes[name])}"
 
 
+@pytest.mark.slow
 def test_no_file_reads_a_private_field_of_another_file(repository_root):
     trees = {
         str(path.relative_to(repository_root)): ast.parse(path.read_text())

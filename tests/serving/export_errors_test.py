@@ -52,6 +52,7 @@ def model():
     return ragged_model(padding_id=0)
 
 
+@pytest.mark.slow
 def test_versions_follow_each_other(tmp_path):
     model = one_table_model()
     (tmp_path / "not-a-version").mkdir()

@@ -144,6 +144,7 @@ def exported(trained, tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_the_export_answers_as_the_trainer(trained, exported):
     np.testing.assert_array_equal(
         score(tf.saved_model.load(exported)), answer(trained)
@@ -166,6 +167,7 @@ def test_a_session_answers_as_the_trainer(trained, exported):
     np.testing.assert_array_equal(scores, answer(trained))
 
 
+@pytest.mark.slow
 def test_features_travel_as_row_splits(trained, tmp_path):
     record = serving.export_saved_model(trained, tmp_path, ragged="row_splits")
     tags = tf.RaggedTensor.from_sparse(BATCH["tags"])
@@ -187,6 +189,7 @@ def test_features_travel_as_row_splits(trained, tmp_path):
         assert sorted(signature.inputs) == sorted(request)
 
 
+@pytest.mark.slow
 def test_features_travel_as_strings(trained, tmp_path):
     record = serving.export_saved_model(
         trained, tmp_path, string_features=["movie_id", "genres"]
@@ -208,6 +211,7 @@ def test_features_travel_as_strings(trained, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_layer_of_one_feature_is_padded_by_its_own_id(tmp_path):
     ids = tf_keras.Input([None], dtype="int64", ragged=True, name="tags")
     with mt.TableSet():
@@ -221,6 +225,7 @@ def test_a_layer_of_one_feature_is_padded_by_its_own_id(tmp_path):
     np.testing.assert_array_equal(output, expected)
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_names_its_outputs(tmp_path):
     class Model(tf_keras.Model):
         def __init__(self):
@@ -339,6 +344,7 @@ def test_the_export_holds_stock_ops_only(exported):
         assert not re.search(rb"\bMonolith[A-Z]", file.read())
 
 
+@pytest.mark.slow
 def test_rows_of_several_files_load_in_order(tmp_path, monkeypatch):
     monkeypatch.setattr(
         export_module,
@@ -357,6 +363,7 @@ def test_rows_of_several_files_load_in_order(tmp_path, monkeypatch):
     assert live == [1] * 100 + [0]
 
 
+@pytest.mark.slow
 def test_a_damaged_row_file_is_refused_when_loaded(tmp_path):
     model = one_table_model()
     (table,) = tables_of(model)
@@ -372,6 +379,7 @@ def test_a_damaged_row_file_is_refused_when_loaded(tmp_path):
         tf.saved_model.load(record)
 
 
+@pytest.mark.slow
 def test_tables_are_sized_for_the_rows_that_are_expected(tmp_path):
     model = one_table_model()
     (table,) = tables_of(model)
@@ -384,6 +392,7 @@ def test_tables_are_sized_for_the_rows_that_are_expected(tmp_path):
         assert status(tf.saved_model.load(record))["buckets"] == [buckets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "initializer",
     [
@@ -413,6 +422,7 @@ def test_trainer_and_export_agree_on_all_kinds_of_ids(tmp_path, initializer):
     assert status(loaded)["live_rows"] == [4]
 
 
+@pytest.mark.slow
 def test_deltas_bring_the_export_to_the_trainer_bit_for_bit(tmp_path):
     model = make_model()
     train(model)
@@ -445,6 +455,7 @@ def test_deltas_bring_the_export_to_the_trainer_bit_for_bit(tmp_path):
     assert status(loaded)["dead_rows"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_export_and_trainer_do_not_change_each_other(tmp_path):
     model = make_model()
     train(model)
@@ -462,6 +473,7 @@ def test_export_and_trainer_do_not_change_each_other(tmp_path):
     np.testing.assert_array_equal(answer(model), now)
 
 
+@pytest.mark.slow
 def test_copies_in_one_process_share_nothing(trained, exported, tmp_path):
     other = serving.export_saved_model(trained, tmp_path)
     assert other.export_id != exported.export_id

@@ -89,6 +89,7 @@ def assert_same_bits(client, trainer, num_live):
     assert answer["weights"].tobytes() == weights.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "initializer",
     [

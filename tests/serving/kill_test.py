@@ -234,6 +234,7 @@ FIT = textwrap.dedent(
 )
 
 
+@pytest.mark.soak
 def test_fit_goes_on_in_each_life_of_a_trainer_that_is_killed(
     base_path, tmp_path, start_process
 ):

@@ -185,6 +185,7 @@ def exported(name, tmp_path_factory):
     return table, record, served
 
 
+@pytest.mark.slow
 def test_an_export_has_the_bits_of_the_trainer(exported, name):
     table, record, served = exported
     assert record.tables[0]["stored"] == STORED[name]
@@ -198,6 +199,7 @@ def test_an_export_has_the_bits_of_the_trainer(exported, name):
     assert file.stat().st_size == 36 + len(layout) + row_bytes * (len(IDS) - 1)
 
 
+@pytest.mark.slow
 def test_deltas_keep_it_the_trainer_bit_for_bit(model, table, tmp_path):
     train(table, 6)
     _, served = export(model, tmp_path)
@@ -217,6 +219,7 @@ def test_deltas_keep_it_the_trainer_bit_for_bit(model, table, tmp_path):
     assert served.status()["dead_rows"] == [0]
 
 
+@pytest.mark.slow
 def test_a_table_grows_beyond_the_rows_that_were_expected(tmp_path):
     model = make_model(["mixed"])
     (table,) = tables_of(model)
@@ -239,6 +242,7 @@ EXTREMES = np.array(
 )
 
 
+@pytest.mark.slow
 def test_extreme_weights_travel_bit_for_bit(model, table, tmp_path):
     train(table, ANNEAL_STEPS, ids=[1])
     _, early = export(model, tmp_path / "early")
@@ -310,6 +314,7 @@ def annealing():
     return model, table
 
 
+@pytest.mark.slow
 def test_amid_annealing_rows_are_floats_and_deltas_outlast_it(
     annealing, tmp_path
 ):
@@ -327,6 +332,7 @@ def test_amid_annealing_rows_are_floats_and_deltas_outlast_it(
     assert_same(served, table, np.append(IDS, UNSEEN))
 
 
+@pytest.mark.slow
 def test_one_server_that_is_behind_keeps_rows_floats(annealing, tmp_path):
     model, table = annealing
     train(table, 1)
@@ -357,6 +363,7 @@ def load_keras_file(model, table, path):
     return lambda: model.load_weights(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [restore_checkpoint, load_keras_file])
 def test_a_step_that_goes_back_is_another_generation(annealing, tmp_path, save):
     model, table = annealing
@@ -388,6 +395,7 @@ def test_a_step_that_goes_back_while_rows_are_read_fails_the_export(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_pusher_keeps_a_server_of_all_precisions_the_trainer(
     base_path, make_server, make_client, make_pusher
 ):

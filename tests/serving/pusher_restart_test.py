@@ -2,12 +2,15 @@
 
 import os
 
+import pytest
+
 
 def log_files(tmp_path):
     (folder,) = (p for p in (tmp_path / "log").iterdir() if p.is_dir())
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_trainer_that_came_back_with_older_rows_ends_equal(
     trainer, make_trainer, base_path, make_server, make_client, make_pusher,
     assert_equal, tmp_path,
@@ -35,6 +38,7 @@ def test_a_trainer_that_came_back_with_older_rows_ends_equal(
     assert_equal(client, restored)
 
 
+@pytest.mark.slow
 def test_a_pusher_made_again_beside_the_same_trainer_goes_on(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal
 ):
@@ -50,6 +54,7 @@ def test_a_pusher_made_again_beside_the_same_trainer_goes_on(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_a_pusher_made_again_after_idle_rounds_needs_no_export(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal
 ):
@@ -67,6 +72,7 @@ def test_a_pusher_made_again_after_idle_rounds_needs_no_export(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_a_pusher_whose_log_is_gone_exports_anew(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal,
     tmp_path,
@@ -85,6 +91,7 @@ def test_a_pusher_whose_log_is_gone_exports_anew(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_a_trainer_that_came_back_with_fewer_cuts_ends_equal(
     trainer, make_trainer, base_path, make_server, make_client, make_pusher,
     assert_equal, caplog,

@@ -25,6 +25,7 @@ def log_files(tmp_path):
     return sorted(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_after_a_push_the_server_equals_the_trainer(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal
 ):
@@ -46,6 +47,7 @@ def test_after_a_push_the_server_equals_the_trainer(
     assert pusher.metrics.lag_seconds > 0
 
 
+@pytest.mark.slow
 def test_rows_changed_before_the_pusher_was_made_are_pushed(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal
 ):
@@ -56,6 +58,7 @@ def test_rows_changed_before_the_pusher_was_made_are_pushed(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_a_large_delta_goes_in_chunks_each_with_its_sequence(
     trainer,
     base_path,
@@ -78,6 +81,7 @@ def test_a_large_delta_goes_in_chunks_each_with_its_sequence(
     assert_equal(client, trainer)
 
 
+@pytest.mark.slow
 def test_the_deltas_of_a_stream_join_up(
     trainer, base_path, make_server, make_pusher, tmp_path
 ):
@@ -99,6 +103,7 @@ def test_the_deltas_of_a_stream_join_up(
             assert later.sequence == earlier.sequence + 1
 
 
+@pytest.mark.slow
 def test_a_round_without_changes_sends_nothing(
     make_client, last_sequences, deliver
 ):
@@ -110,6 +115,7 @@ def test_a_round_without_changes_sends_nothing(
     assert last_sequences(make_client(server)) == before
 
 
+@pytest.mark.slow
 def test_dense_bytes_are_sent_only_when_they_changed(
     trainer, make_client, last_sequences, deliver
 ):
@@ -125,6 +131,7 @@ def test_dense_bytes_are_sent_only_when_they_changed(
     assert last_sequences(client)[-1] == 2
 
 
+@pytest.mark.slow
 def test_a_duplicated_delta_changes_nothing(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal,
     last_sequences, tmp_path,
@@ -148,6 +155,7 @@ def test_a_duplicated_delta_changes_nothing(
     assert_equal(client, trainer)
 
 
+@pytest.mark.slow
 def test_a_dropped_delta_is_refused_then_replayed(
     trainer, make_client, assert_equal, monkeypatch, deliver
 ):
@@ -172,6 +180,7 @@ def test_a_dropped_delta_is_refused_then_replayed(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
     trainer, make_client, assert_equal, monkeypatch, deliver
 ):
@@ -199,6 +208,7 @@ def test_a_reply_that_is_lost_is_a_duplicate_the_next_time(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_a_server_that_restarted_gets_the_log_again(
     trainer, make_server, make_client, assert_equal, deliver
 ):
@@ -216,6 +226,7 @@ def test_a_server_that_restarted_gets_the_log_again(
     assert_equal(make_client(restarted), trainer)
 
 
+@pytest.mark.slow
 def test_a_server_that_restarted_is_found_though_nothing_changes(
     trainer, make_server, make_client, assert_equal, deliver
 ):
@@ -228,6 +239,7 @@ def test_a_server_that_restarted_is_found_though_nothing_changes(
     assert_equal(make_client(restarted), trainer)
 
 
+@pytest.mark.slow
 def test_a_damaged_log_file_is_refused_and_named_then_replaced_by_an_export(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal,
     tmp_path, caplog,
@@ -253,6 +265,7 @@ def test_a_damaged_log_file_is_refused_and_named_then_replaced_by_an_export(
     assert_equal(make_client(restarted), trainer)
 
 
+@pytest.mark.slow
 def test_what_fell_off_the_log_is_replaced_by_an_export(
     trainer, make_server, make_client, assert_equal, deliver
 ):
@@ -269,6 +282,7 @@ def test_what_fell_off_the_log_is_replaced_by_an_export(
     assert_equal(make_client(restarted), trainer)
 
 
+@pytest.mark.slow
 def test_without_export_fn_a_needed_resync_is_an_error_that_says_so(
     trainer, make_server, deliver
 ):
@@ -282,6 +296,7 @@ def test_without_export_fn_a_needed_resync_is_an_error_that_says_so(
         pusher.flush()
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_loses_nothing(
     trainer, make_client, assert_equal, monkeypatch, deliver
 ):
@@ -302,6 +317,7 @@ def test_a_log_that_cannot_be_written_loses_nothing(
     assert_equal(make_client(server), trainer)
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_counted_and_named(
     trainer, base_path, make_pusher
 ):
@@ -316,6 +332,7 @@ def test_an_unreachable_server_is_counted_and_named(
         pusher.flush(0.05)
 
 
+@pytest.mark.slow
 def test_a_newer_version_on_the_server_makes_the_pusher_export(
     trainer, base_path, make_server, make_client, make_pusher, assert_equal
 ):
@@ -332,6 +349,7 @@ def test_a_newer_version_on_the_server_makes_the_pusher_export(
     assert_equal(client, trainer)
 
 
+@pytest.mark.slow
 def test_a_pusher_of_another_model_is_refused(
     trainer, base_path, make_server, make_pusher, monkeypatch
 ):
@@ -345,6 +363,7 @@ def test_a_pusher_of_another_model_is_refused(
         pusher.push()
 
 
+@pytest.mark.slow
 def test_the_thread_pushes_while_four_threads_train(
     trainer, make_client, assert_equal, deliver
 ):
@@ -379,6 +398,7 @@ Additional GRPC error information from remote target \
 :{"description":"Failed to pick subchannel"}"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_parameter_server_that_went_is_one_line_of_the_log(
     trainer, base_path, make_pusher, monkeypatch, caplog, level
@@ -406,6 +426,7 @@ def test_a_parameter_server_that_went_is_one_line_of_the_log(
     )
 
 
+@pytest.mark.slow
 def test_what_nobody_foresaw_is_logged_with_its_traceback(
     trainer, base_path, make_pusher, monkeypatch, caplog
 ):
@@ -418,6 +439,7 @@ def test_what_nobody_foresaw_is_logged_with_its_traceback(
     assert error.exc_info[0] is ZeroDivisionError
 
 
+@pytest.mark.slow
 def test_close_says_when_the_last_delta_was_not_taken(
     trainer, base_path, make_pusher
 ):
@@ -430,6 +452,7 @@ def test_close_says_when_the_last_delta_was_not_taken(
         pusher.close()
 
 
+@pytest.mark.slow
 def test_counters_are_given_to_prometheus(
     trainer, base_path, make_server, make_pusher
 ):

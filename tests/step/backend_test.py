@@ -60,6 +60,7 @@ def inputs_of(kind, random):
     return ids.to_sparse(), weights.to_sparse()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["dense", "ragged", "sparse"])
 def test_stock_ops_give_the_same_bits(kind, weighted):
@@ -88,6 +89,7 @@ def test_stock_ops_give_the_same_bits(kind, weighted):
     assert not [op for op in graph.get_operations() if "Monolith" in op.type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [[6], [2, 3], [2, 1, 3], [0], [2, 0]])
 def test_ids_of_unknown_rank_give_the_same(shape):
     layer = make_layer()

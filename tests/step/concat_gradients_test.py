@@ -85,6 +85,7 @@ def test_a_step_reads_columns_of_the_gradient(num_features, join):
         first += dim
 
 
+@pytest.mark.slow
 def test_columns_are_found_when_the_batch_is_of_any_size():
     layer = make_layer([2] * 20)
     step, found = step_of(layer, last)
@@ -95,6 +96,7 @@ def test_columns_are_found_when_the_batch_is_of_any_size():
     assert None not in found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_features", [2, 20])
 def test_first_n_vectors_are_columns_too(num_features):
     layer = make_layer(

@@ -62,6 +62,7 @@ def test_a_step_is_right_wherever_the_functions_begin(
     assert optimizer.iterations.numpy() == 1
 
 
+@pytest.mark.slow
 def test_a_function_in_a_function_and_a_direct_use_are_summed():
     layer = make_layer(mt.optimizers.Adagrad(1.0, epsilon=0.0))
     inner = tf.function(lambda ids: layer(ids))

@@ -115,6 +115,7 @@ def executed(executed_graphs):
 FEW, MANY = 8, 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "own_tables", "few", "many"),
     [
@@ -140,6 +141,7 @@ def test_a_feature_more_is_at_most_one_node_more(
     assert counts[few] - counts[1] <= LIMIT * (few - 1) + JOIN, counts
 
 
+@pytest.mark.slow
 def test_weights_stay_within_the_limit_too(executed):
     def nodes(num_features):
         with mt.TableSet():
@@ -222,6 +224,7 @@ def test_min_counts_of_features_are_no_node_more(executed, kind):
     assert nodes([3, 4, None], lot={"probability": 0.5}) == without
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["single", "padded mean", "ragged mean", "sparse sum"]
 )

@@ -84,6 +84,7 @@ def delayed_training(num_steps, steps_per_execution, staleness):
     return losses, [rows, kernel.numpy(), bias.numpy()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_steps", [20, 23])
 def test_staleness_0_is_training_as_ever_bit_for_bit(num_steps):
     plain, pipelined = make_model(5), make_model(5, staleness=0)
@@ -94,6 +95,7 @@ def test_staleness_0_is_training_as_ever_bit_for_bit(num_steps):
     assert losses["loss"] == plain.history.history["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps_per_execution", "staleness", "num_steps"),
     [(5, 1, 20), (5, 1, 23), (7, 3, 21), (6, 5, 12)],
@@ -114,6 +116,7 @@ def test_rows_are_as_stale_as_it_says(
     assert not np.allclose(expected, exact, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_gradient_is_lost():
     # Each step adds a power of two to each of its ids: any order, same sums.
     with mt.TableSet(num_shards=3):
@@ -141,6 +144,7 @@ def test_no_gradient_is_lost():
     assert rows.tolist() == list(expected.values())
 
 
+@pytest.mark.slow
 def test_several_features_ragged_ids_dropout_and_batch_normalization():
     config = mt.TableConfig("shared", 4, optimizer=mt.optimizers.Adam(0.05))
     features = [

@@ -71,6 +71,7 @@ def test_the_half_that_one_server_missed_is_all_that_a_repeat_does():
     assert counts.partial == 0
 
 
+@pytest.mark.slow
 def test_a_server_remembers_a_bounded_number_of_requests():
     table = make_table()
     handle = servers_of(table.table_set)[0].handle

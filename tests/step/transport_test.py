@@ -58,6 +58,7 @@ def test_equal_ids_are_summed_before_they_are_rounded():
     np.testing.assert_array_equal(table.lookup([7])[0], [-1.015625] * 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", NARROW)
 def test_keras_fit_learns_about_the_same(dtype):
     def losses(wire_dtype):

@@ -115,7 +115,7 @@ class RenewOp : public TableSetOp {
  protected:
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
     TF_RETURN_IF_ERROR(FailAt("renew.before"));
-    set->tables().Renew(GenerationOf(generation_));
+    TF_RETURN_IF_ERROR(set->tables().Renew(GenerationOf(generation_)));
     // Rows went back in time, so the same requests may come again.
     set->requests().ForgetRequests();
     return FailAt("renew.after");

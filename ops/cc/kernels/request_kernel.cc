@@ -23,6 +23,8 @@ class RequestCountsOp : public TableSetOp {
   using TableSetOp::TableSetOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
     const RequestLog::Counts counts = set->requests().counts();
     const int64_t numbers[] = {counts.applied, counts.repeated};

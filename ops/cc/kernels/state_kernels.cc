@@ -154,6 +154,8 @@ class ImportRowsOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource* set,
                           Table* table) override {
     const Tensor* keys = nullptr;
@@ -241,6 +243,8 @@ class ImportFilterOp : public OneTableOp {
   }
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource* set,
                           Table* table) override {
     const Tensor* words = nullptr;
@@ -262,6 +266,8 @@ class ReadClockOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
     const Clock clock = table->clock();
@@ -275,6 +281,8 @@ class SetClockOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
     const Tensor* clock = nullptr;

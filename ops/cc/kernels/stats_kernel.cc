@@ -25,6 +25,8 @@ class StatsOp : public TableSetOp {
   using TableSetOp::TableSetOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
     std::vector<TableStats> found;
     std::vector<std::string> found_names;

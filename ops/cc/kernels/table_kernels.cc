@@ -135,9 +135,13 @@ class LookupWithExistsOp : public OneTableOp {
 
 class AssignOp : public OneTableOp {
  public:
-  using OneTableOp::OneTableOp;
+  explicit AssignOp(OpKernelConstruction* context) : OneTableOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("in_restore", &in_restore_));
+  }
 
  protected:
+  bool RunsInRestore() const override { return in_restore_; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
     const Tensor* ids = nullptr;
@@ -155,6 +159,9 @@ class AssignOp : public OneTableOp {
     table->EndUpdate(update);
     return status;
   }
+
+ private:
+  bool in_restore_;
 };
 
 class RemoveOp : public OneTableOp {
@@ -177,6 +184,8 @@ class ClearOp : public OneTableOp {
   using OneTableOp::OneTableOp;
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext*, TableSetResource*,
                           Table* table) override {
     TF_RETURN_IF_ERROR(Named(FailAt("clear.before")));
@@ -197,6 +206,8 @@ class SetPretrainedOp : public OneTableOp {
   }
 
  protected:
+  bool RunsInRestore() const override { return true; }
+
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
     const Tensor* ids = nullptr;

@@ -9,12 +9,14 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/kernels/table_set_resource.h"
+#include "ops/cc/table/restore_gate.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
 
 // A kernel holds a reference to the set while it runs. It fails with
-// FailedPrecondition where the server does not have the set.
+// FailedPrecondition where the server does not have the set, and with Aborted
+// while the set is being restored, unless RunsInRestore().
 class TableSetOp : public tensorflow::OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -22,10 +24,20 @@ class TableSetOp : public tensorflow::OpKernel {
   void Compute(tensorflow::OpKernelContext* context) override {
     TableSetPtr set;
     OP_REQUIRES_OK(context, FindTableSet(context, &set));
+    if (RunsInRestore()) {
+      OP_REQUIRES_OK(context, Run(context, set.get()));
+      return;
+    }
+    const GatedUse use(&set->tables().gate());
+    OP_REQUIRES(context, use.is_allowed(),
+                set->tables().BeingRestored(context->device()->name()));
     OP_REQUIRES_OK(context, Run(context, set.get()));
   }
 
  protected:
+  // True for the kernels of a restore, and for those that report on a server.
+  virtual bool RunsInRestore() const { return false; }
+
   virtual absl::Status Run(tensorflow::OpKernelContext* context,
                            TableSetResource* set) = 0;
 };

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/request_log.h"
+#include "ops/cc/kernels/snapshot_slot.h"
 #include "ops/cc/table/table_set.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -35,12 +36,14 @@ class TableSetResource : public tensorflow::ResourceBase {
   int num_shards() const { return num_shards_; }
   TableSet& tables() { return tables_; }
   RequestLog& requests() { return requests_; }
+  SnapshotSlot& snapshot() { return snapshot_; }
 
  private:
   const int shard_;
   const int num_shards_;
   TableSet tables_;
   RequestLog requests_;
+  SnapshotSlot snapshot_;
 };
 
 // The generation that an op gives: its attribute, or, if that is 0, a random

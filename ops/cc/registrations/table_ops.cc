@@ -193,6 +193,7 @@ REGISTER_OP("MonolithAssign")
     .Input("rows: float32")
     .Input("event_time: int64")
     .Attr("table: string")
+    .Attr("in_restore: bool = false")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
@@ -211,6 +212,7 @@ ids: `[n]`.
 rows: `[n, dim]`.
 event_time: scalar, seconds since the epoch.
 table: name of the table.
+in_restore: true for rows that a restore sets, while it runs.
 )doc");
 
 REGISTER_OP("MonolithRemove")

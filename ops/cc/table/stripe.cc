@@ -66,11 +66,13 @@ Row* Stripe::Insert(uint64_t hash, int64_t id) {
     if (is_tracking_) touched_.Append(id);
   }
   if (layout_->numbers_updates()) layout_->SetUpdate(row, 0);
+  if (capture_ != nullptr) capture_->AfterInsert(row);
   return row;
 }
 
 void Stripe::RemoveRow(uint64_t hash, uint32_t handle) {
   const Row* const row = RowAt(handle);
+  if (capture_ != nullptr) capture_->BeforeChange(row);
   // An id that is in the log already need not come twice.
   if (is_tracking_ && row->cut != cut_) touched_.Append(row->id);
   index_.Erase(hash, handle, RowHash{this});
@@ -270,6 +272,7 @@ std::vector<MemoryPool::Slab> Stripe::MakeIndex() const {
 
 void Stripe::Clear(std::vector<MemoryPool::Slab>* index, RowArena* rows,
                    RowArena* counters) {
+  if (capture_ != nullptr) capture_->Break();
   std::vector<MemoryPool::Slab> reserved = std::move(*index);
   *index = index_.Clear();
   *rows = std::exchange(

@@ -26,6 +26,7 @@
 #include "ops/cc/table/cuckoo_index.h"
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_arena.h"
+#include "ops/cc/table/row_capture.h"
 #include "ops/cc/table/row_layout.h"
 #include "ops/cc/table/table_stats.h"
 #include "ops/cc/table/touched_log.h"
@@ -110,9 +111,14 @@ class alignas(64) Stripe {
   bool RestoreCounter(uint64_t hash, const Counter& saved)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
 
-  // Marks `row` as changed under the present cut.
+  // Marks `row` as changed under the present cut. Call it before the change.
   void Stamp(Row* row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (!is_tracking_ || row->cut == cut_) return;
+    if (!is_tracking_) {
+      if (capture_ != nullptr) capture_->BeforeChange(row);
+      return;
+    }
+    if (row->cut == cut_) return;
+    if (capture_ != nullptr) capture_->BeforeChange(row);
     row->cut = cut_;
     touched_.Append(row->id);
   }
@@ -203,6 +209,12 @@ class alignas(64) Stripe {
     return std::exchange(touched_, TouchedLog());
   }
 
+  // From now on, rows go to `capture` before they change (row_capture.h), until
+  // this is called with null. The table either tracks changes, or has no cuts.
+  void SetCapture(RowCapture* capture) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    capture_ = capture;
+  }
+
   const RowArena& rows() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     return rows_;
   }
@@ -285,6 +297,8 @@ class alignas(64) Stripe {
   // State of the samples of EvictLowest.
   uint64_t random_ ABSL_GUARDED_BY(lock_) = 0;
   TouchedLog touched_ ABSL_GUARDED_BY(lock_);
+  // Null unless a snapshot is being written.
+  RowCapture* capture_ ABSL_GUARDED_BY(lock_) = nullptr;
   // Counts of events of this stripe; other members stay 0.
   TableStats stats_ ABSL_GUARDED_BY(lock_);
 };

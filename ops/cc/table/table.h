@@ -104,6 +104,7 @@
 #include "ops/cc/table/row.h"
 #include "ops/cc/table/row_exporter.h"
 #include "ops/cc/table/row_layout.h"
+#include "ops/cc/table/row_snapshot.h"
 #include "ops/cc/table/stripe.h"
 #include "ops/cc/table/stripe_set.h"
 #include "ops/cc/table/striped_batch.h"
@@ -289,6 +290,12 @@ class Table {
   // table has another kind of admission.
   absl::Status ImportFilter(int group, const std::vector<int64_t>& saved,
                             const std::function<bool(int64_t)>& is_owned);
+
+  // Returns a snapshot of the rows that has not started. The table and
+  // `total_bytes` outlive it. One at a time.
+  std::unique_ptr<RowSnapshot> NewSnapshot(std::atomic<int64_t>* total_bytes) {
+    return std::make_unique<RowSnapshot>(&layout_, &stripes_, total_bytes);
+  }
 
   // Deltas. TableSet numbers the cuts: `cut` is in [1, kMaxCut] and larger than
   // any earlier one of this table. A table that does not track changes logs

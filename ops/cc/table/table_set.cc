@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "ops/cc/hash/partition.h"
 
 namespace monolith_tf {
 namespace {
@@ -39,6 +40,11 @@ Pending Merge(const Pending& pending, const std::vector<int64_t>& touched,
     if (pending[next].second > acked_cut) merged.push_back(pending[next]);
   }
   return merged;
+}
+
+void SortDistinct(std::vector<int64_t>* ids) {
+  std::sort(ids->begin(), ids->end());
+  ids->erase(std::unique(ids->begin(), ids->end()), ids->end());
 }
 
 TableDelta ReadDelta(const Table& table, const Pending& pending) {
@@ -99,8 +105,8 @@ absl::Status TableSet::CreateTable(const TableConfig& config) {
   if (tracking_) {
     absl::Status status = CheckTracks(config);
     if (!status.ok()) return status;
-    (*table)->StartTracking(cut_ + 1);
   }
+  if (tracking_ || tracks_unsaved_) (*table)->StartTracking(cut_ + 1);
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   tables_[config.name].table = *std::move(table);
   return absl::OkStatus();
@@ -126,6 +132,7 @@ absl::Status TableSet::DropTable(absl::string_view table) {
   absl::StatusOr<std::shared_ptr<Table>> found = Find(table);
   if (!found.ok()) return found.status();
   dropped = *std::move(found);
+  unrestored_.erase(std::string(table));
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   tables_.erase(tables_.find(table));
   return absl::OkStatus();
@@ -143,7 +150,8 @@ int64_t TableSet::memory_bytes() const {
   int64_t bytes = sizeof(*this);
   for (const auto& [name, entry] : tables_) {
     bytes += entry.table->memory_bytes() +
-             entry.pending.capacity() * sizeof(entry.pending[0]);
+             entry.pending.capacity() * sizeof(entry.pending[0]) +
+             entry.unsaved.capacity() * sizeof(entry.unsaved[0]);
   }
   return bytes;
 }
@@ -159,6 +167,7 @@ absl::Status TableSet::CheckTracks(const TableConfig& config) const {
 
 absl::StatusOr<int64_t> TableSet::StartDeltas() {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   if (!tracking_) {
     for (const auto& [name, entry] : tables_) {
       absl::Status status = CheckTracks(entry.table->config());
@@ -174,12 +183,18 @@ absl::StatusOr<int64_t> TableSet::StartDeltas() {
 void TableSet::StopDeltas() {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   tracking_ = false;
+  if (tracks_unsaved_) {
+    oldest_cut_ = cut_;
+    for (auto& [name, entry] : tables_) entry.pending = Pending();
+    return;
+  }
   for (auto& [name, entry] : tables_) entry.table->StopTracking();
   DropLogs();
 }
 
 absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   if (!tracking_) {
     return absl::FailedPreconditionError(absl::StrCat(
         "Table set '", name_, "': deltas were not started on shard ", shard_,
@@ -202,11 +217,7 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
         " holds the changes after cut ", oldest_cut_,
         " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
   }
-  if (cut_ + 1 >= kMaxCut) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "Table set '", name_, "': no cut is left after ", cut_,
-        ". Restart the server of shard ", shard_, " from a snapshot."));
-  }
+  if (cut_ + 1 >= kMaxCut) return NoCutLeft();
   const int64_t to_cut = cut_ + 1;
   {
     std::unique_lock<std::shared_mutex> lock(tables_mutex_);
@@ -222,9 +233,11 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   for (auto& [name, entry] : tables_) {
     std::vector<int64_t> touched;
     entry.table->SwapTouched(to_cut + 1, &touched);
-    std::sort(touched.begin(), touched.end());
-    touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+    SortDistinct(&touched);
     entry.pending = Merge(entry.pending, touched, to_cut, acked_cut);
+    if (tracks_unsaved_) {
+      entry.unsaved = Merge(entry.unsaved, touched, to_cut, /*acked_cut=*/-1);
+    }
   }
   for (const auto& [name, entry] : tables_) {
     delta.tables.push_back(ReadDelta(*entry.table, entry.pending));
@@ -232,11 +245,153 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   return delta;
 }
 
-void TableSet::Renew(int64_t generation) {
+absl::Status TableSet::NoCutLeft() const {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "Table set '", name_, "': no cut is left after ", cut_,
+      ". Restart the server of shard ", shard_, " from a snapshot."));
+}
+
+absl::Status TableSet::CheckParent(int64_t parent_cut) const {
+  if (parent_cut < 0) return absl::OkStatus();
+  if (tracks_unsaved_ && parent_cut >= oldest_unsaved_cut_ &&
+      parent_cut <= cut_) {
+    return absl::OkStatus();
+  }
+  return absl::OutOfRangeError(absl::StrCat(
+      "Table set '", name_, "': shard ", shard_, " knows the changes after ",
+      tracks_unsaved_
+          ? absl::StrCat("cut ", oldest_unsaved_cut_, " up to ", cut_)
+          : std::string("no cut"),
+      ". Received: parent_cut ", parent_cut, ". Take a full snapshot."));
+}
+
+absl::StatusOr<std::shared_ptr<TableSetSnapshot>> TableSet::BeginSnapshot(
+    int64_t parent_cut) {
+  auto snapshot = std::make_shared<TableSetSnapshot>();
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
+  if (!snapshot_.expired()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Table set '", name_, "': a snapshot of shard ", shard_,
+        " is being written. Write one at a time, or abort it first."));
+  }
+  const absl::Status status = CheckParent(parent_cut);
+  if (!status.ok()) return status;
+  if (cut_ + 1 >= kMaxCut) return NoCutLeft();
+  const int64_t to_cut = cut_ + 1;
+  {
+    std::unique_lock<std::shared_mutex> lock(tables_mutex_);
+    cut_ = to_cut;
+  }
+  tracks_unsaved_ = true;
+  oldest_unsaved_cut_ = parent_cut < 0 ? to_cut : parent_cut;
+  snapshot->shard = shard_;
+  snapshot->num_shards = num_shards_;
+  snapshot->generation = generation_;
+  snapshot->from_cut = parent_cut < 0 ? -1 : parent_cut;
+  snapshot->to_cut = to_cut;
+  for (auto& [name, entry] : tables_) {
+    Table* const table = entry.table.get();
+    snapshot->tables.emplace_back();
+    TableSnapshot& part = snapshot->tables.back();
+    part.table = entry.table;
+    part.rows = table->NewSnapshot(&snapshot->copied_bytes);
+    std::vector<int64_t> touched;
+    part.rows->Start(to_cut + 1, &touched);
+    part.clock = table->clock();
+    part.num_rows = table->size();
+    part.filter = table->ExportFilter(0, kNumGroups);
+    SortDistinct(&touched);
+    if (tracking_) {
+      entry.pending = Merge(entry.pending, touched, to_cut, /*acked_cut=*/-1);
+    }
+    entry.unsaved = parent_cut < 0
+                        ? Pending()
+                        : Merge(entry.unsaved, touched, to_cut, parent_cut);
+    part.is_full = parent_cut < 0 || !table->config().tracks_changes;
+    if (part.is_full) continue;
+    part.changed.resize(Table::kNumStripes);
+    for (const auto& change : entry.unsaved) {
+      part.changed[part.rows->StripeOf(change.first)].push_back(change.first);
+    }
+  }
+  snapshot_ = snapshot;
+  return snapshot;
+}
+
+absl::Status TableSet::Renew(int64_t generation) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
   DropLogs();
+  SetGeneration(generation);
+  return absl::OkStatus();
+}
+
+void TableSet::BeginRestore(const std::vector<std::string>& tables) {
+  // First: who has entered may wait for delta_mutex_.
+  gate_.Close();
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  unrestored_.insert(tables.begin(), tables.end());
+  if (generation_ == 0) return;
+  SetGeneration(0);
+  // No consumer will ask for these changes, nor for those of the restore.
+  for (auto& [name, entry] : tables_) {
+    if (tracking_ || tracks_unsaved_) entry.table->StopTracking();
+    entry.pending = Pending();
+    entry.unsaved = Pending();
+  }
+  tracks_unsaved_ = false;
+  // Its moment is over: rows change without a cut from here on.
+  if (const auto snapshot = snapshot_.lock()) snapshot->is_broken = true;
+}
+
+absl::StatusOr<std::vector<std::string>> TableSet::EndRestore(
+    const std::vector<std::string>& tables, int64_t generation) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "Table set '", name_, "': a restore must have begun on shard ", shard_,
+        " of ", num_shards_, " before it ends. Received: the end of a restore ",
+        "of [", absl::StrJoin(tables, ", "), "]. Restore again."));
+  }
+  for (const std::string& table : tables) unrestored_.erase(table);
+  if (unrestored_.empty()) FinishRestore(generation);
+  return std::vector<std::string>(unrestored_.begin(), unrestored_.end());
+}
+
+void TableSet::AbandonRestore(int64_t generation) {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) {
+    for (auto& [name, entry] : tables_) entry.table->Clear();
+    unrestored_.clear();
+    FinishRestore(generation);
+    return;
+  }
+  DropLogs();
+  SetGeneration(generation);
+}
+
+void TableSet::FinishRestore(int64_t generation) {
+  DropLogs();
+  for (auto& [name, entry] : tables_) {
+    if (tracking_) entry.table->StartTracking(cut_ + 1);
+  }
+  SetGeneration(generation);
+  gate_.Open();
+}
+
+void TableSet::SetGeneration(int64_t generation) {
   std::unique_lock<std::shared_mutex> lock(tables_mutex_);
   generation_ = generation;
+}
+
+absl::Status TableSet::BeingRestored(absl::string_view server) const {
+  return absl::AbortedError(absl::StrCat(
+      "Table set '", name_, "' is being restored on shard ", shard_, " of ",
+      num_shards_, server.empty() ? "" : ", server ", server,
+      ". Expected a call after the end of the restore: try again. If the ",
+      "restore failed, restore again, or call abandon_restore() of the table "
+      "set to go on with empty tables."));
 }
 
 void TableSet::DropLogs() {
@@ -248,9 +403,13 @@ void TableSet::DropLogs() {
     ++cut_;
   }
   oldest_cut_ = cut_;
+  oldest_unsaved_cut_ = cut_;
   for (auto& [name, entry] : tables_) {
-    if (tracking_) entry.table->SwapTouched(cut_ + 1, nullptr);
+    if (tracking_ || tracks_unsaved_) {
+      entry.table->SwapTouched(cut_ + 1, nullptr);
+    }
     entry.pending = Pending();
+    entry.unsaved = Pending();
   }
 }
 

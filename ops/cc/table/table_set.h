@@ -10,9 +10,16 @@
 // acknowledged, so a lost reply loses nothing. A pending id keeps only its last
 // cut, so pending memory is bounded by the distinct ids that changed.
 //
+// Restores. From BeginRestore() until every table that it names has been
+// restored (EndRestore), the set has generation 0: deltas can't be taken, and
+// who enters gate() before a lookup, an update or an export is refused. Then
+// the set gets one new generation. A restore that fails half-way leaves the set
+// refused: restore again, or AbandonRestore().
+//
 // Thread safety. Every method may be called from any number of threads.
-// TakeDelta, StartDeltas, StopDeltas, Renew, CreateTable and DropTable exclude
-// one another; Find and operations on tables run concurrently with all of them.
+// TakeDelta, StartDeltas, StopDeltas, BeginSnapshot, Renew, the restores,
+// CreateTable and DropTable exclude one another; Find and operations on tables
+// run concurrently with all of them.
 
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
@@ -21,6 +28,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <utility>
@@ -30,7 +38,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "ops/cc/config/table_config.h"
+#include "ops/cc/table/restore_gate.h"
 #include "ops/cc/table/table.h"
+#include "ops/cc/table/table_set_snapshot.h"
 
 namespace monolith_tf {
 
@@ -67,6 +77,7 @@ class TableSet {
   const std::string& name() const { return name_; }
   int shard() const { return shard_; }
   int num_shards() const { return num_shards_; }
+  // 0 while the tables are being restored.
   int64_t generation() const;
   // The last cut taken.
   int64_t cut() const;
@@ -89,33 +100,72 @@ class TableSet {
   // Starts to log changes and returns the cut that deltas start at: read it,
   // then the rows of an export, then take deltas from it. A repeated call
   // changes nothing and returns the present cut. FailedPrecondition if a table
-  // does not track changes.
+  // does not track changes; Aborted while the tables are being restored.
   absl::StatusOr<int64_t> StartDeltas();
   // Stops logging and drops all logged and pending ids.
   void StopDeltas();
   // Advances the cut and returns every id that changed in
   // (acked_cut, new cut], with its present state. Forgets the ids up to
   // acked_cut.
-  // FailedPrecondition before StartDeltas(); InvalidArgument for a negative
-  // cut; OutOfRange for one whose changes are forgotten, and for one that was
-  // not taken yet, as after a restart of the shard. ResourceExhausted if
-  // kMaxCut is reached.
+  // Aborted while the tables are being restored; FailedPrecondition before
+  // StartDeltas(); InvalidArgument for a negative cut; OutOfRange for one whose
+  // changes are forgotten, and for one that was not taken yet, as after a
+  // restart of the shard. ResourceExhausted if kMaxCut is reached.
   absl::StatusOr<ShardDelta> TakeDelta(int64_t acked_cut);
+
+  // Takes the moment of a snapshot, of all tables, and starts to log the ids
+  // that change for the next one. With parent_cut >= 0, the to_cut of an
+  // earlier snapshot that is durable, the snapshot holds what changed since
+  // that, and the ids up to that cut are forgotten; with -1 it holds all rows.
+  // A table that does not track changes is always whole. The moment is one for
+  // all tables if no update is running.
+  // OutOfRange if the changes after parent_cut are not known any more: take a
+  // full snapshot; FailedPrecondition while an earlier one exists; Aborted
+  // while the tables are being restored, which also breaks one being written;
+  // ResourceExhausted if kMaxCut is reached.
+  absl::StatusOr<std::shared_ptr<TableSetSnapshot>> BeginSnapshot(
+      int64_t parent_cut);
   // Sets the new generation after a restore and drops all logged and pending
   // ids. The cut keeps counting, so that no stamp of the old generation is
   // mistaken for one of the new.
-  void Renew(int64_t generation);
+  // Aborted while the tables are being restored.
+  absl::Status Renew(int64_t generation);
+
+  // Begins the restore of `tables`, or adds them to the one that runs. Waits
+  // for the lookups, updates and exports that have entered the gate.
+  void BeginRestore(const std::vector<std::string>& tables);
+  // Ends the restore of `tables`. When all tables are restored, the set gets
+  // the new generation, as by Renew, and may be used. Returns the names of the
+  // tables that are still to be restored. FailedPrecondition if no restore is
+  // running.
+  absl::StatusOr<std::vector<std::string>> EndRestore(
+      const std::vector<std::string>& tables, int64_t generation);
+  // Ends a restore that can't be finished: removes every row of every table.
+  // Sets the new generation in any case.
+  void AbandonRestore(int64_t generation);
+  // Aborted, "... is being restored". `server` names the server in it.
+  absl::Status BeingRestored(absl::string_view server) const;
+  // Closed while the tables are being restored.
+  RestoreGate& gate() { return gate_; }
 
  private:
   struct Entry {
     std::shared_ptr<Table> table;
     // (id, its last cut) of the returned ids, sorted by id.
     std::vector<std::pair<int64_t, int64_t>> pending;
+    // The same of the ids that the last durable snapshot lacks.
+    std::vector<std::pair<int64_t, int64_t>> unsaved;
   };
 
   // FailedPrecondition for a table without deltas.
   absl::Status CheckTracks(const TableConfig& config) const;
   void DropLogs();
+  // OK unless a parent is given whose later changes are not known.
+  absl::Status CheckParent(int64_t parent_cut) const;
+  absl::Status NoCutLeft() const;
+  // The rest of a restore whose tables are all there.
+  void FinishRestore(int64_t generation);
+  void SetGeneration(int64_t generation);
 
   const std::string name_;
   const int shard_;
@@ -124,11 +174,18 @@ class TableSet {
   // Taken before delta_mutex_ to create a table, which may take long.
   std::mutex create_mutex_;
   // Taken before tables_mutex_ by everything that changes the set or takes
-  // deltas; guards pending, tracking_ and oldest_cut_.
+  // deltas; guards pending, tracking_, oldest_cut_ and unrestored_.
   mutable std::mutex delta_mutex_;
   bool tracking_ = false;
   // Changes up to this cut are forgotten.
   int64_t oldest_cut_ = 0;
+  // The same for snapshots; `snapshot_` is the one that is being written.
+  bool tracks_unsaved_ = false;
+  int64_t oldest_unsaved_cut_ = 0;
+  std::weak_ptr<TableSetSnapshot> snapshot_;
+  // Tables whose restore has begun and not ended.
+  std::set<std::string> unrestored_;
+  RestoreGate gate_;
 
   // Guards the map and the two numbers; held for moments only.
   mutable std::shared_mutex tables_mutex_;

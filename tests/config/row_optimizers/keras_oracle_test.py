@@ -86,6 +86,7 @@ def expected_gradients(ragged, lengths, dense, weights):
     return gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(PAIRS))
 def test_200_steps_with_duplicates_and_ragged_features(kind):
     row_optimizer, make_optimizer, slots = PAIRS[kind]
@@ -149,6 +150,7 @@ def copy_of_rows(table):
     return tf_keras.initializers.Constant(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(PAIRS))
 def test_ids_of_every_step_move_as_in_an_embedding_of_the_same_model(kind):
     row_optimizer, make_optimizer, _ = PAIRS[kind]

@@ -256,6 +256,7 @@ ORACLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("oracle", ORACLES, ids=lambda o: o.__name__)
 def test_rows_and_slots_are_those_of_the_equation(

@@ -119,6 +119,7 @@ class GatheredRows:
             values[ids] = variable.numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", list(FAMILIES))
 def test_rows_and_slots_are_those_of_keras(name, seed, drawing, stepped_table):

@@ -104,6 +104,7 @@ OTHER_CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "case"), CASES + OTHER_CASES)
 def test_rows_and_slots_are_those_of_keras(name, case, drawing, stepped_table):
     draw = drawing([*name.encode(), *case.encode()])

@@ -7,6 +7,7 @@ import random
 import threading
 
 import numpy as np
+import pytest
 
 NUM_DELTAS = 60
 NUM_SENDERS = 8
@@ -31,6 +32,7 @@ def run_all(functions):
         raise errors[0]
 
 
+@pytest.mark.slow
 def test_eight_senders_of_the_same_deltas_apply_each_once(served_replica):
     replica = served_replica
     # Id 1 is set by every delta, id 100 + n by delta n alone and removed by
@@ -103,6 +105,7 @@ def test_eight_senders_of_the_same_deltas_apply_each_once(served_replica):
     )
 
 
+@pytest.mark.slow
 def test_streams_are_applied_side_by_side(replica):
     def send(shard):
         for n in range(1, 31):

@@ -73,6 +73,7 @@ def test_each_stream_has_a_sequence_of_its_own(replica):
     assert replica.status()["last_sequences"] == [3, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [2**20, 2**24, 2**31, 2**63 - 3])
 def test_sequences_count_to_the_end_of_int64(replica, last):
     replica.control._last_sequences.assign([last, 0, last])
@@ -85,6 +86,7 @@ def test_sequences_count_to_the_end_of_int64(replica, last):
     assert replica.status()["last_sequences"] == [last + 1, 0, last + 1]
 
 
+@pytest.mark.slow
 def test_a_delta_sent_twice_changes_nothing_the_second_time(replica):
     replica.apply(1, rows=[{5: [1, 2]}])
     replica.apply(2, rows=[{5: [3, 4]}])
@@ -98,6 +100,7 @@ def test_a_delta_sent_twice_changes_nothing_the_second_time(replica):
     assert state(replica) == before
 
 
+@pytest.mark.slow
 def test_a_gap_is_refused_with_what_was_expected(replica):
     replica.apply(1, rows=[{5: [1, 2]}])
     before = state(replica)
@@ -111,6 +114,7 @@ def test_a_gap_is_refused_with_what_was_expected(replica):
     assert replica.apply(2, rows=[{5: [3, 4]}])["status"] == APPLIED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("header", "status", "message"),
     [
@@ -269,6 +273,7 @@ def test_the_dense_stream_carries_all_dense_variables_and_no_rows(
     assert state(unchanged_replica) == before
 
 
+@pytest.mark.slow
 def test_every_output_has_first_dimension_one(replica):
     outputs = {
         **replica.control.apply_delta_function().structured_outputs,

@@ -47,6 +47,7 @@ def answer(signature, *tensors):
     return output
 
 
+@pytest.mark.slow
 def test_a_padding_id_is_found_when_input_and_feature_have_other_names(
     tmp_path,
 ):
@@ -62,6 +63,7 @@ def test_a_padding_id_is_found_when_input_and_feature_have_other_names(
     np.testing.assert_array_equal(answer(signature, padded), model(RAGGED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sparse", [False, True])
 def test_the_padding_id_of_a_layer_of_one_feature_is_that_of_its_input(
     tmp_path, sparse
@@ -87,6 +89,7 @@ def test_the_padding_id_of_a_layer_of_one_feature_is_that_of_its_input(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding_id", [None, 0])
 @pytest.mark.parametrize("ragged", [None, "padded"])
 def test_ragged_strings_are_padded_with_the_empty_string(
@@ -128,6 +131,7 @@ def made_model(cross_padding=None):
     return tf_keras.Model(inputs, vectors["crossed"] + vectors["genres"])
 
 
+@pytest.mark.slow
 def test_an_input_that_ids_are_made_of_travels_as_row_splits(tmp_path):
     model = made_model()
     record, signature = export(model, tmp_path)
@@ -141,6 +145,7 @@ def test_an_input_that_ids_are_made_of_travels_as_row_splits(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_padding_of_a_cross_is_that_of_its_inputs(tmp_path):
     model = made_model(cross_padding=0)
     record, signature = export(model, tmp_path)
@@ -152,6 +157,7 @@ def test_the_padding_of_a_cross_is_that_of_its_inputs(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_weights_of_ragged_ids_travel_as_row_splits(tmp_path):
     ids = ragged_input("ids")
     weights = ragged_input("weights", "float32")
@@ -208,6 +214,7 @@ def two_tower_batch():
     }
 
 
+@pytest.mark.slow
 def test_inputs_that_a_subclassed_model_never_reads_are_left_out(tmp_path):
     model = TwoTower()
     model.compile(mt.optimizers.with_tables("adam"), "mse")
@@ -221,6 +228,7 @@ def test_inputs_that_a_subclassed_model_never_reads_are_left_out(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_inputs_that_a_functional_model_never_reads_are_left_out(tmp_path):
     inputs = {
         "user": tf_keras.Input([], dtype="int64", name="user"),
@@ -238,6 +246,7 @@ def test_inputs_that_a_functional_model_never_reads_are_left_out(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_inputs_that_are_listed_are_in_the_signature(tmp_path):
     model = TwoTower()
     batch = two_tower_batch()
@@ -264,6 +273,7 @@ def test_inputs_that_are_listed_are_in_the_signature(tmp_path):
         export(model, tmp_path, inputs=specs, ragged="padded")
 
 
+@pytest.mark.slow
 def test_a_function_inside_of_the_model_is_seen_by_the_name_of_its_feature(
     tmp_path,
 ):
@@ -295,6 +305,7 @@ def test_ids_that_are_made_are_named_when_there_is_no_padding(tmp_path):
         export(made_model(), tmp_path, ragged="padded")
 
 
+@pytest.mark.slow
 def test_two_paddings_of_one_input_are_named_with_their_readers(tmp_path):
     g = ragged_input("genre_ids")
     layer = mt.layers.EmbeddingCollection(
@@ -318,6 +329,7 @@ def test_two_paddings_of_one_input_are_named_with_their_readers(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_dense_inputs_may_have_two_paddings(tmp_path):
     g = tf_keras.Input([None], dtype="int64", name="g")
     genre = config()

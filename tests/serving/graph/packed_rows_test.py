@@ -212,6 +212,7 @@ def packed_words(draw):
     return " ".join(parts), np.concatenate(words, axis=1), rows
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(packed_words())
 def test_what_fits_is_the_same_when_packed_and_unpacked(case):

@@ -159,6 +159,7 @@ def test_unseen_and_dead_ids_read_their_initial_rows(initializer):
         assert not live.numpy().any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2**20, 2**24, 2**31, 2**61, 2**62])
 def test_counters_of_a_table_of_any_size_count_on(number):
     table = make_table()
@@ -189,6 +190,7 @@ def test_ids_that_share_their_low_bits_are_as_fast_as_others():
     assert live.numpy().all()
 
 
+@pytest.mark.slow
 def test_twenty_times_the_buckets_inserted_and_evicted_leaves_it_working():
     table = make_table(num_buckets=64)
     apply_function = tf.function(table.apply)

@@ -91,6 +91,7 @@ def test_metadata(call):
     assert signatures["serving_default"]["inputs"]["ids"]["dtype"] == "DT_INT64"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "body", "status", "message"),
     [

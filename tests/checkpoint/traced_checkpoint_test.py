@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.callbacks.traced_checkpoint import TracedCheckpoint
+from monolith_tf.checkpoint.traced_checkpoint import TracedCheckpoint
 
 
 @pytest.fixture
