@@ -17,6 +17,7 @@ import argparse
 import collections
 import json
 import pathlib
+import random
 import secrets
 import shutil
 import signal
@@ -101,8 +102,13 @@ class Run:
         faults = draw(job, job.chance.randint(1, MOST_FAULTS_PER_ROUND))
         names = ", ".join(fault.__name__ for fault in faults)
         print(f"job {number} round {round_number}: {names}", flush=True)
-        for fault in faults:
+        # A fault may draw more or less, by what it finds: each has its own.
+        chance = job.chance
+        seeds = [chance.getrandbits(64) for _ in faults]
+        for fault, seed in zip(faults, seeds, strict=True):
+            job.chance = random.Random(seed)
             fault(job)
+        job.chance = chance
         for finding in job.settle():
             self._found(number, finding)
         self.num_rounds += 1
