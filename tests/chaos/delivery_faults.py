@@ -13,6 +13,8 @@ import moments
 import process_faults
 
 BOTH = ()
+# A trainer exports and saves before it reaches most failpoints.
+FIRE_SECONDS = 15.0
 
 
 def _pause(job, most: float = 2.0) -> float:
@@ -74,6 +76,8 @@ def fail_at_a_moment(job):
     kind, fail_at = moments.draw(job.chance)
     with job.fault(f"failpoint at {kind}"):
         job.restart_trainer(fail_at)
+        if kind == "run":
+            job.wait_until_it_fires(FIRE_SECONDS)
         job.wait(_pause(job))
 
 
@@ -185,6 +189,7 @@ def slow_disk(job):
     """Each fsync of the log takes long."""
     with job.fault("disk slow"):
         job.restart_trainer("delta_log.before_fsync::sleep=0.3")
+        job.wait_until_it_fires(FIRE_SECONDS)
         job.wait(_pause(job))
         job.restart_trainer()
 

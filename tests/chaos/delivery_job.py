@@ -205,6 +205,19 @@ class DeliveryJob:
             self.supervise()
             self._stop.wait(min(left, 0.1))
 
+    def wait_until_it_fires(self, seconds: float) -> None:
+        """Waits for a failpoint of the trainer, or until the time is over.
+
+        Call it right after the trainer was started with failpoints.
+        """
+        fired = self._log().count("FAILPOINT ")
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.supervise()
+            if self._log().count("FAILPOINT ") > fired:
+                return
+            self._stop.wait(0.1)
+
     def pause(self, seconds: float) -> None:
         """Lets time pass, and restarts nothing."""
         self._stop.wait(seconds)

@@ -47,7 +47,7 @@ def draw(chance: random.Random) -> tuple[str, str]:
     prefixes = WHILE_IT_RUNS if kind == "run" else AT_START
     names = [n for n in failpoints() if n.startswith(prefixes)]
     name = chance.choice(names)
-    hit = chance.randint(1, 60) if kind == "run" else chance.randint(1, 3)
+    hit = chance.randint(1, 12) if kind == "run" else chance.randint(1, 3)
     actions = ["kill", "kill", f"sleep={chance.uniform(0.2, 2.0):.1f}"]
     if name in ON_DISK:
         actions += DISK_ACTIONS
