@@ -11,12 +11,13 @@ ARGS ?=
 # Test files that run at once; 0 for one process without workers (for --pdb).
 # Tests of processes wait more than they compute.
 TEST_JOBS ?= $(shell echo $$(($$(nproc) + 1)))
-# What Hypothesis starts from in `make soak`; to repeat a soak, pass its seed.
+# What Hypothesis starts from in `make soak`, and what `make chaos` draws from;
+# to repeat a run, pass its seed.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 BIN := $(VENV)/bin
 NEWEST_BIN := $(NEWEST_VENV)/bin
-CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h')
+CC_FILES = $(shell find ops tests benchmarks -name '*.cc' -o -name '*.h' -o -name '*.c')
 CC_SOURCES = $(shell find ops/cc -name '*.cc' -o -name '*.h')
 # A file at a time, in the order of conftest.py.
 PARALLEL = -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
@@ -25,7 +26,7 @@ BAZEL ?= bazel
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-fast test-newest test-install lint format cc-test \
-	sanitize sanitize-threads bazel bazel-build bench soak build clean
+	sanitize sanitize-threads bazel bazel-build bench soak chaos build clean
 
 help:
 	@echo 'make demo [DATA=path/to/ratings.csv]  train, export, serve, push deltas'
@@ -37,6 +38,7 @@ help:
 	@echo 'make cc-test, make sanitize           C++ tests; with ASan, UBSan, TSan'
 	@echo 'make bazel                            the C++ and its tests with Bazel'
 	@echo 'make bench, make soak                 measurements; a long run'
+	@echo 'make chaos [SEED=n] [MINUTES=10]      faults drawn by dice'
 	@echo 'make clean                            what builds leave behind'
 
 # --- Environments -----------------------------------------------------------
@@ -178,6 +180,14 @@ soak: build gtest
 	$(BIN)/pytest --hypothesis-seed=$(SEED) $(PROPERTIES)
 	MONOLITH_TF_MEMORY_ROWS=5000000 PYTHON=$(BIN)/python tests/cc/run.sh none \
 		memory_return_test
+
+# Real processes and random faults (docs/robustness.md).
+MINUTES ?= 10
+chaos: SEED := $(SEED)
+chaos: build
+	PYTHONPATH=tests/harness:tests/chaos TF_CPP_MIN_LOG_LEVEL=3 \
+		$(BIN)/python -P tests/chaos/chaos.py --seed=$(SEED) \
+		--minutes=$(MINUTES) $(ARGS)
 
 clean:
 	rm -rf .build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

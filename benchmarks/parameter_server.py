@@ -66,7 +66,7 @@ _DELAY = flags.DEFINE_float(
     "delay_ms",
     0.0,
     "How late everything arrives on the way to parameter servers and back: a "
-    "network between machines (see delay_proxy.py).",
+    "network between machines (see fault_proxy.py).",
     lower_bound=0.0,
 )
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Turns.", lower_bound=1)

@@ -15,7 +15,7 @@ import threading
 import time
 
 import deepfm
-import delay_proxy
+import fault_proxy
 import numpy as np
 import op_profile
 import tensorflow as tf
@@ -184,7 +184,7 @@ class Fit:
         # Workers take addresses from the chief that connects to them.
         addresses = resolver.cluster_spec().as_dict()
         addresses["ps"] = self._stack.enter_context(
-            delay_proxy.delayed(addresses["ps"], delay_ms)
+            fault_proxy.delayed(addresses["ps"], delay_ms)
         )
         return tf.distribute.cluster_resolver.SimpleClusterResolver(
             tf.train.ClusterSpec(addresses),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from monolith_tf import failpoints
+
 
 class Exporter(abc.ABC):
     """Exports evaluated checkpoints of `train_and_evaluate`, or skips them."""
@@ -223,6 +225,7 @@ class BestExporter(_Saving):
 
     def _note(self, export_path, eval_result) -> None:
         file = _best_file(export_path)
+        failpoints.hit("exporters.before_write")
         with tf.io.gfile.GFile(file + ".new", "w") as stream:
             json.dump(
                 {
@@ -232,7 +235,9 @@ class BestExporter(_Saving):
                 },
                 stream,
             )
+        failpoints.hit("exporters.before_rename")
         tf.io.gfile.rename(file + ".new", file, overwrite=True)
+        failpoints.hit("exporters.after_rename")
 
 
 def remove_old(export_path: str, keep: int | None) -> None:
@@ -245,6 +250,7 @@ def remove_old(export_path: str, keep: int | None) -> None:
         if name.rstrip("/").isdigit()
     )
     for version in versions[:-keep]:
+        failpoints.hit("exporters.before_remove")
         tf.io.gfile.rmtree(os.path.join(export_path, str(version)))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import grpc
 
+from monolith_tf import failpoints
 from monolith_tf.errors import DeliveryError
 from monolith_tf.serving import delta_request
 from monolith_tf.serving import status as status_lib
@@ -214,6 +215,7 @@ class Delivery:
                 self._metrics.count("replays")
             # Before the call: a failed call may have been applied.
             stream.highest_sent = max(stream.highest_sent, sequence)
+            failpoints.hit("delivery.before_send")
             reply = delta_request.apply_chunk(
                 self._client,
                 self._model_name,
@@ -221,8 +223,10 @@ class Delivery:
                 chunk,
                 self._tables,
             )
+            failpoints.hit("delivery.after_reply")
             if not self._took(stream, chunk, reply):
                 return False
+            failpoints.hit("delivery.after_acknowledged")
         return True
 
     def _took(

@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterable
 from collections.abc import Iterator
 
+from monolith_tf import failpoints
 from monolith_tf.errors import DeliveryError
 from monolith_tf.serving import delta as delta_lib
 
@@ -114,6 +115,7 @@ class DeltaLog:
         for name in os.listdir(self._directory):
             path = os.path.join(self._directory, name)
             if _EXPORT_NAME.match(name) and path != self._folder:
+                failpoints.hit("delta_log.before_drop_export")
                 shutil.rmtree(path, ignore_errors=True)
         os.makedirs(self._folder, exist_ok=True)
         _sync_directory(self._directory)
@@ -144,8 +146,11 @@ class DeltaLog:
             for chunk in chunks:
                 written.append(self._write_temporary(chunk))
             for temporary, final, _ in written:
+                failpoints.hit("delta_log.before_rename")
                 os.rename(temporary, final)
+                failpoints.hit("delta_log.after_rename")
             _sync_directory(self._folder)
+            failpoints.hit("delta_log.after_append")
         except BaseException:
             for temporary, final, _ in written:
                 _remove_quietly(temporary)
@@ -250,8 +255,10 @@ class DeltaLog:
         data = delta_lib.encode(chunk)
         try:
             with open(temporary, "wb") as file:
+                failpoints.hit("delta_log.before_write")
                 file.write(data)
                 file.flush()
+                failpoints.hit("delta_log.before_fsync")
                 os.fsync(file.fileno())
         except BaseException:
             _remove_quietly(temporary)
@@ -338,6 +345,7 @@ def _lock(path: str):
             f"{holder}. Expected: one writer per directory. Give each trainer "
             "its own log directory, or stop the other one."
         ) from None
+    failpoints.hit("delta_log.before_lock_write")
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
@@ -347,12 +355,14 @@ def _lock(path: str):
 def _sync_directory(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        failpoints.hit("delta_log.before_directory_fsync")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _remove_quietly(path: str) -> None:
+    failpoints.hit("delta_log.before_remove")
     try:
         os.remove(path)
     except FileNotFoundError:

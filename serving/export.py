@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf import failpoints
 from monolith_tf.errors import ExportError
 from monolith_tf.errors import RestoredMeanwhileError
 from monolith_tf.placement.registry import tables_of
@@ -164,6 +165,7 @@ class _Export:
             try:
                 return self._write(version, work)
             finally:
+                failpoints.hit("export.before_cleanup")
                 shutil.rmtree(work, ignore_errors=True)
         except FileExistsError:
             raise
@@ -240,6 +242,7 @@ class _Export:
             resources += found
         # Before the first row is read: what changes from here on is in deltas.
         cuts = table_set.start_deltas()
+        failpoints.hit("export.before_rows")
         manifest = [
             self._write_rows(table, serving_table, index, work)
             for index, (table, serving_table) in enumerate(
@@ -338,7 +341,9 @@ class _Export:
     def _publish(self, saved: str, record: ExportRecord) -> None:
         saved_model_files.sync(saved)
         try:
+            failpoints.hit("export.before_rename")
             os.rename(saved, record.path)
+            failpoints.hit("export.after_rename")
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise self._version_taken(record.version) from error
@@ -392,6 +397,7 @@ def _lookup_function(table: ServingTable):
 def _write_record(saved: str, record: ExportRecord) -> None:
     file = os.path.join(saved, RECORD_FILE)
     os.makedirs(os.path.dirname(file), exist_ok=True)
+    failpoints.hit("export.before_record")
     with open(file, "w", encoding="utf-8") as stream:
         stream.write(record.to_json())
 

@@ -68,6 +68,15 @@ class ExportRecord:
         return json.dumps(fields, indent=1) + "\n"
 
     @classmethod
+    def of(cls, record: ExportRecord | str | os.PathLike) -> ExportRecord:
+        """Returns a record itself, or the one of a version directory.
+
+        Raises:
+            FormatError: See `load`.
+        """
+        return record if isinstance(record, cls) else cls.load(record)
+
+    @classmethod
     def load(cls, path: str | os.PathLike) -> ExportRecord:
         """Reads the record of a version directory.
 

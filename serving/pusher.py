@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from monolith_tf import failpoints
 from monolith_tf.errors import DeliveryError
 from monolith_tf.errors import MonolithError
 from monolith_tf.errors import RestoredMeanwhileError
@@ -129,7 +130,7 @@ class DeltaPusher:
         self._options = options or PushOptions()
         self._trainer = trainer_state.TrainerState.of(source)
         self._export_fn = export_fn
-        self.record = _record_of(export_record)
+        self.record = ExportRecord.of(export_record)
         self.metrics = self._options.metrics or PushMetrics()
         self._trainer.start_deltas()
         self._log = DeltaLog(
@@ -362,6 +363,7 @@ class DeltaPusher:
     def _cut_and_log(self) -> list[delta_lib.DeltaChunk]:
         """Cuts every stream and logs; returns the new durable chunks."""
         self._check_num_shards()
+        failpoints.hit("pusher.before_cut")
         cut_at = time.monotonic()
         streams = self._delivery.streams
         chunks, new_cuts = [], {}
@@ -392,7 +394,9 @@ class DeltaPusher:
         chunks += dense
         if not chunks:
             return []
+        failpoints.hit("pusher.after_cut")
         self._log.append(chunks)
+        failpoints.hit("pusher.after_log")
         for chunk in chunks:
             streams[chunk.shard].last_logged = chunk.sequence
             self._fresh[chunk.shard, chunk.sequence] = chunk
@@ -474,7 +478,9 @@ class DeltaPusher:
             self._model_name,
             reason,
         )
-        record = _record_of(self._export_fn())
+        failpoints.hit("pusher.before_export")
+        record = ExportRecord.of(self._export_fn())
+        failpoints.hit("pusher.after_export")
         if record.export_id == self.record.export_id:
             raise DeliveryError(
                 "`export_fn` must write a new export. It returned export "
@@ -489,9 +495,3 @@ class DeltaPusher:
         self._fresh = {}
         self._dense_digest = b""
         self._oldest_cut = None
-
-
-def _record_of(record) -> ExportRecord:
-    if isinstance(record, ExportRecord):
-        return record
-    return ExportRecord.load(record)

@@ -7,6 +7,7 @@ import os
 import tensorflow as tf
 import tf_keras
 
+from monolith_tf import failpoints
 from monolith_tf.checkpoint.restore_scope import restoring
 from monolith_tf.checkpoint.traced_checkpoint import TracedCheckpoint
 
@@ -101,9 +102,11 @@ class Checkpoints(tf_keras.callbacks.Callback):
         if path is None:
             return 0
         with restoring(self._of_model):
+            failpoints.hit("checkpoints.before_restore")
             # Variables that are created later, such as those of a model that is
             # not built yet, get their values on creation.
             self._checkpoint.read(path).assert_existing_objects_matched()
+            failpoints.hit("checkpoints.after_restore")
         return int(self._num_epochs.numpy())
 
     def save(self, num_epochs: int) -> str:
@@ -116,7 +119,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
             Its path.
         """
         self._num_epochs.assign(num_epochs)
-        return self._manager.save(checkpoint_number=num_epochs)
+        failpoints.hit("checkpoints.before_save")
+        path = self._manager.save(checkpoint_number=num_epochs)
+        failpoints.hit("checkpoints.after_save")
+        return path
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes a checkpoint every `every_epochs` epochs."""

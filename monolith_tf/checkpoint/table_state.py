@@ -24,6 +24,7 @@ import tensorflow as tf
 from tensorflow.python.distribute import device_util
 from tensorflow.python.training.saving import saveable_object
 
+from monolith_tf import failpoints
 from monolith_tf import ops
 from monolith_tf.checkpoint.layout import check_filter
 from monolith_tf.checkpoint.layout import check_layout
@@ -270,6 +271,7 @@ def restore(
         for device, handle in servers:
             with tf.device(device):
                 cleared.append(ops.clear(handle, table=table.name))
+    failpoints.hit("table_state.after_clear")
     with _after(cleared):
         clocks = []
         for device, handle in servers:
@@ -301,8 +303,10 @@ def restore(
                             group=group,
                         )
                     )
+    failpoints.hit("table_state.after_import")
     with _after(imported):
         ended = of_table.end()
+    failpoints.hit("table_state.after_end")
     with _after(ended):
         assigned = [
             variable.assign(tf.zeros([], tf.int64)).op

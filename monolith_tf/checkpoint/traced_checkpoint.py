@@ -7,6 +7,8 @@ import os
 import tensorflow as tf
 from tensorflow.python.checkpoint import graph_view
 
+from monolith_tf import failpoints
+
 
 class TracedCheckpoint(tf.train.Checkpoint):
     """A `tf.train.Checkpoint` that writes by one function.
@@ -63,7 +65,10 @@ class TracedCheckpoint(tf.train.Checkpoint):
             self.__dict__["_kept_write"] = kept
         file_prefix = os.fspath(file_prefix)
         tf.io.gfile.makedirs(os.path.dirname(file_prefix) or ".")
+        failpoints.hit("traced_checkpoint.before_write")
         path = kept[1](tf.constant(file_prefix)).numpy().decode()
+        # The file that names the latest checkpoint is not written yet.
+        failpoints.hit("traced_checkpoint.after_write")
         for callback in callbacks or ():
             callback(path)
         return path

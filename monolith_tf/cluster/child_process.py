@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from monolith_tf import failpoints
 from monolith_tf.errors import MonolithError
 
 _LAUNCH = pathlib.Path(__file__).with_name("launch.py")
@@ -62,6 +63,7 @@ class ChildProcess:
         self.log_path = pathlib.Path(log_path)
         self._started = time.monotonic()
         launch = [sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid())]
+        failpoints.hit("child_process.before_log")
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
                 [*launch, *command],

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence
 
+from monolith_tf import failpoints
 from monolith_tf.cluster import roles
 from monolith_tf.cluster.child_process import ChildProcess
 from monolith_tf.cluster.child_process import ProcessError
@@ -231,6 +232,7 @@ class Job:
             ],
             indent=2,
         )
+        failpoints.hit("job.before_write")
         (self.log_directory / "cluster.json").write_text(text)
 
     def _wait_for_servers(self) -> None:

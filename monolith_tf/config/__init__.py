@@ -1,4 +1,4 @@
 """Table configuration: plain data that builds no graph.
 
-Imports `errors`. Start with `table_config.py`.
+Imports `errors` and `failpoints`. Start with `table_config.py`.
 """

@@ -7,6 +7,8 @@ import os
 import google_crc32c
 import tensorflow as tf
 
+from monolith_tf import failpoints
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -33,6 +35,7 @@ def write_durably(path: str, content: bytes) -> None:
             systems). The old file is unchanged.
     """
     temporary = path + ".tmp"
+    failpoints.hit("snapshot_files.before_write")
     if not is_local(path):
         with tf.io.gfile.GFile(temporary, "wb") as file:
             file.write(content)
@@ -41,8 +44,11 @@ def write_durably(path: str, content: bytes) -> None:
     with open(local_path(temporary), "wb") as file:
         file.write(content)
         file.flush()
+        failpoints.hit("snapshot_files.before_fsync")
         os.fsync(file.fileno())
+    failpoints.hit("snapshot_files.before_rename")
     os.replace(local_path(temporary), local_path(path))
+    failpoints.hit("snapshot_files.after_rename")
     sync_directory(os.path.dirname(path))
 
 
@@ -52,6 +58,7 @@ def sync_directory(path: str) -> None:
         return
     descriptor = os.open(local_path(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
+        failpoints.hit("snapshot_files.before_directory_fsync")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -63,6 +70,7 @@ def sync_file(path: str) -> None:
         return
     descriptor = os.open(local_path(path), os.O_RDONLY)
     try:
+        failpoints.hit("snapshot_files.before_file_fsync")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

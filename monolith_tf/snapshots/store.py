@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from monolith_tf import failpoints
 from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import FormatError
 from monolith_tf.snapshots import files
@@ -153,9 +154,11 @@ class SnapshotStore:
     def publish(self, manifest: Manifest) -> None:
         """Makes a folder a snapshot, whose files are durable."""
         folder = self.folder(manifest.number)
+        failpoints.hit("snapshot_store.before_publish")
         files.sync_directory(folder)
         files.sync_directory(self.directory)
         files.write_durably(os.path.join(folder, MANIFEST), manifest.to_bytes())
+        failpoints.hit("snapshot_store.before_current")
         files.write_durably(
             os.path.join(self.directory, CURRENT),
             f"{os.path.basename(folder)}\n".encode(),
@@ -167,9 +170,11 @@ class SnapshotStore:
         The manifest goes first, so that half a snapshot never counts.
         """
         manifest = self.path(number, MANIFEST)
+        failpoints.hit("snapshot_store.before_remove")
         if tf.io.gfile.exists(manifest):
             tf.io.gfile.remove(manifest)
             files.sync_directory(self.folder(number))
+        failpoints.hit("snapshot_store.before_remove_parts")
         if tf.io.gfile.exists(self.folder(number)):
             tf.io.gfile.rmtree(self.folder(number))
 

@@ -34,6 +34,7 @@ import google_crc32c
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf import failpoints
 from monolith_tf.serving.graph.packed_rows import PackedRows
 
 MAGIC = b"MTFROWS\0"
@@ -217,8 +218,10 @@ class RowFileWriter:
         )
         path = f"{self._prefix}_{len(self.files):05d}.rows"
         with open(path, "wb") as file:
+            failpoints.hit("row_file.before_write")
             file.write(content)
             file.flush()
+            failpoints.hit("row_file.before_fsync")
             os.fsync(file.fileno())
         fingerprint = tf.fingerprint(tf.constant([content])).numpy().tobytes()
         self.files.append(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from monolith_tf import failpoints
 from monolith_tf.errors import ExportError
 
 _OWN_PREFIX = "Monolith"
@@ -68,6 +69,7 @@ def finish(
         # Names of the arguments for tf.saved_model.load.
         for function in meta_graph.object_graph_def.nodes:
             _rename_keywords(function, signature_inputs)
+    failpoints.hit("saved_model_files.before_write")
     with open(file, "wb") as stream:
         stream.write(saved_model.SerializeToString(deterministic=True))
     # It does not fit the edited file, and a SavedModel does not need it.
@@ -90,6 +92,7 @@ def sync_one(path: str) -> None:
     """Makes one file, or the entries of one directory, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        failpoints.hit("saved_model_files.before_fsync")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

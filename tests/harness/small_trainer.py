@@ -1,6 +1,7 @@
 """A model over two tables that changes on demand, for deliveries."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -16,17 +17,38 @@ class Trainer:
 
     model: tf_keras.Model
     tables: dict
+    # A `history.Recorder` of the changes, or None.
+    recorder: object = None
 
     def change(self, seed, num_ids=64):
         """Rows, a tombstone and a dense variable change."""
         random = np.random.default_rng(seed)
-        for table in self.tables.values():
+        for name, table in self.tables.items():
             ids = random.choice(500, num_ids, replace=False).astype(np.int64)
-            rows = random.normal(size=(num_ids, table.dim))
-            table.assign(tf.constant(ids), tf.constant(rows, tf.float32))
-            table.remove(tf.constant(ids[:3]))
+            rows = random.normal(size=(num_ids, table.dim)).astype(np.float32)
+            self._update(name, ids, rows.tolist(), table.assign, ids, rows)
+            self._update(name, ids[:3], [None] * 3, table.remove, ids[:3])
         kernel = self.model.layers[-1].kernel
         kernel.assign_add(tf.fill(kernel.shape, 0.5))
+
+    def _update(self, name, ids, values, method, *arguments):
+        change = functools.partial(method, *map(tf.constant, arguments))
+        if self.recorder is None:
+            change()
+        else:
+            self.recorder.update(name, ids, values, change)
+
+    def rows(self, num_ids):
+        """Returns the row of each id from 0 by table, None for no row."""
+        found = {}
+        for name, table in self.tables.items():
+            ids = tf.range(num_ids, dtype=tf.int64)
+            rows, exists = table.lookup_with_exists(ids)
+            found[name] = [
+                row.tolist() if there else None
+                for row, there in zip(rows.numpy(), exists.numpy(), strict=True)
+            ]
+        return found
 
     def export(self, directory):
         return export_saved_model(self.model, directory, expected_rows=2000)

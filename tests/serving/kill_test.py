@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 
+import history
+import history_rules
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,25 +53,60 @@ def serve(start_process, base_path, port=0):
     return process, wait_for(process, r"ready grpc=\S+:(\d+)")[1]
 
 
-def test_a_server_killed_and_restarted_catches_up(
-    trainer, base_path, start_process, make_pusher, assert_equal
-):
+def flush_and_read(recorder, pusher, port, instance):
+    """Delivers all; then records what the server answers for every id."""
     from monolith_tf.serving.client import PredictionClient
 
+    begin = recorder.clock()
+    pusher.flush()
+    recorder.record("delivered", begin, instance=instance)
+    ids = np.arange(600)
+    with PredictionClient(f"127.0.0.1:{port}") as client:
+        for index, table in enumerate(("movie", "user")):
+            begin = recorder.clock()
+            outputs = client.predict(
+                "ranker", {"ids": ids}, f"monolith_lookup_{index}"
+            ).outputs
+            values = [
+                row.tolist() if there else None
+                for row, there in zip(
+                    outputs["rows"], outputs["exists"], strict=True
+                )
+            ]
+            recorder.served(begin, table, ids, values, instance)
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    recorder = history.Recorder(tmp_path / "history")
+    yield recorder
+    recorder.close()
+
+
+def test_a_server_killed_and_restarted_catches_up(
+    trainer, base_path, start_process, make_pusher, assert_equal, recorder,
+    tmp_path,
+):  # fmt: skip
+    from monolith_tf.serving.client import PredictionClient
+
+    trainer.recorder = recorder
     record = trainer.export(base_path)
     process, port = serve(start_process, base_path)
     pusher = make_pusher(f"127.0.0.1:{port}", record)
     pusher.start()
     trainer.change(seed=1)
-    pusher.flush()
+    flush_and_read(recorder, pusher, port, "first server")
     process.kill()
     process.wait()
     trainer.change(seed=2)
     serve(start_process, base_path, port)
     trainer.change(seed=3)
-    pusher.flush()
+    flush_and_read(recorder, pusher, port, "second server")
     assert pusher.metrics.replays > 0
     assert pusher.metrics.resyncs == 0
+    assert not history_rules.check_delivery(
+        tmp_path / "history", trainer.rows(600)
+    )
     with PredictionClient(f"127.0.0.1:{port}") as client:
         assert_equal(client, trainer)
 
@@ -77,11 +114,14 @@ def test_a_server_killed_and_restarted_catches_up(
 TRAINER = textwrap.dedent(
     """
     import sys
-    harness, port, checkpoint, base_path, log = sys.argv[1:]
+    harness, port, checkpoint, base_path, log, recorded = sys.argv[1:]
     sys.path.append(harness)
+    import history
     import small_trainer
     trainer = small_trainer.make_small_trainer(num_shards=2)
+    trainer.recorder = history.Recorder(recorded)
     trainer.change(seed=1)
+    trainer.recorder.record("snapshotted", snapshot="weights")
     trainer.model.save_weights(checkpoint)
     record = trainer.export(base_path)
     from monolith_tf.serving import DeltaPusher
@@ -101,8 +141,9 @@ TRAINER = textwrap.dedent(
 
 
 def test_a_trainer_killed_and_restored_from_before_ends_equal(
-    trainer, base_path, tmp_path, start_process, make_pusher, assert_equal
-):
+    trainer, base_path, tmp_path, start_process, make_pusher, assert_equal,
+    recorder,
+):  # fmt: skip
     from monolith_tf.serving.client import PredictionClient
 
     _, port = serve(start_process, base_path)
@@ -117,16 +158,22 @@ def test_a_trainer_killed_and_restored_from_before_ends_equal(
         checkpoint,
         base_path,
         str(tmp_path / "log"),
+        str(tmp_path / "history"),
     )
     wait_for(first, "acknowledged")
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     trainer.model.load_weights(checkpoint)
+    recorder.record("restored", snapshot="weights")
+    trainer.recorder = recorder
     trainer.change(seed=99)
     # It knows only the export of its former life.
     pusher = make_pusher(f"127.0.0.1:{port}", os.path.join(base_path, "1"))
-    pusher.flush()
+    flush_and_read(recorder, pusher, port, "the new export")
     assert pusher.metrics.resyncs == 1
+    assert not history_rules.check_delivery(
+        tmp_path / "history", trainer.rows(600)
+    )
     trainer.tables["movie"].apply_gradients(
         tf.constant([1, 1, 599], tf.int64), tf.ones([3, 3])
     )

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/many_tables_op.h"
 #include "ops/cc/kernels/table_set_op.h"
@@ -52,8 +53,11 @@ class TakeDeltaOp : public ManyTablesOp {
                            const Tables&) override {
     int64_t acked_cut = 0;
     TF_RETURN_IF_ERROR(GetScalar(context, "acked_cut", &acked_cut));
+    TF_RETURN_IF_ERROR(FailAt("take_delta.before"));
     absl::StatusOr<ShardDelta> taken = set->tables().TakeDelta(acked_cut);
     TF_RETURN_IF_ERROR(taken.status());
+    // A lost answer: the next delta has these ids again.
+    TF_RETURN_IF_ERROR(FailAt("take_delta.after"));
     const ShardDelta& delta = *taken;
     TF_RETURN_IF_ERROR(SetScalar(context, "generation", delta.generation));
     TF_RETURN_IF_ERROR(SetScalar(context, "from_cut", delta.from_cut));
@@ -110,10 +114,11 @@ class RenewOp : public TableSetOp {
 
  protected:
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
+    TF_RETURN_IF_ERROR(FailAt("renew.before"));
     TF_RETURN_IF_ERROR(set->tables().Renew(GenerationOf(generation_)));
     // Rows went back in time, so the same requests may come again.
     set->requests().ForgetRequests();
-    return absl::OkStatus();
+    return FailAt("renew.after");
   }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/kernels/table_set_op.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -36,10 +37,11 @@ class BeginRestoreOp : public RestoreOp {
 
  protected:
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
+    TF_RETURN_IF_ERROR(FailAt("begin_restore.before"));
     set->tables().BeginRestore(tables_);
     // Rows go back in time, so the same requests may come again.
     set->requests().ForgetRequests();
-    return absl::OkStatus();
+    return FailAt("begin_restore.after");
   }
 
  private:
@@ -55,6 +57,7 @@ class EndRestoreOp : public RestoreOp {
 
  protected:
   absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
+    TF_RETURN_IF_ERROR(FailAt("end_restore.before"));
     const absl::StatusOr<std::vector<std::string>> found =
         set->tables().EndRestore(tables_, GenerationOf(generation_));
     TF_RETURN_IF_ERROR(found.status());
@@ -65,7 +68,7 @@ class EndRestoreOp : public RestoreOp {
     for (size_t i = 0; i < found->size(); ++i) {
       unrestored->vec<tensorflow::tstring>()(i) = (*found)[i];
     }
-    return absl::OkStatus();
+    return FailAt("end_restore.after");
   }
 
  private:

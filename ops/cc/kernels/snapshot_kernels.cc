@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/snapshot_file.h"
 #include "ops/cc/kernels/snapshot_slot.h"
@@ -68,6 +69,7 @@ class SnapshotBeginOp : public TableSetOp {
   absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
     int64_t parent_cut = -1;
     TF_RETURN_IF_ERROR(GetScalar(context, "parent_cut", &parent_cut));
+    TF_RETURN_IF_ERROR(FailAt("snapshot_begin.before"));
     set->snapshot().Forget();
     absl::StatusOr<std::shared_ptr<TableSetSnapshot>> begun =
         set->tables().BeginSnapshot(parent_cut);
@@ -76,7 +78,7 @@ class SnapshotBeginOp : public TableSetOp {
     TF_RETURN_IF_ERROR(SetScalar(context, "from_cut", (*begun)->from_cut));
     TF_RETURN_IF_ERROR(SetScalar(context, "to_cut", (*begun)->to_cut));
     set->snapshot().Put(*std::move(begun));
-    return absl::OkStatus();
+    return FailAt("snapshot_begin.after");
   }
 };
 
@@ -149,6 +151,7 @@ class SnapshotWriteOp : public SlowTableSetOp {
       // Lets go of the tables before the next may begin.
       running.snapshot = nullptr;
       TF_RETURN_IF_ERROR(written.status());
+      TF_RETURN_IF_ERROR(FailAt("snapshot_write.after"));
       const int64_t numbers[] = {written->bytes, int64_t{written->crc},
                                  written->num_rows, written->num_removed,
                                  written->max_copied_bytes};
@@ -174,6 +177,7 @@ class SnapshotReadOp : public SlowTableSetOp {
     std::string path;
     TF_RETURN_IF_ERROR(GetText(context, "path", &path));
     *work = [this, context, set, path]() -> absl::Status {
+      TF_RETURN_IF_ERROR(FailAt("snapshot_read.before"));
       absl::StatusOr<std::unique_ptr<FileReader>> file = OpenSnapshotFile(path);
       TF_RETURN_IF_ERROR(file.status());
       absl::StatusOr<std::unique_ptr<PartReader>> reader =
@@ -182,6 +186,7 @@ class SnapshotReadOp : public SlowTableSetOp {
       const absl::StatusOr<PartReader::Counts> counts =
           (*reader)->ReadInto(&set->tables(), options_);
       TF_RETURN_IF_ERROR(counts.status());
+      TF_RETURN_IF_ERROR(FailAt("snapshot_read.after"));
       const int64_t numbers[] = {counts->num_rows, counts->num_removed};
       return CopyOut(context, "counts", TensorShape({2}), numbers);
     };

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/hash/partition.h"
 #include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/one_table_op.h"
@@ -114,6 +115,7 @@ class ExportGroupsOp : public GroupsOp {
  protected:
   absl::Status RunOnTable(OpKernelContext* context, TableSetResource*,
                           Table* table) override {
+    TF_RETURN_IF_ERROR(Named(FailAt("export_groups.before")));
     std::vector<int64_t> group_counts;
     std::vector<int64_t> ids;
     std::vector<int64_t> stamps;
@@ -178,6 +180,7 @@ class ImportRowsOp : public OneTableOp {
       stamps.push_back(key[2 * i + 1]);
       owned.insert(owned.end(), row + i * width, row + (i + 1) * width);
     }
+    TF_RETURN_IF_ERROR(Named(FailAt("import_rows.before")));
     const auto num_owned = static_cast<int64_t>(ids.size());
     const RunningUpdate update = table->BeginUpdate();
     const absl::Status status =
@@ -186,7 +189,8 @@ class ImportRowsOp : public OneTableOp {
                                    num_owned, part);
         });
     table->EndUpdate(update);
-    return status;
+    TF_RETURN_IF_ERROR(status);
+    return Named(FailAt("import_rows.after"));
   }
 
  private:
@@ -246,6 +250,7 @@ class ImportFilterOp : public OneTableOp {
     const Tensor* words = nullptr;
     TF_RETURN_IF_ERROR(Named(GetVector(context, "words", &words)));
     const int64_t* const data = words->flat<int64_t>().data();
+    TF_RETURN_IF_ERROR(Named(FailAt("import_filter.before")));
     return table->ImportFilter(
         static_cast<int>(group_),
         std::vector<int64_t>(data, data + words->NumElements()),

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/kernels/many_tables_op.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
@@ -117,11 +118,13 @@ class ApplyOp : public ManyTablesOp {
       // All tables are checked before a row of any of them changes.
       TF_RETURN_IF_ERROR(tables[t]->Check(request));
     }
+    TF_RETURN_IF_ERROR(FailAt("apply.before"));
     // From here on only memory can run out. Then a part has been applied, and
     // a repeat must not apply it again.
     if (!set->requests().Begin(time)) return absl::OkStatus();
     CheckGradients(context, packed, &requests);
-    return ApplyAll(context, packed, tables, requests);
+    TF_RETURN_IF_ERROR(ApplyAll(context, packed, tables, requests));
+    return FailAt("apply.after");
   }
 
  private:

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "ops/cc/config/request_bounds.h"
 #include "ops/cc/config/table_config.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/hash/partition.h"
 #include "ops/cc/initializer/pretrained_rows.h"
 #include "ops/cc/kernels/config_attributes.h"
@@ -187,8 +188,9 @@ class ClearOp : public OneTableOp {
 
   absl::Status RunOnTable(OpKernelContext*, TableSetResource*,
                           Table* table) override {
+    TF_RETURN_IF_ERROR(Named(FailAt("clear.before")));
     table->Clear();
-    return absl::OkStatus();
+    return Named(FailAt("clear.after"));
   }
 };
 

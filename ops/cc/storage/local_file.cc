@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/storage/file.h"
 
 namespace monolith_tf {
@@ -55,6 +56,8 @@ class LocalFileWriter : public FileWriter {
   const std::string& path() const override { return path_; }
 
   absl::Status Append(const void* data, size_t size) override {
+    const absl::Status fault = FailAt("local_file.before_write");
+    if (!fault.ok()) return fault;
     const auto* next = static_cast<const char*>(data);
     while (size > 0) {
       const ssize_t written = ::write(fd_, next, std::min(size, kMaxCallBytes));
@@ -71,6 +74,8 @@ class LocalFileWriter : public FileWriter {
   }
 
   absl::Status Sync() override {
+    const absl::Status fault = FailAt("local_file.before_fsync");
+    if (!fault.ok()) return fault;
     while (::fsync(fd_) != 0) {
       if (errno != EINTR) return ErrorOf(path_, "fsync", errno);
     }
@@ -173,8 +178,10 @@ absl::StatusOr<std::unique_ptr<FileReader>> OpenLocalFile(
 absl::Status SyncLocalDirectory(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return ErrorOf(path, "open", errno);
-  const int error = ::fsync(fd) == 0 ? 0 : errno;
+  const absl::Status fault = FailAt("local_file.before_directory_fsync");
+  const int error = !fault.ok() || ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
+  if (!fault.ok()) return fault;
   return error == 0 ? absl::OkStatus()
                     : ErrorOf(path, "fsync of the directory", error);
 }
