@@ -23,8 +23,10 @@ use `mt.Table` and the layers, which call the wrappers per shard:
 >>> tf.raw_ops.DestroyResourceOp(resource=handle)
 """
 
+from monolith_tf.ops.delta_ops import MAX_LOG_BYTES
 from monolith_tf.ops.delta_ops import renew
 from monolith_tf.ops.delta_ops import start_deltas
+from monolith_tf.ops.delta_ops import stop_deltas
 from monolith_tf.ops.delta_ops import table_set_status
 from monolith_tf.ops.delta_ops import take_delta
 from monolith_tf.ops.feature_ops import FeatureBatch
@@ -76,6 +78,7 @@ from monolith_tf.ops.wire_ops import widen
 __all__ = [
     "Columns",
     "FeatureBatch",
+    "MAX_LOG_BYTES",
     "abandon_restore",
     "apply",
     "assign",
@@ -109,6 +112,7 @@ __all__ = [
     "sparse_splits",
     "start_deltas",
     "stats",
+    "stop_deltas",
     "sweep",
     "stock_checked_weights",
     "stock_combine",

@@ -115,6 +115,7 @@ CALLS = {
         [tf.SparseTensor([[0, 0]], tf.constant([7], tf.int64), [1, 1])], **name
     ),
     "start_deltas": lambda h, **name: ops.start_deltas(h, **name),
+    "stop_deltas": lambda h, **name: ops.stop_deltas(h, **name),
     "stats": lambda h, **name: ops.stats(h, **name),
     "sweep": lambda h, **name: ops.sweep(h, ids(), table="t", **name),
     "table_create": lambda h, **name: ops.table_create(

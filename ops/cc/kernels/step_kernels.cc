@@ -120,6 +120,9 @@ class ApplyOp : public ManyTablesOp {
     // From here on only memory can run out. Then a part has been applied, and
     // a repeat must not apply it again.
     if (!set->requests().Begin(time)) return absl::OkStatus();
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      requests[t].event_time = tables[t]->AcceptTime(time.event_time);
+    }
     CheckGradients(context, packed, &requests);
     return ApplyAll(context, packed, tables, requests);
   }

@@ -158,7 +158,7 @@ absl::Status TableSet::CheckTracks(const TableConfig& config) const {
       "deltas."));
 }
 
-absl::StatusOr<int64_t> TableSet::StartDeltas() {
+absl::StatusOr<int64_t> TableSet::StartDeltas(int64_t max_log_bytes) {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   if (generation_ == 0) return BeingRestored("");
   if (!tracking_) {
@@ -170,7 +170,27 @@ absl::StatusOr<int64_t> TableSet::StartDeltas() {
     oldest_cut_ = cut_;
     for (auto& [name, entry] : tables_) entry.table->StartTracking(cut_ + 1);
   }
+  max_log_bytes_ = max_log_bytes;
   return cut_;
+}
+
+int64_t TableSet::LogBytes() const {
+  std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+  int64_t bytes = pending_bytes_.load(std::memory_order_relaxed);
+  for (const auto& [name, entry] : tables_) bytes += entry.table->log_bytes();
+  return bytes;
+}
+
+void TableSet::LimitLogs() {
+  const auto is_long = [this] {
+    return tracking_.load(std::memory_order_relaxed) &&
+           LogBytes() > max_log_bytes_.load(std::memory_order_relaxed);
+  };
+  if (!is_long()) return;
+  const std::unique_lock<std::mutex> delta_lock(delta_mutex_, std::try_to_lock);
+  if (!delta_lock.owns_lock() || !is_long()) return;
+  DropLogs();
+  for (auto& [name, entry] : tables_) entry.table->CountDroppedLog();
 }
 
 void TableSet::StopDeltas() {
@@ -203,7 +223,9 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
     return absl::OutOfRangeError(absl::StrCat(
         "Table set '", name_, "': shard ", shard_,
         " holds the changes after cut ", oldest_cut_,
-        " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
+        " only. Received: acked_cut ", acked_cut,
+        ". Resync from an export. If changes outgrow their log, allow it more ",
+        "than max_log_bytes = ", max_log_bytes_.load(), "."));
   }
   if (cut_ + 1 >= kMaxCut) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -220,6 +242,7 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
   delta.generation = generation_;
   delta.from_cut = acked_cut;
   delta.to_cut = to_cut;
+  int64_t pending_bytes = 0;
   // All logs are taken before the first row is read, so that the cut is one
   // moment and not one per table.
   for (auto& [name, entry] : tables_) {
@@ -228,7 +251,9 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
     std::sort(touched.begin(), touched.end());
     touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
     entry.pending = Merge(entry.pending, touched, to_cut, acked_cut);
+    pending_bytes += entry.pending.capacity() * sizeof(entry.pending[0]);
   }
+  pending_bytes_ = pending_bytes;
   for (const auto& [name, entry] : tables_) {
     delta.tables.push_back(ReadDelta(*entry.table, entry.pending));
   }
@@ -255,6 +280,7 @@ void TableSet::BeginRestore(const std::vector<std::string>& tables) {
     if (tracking_) entry.table->StopTracking();
     entry.pending = Pending();
   }
+  pending_bytes_ = 0;
 }
 
 absl::StatusOr<std::vector<std::string>> TableSet::EndRestore(
@@ -319,6 +345,7 @@ void TableSet::DropLogs() {
     if (tracking_) entry.table->SwapTouched(cut_ + 1, nullptr);
     entry.pending = Pending();
   }
+  pending_bytes_ = 0;
 }
 
 }  // namespace monolith_tf
