@@ -5,19 +5,12 @@ from __future__ import annotations
 import secrets
 
 import tensorflow as tf
-from tensorflow.python.ops import resource_variable_ops
 
 from monolith_tf import ops
-from monolith_tf.checkpoint.tf1_graph import KEPT
 from monolith_tf.checkpoint.tf1_graph import tables_in
 from monolith_tf.placement.table_set import servers_of
 
 v1 = tf.compat.v1
-
-# Request ids have 30 bits; a worker takes a block of them at a time.
-_BLOCK = 1 << 10
-_NUM_BLOCKS = 1 << 20
-_NEVER = 1 << 62
 
 
 class RepeatableStep(v1.train.SessionRunHook):
@@ -29,20 +22,21 @@ class RepeatableStep(v1.train.SessionRunHook):
     already applied the step drops it (`mt.request_id`). If the tables were
     created or restored meanwhile, the input starts over.
 
-    Numbers come in blocks from a counter on the first server, so steps have
-    different numbers, also after restarts of workers.
+    The worker counts its steps, under a random name that differs between
+    workers and between restarts of one.
 
     Args:
-        server: Device of the first parameter server.
         worker: Device of this worker.
         dataset: The input.
 
     Attributes:
         batch: One element of the dataset, the same until the step is done.
-        number: int64 scalar, the request id of the step.
+        client: Random name of this worker, the client of its request ids.
+        number: int64 scalar, the number of the step's request id; -1 for none,
+            in a run of tensors of the batch without the hook.
     """
 
-    def __init__(self, server: str, worker: str, dataset: tf.data.Dataset):
+    def __init__(self, worker: str, dataset: tf.data.Dataset):
         """Builds the operations in the current graph."""
         name = f"monolith_tf_step_{secrets.token_hex(8)}"
         spec = dataset.element_spec
@@ -55,12 +49,8 @@ class RepeatableStep(v1.train.SessionRunHook):
         with tf.device(worker):
             # By name, because it outlives the session.
             iterator = v1.data.make_initializable_iterator(dataset, name)
-            # Default for runs without the hook, of tensors of the batch alone.
             self._next_number = v1.placeholder_with_default(
-                tf.random.uniform(
-                    [], maxval=_BLOCK * _NUM_BLOCKS, dtype=tf.int64
-                ),
-                [],
+                tf.constant(-1, tf.int64), []
             )
 
             def draw():
@@ -99,15 +89,11 @@ class RepeatableStep(v1.train.SessionRunHook):
             ],
             expand_composites=True,
         )
-        counter = _block_counter(server)
-        with tf.device(server):
-            self._take = tf.raw_ops.ResourceCountUpTo(
-                resource=counter.handle, limit=_NEVER, T=tf.int64
-            )
+        self.client = secrets.randbits(63)
         self._worker = worker
         self._generation = None
         self._of_generation: int | None = None
-        self._numbers: list[int] = []
+        self._num_runs = 0
 
     def done(self, *operations) -> tf.Operation:
         """Returns the operation that ends the step.
@@ -139,36 +125,14 @@ class RepeatableStep(v1.train.SessionRunHook):
             if generation == self._of_generation:
                 return
             self._of_generation = generation
-        self._numbers = []
         session.run(self._begin)
 
     def before_run(self, run_context):
         """Feeds a number, which is used if the step draws a batch."""
+        del run_context
         if self._generation is None:
             return None
-        if not self._numbers:
-            block = int(run_context.session.run(self._take)) % _NUM_BLOCKS
-            self._numbers = [block * _BLOCK + n for n in range(_BLOCK)]
+        self._num_runs += 1
         return v1.train.SessionRunArgs(
-            None, feed_dict={self._next_number: self._numbers.pop()}
+            None, feed_dict={self._next_number: self._num_runs - 1}
         )
-
-
-def _block_counter(server: str) -> tf.Variable:
-    """Makes a counter of blocks that lives as long as the server's process.
-
-    No saver saves it; the tables of the graph initialize it. It starts at a
-    random number: if a chief without a checkpoint recreates it while workers
-    have blocks, it is unlikely to repeat theirs.
-    """
-    with tf.device(server):
-        counter = resource_variable_ops.ResourceVariable(
-            lambda: tf.random.uniform(
-                [], maxval=_NUM_BLOCKS, dtype=tf.int64, seed=None
-            ),
-            trainable=False,
-            collections=[],
-            name="monolith_tf_request_blocks",
-        )
-    v1.get_default_graph().add_to_collection(KEPT, counter)
-    return counter

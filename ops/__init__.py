@@ -50,6 +50,8 @@ from monolith_tf.ops.state_ops import import_filter
 from monolith_tf.ops.state_ops import import_rows
 from monolith_tf.ops.state_ops import read_clock
 from monolith_tf.ops.state_ops import set_clock
+from monolith_tf.ops.stats_ops import export_requests
+from monolith_tf.ops.stats_ops import import_requests
 from monolith_tf.ops.stats_ops import request_counts
 from monolith_tf.ops.stats_ops import server_counters
 from monolith_tf.ops.stats_ops import stats
@@ -92,8 +94,10 @@ __all__ = [
     "export_chunk",
     "export_filter",
     "export_groups",
+    "export_requests",
     "fill_missing",
     "import_filter",
+    "import_requests",
     "import_rows",
     "lookup",
     "lookup_with_exists",

@@ -74,6 +74,8 @@ CALLS = {
     "export_groups": lambda h, **name: ops.export_groups(
         h, table="t", first_group=0, num_groups=1, **name
     ),
+    "export_requests": lambda h, **name: ops.export_requests(h, **name),
+    "import_requests": lambda h, **name: ops.import_requests(h, ids(2), **name),
     "fill_missing": lambda h, **name: ops.fill_missing(
         [feature(default_id=7, padding_id=0)], **name
     ),
@@ -133,7 +135,9 @@ CALLS = {
     "widen": lambda h, **name: ops.widen(
         tf.zeros([3], tf.uint16), wire_format="bfloat16", **name
     ),
-    "with_request": lambda h, **name: ops.with_request(ids(), ids(), **name),
+    "with_request": lambda h, **name: ops.with_request(
+        ids(), ids(), ids(), **name
+    ),
     "worker_counters": lambda h, **name: ops.worker_counters(**name),
 }
 # It makes its value of stock ops.

@@ -137,7 +137,7 @@ class RenewOp : public TableSetOp {
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
     TF_RETURN_IF_ERROR(set->tables().Renew(GenerationOf(generation_)));
     // Rows went back in time, so the same requests may come again.
-    set->requests().ForgetRequests();
+    set->requests().Forget();
     return absl::OkStatus();
   }
 

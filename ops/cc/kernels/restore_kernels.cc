@@ -38,7 +38,7 @@ class BeginRestoreOp : public RestoreOp {
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
     set->tables().BeginRestore(tables_);
     // Rows go back in time, so the same requests may come again.
-    set->requests().ForgetRequests();
+    set->requests().Forget();
     return absl::OkStatus();
   }
 
@@ -83,7 +83,7 @@ class AbandonRestoreOp : public RestoreOp {
  protected:
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
     set->tables().AbandonRestore(GenerationOf(generation_));
-    set->requests().ForgetRequests();
+    set->requests().Forget();
     return absl::OkStatus();
   }
 
