@@ -31,9 +31,10 @@ class RepeatableStep(v1.train.SessionRunHook):
 
     Attributes:
         batch: One element of the dataset, the same until the step is done.
-        client: Random name of this worker, the client of its request ids.
-        number: int64 scalar, the number of the step's request id; -1 for none,
-            in a run of tensors of the batch without the hook.
+        client: int64 scalar, the client of the step's request id: a random name
+            of this worker, or of the batch where a run without the hook drew
+            it.
+        number: int64 scalar, the number of the step's request id.
     """
 
     def __init__(self, worker: str, dataset: tf.data.Dataset):
@@ -49,8 +50,12 @@ class RepeatableStep(v1.train.SessionRunHook):
         with tf.device(worker):
             # By name, because it outlives the session.
             iterator = v1.data.make_initializable_iterator(dataset, name)
-            self._next_number = v1.placeholder_with_default(
-                tf.constant(-1, tf.int64), []
+            # Default for runs without the hook, of tensors of the batch alone.
+            name_of_batch = tf.random.uniform(
+                [], maxval=tf.int64.max, dtype=tf.int64
+            )
+            self._next_request = v1.placeholder_with_default(
+                tf.stack([name_of_batch, 0]), [2]
             )
 
             def draw():
@@ -60,7 +65,7 @@ class RepeatableStep(v1.train.SessionRunHook):
                 batch = [part for part in batch if part is not None]
                 with tf.device(worker):
                     stage = tf.raw_ops.Stage(
-                        values=[*batch, self._next_number], shared_name=name
+                        values=[*batch, self._next_request], shared_name=name
                     )
                 with tf.control_dependencies([stage]):
                     return tf.constant(True)
@@ -71,7 +76,8 @@ class RepeatableStep(v1.train.SessionRunHook):
                 lambda: tf.constant(True),
             )
             with tf.control_dependencies([drawn]):
-                *parts, self.number = tf.raw_ops.StagePeek(index=0, **held)
+                *parts, request = tf.raw_ops.StagePeek(index=0, **held)
+            self.client, self.number = tf.unstack(request, 2)
             self._parts = parts
             self._unstage = lambda: tf.raw_ops.Unstage(**held)
             self._begin = tf.group(
@@ -79,7 +85,6 @@ class RepeatableStep(v1.train.SessionRunHook):
             )
         for part, tensor in zip(tensors, parts, strict=True):
             tensor.set_shape(part.shape)
-        self.number.set_shape([])
         left = iter(parts)
         self.batch = tf.nest.pack_sequence_as(
             spec,
@@ -89,7 +94,7 @@ class RepeatableStep(v1.train.SessionRunHook):
             ],
             expand_composites=True,
         )
-        self.client = secrets.randbits(63)
+        self._name = secrets.randbits(63)
         self._worker = worker
         self._generation = None
         self._of_generation: int | None = None
@@ -134,5 +139,6 @@ class RepeatableStep(v1.train.SessionRunHook):
             return None
         self._num_runs += 1
         return v1.train.SessionRunArgs(
-            None, feed_dict={self._next_number: self._num_runs - 1}
+            None,
+            feed_dict={self._next_request: [self._name, self._num_runs - 1]},
         )

@@ -116,10 +116,12 @@ def test_no_two_steps_have_one_request_id(target):
                 session.run(training.initialize)
             training.step.after_create_session(session, None)
             for _ in range(1100):
-                number, _ = run(
-                    session, training, [training.step.number, training.done]
+                client, number, _ = run(
+                    session,
+                    training,
+                    [training.step.client, training.step.number, training.done],
                 )
-                both.append((training.step.client, int(number)))
+                both.append((int(client), int(number)))
     assert len(set(both)) == 2200
     assert all(number >= 0 for _, number in both)
 
