@@ -417,9 +417,9 @@ class Estimator:
             features, labels, hooks = inputs_lib.features_and_labels(found)
             spec = self._call_model_fn(features, labels, ModeKeys.TRAIN)
             return spec, spec.train_op, hooks
-        step = RepeatableStep(config.ps_devices[0], config.worker_device, found)
+        step = RepeatableStep(config.worker_device, found)
         features, labels, _ = inputs_lib.features_and_labels(step.batch)
-        with request_id(step.number):
+        with request_id(step.number, step.client):
             spec = self._call_model_fn(features, labels, ModeKeys.TRAIN)
         return spec, step.done(spec.train_op, spec.loss), [step]
 

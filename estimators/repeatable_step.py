@@ -5,19 +5,12 @@ from __future__ import annotations
 import secrets
 
 import tensorflow as tf
-from tensorflow.python.ops import resource_variable_ops
 
 from monolith_tf import ops
-from monolith_tf.checkpoint.tf1_graph import KEPT
 from monolith_tf.checkpoint.tf1_graph import tables_in
 from monolith_tf.placement.table_set import servers_of
 
 v1 = tf.compat.v1
-
-# Request ids have 30 bits; a worker takes a block of them at a time.
-_BLOCK = 1 << 10
-_NUM_BLOCKS = 1 << 20
-_NEVER = 1 << 62
 
 
 class RepeatableStep(v1.train.SessionRunHook):
@@ -29,20 +22,22 @@ class RepeatableStep(v1.train.SessionRunHook):
     already applied the step drops it (`mt.request_id`). If the tables were
     created or restored meanwhile, the input starts over.
 
-    Numbers come in blocks from a counter on the first server, so steps have
-    different numbers, also after restarts of workers.
+    The worker counts its steps, under a random name that differs between
+    workers and between restarts of one.
 
     Args:
-        server: Device of the first parameter server.
         worker: Device of this worker.
         dataset: The input.
 
     Attributes:
         batch: One element of the dataset, the same until the step is done.
-        number: int64 scalar, the request id of the step.
+        client: int64 scalar, the client of the step's request id: a random name
+            of this worker, or of the batch where a run without the hook drew
+            it.
+        number: int64 scalar, the number of the step's request id.
     """
 
-    def __init__(self, server: str, worker: str, dataset: tf.data.Dataset):
+    def __init__(self, worker: str, dataset: tf.data.Dataset):
         """Builds the operations in the current graph."""
         name = f"monolith_tf_step_{secrets.token_hex(8)}"
         spec = dataset.element_spec
@@ -56,11 +51,11 @@ class RepeatableStep(v1.train.SessionRunHook):
             # By name, because it outlives the session.
             iterator = v1.data.make_initializable_iterator(dataset, name)
             # Default for runs without the hook, of tensors of the batch alone.
-            self._next_number = v1.placeholder_with_default(
-                tf.random.uniform(
-                    [], maxval=_BLOCK * _NUM_BLOCKS, dtype=tf.int64
-                ),
-                [],
+            name_of_batch = tf.random.uniform(
+                [], maxval=tf.int64.max, dtype=tf.int64
+            )
+            self._next_request = v1.placeholder_with_default(
+                tf.stack([name_of_batch, 0]), [2]
             )
 
             def draw():
@@ -70,7 +65,7 @@ class RepeatableStep(v1.train.SessionRunHook):
                 batch = [part for part in batch if part is not None]
                 with tf.device(worker):
                     stage = tf.raw_ops.Stage(
-                        values=[*batch, self._next_number], shared_name=name
+                        values=[*batch, self._next_request], shared_name=name
                     )
                 with tf.control_dependencies([stage]):
                     return tf.constant(True)
@@ -81,7 +76,8 @@ class RepeatableStep(v1.train.SessionRunHook):
                 lambda: tf.constant(True),
             )
             with tf.control_dependencies([drawn]):
-                *parts, self.number = tf.raw_ops.StagePeek(index=0, **held)
+                *parts, request = tf.raw_ops.StagePeek(index=0, **held)
+            self.client, self.number = tf.unstack(request, 2)
             self._parts = parts
             self._unstage = lambda: tf.raw_ops.Unstage(**held)
             self._begin = tf.group(
@@ -89,7 +85,6 @@ class RepeatableStep(v1.train.SessionRunHook):
             )
         for part, tensor in zip(tensors, parts, strict=True):
             tensor.set_shape(part.shape)
-        self.number.set_shape([])
         left = iter(parts)
         self.batch = tf.nest.pack_sequence_as(
             spec,
@@ -99,15 +94,11 @@ class RepeatableStep(v1.train.SessionRunHook):
             ],
             expand_composites=True,
         )
-        counter = _block_counter(server)
-        with tf.device(server):
-            self._take = tf.raw_ops.ResourceCountUpTo(
-                resource=counter.handle, limit=_NEVER, T=tf.int64
-            )
+        self._name = secrets.randbits(63)
         self._worker = worker
         self._generation = None
         self._of_generation: int | None = None
-        self._numbers: list[int] = []
+        self._num_runs = 0
 
     def done(self, *operations) -> tf.Operation:
         """Returns the operation that ends the step.
@@ -139,36 +130,15 @@ class RepeatableStep(v1.train.SessionRunHook):
             if generation == self._of_generation:
                 return
             self._of_generation = generation
-        self._numbers = []
         session.run(self._begin)
 
     def before_run(self, run_context):
         """Feeds a number, which is used if the step draws a batch."""
+        del run_context
         if self._generation is None:
             return None
-        if not self._numbers:
-            block = int(run_context.session.run(self._take)) % _NUM_BLOCKS
-            self._numbers = [block * _BLOCK + n for n in range(_BLOCK)]
+        self._num_runs += 1
         return v1.train.SessionRunArgs(
-            None, feed_dict={self._next_number: self._numbers.pop()}
+            None,
+            feed_dict={self._next_request: [self._name, self._num_runs - 1]},
         )
-
-
-def _block_counter(server: str) -> tf.Variable:
-    """Makes a counter of blocks that lives as long as the server's process.
-
-    No saver saves it; the tables of the graph initialize it. It starts at a
-    random number: if a chief without a checkpoint recreates it while workers
-    have blocks, it is unlikely to repeat theirs.
-    """
-    with tf.device(server):
-        counter = resource_variable_ops.ResourceVariable(
-            lambda: tf.random.uniform(
-                [], maxval=_NUM_BLOCKS, dtype=tf.int64, seed=None
-            ),
-            trainable=False,
-            collections=[],
-            name="monolith_tf_request_blocks",
-        )
-    v1.get_default_graph().add_to_collection(KEPT, counter)
-    return counter

@@ -44,7 +44,11 @@ class SessionTableSet:
         for device, handle in servers_of(table_set):
             with tf.device(device):
                 self._status.append(ops.table_set_status(handle))
-                self._start.append(ops.start_deltas(handle))
+                self._start.append(
+                    ops.start_deltas(
+                        handle, max_log_bytes=table_set.max_log_bytes
+                    )
+                )
                 for name, clocks in self._clocks.items():
                     clocks.append(ops.read_clock(handle, table=name))
                 self._take.append(

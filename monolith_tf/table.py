@@ -343,6 +343,39 @@ class Table(trackable.Trackable):
             lambda handle, table: ops.sweep(handle, event_time, table=table)
         )
 
+    def set_clock(self, event_time) -> None:
+        """Sets the latest event time that the table has seen, also backward.
+
+        Repairs a clock that was moved too far, for instance by an event with a
+        broken time while `Eviction.max_future_seconds` was 0. Expiry, windows
+        of admission and sweeps then use the new time. Rows that were updated
+        with later times keep these until their next update. An update that
+        runs meanwhile may move the clock again.
+
+        Args:
+            event_time: int64 scalar, seconds since the epoch.
+
+        Raises:
+            TypeError: The time is not an integer.
+            tf.errors.InvalidArgumentError: The time is negative, or more than
+                `max_future_seconds` ahead of a server's clock.
+
+        Example:
+        >>> import monolith_tf as mt
+        >>> table = mt.Table(mt.TableConfig(
+        ...     "user", dim=1, eviction=mt.Eviction(ttl_seconds=60)))
+        >>> table.apply_gradients([7], [[0.1]], event_time=5000)
+        >>> table.set_clock(1000)
+        >>> table.table_set.clocks("user")
+        [(1, 1000)]
+        """
+        clock = tf.stack(
+            [tf.constant(-1, tf.int64), current_event_time(event_time)]
+        )
+        for device, handle in servers_of(self._table_set):
+            with tf.device(device):
+                ops.set_clock(handle, clock, table=self.name)
+
     def stats(self) -> TableStats:
         """Returns the statistics of the table, over all servers."""
         return stats_of(self._table_set)[self.name]

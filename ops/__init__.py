@@ -23,8 +23,10 @@ use `mt.Table` and the layers, which call the wrappers per shard:
 >>> tf.raw_ops.DestroyResourceOp(resource=handle)
 """
 
+from monolith_tf.ops.delta_ops import MAX_LOG_BYTES
 from monolith_tf.ops.delta_ops import renew
 from monolith_tf.ops.delta_ops import start_deltas
+from monolith_tf.ops.delta_ops import stop_deltas
 from monolith_tf.ops.delta_ops import table_set_status
 from monolith_tf.ops.delta_ops import take_delta
 from monolith_tf.ops.feature_ops import FeatureBatch
@@ -53,6 +55,8 @@ from monolith_tf.ops.state_ops import import_filter
 from monolith_tf.ops.state_ops import import_rows
 from monolith_tf.ops.state_ops import read_clock
 from monolith_tf.ops.state_ops import set_clock
+from monolith_tf.ops.stats_ops import export_requests
+from monolith_tf.ops.stats_ops import import_requests
 from monolith_tf.ops.stats_ops import request_counts
 from monolith_tf.ops.stats_ops import server_counters
 from monolith_tf.ops.stats_ops import stats
@@ -81,6 +85,7 @@ from monolith_tf.ops.wire_ops import widen
 __all__ = [
     "Columns",
     "FeatureBatch",
+    "MAX_LOG_BYTES",
     "SnapshotMoment",
     "abandon_restore",
     "apply",
@@ -95,8 +100,10 @@ __all__ = [
     "export_chunk",
     "export_filter",
     "export_groups",
+    "export_requests",
     "fill_missing",
     "import_filter",
+    "import_requests",
     "import_rows",
     "lookup",
     "lookup_with_exists",
@@ -119,6 +126,7 @@ __all__ = [
     "sparse_splits",
     "start_deltas",
     "stats",
+    "stop_deltas",
     "sweep",
     "stock_checked_weights",
     "stock_combine",

@@ -30,19 +30,49 @@ class TakenDelta(NamedTuple):
     rows: list[tf.Tensor]
 
 
-def start_deltas(handle: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
+# Limit of the log of changed ids per server: 256 MiB.
+MAX_LOG_BYTES = 256 << 20
+
+
+def start_deltas(
+    handle: tf.Tensor,
+    *,
+    max_log_bytes: int = MAX_LOG_BYTES,
+    name: str | None = None,
+) -> tf.Tensor:
     """Starts to log the ids that change, in every table of a table set.
 
-    Mutates the logs. Calling it again changes nothing.
+    Mutates the logs. Calling it again sets the limit of the log and nothing
+    else. When the logged ids and those that were taken but not acknowledged
+    take more memory, all of them are dropped: `take_delta` then fails with
+    OutOfRange until its reader starts from a new export.
 
     Args:
         handle: The table set, a resource scalar.
+        max_log_bytes: Limit of the log on this server.
         name: Name of the op.
 
     Returns:
         int64 scalar, the cut reached; deltas hold the changes after it.
     """
-    return library.monolith_start_deltas(handle, name=name)
+    return library.monolith_start_deltas(
+        handle, max_log_bytes=max_log_bytes, name=name
+    )
+
+
+def stop_deltas(
+    handle: tf.Tensor, *, name: str | None = None
+) -> tf.Operation | None:
+    """Stops to log the ids that change, and drops the log.
+
+    Mutates the logs. Does nothing if changes are not logged. No delta can be
+    taken until the log is started again, from a new export.
+
+    Args:
+        handle: The table set, a resource scalar.
+        name: Name of the op.
+    """
+    return library.monolith_stop_deltas(handle, name=name)
 
 
 def take_delta(

@@ -87,7 +87,8 @@ def partition_gradients(
 
     Args:
         global_step: int64 scalar, 1 for the first step.
-        event_time: int64 scalar, seconds since the epoch.
+        event_time: int64 scalar, seconds since the epoch; or the result of
+            `with_request`.
         learning_rates: float32 `[r]`, the learning rates that `apply` takes.
         ids: Per table int64 `[n_t]`.
         gradients: Per table float32 `[n_t, dim_t]`.
@@ -143,7 +144,8 @@ def combine_gradients(
 
     Args:
         global_step: int64 scalar, 1 for the first step.
-        event_time: int64 scalar, seconds since the epoch.
+        event_time: int64 scalar, seconds since the epoch; or the result of
+            `with_request`.
         learning_rates: float32 `[r]`, the learning rates that `apply` takes for
             `tables`.
         packed: Per shard the int64 output of `partition`.

@@ -179,16 +179,24 @@ def set_clock(
     clock: tf.Tensor,
     *,
     table: str,
+    in_restore: bool = False,
     name: str | None = None,
 ) -> tf.Operation | None:
-    """Sets the clock that `read_clock` returns, as part of a restore.
+    """Sets the clock that `read_clock` returns.
 
-    Mutates the table. The clock may go back.
+    Mutates the table. The clock may go back. A time that is more than the
+    table's `max_future_seconds` ahead of the server's fails with
+    InvalidArgument. In a restore it is counted and logged instead, and the rows
+    that are imported set the clock.
 
     Args:
         handle: The table set, a resource scalar.
-        clock: int64 `[2]`: step and event time, in seconds since the epoch.
+        clock: int64 `[2]`: step, or -1 to keep the present one, and event time,
+            in seconds since the epoch.
         table: Name of the table.
+        in_restore: True for the clock of a checkpoint.
         name: Name of the op.
     """
-    return library.monolith_set_clock(handle, clock, table=table, name=name)
+    return library.monolith_set_clock(
+        handle, clock, table=table, in_restore=in_restore, name=name
+    )

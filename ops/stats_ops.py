@@ -26,19 +26,53 @@ def stats(
 
 
 def request_counts(handle: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
-    """Counts the updates that this server has applied and dropped.
+    """Counts the updates that this server has applied, dropped and refused.
 
     Does not block and changes nothing. Counts start when the table set is
-    created. An update is dropped if its request id is known.
+    created. An update is dropped if its request id is known, and refused if
+    that is too old to know.
 
     Args:
         handle: The table set, a resource scalar.
         name: Name of the op.
 
     Returns:
-        int64 `[2]`: updates applied, updates dropped.
+        int64 `[3]`: updates applied, updates dropped, updates refused.
     """
     return library.monolith_request_counts(handle, name=name)
+
+
+def export_requests(handle: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
+    """Reads which requests this server has applied.
+
+    Changes nothing. The numbers take O(clients); docs/formats.md specifies
+    them.
+
+    Args:
+        handle: The table set, a resource scalar.
+        name: Name of the op.
+
+    Returns:
+        int64 `[n]`.
+    """
+    return library.monolith_export_requests(handle, name=name)
+
+
+def import_requests(
+    handle: tf.Tensor, marks: tf.Tensor, *, name: str | None = None
+) -> tf.Operation | None:
+    """Sets which requests this server has applied, as part of a restore.
+
+    Mutates the known requests, and replaces all of them. Fails with
+    InvalidArgument, and changes nothing, for other numbers than those of
+    `export_requests`.
+
+    Args:
+        handle: The table set, a resource scalar.
+        marks: int64 `[n]`.
+        name: Name of the op.
+    """
+    return library.monolith_import_requests(handle, marks, name=name)
 
 
 def server_counters(*, name: str | None = None) -> tf.Tensor:

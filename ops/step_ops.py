@@ -63,8 +63,8 @@ def apply(
     Args:
         handle: The table set, a resource scalar.
         packed: int64 `[global_step, event_time, n_0, ..., n_{T-1}, ids of table
-            0, ..., counts of table 0, ...]`; `with_request` adds a request id
-            to the event time.
+            0, ..., counts of table 0, ...]`; with a request id, `event_time +
+            2^62, client, sequence` in place of the event time.
         values: float32 `[learning rate per segment of table 0, ..., gradients
             of table 0, ...]`.
         tables: Names of the T tables.
@@ -73,7 +73,8 @@ def apply(
 
     Raises:
         tf.errors.InvalidArgumentError: An input is not valid; nothing changed.
-        tf.errors.FailedPreconditionError: The server does not have a table.
+        tf.errors.FailedPreconditionError: The server does not have a table, or
+            the request is too old to know; nothing changed.
     """
     return library.monolith_apply(
         handle, packed, values, tables=list(tables), dims=list(dims), name=name
@@ -81,20 +82,24 @@ def apply(
 
 
 def with_request(
-    event_time: tf.Tensor, request: tf.Tensor, *, name: str | None = None
+    event_time: tf.Tensor,
+    client: tf.Tensor,
+    sequence: tf.Tensor,
+    *,
+    name: str | None = None,
 ) -> tf.Tensor:
     """Adds a request id to the event time of an update.
 
     Args:
         event_time: int64 scalar, seconds since the epoch. One that is out of
             range stays unchanged, so that the server refuses it.
-        request: int64 scalar, 0 to 2^30 - 1.
+        client: int64 scalar, who numbers the updates.
+        sequence: int64 scalar, the number of the update, from 0; -1 for none.
         name: Name scope of the ops.
 
     Returns:
-        int64 scalar, which `apply` takes in place of the event time.
+        int64 `[3]`, which `partition_gradients` and `combine_gradients` take in
+        place of the event time.
     """
     with tf.name_scope(name or "with_request"):
-        stamped = event_time + (1 << 62) + request * (1 << 32)
-        is_time = (event_time >= 0) & (event_time < 1 << 32)
-        return tf.where(is_time, stamped, event_time)
+        return tf.stack([event_time, client, sequence])

@@ -21,6 +21,7 @@ from monolith_tf.errors import ExportError
 from monolith_tf.errors import RestoredMeanwhileError
 from monolith_tf.placement.registry import tables_of
 from monolith_tf.serving.export_record import RECORD_FILE
+from monolith_tf.serving.export_record import UNTRACKED_CUT
 from monolith_tf.serving.export_record import ExportRecord
 from monolith_tf.serving.graph import growth
 from monolith_tf.serving.graph import reserved_ids
@@ -56,13 +57,15 @@ def export_saved_model(
     string_features: Collection[str] = (),
     expected_rows: int | Mapping[str, int] | None = None,
     inputs: Mapping[str, tf.TypeSpec] | tf.TypeSpec | None = None,
+    track_changes: bool = True,
 ) -> ExportRecord:
     """Writes `<directory>/<version>`: the base that deltas apply to.
 
     The SavedModel has stock ops only. Its signatures are `serving_default`
     (features by name), `monolith_apply_delta`, `monolith_status` and, for the
     i-th table by name, `monolith_lookup_<i>`; docs/formats.md specifies them.
-    From then on the tables log their changes for a pusher.
+    From then on the tables log their changes for a pusher, up to
+    `TableSet.max_log_bytes` per server.
 
     Training may continue meanwhile: rows that change are in the first deltas,
     and dense variables are read one by one. The export shares nothing with the
@@ -89,6 +92,9 @@ def export_saved_model(
             one input, for a subclassed model that was not called yet or is one
             of Keras 3. If None, the signature leaves out inputs that the model
             never reads; otherwise it has all of `inputs`.
+        track_changes: False for an export that no deltas will follow: it does
+            not start the log of changed ids. A pusher that begins with such an
+            export writes another one first.
 
     Returns:
         The record of the export; also the path of the version directory.
@@ -136,6 +142,7 @@ def export_saved_model(
         expected_rows=_expected_rows(expected_rows, tables),
         directory=os.path.abspath(os.fspath(directory)),
         version=_checked_version(version),
+        track_changes=track_changes,
     )
     # A new thread is in no strategy scope, graph or device scope, so that what
     # is made here is local even when a callback of `fit` calls.
@@ -153,6 +160,7 @@ class _Export:
     expected_rows: dict[str, int | None]
     directory: str
     version: int | None
+    track_changes: bool
 
     def run(self) -> ExportRecord:
         try:
@@ -241,7 +249,11 @@ class _Export:
             answers[name], found = trace.function([*serving_tables, dense])
             resources += found
         # Before the first row is read: what changes from here on is in deltas.
-        cuts = table_set.start_deltas()
+        cuts = (
+            table_set.start_deltas()
+            if self.track_changes
+            else [UNTRACKED_CUT] * len(generations)
+        )
         failpoints.hit("export.before_rows")
         manifest = [
             self._write_rows(table, serving_table, index, work)

@@ -10,6 +10,9 @@ import pathlib
 from monolith_tf.errors import FormatError
 
 FORMAT = 1
+# Cut of an export that no deltas follow. No shard reaches it, so a pusher that
+# begins there is told to write a new export.
+UNTRACKED_CUT = 1 << 62
 RECORD_FILE = os.path.join("assets.extra", "monolith_export.json")
 
 

@@ -173,7 +173,9 @@ def set_state(table: TableHandle, state: TableState) -> None:
     groups = np.split(state.counted, ends[:-1])
     for shard, (device, handle) in enumerate(servers_of(table.table_set)):
         with tf.device(device):
-            ops.set_clock(handle, state.clock, table=table.name)
+            ops.set_clock(
+                handle, state.clock, table=table.name, in_restore=True
+            )
             if table.config.admission.filter_layout == "none":
                 continue
             for group in sharding.groups_of_shard(
@@ -277,7 +279,12 @@ def restore(
         for device, handle in servers:
             with tf.device(device):
                 clocks.append(
-                    ops.set_clock(handle, tensors["clock"], table=table.name)
+                    ops.set_clock(
+                        handle,
+                        tensors["clock"],
+                        table=table.name,
+                        in_restore=True,
+                    )
                 )
     # Rows that were saved without times get the time of the clock.
     with _after(clocks):

@@ -29,10 +29,6 @@ from monolith_tf.placement.table_set import servers_of
 TABLES = ("monolith_tf", "tables")
 READY = ("monolith_tf", "ready")
 
-# Variables that live as long as the process of their server. The creation of a
-# table initializes them; a restore does so on a new server only.
-KEPT = ("monolith_tf", "kept")
-
 # Prefix of a table's parts in a checkpoint of a graph.
 KEY_PREFIX = "monolith_tf/"
 
@@ -54,13 +50,12 @@ def add_table(table: TableHandle, created: Sequence[tf.Operation]) -> None:
     """
     made = []
     graph = building_graph()
-    kept = [variable.initializer for variable in graph.get_collection(KEPT)]
     for shard, (device, handle) in enumerate(servers_of(table.table_set)):
 
         def start(device=device, handle=handle, create=created[shard]):
             # A server has rows if only its chief was restarted.
             with tf.device(device):
-                with tf.control_dependencies([create, *kept]):
+                with tf.control_dependencies([create]):
                     clear = ops.clear(handle, table=table.name)
                 # The restore of a chief that died is over, too.
                 with tf.control_dependencies([clear]):
@@ -122,8 +117,7 @@ class _TableSaver:
         if len(self._asked) < len(self.saveables):
             return tf.no_op()
         tensors, self._restored, self._asked = self._restored, {}, set()
-        kept = self._table.table_set.graph.get_collection(KEPT)
-        with tf.control_dependencies([*self._created, *map(_started, kept)]):
+        with tf.control_dependencies(self._created):
             for part, tensor in tensors.items():
                 with tf.device(tensor.device):
                     tensors[part] = tf.identity(tensor)
@@ -156,18 +150,6 @@ class _ServerSaveable(saveable_object.SaveableObject):
         del restored_shapes
         parts = dict(zip(self._parts, restored_tensors, strict=True))
         return self._saved.restore(self._number, parts)
-
-
-def _started(variable: tf.Variable) -> tf.Operation:
-    """Initializes a variable that has no value."""
-
-    def start():
-        with tf.control_dependencies([variable.assign(0)]):
-            return tf.constant(True)
-
-    with tf.device(variable.device):
-        there = variable.is_initialized()
-        return tf.cond(there, lambda: tf.constant(True), start).op
 
 
 def saved_variables(graph: tf.Graph) -> list:

@@ -39,6 +39,12 @@ class Eviction:
             that double, then by time. `"lowest_norm"`: the row with the
             smallest weights. Ties are broken by the order of their last
             updates, then by id; restored rows precede all updates.
+        max_future_seconds: How far the event time of an update may be ahead of
+            both the server's clock and the latest time that the table has seen;
+            0 for no limit. An update with a later time, such as one of a broken
+            log, counts at the latest time that the table has seen, and in
+            `TableStats.num_future_times`. A time that was believed would expire
+            every row. `Table.set_clock` repairs a clock that is ahead.
 
     Raises:
         TypeError: A number is not an integer.
@@ -54,10 +60,16 @@ class Eviction:
     max_rows: int = 0
     max_bytes: int = 0
     policy: str = "lru"
+    max_future_seconds: int = 86400
 
     def __post_init__(self):
         """Checks every argument."""
-        for field in ("ttl_seconds", "max_rows", "max_bytes"):
+        for field in (
+            "ttl_seconds",
+            "max_rows",
+            "max_bytes",
+            "max_future_seconds",
+        ):
             value = getattr(self, field)
             if isinstance(value, bool) or not hasattr(value, "__index__"):
                 raise TypeError(
@@ -65,7 +77,7 @@ class Eviction:
                     f"{field}={value!r} (of type {type(value).__name__})."
                 )
             object.__setattr__(self, field, operator.index(value))
-            limit = 1 << (32 if field == "ttl_seconds" else 63)
+            limit = 1 << (32 if field.endswith("_seconds") else 63)
             if not 0 <= getattr(self, field) < limit:
                 raise ValueError(
                     f"Eviction needs {field} from 0 to {limit - 1}, 0 for no "

@@ -365,6 +365,7 @@ class TableConfig:
             "window_seconds": admission.window_seconds if counts_ids else 0,
             "reads_zeros": admission.unadmitted == "zeros",
             "ttl_seconds": eviction.ttl_seconds,
+            "max_future_seconds": eviction.max_future_seconds,
             "max_rows": eviction.share(shard, num_shards, "max_rows"),
             "max_bytes": eviction.share(shard, num_shards, "max_bytes"),
             "policy": eviction.policy,

@@ -18,10 +18,13 @@ class RequestCounts:
         applied: Per server, updates that changed it.
         repeated: Per server, updates dropped because their `mt.request_id` was
             known.
+        refused: Per server, updates refused because their `mt.request_id` was
+            too old to know.
     """
 
     applied: tuple[int, ...]
     repeated: tuple[int, ...]
+    refused: tuple[int, ...]
 
     @property
     def partial(self) -> int:
@@ -69,5 +72,4 @@ def request_counts(tables) -> RequestCounts:
         table_set = found[0].table_set
     answers = call_servers(table_set, ops.request_counts)
     counts = [answer.numpy().tolist() for answer in answers]
-    applied, repeated = zip(*counts, strict=True)
-    return RequestCounts(applied, repeated)
+    return RequestCounts(*zip(*counts, strict=True))

@@ -81,6 +81,16 @@ class TableStats:
         "was larger than 2^48 (2^48 / beta for a precision `OneBit`, whose "
         "derivative is up to beta).",
     )
+    num_future_times: int = _counter(
+        "updates",
+        "Event times that were not believed, because they were more than "
+        "`Eviction.max_future_seconds` ahead of the clocks.",
+    )
+    num_dropped_logs: int = _counter(
+        "logs",
+        "Times that a server dropped its log of changed ids, which had reached "
+        "`TableSet.max_log_bytes`.",
+    )
     row_bytes: int = _gauge(
         "bytes", "Bytes of the rows, with optimizer slots and headers."
     )

@@ -61,11 +61,17 @@ class TableSet:
             float rounded to the nearest. Tables, optimizers and learning rates
             keep float32. float16 saturates at 65,504 and rounds gradients
             below 2^-25 to 0, so prefer bfloat16 unless gradients are scaled.
+        max_log_bytes: Limit of the log of changed ids per server, in bytes. A
+            changed id takes 8 bytes until it is taken, then 16 until it is
+            acknowledged. Beyond the limit the server drops the log, counts that
+            (`TableStats.num_dropped_logs`) and starts it again: a pusher that
+            comes back writes a new export. Raise it if more than 16 million
+            rows change while an export is written and loaded.
 
     Raises:
-        TypeError: `num_shards` is not an integer, or `wire_dtype` is not a
-            dtype.
-        ValueError: `num_shards` is out of range, or given under a
+        TypeError: `num_shards` or `max_log_bytes` is not an integer, or
+            `wire_dtype` is not a dtype.
+        ValueError: A number is out of range; `num_shards` is given under a
             ParameterServerStrategy; `wire_dtype` is not supported; or the
             strategy has several replicas.
 
@@ -81,8 +87,20 @@ class TableSet:
         self,
         num_shards: int | None = None,
         wire_dtype: tf.DType | str = tf.float32,
+        max_log_bytes: int = ops.MAX_LOG_BYTES,
     ):
         """Chooses the devices; tables are created later."""
+        if not isinstance(max_log_bytes, numbers.Integral):
+            raise TypeError(
+                "max_log_bytes must be an integer. Received: max_log_bytes="
+                f"{max_log_bytes!r} (of type {type(max_log_bytes).__name__})."
+            )
+        if not 0 <= max_log_bytes < 1 << 63:
+            raise ValueError(
+                "max_log_bytes must be from 0 to 2^63 - 1. Received: "
+                f"max_log_bytes={max_log_bytes}."
+            )
+        self.max_log_bytes = int(max_log_bytes)
         self.wire_dtype = tf.as_dtype(wire_dtype)
         if self.wire_dtype not in _WIRE_DTYPES:
             raise ValueError(
@@ -191,8 +209,20 @@ class TableSet:
         """Starts to log changed ids; returns the cut of each shard.
 
         Deltas hold the changes after that cut. Repeated calls are harmless.
+        Each server logs up to `max_log_bytes`.
         """
-        return [int(cut) for cut in call_servers(self, ops.start_deltas)]
+        start = _start_deltas(self.max_log_bytes)
+        return [int(cut) for cut in call_servers(self, start)]
+
+    def stop_deltas(self) -> None:
+        """Stops to log changed ids and frees the logs.
+
+        Call it when no pusher will take the deltas of an export. A pusher then
+        needs a new export.
+        """
+        for device, handle in self._servers:
+            with tf.device(device):
+                ops.stop_deltas(handle)
 
     def take_delta(self, shard: int, acked_cut: int) -> ShardDelta:
         """Advances a shard's cut and reads the changes since `acked_cut`.
@@ -471,3 +501,9 @@ def _drop(servers: tuple[Server, ...], name: str) -> None:
 def _read_clock(table_name: str):
     # One object per name, because `call_servers` traces per object.
     return functools.partial(ops.read_clock, table=table_name)
+
+
+@functools.cache
+def _start_deltas(max_log_bytes: int):
+    # One object per limit, for the same reason.
+    return functools.partial(ops.start_deltas, max_log_bytes=max_log_bytes)

@@ -87,7 +87,7 @@ def restore(
                 manifest.number,
                 in_one_line(error),
             )
-    if store.numbers() and not allow_fresh:
+    if store.has_been_used() and not allow_fresh:
         raise CheckpointError(
             f"{store.directory!r} has files of the snapshots "
             f"{store.numbers()}, and none is whole. Restore a copy of the "

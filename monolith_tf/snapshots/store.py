@@ -62,6 +62,16 @@ class SnapshotStore:
         found = map(_FOLDER.match, names)
         return sorted(int(match[1]) for match in found if match)
 
+    def has_been_used(self) -> bool:
+        """Returns True if a snapshot was ever durable here, whole or not.
+
+        A folder without a manifest alone is of a first one that was never
+        finished.
+        """
+        return bool(self.finished()) or tf.io.gfile.exists(
+            os.path.join(self.directory, CURRENT)
+        )
+
     def load(self, number: int) -> Manifest:
         """Reads a manifest.
 

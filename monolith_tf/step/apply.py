@@ -16,7 +16,7 @@ from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import servers_of
 from monolith_tf.step.event_time import current_event_time
 from monolith_tf.step.fused_gradients import FusedGradients
-from monolith_tf.step.request_id import current_request_id
+from monolith_tf.step.request_id import current_request
 from monolith_tf.step.table_variable import TableVariable
 from monolith_tf.step.transport import Wire
 
@@ -129,9 +129,9 @@ def apply_row_gradients(
         The apply operations (empty when executing eagerly).
     """
     event_time = current_event_time(event_time)
-    request = current_request_id()
+    request = current_request()
     if request is not None:
-        event_time = ops.with_request(event_time, request)
+        event_time = ops.with_request(event_time, *request)
     step = tf.cast(step, tf.int64)
     if learning_rates is None:
         learning_rates = [

@@ -398,5 +398,28 @@ TEST(CapTest, ACapHoldsAndRowsAreExactWhateverRunsAtOnce) {
   }
 }
 
+TEST(CapTest, TheBoundInBytesHoldsAfterTheTableWasEmpty) {
+  constexpr int64_t kBytes = 8 << 20;
+  TableConfig config = SgdConfig(16);
+  config.eviction.max_bytes = kBytes;
+  config.eviction.ttl_seconds = 10;
+  auto table = MakeTable(config);
+  const auto fill = [&](int64_t first, int64_t time) {
+    for (int64_t begin = first; begin < first + 400000; begin += 20000) {
+      Update update;
+      update.ids = Range(begin, 20000);
+      update.event_time = time;
+      EXPECT_TRUE(Apply(table.get(), update).ok());
+    }
+    const TableStats stats = table->stats();
+    return stats.arena_bytes + stats.index_bytes;
+  };
+  const int64_t before = fill(0, 1000);
+  table->Sweep(5000);
+  ASSERT_EQ(table->size(), 0);
+  EXPECT_LE(fill(10000000, 5000),
+            std::max<int64_t>(kBytes, before * 102 / 100));
+}
+
 }  // namespace
 }  // namespace monolith_tf

@@ -76,6 +76,8 @@ TEST(ConfigValidationTest, AWrongFieldIsNamedWithWhatWasExpected) {
          c->admission.probability = 2;
        },
        "probability must be in (0, 1]", "Received: 2"},
+      {[](TableConfig* c) { c->eviction.max_future_seconds = -3; },
+       "eviction: max_future_seconds must be in [0, 2^32)", "Received: -3"},
       {[](TableConfig* c) { c->eviction.ttl_seconds = -3; },
        "eviction: ttl_seconds must be in [0, 2^32)", "Received: -3"},
       {[](TableConfig* c) { c->eviction.max_rows = -1; },

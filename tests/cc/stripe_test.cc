@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -30,7 +31,7 @@ std::vector<int64_t> IdsOfAStripe(KeyedHash hash, int64_t n) {
 
 class StripeTest : public ::testing::Test {
  protected:
-  StripeTest() : stripe_(3, &layout_, kHash, &pool_) {}
+  StripeTest() : stripe_(3, &layout_, kHash, &pool_, &log_bytes_) {}
 
   std::map<int64_t, const Row*> Places() {
     std::map<int64_t, const Row*> places;
@@ -58,6 +59,7 @@ class StripeTest : public ::testing::Test {
   static constexpr KeyedHash kHash{7, 11};
   const RowLayout layout_{AdagradConfig(16)};
   MemoryPool pool_;
+  std::atomic<int64_t> log_bytes_{0};
   Stripe stripe_;
 };
 
@@ -113,7 +115,7 @@ TEST_F(StripeTest, SlabsMoveTogetherAndKeepWhatIsInThem) {
   // Slabs of two stripes take turns in the pool until one is emptied.
   std::map<int64_t, std::vector<float>> expected;
   {
-    Stripe other(4, &layout_, kHash, &pool_);
+    Stripe other(4, &layout_, kHash, &pool_, &log_bytes_);
     for (const int64_t id : ids) {
       Insert(id);
       SpinLockHolder holder(other.lock());

@@ -31,7 +31,8 @@ TEST(TableConfigTest, DebugStringShowsEveryField) {
             "uniform(-0.05, 0.05), precision: float32()}], seed: 7, "
             "admission: {all, min_count: 1, probability: 1, sketch_bytes: 0, "
             "window_seconds: 0, reads_zeros: 0}, eviction: {ttl_seconds: 0, "
-            "max_rows: 0, max_bytes: 0, policy: lru}, tracks_changes: 1, "
+            "max_future_seconds: 0, max_rows: 0, max_bytes: 0, policy: lru}, "
+            "tracks_changes: 1, "
             "initial_capacity: 0}");
 }
 

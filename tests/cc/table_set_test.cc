@@ -251,6 +251,50 @@ TEST_F(TableSetTest, AssignAndImportAreInTheDelta) {
   EXPECT_EQ(delta.tables[1].rows, (std::vector<float>{5.0f, 6.0f}));
 }
 
+TEST_F(TableSetTest, ALogAboveItsLimitIsDroppedAndCounted) {
+  constexpr int64_t kLimit = 1 << 20;
+  const int64_t start = *tables_.StartDeltas(kLimit);
+  const std::vector<float> rows(20000);
+  // Ids that come and go: the table does not grow, its log does.
+  for (int64_t first = 0; first < 2000000; first += rows.size()) {
+    const std::vector<int64_t> ids = Range(first, rows.size());
+    ASSERT_TRUE(movie_->Assign(ids.data(), rows.data(), ids.size(), 5).ok());
+    movie_->Remove(ids.data(), ids.size());
+    tables_.LimitLogs();
+    EXPECT_LE(movie_->stats().log_bytes, kLimit + (1 << 19));
+  }
+  EXPECT_GE(movie_->stats().num_dropped_logs, 10);
+  ExpectError(tables_.TakeDelta(start).status(), absl::StatusCode::kOutOfRange,
+              {"Resync from an export", "max_log_bytes = 1048576"});
+  // A consumer that starts again gets what changes from then on.
+  const int64_t cut = Take(tables_.cut()).to_cut;
+  ASSERT_TRUE(Step(movie_.get(), {7}, {1.0f}, 1.0f).ok());
+  EXPECT_EQ(MovieIds(cut), Ids{7});
+}
+
+TEST_F(TableSetTest, IdsThatNobodyAcknowledgesCountToo) {
+  constexpr int64_t kLimit = 1 << 20;
+  const int64_t start = *tables_.StartDeltas(kLimit);
+  const std::vector<int64_t> ids = Range(0, 100000);
+  const std::vector<float> rows(ids.size());
+  ASSERT_TRUE(movie_->Assign(ids.data(), rows.data(), ids.size(), 5).ok());
+  const ShardDelta delta = Take(start);
+  EXPECT_EQ(delta.tables[1].ids.size(), ids.size());
+  EXPECT_EQ(movie_->stats().log_bytes, 0);
+  tables_.LimitLogs();
+  EXPECT_EQ(movie_->stats().num_dropped_logs, 1);
+  ExpectError(tables_.TakeDelta(delta.to_cut).status(),
+              absl::StatusCode::kOutOfRange, {"Resync"});
+}
+
+TEST_F(TableSetTest, ALogWithinItsLimitIsKept) {
+  const int64_t start = *tables_.StartDeltas();
+  ASSERT_TRUE(Step(movie_.get(), {1}, {1.0f}, 1.0f).ok());
+  tables_.LimitLogs();
+  EXPECT_EQ(MovieIds(start), Ids{1});
+  EXPECT_EQ(movie_->stats().num_dropped_logs, 0);
+}
+
 TEST_F(TableSetTest, WhileItIsRestoredASetHasNoGenerationAndNoDeltas) {
   ASSERT_TRUE(tables_.StartDeltas().ok());
   tables_.BeginRestore({"movie"});

@@ -79,13 +79,14 @@ inline absl::Status Apply(Table* table, const Update& update) {
   const std::vector<float> gradients(update.ids.size() * table->dim(),
                                      update.gradient);
   const std::vector<float> rates(table->num_segments(), update.learning_rate);
-  const ApplyRequest request = {
+  ApplyRequest request = {
       update.ids.data(),  counts.data(),
       gradients.data(),   static_cast<int64_t>(update.ids.size()),
       update.global_step, update.event_time,
       rates.data()};
   absl::Status status = table->Check(request);
   if (!status.ok()) return status;
+  request.event_time = table->AcceptTime(request.event_time);
   const RunningUpdate running = table->BeginParts(request);
   status = table->ApplyPart(request, running, StripePart());
   table->EndUpdate(running);

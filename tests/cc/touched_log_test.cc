@@ -22,6 +22,17 @@ TEST(TouchedLogTest, IdsAreKeptInOrderOverManyBlocks) {
   EXPECT_EQ(ids, expected);
 }
 
+TEST(TouchedLogTest, ItSaysHowMuchMemoryItTakes) {
+  TouchedLog log;
+  int64_t taken = log.Append(1);
+  EXPECT_EQ(taken, 16 * 8);
+  for (int i = 0; i < 15; ++i) EXPECT_EQ(log.Append(i), 0);
+  for (const int64_t id : Range(0, 100000)) taken += log.Append(id);
+  EXPECT_EQ(log.taken_bytes(), taken);
+  EXPECT_GE(taken, 100016 * 8);
+  EXPECT_LE(taken, log.memory_bytes());
+}
+
 TEST(TouchedLogTest, ItsMemoryIsSmallAtFirstAndFollowsTheIds) {
   TouchedLog log;
   EXPECT_EQ(log.memory_bytes(), 0);

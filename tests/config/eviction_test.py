@@ -333,6 +333,8 @@ def test_rows_evicted_for_the_cap_are_tombstones_too(shards):
         ({"ttl_seconds": -1}, ValueError, "ttl_seconds from 0.*=-1"),
         ({"ttl_seconds": 1 << 32}, ValueError, "ttl_seconds from 0"),
         ({"ttl_seconds": 1.5}, TypeError, "integer for ttl_seconds"),
+        ({"max_future_seconds": -1}, ValueError, "max_future_seconds from 0"),
+        ({"max_future_seconds": 1.5}, TypeError, "for max_future_seconds"),
         ({"max_rows": -5}, ValueError, "max_rows from 0"),
         ({"max_rows": 1 << 63}, ValueError, "max_rows from 0"),
         ({"max_rows": True}, TypeError, "integer for max_rows"),

@@ -31,7 +31,7 @@ class Training:
         self.graph = tf.Graph()
         with self.graph.as_default(), graph_servers([DEVICE, DEVICE]):
             step = v1.train.get_or_create_global_step()
-            self.step = RepeatableStep(DEVICE, DEVICE, make_dataset())
+            self.step = RepeatableStep(DEVICE, make_dataset())
             table = mt.Table(
                 mt.TableConfig(
                     "movie",
@@ -43,7 +43,7 @@ class Training:
             optimizer = mt.optimizers.with_tables(
                 v1.train.GradientDescentOptimizer(1.0)
             )
-            with mt.request_id(self.step.number):
+            with mt.request_id(self.step.number, self.step.client):
                 loss = tf.reduce_sum(table.lookup(self.step.batch))
                 self.train_op = optimizer.minimize(loss, step)
             self.done = self.step.done(self.train_op)
@@ -108,7 +108,7 @@ def test_the_end_of_the_input_ends_the_steps(target, training):
 
 
 @pytest.mark.slow
-def test_no_two_steps_have_one_number(target):
+def test_no_two_steps_have_one_request_id(target):
     both = []
     for _ in range(2):
         training = Training(lambda: tf.data.Dataset.range(8).batch(1).repeat())
@@ -117,12 +117,14 @@ def test_no_two_steps_have_one_number(target):
                 session.run(training.initialize)
             training.step.after_create_session(session, None)
             for _ in range(1100):
-                number, _ = run(
-                    session, training, [training.step.number, training.done]
+                client, number, _ = run(
+                    session,
+                    training,
+                    [training.step.client, training.step.number, training.done],
                 )
-                both.append(int(number))
+                both.append((int(client), int(number)))
     assert len(set(both)) == 2200
-    assert all(0 <= number < 2**30 for number in both)
+    assert all(number >= 0 for _, number in both)
 
 
 def test_a_batch_keeps_its_structure():
@@ -136,7 +138,7 @@ def test_a_batch_keeps_its_structure():
 
     with tf.Graph().as_default() as graph:
         dataset = tf.data.Dataset.range(5, 7).map(element)
-        step = RepeatableStep("/device:CPU:0", "/device:CPU:0", dataset)
+        step = RepeatableStep("/device:CPU:0", dataset)
         assert step.batch["none"] is None
         assert step.batch["ragged"].shape.as_list() == [2, None]
         fetches = {k: v for k, v in step.batch.items() if v is not None}

@@ -74,6 +74,8 @@ CALLS = {
     "export_groups": lambda h, **name: ops.export_groups(
         h, table="t", first_group=0, num_groups=1, **name
     ),
+    "export_requests": lambda h, **name: ops.export_requests(h, **name),
+    "import_requests": lambda h, **name: ops.import_requests(h, ids(2), **name),
     "fill_missing": lambda h, **name: ops.fill_missing(
         [feature(default_id=7, padding_id=0)], **name
     ),
@@ -121,6 +123,7 @@ CALLS = {
         [tf.SparseTensor([[0, 0]], tf.constant([7], tf.int64), [1, 1])], **name
     ),
     "start_deltas": lambda h, **name: ops.start_deltas(h, **name),
+    "stop_deltas": lambda h, **name: ops.stop_deltas(h, **name),
     "stats": lambda h, **name: ops.stats(h, **name),
     "sweep": lambda h, **name: ops.sweep(h, ids(), table="t", **name),
     "table_create": lambda h, **name: ops.table_create(
@@ -138,7 +141,9 @@ CALLS = {
     "widen": lambda h, **name: ops.widen(
         tf.zeros([3], tf.uint16), wire_format="bfloat16", **name
     ),
-    "with_request": lambda h, **name: ops.with_request(ids(), ids(), **name),
+    "with_request": lambda h, **name: ops.with_request(
+        ids(), ids(), ids(), **name
+    ),
     "worker_counters": lambda h, **name: ops.worker_counters(**name),
 }
 # It makes its value of stock ops.

@@ -232,3 +232,52 @@ def test_context_is_left_by_the_end_of_the_block():
 def test_a_number_of_shards_that_is_none_is_refused(num_shards, error, message):
     with pytest.raises(error, match=message):
         mt.TableSet(num_shards=num_shards)
+
+
+def test_a_log_that_nobody_takes_stays_within_its_limit():
+    with mt.TableSet(max_log_bytes=1 << 20) as tables:
+        table = mt.Table(
+            mt.TableConfig(
+                "stream", dim=1, eviction=mt.Eviction(ttl_seconds=10)
+            )
+        )
+    cuts = tables.start_deltas()
+    for step in range(40):
+        # Ids that come and go: the table does not grow.
+        ids = np.arange(step * 20_000, (step + 1) * 20_000)
+        table.apply_gradients(
+            ids, np.zeros([len(ids), 1], np.float32), event_time=20 * step + 1
+        )
+        table.sweep(20 * step + 1)
+        assert table.stats().log_bytes < 2 << 20
+    assert table.stats().num_dropped_logs > 2
+    with pytest.raises(tf.errors.OutOfRangeError, match="Resync from an"):
+        tables.take_delta(0, cuts[0])
+
+
+def test_deltas_that_are_stopped_free_their_log():
+    with mt.TableSet(num_shards=2) as tables:
+        table = mt.Table(mt.TableConfig("stream", dim=1))
+    tables.start_deltas()
+    ids = np.arange(1000)
+    table.assign(ids, np.zeros([1000, 1], np.float32))
+    assert table.stats().log_bytes >= 8000
+    tables.stop_deltas()
+    table.assign(ids, np.ones([1000, 1], np.float32))
+    assert table.stats().log_bytes == 0
+    with pytest.raises(
+        tf.errors.FailedPreconditionError, match="were not started"
+    ):
+        tables.take_delta(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "message"),
+    [
+        (-1, ValueError, "from 0 to .* Received: max_log_bytes=-1"),
+        (1.5, TypeError, "must be an integer. Received: max_log_bytes=1.5"),
+    ],
+)
+def test_a_limit_of_the_log_that_is_none_is_refused(limit, error, message):
+    with pytest.raises(error, match=message):
+        mt.TableSet(max_log_bytes=limit)

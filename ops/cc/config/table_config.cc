@@ -20,7 +20,8 @@ auto Fields(const AdmissionConfig& a) {
 }
 
 auto Fields(const EvictionConfig& e) {
-  return std::tie(e.ttl_seconds, e.max_rows, e.max_bytes, e.policy);
+  return std::tie(e.ttl_seconds, e.max_future_seconds, e.max_rows, e.max_bytes,
+                  e.policy);
 }
 
 bool AreEqual(const SegmentConfig& a, const SegmentConfig& b) {
@@ -68,6 +69,7 @@ std::string TableConfig::DebugString() const {
       ", window_seconds: ", admission.window_seconds,
       ", reads_zeros: ", admission.reads_zeros,
       "}, eviction: {ttl_seconds: ", eviction.ttl_seconds,
+      ", max_future_seconds: ", eviction.max_future_seconds,
       ", max_rows: ", eviction.max_rows, ", max_bytes: ", eviction.max_bytes,
       ", policy: ", eviction.policy, "}, tracks_changes: ", tracks_changes,
       ", initial_capacity: ", initial_capacity, "}");

@@ -109,6 +109,9 @@ struct AdmissionConfig {
 struct EvictionConfig {
   // A row expires when its last update is older than this; 0: never.
   int64_t ttl_seconds = 0;
+  // How far an event time may be ahead of both the server's clock and the
+  // latest time that the table has seen; 0 for no limit.
+  int64_t max_future_seconds = 0;
   // The capacity of a shard; 0: no limit. If it holds more after an update, the
   // lowest rows by the policy are evicted (in a large table, the lowest of
   // small random samples), rows of that update last. max_bytes counts rows,

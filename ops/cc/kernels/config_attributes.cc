@@ -113,6 +113,8 @@ absl::Status ReadTableConfig(OpKernelConstruction* context,
   TF_RETURN_IF_ERROR(context->GetAttr("reads_zeros", &admission.reads_zeros));
   EvictionConfig& eviction = config->eviction;
   TF_RETURN_IF_ERROR(context->GetAttr("ttl_seconds", &eviction.ttl_seconds));
+  TF_RETURN_IF_ERROR(
+      context->GetAttr("max_future_seconds", &eviction.max_future_seconds));
   TF_RETURN_IF_ERROR(context->GetAttr("max_rows", &eviction.max_rows));
   TF_RETURN_IF_ERROR(context->GetAttr("max_bytes", &eviction.max_bytes));
   TF_RETURN_IF_ERROR(context->GetAttr("policy", &eviction.policy));

@@ -27,12 +27,37 @@ using ::tensorflow::TensorShape;
 
 class StartDeltasOp : public TableSetOp {
  public:
-  using TableSetOp::TableSetOp;
+  explicit StartDeltasOp(OpKernelConstruction* context) : TableSetOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("max_log_bytes", &max_log_bytes_));
+    OP_REQUIRES(context, max_log_bytes_ >= 0,
+                absl::InvalidArgumentError(
+                    absl::StrCat("max_log_bytes must not be negative. "
+                                 "Received: ",
+                                 max_log_bytes_, ".")));
+  }
 
  protected:
   absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
-    TF_RETURN_IF_ERROR(set->tables().StartDeltas().status());
-    return SetScalar(context, "cut", set->tables().cut());
+    const absl::StatusOr<int64_t> cut =
+        set->tables().StartDeltas(max_log_bytes_);
+    TF_RETURN_IF_ERROR(cut.status());
+    return SetScalar(context, "cut", *cut);
+  }
+
+ private:
+  int64_t max_log_bytes_;
+};
+
+class StopDeltasOp : public TableSetOp {
+ public:
+  using TableSetOp::TableSetOp;
+
+ protected:
+  bool RunsInRestore() const override { return true; }
+
+  absl::Status Run(OpKernelContext*, TableSetResource* set) override {
+    set->tables().StopDeltas();
+    return absl::OkStatus();
   }
 };
 
@@ -117,7 +142,7 @@ class RenewOp : public TableSetOp {
     TF_RETURN_IF_ERROR(FailAt("renew.before"));
     TF_RETURN_IF_ERROR(set->tables().Renew(GenerationOf(generation_)));
     // Rows went back in time, so the same requests may come again.
-    set->requests().ForgetRequests();
+    set->requests().Forget();
     return FailAt("renew.after");
   }
 
@@ -139,6 +164,8 @@ class TableSetStatusOp : public TableSetOp {
 
 REGISTER_KERNEL_BUILDER(Name("MonolithStartDeltas").Device(DEVICE_CPU),
                         StartDeltasOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithStopDeltas").Device(DEVICE_CPU),
+                        StopDeltasOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithTakeDelta").Device(DEVICE_CPU),
                         TakeDeltaOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithRenew").Device(DEVICE_CPU), RenewOp);

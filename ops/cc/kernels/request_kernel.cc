@@ -5,10 +5,10 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/kernels/inputs.h"
-#include "ops/cc/kernels/request_log.h"
 #include "ops/cc/kernels/server_counters.h"
 #include "ops/cc/kernels/table_set_op.h"
 #include "ops/cc/kernels/worker_counters.h"
+#include "ops/cc/table/request_log.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -16,6 +16,7 @@ namespace {
 
 using ::tensorflow::OpKernel;
 using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 
 class RequestCountsOp : public TableSetOp {
@@ -27,8 +28,37 @@ class RequestCountsOp : public TableSetOp {
 
   absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
     const RequestLog::Counts counts = set->requests().counts();
-    const int64_t numbers[] = {counts.applied, counts.repeated};
-    return CopyOut(context, "counts", TensorShape({2}), numbers);
+    const int64_t numbers[] = {counts.applied, counts.repeated, counts.refused};
+    return CopyOut(context, "counts", TensorShape({3}), numbers);
+  }
+};
+
+class ExportRequestsOp : public TableSetOp {
+ public:
+  using TableSetOp::TableSetOp;
+
+ protected:
+  absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
+    const std::vector<int64_t> marks = set->requests().Export();
+    return CopyOut(context, "marks",
+                   TensorShape({static_cast<int64_t>(marks.size())}),
+                   marks.data());
+  }
+};
+
+class ImportRequestsOp : public TableSetOp {
+ public:
+  using TableSetOp::TableSetOp;
+
+ protected:
+  bool RunsInRestore() const override { return true; }
+
+  absl::Status Run(OpKernelContext* context, TableSetResource* set) override {
+    const Tensor* marks = nullptr;
+    TF_RETURN_IF_ERROR(GetVector(context, "marks", &marks));
+    const int64_t* const numbers = marks->flat<int64_t>().data();
+    return set->requests().Import(
+        std::vector<int64_t>(numbers, numbers + marks->NumElements()));
   }
 };
 
@@ -67,6 +97,12 @@ REGISTER_KERNEL_BUILDER(
 REGISTER_KERNEL_BUILDER(
     Name("MonolithServerCounters").Device(tensorflow::DEVICE_CPU),
     ServerCountersOp);
+REGISTER_KERNEL_BUILDER(
+    Name("MonolithExportRequests").Device(tensorflow::DEVICE_CPU),
+    ExportRequestsOp);
+REGISTER_KERNEL_BUILDER(
+    Name("MonolithImportRequests").Device(tensorflow::DEVICE_CPU),
+    ImportRequestsOp);
 REGISTER_KERNEL_BUILDER(
     Name("MonolithRequestCounts").Device(tensorflow::DEVICE_CPU),
     RequestCountsOp);

@@ -40,7 +40,7 @@ class BeginRestoreOp : public RestoreOp {
     TF_RETURN_IF_ERROR(FailAt("begin_restore.before"));
     set->tables().BeginRestore(tables_);
     // Rows go back in time, so the same requests may come again.
-    set->requests().ForgetRequests();
+    set->requests().Forget();
     return FailAt("begin_restore.after");
   }
 
@@ -86,7 +86,7 @@ class AbandonRestoreOp : public RestoreOp {
  protected:
   absl::Status Run(OpKernelContext*, TableSetResource* set) override {
     set->tables().AbandonRestore(GenerationOf(generation_));
-    set->requests().ForgetRequests();
+    set->requests().Forget();
     return absl::OkStatus();
   }
 

@@ -75,6 +75,7 @@ class SnapshotBeginOp : public TableSetOp {
         set->tables().BeginSnapshot(parent_cut);
     TF_RETURN_IF_ERROR(begun.status());
     TF_RETURN_IF_ERROR(SetScalar(context, "generation", (*begun)->generation));
+    (*begun)->requests = set->requests().Export();
     TF_RETURN_IF_ERROR(SetScalar(context, "from_cut", (*begun)->from_cut));
     TF_RETURN_IF_ERROR(SetScalar(context, "to_cut", (*begun)->to_cut));
     set->snapshot().Put(*std::move(begun));
@@ -187,6 +188,9 @@ class SnapshotReadOp : public SlowTableSetOp {
           (*reader)->ReadInto(&set->tables(), options_);
       TF_RETURN_IF_ERROR(counts.status());
       TF_RETURN_IF_ERROR(FailAt("snapshot_read.after"));
+      if (options_.reads_state) {
+        TF_RETURN_IF_ERROR(ReadRequests(**reader, set));
+      }
       const int64_t numbers[] = {counts->num_rows, counts->num_removed};
       return CopyOut(context, "counts", TensorShape({2}), numbers);
     };
@@ -194,6 +198,22 @@ class SnapshotReadOp : public SlowTableSetOp {
   }
 
  private:
+  // The requests that the same shard of as many had applied. Elsewhere they
+  // stay forgotten: every shard applies its own part of a request.
+  static absl::Status ReadRequests(const PartReader& reader,
+                                   TableSetResource* set) {
+    std::vector<int64_t> requests;
+    TF_RETURN_IF_ERROR(reader.ReadRequests(&requests));
+    if (requests.empty() || reader.header().num_shards !=
+                                static_cast<uint32_t>(set->num_shards())) {
+      return absl::OkStatus();
+    }
+    if (reader.header().shard != static_cast<uint32_t>(set->shard())) {
+      return absl::OkStatus();
+    }
+    return set->requests().Import(requests);
+  }
+
   PartReader::Options options_;
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/failpoints/failpoints.h"
 #include "ops/cc/hash/partition.h"
@@ -16,6 +17,7 @@
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/logging.h"
 
 namespace monolith_tf {
 namespace {
@@ -278,7 +280,9 @@ class ReadClockOp : public OneTableOp {
 
 class SetClockOp : public OneTableOp {
  public:
-  using OneTableOp::OneTableOp;
+  explicit SetClockOp(OpKernelConstruction* context) : OneTableOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("in_restore", &in_restore_));
+  }
 
  protected:
   bool RunsInRestore() const override { return true; }
@@ -293,8 +297,21 @@ class SetClockOp : public OneTableOp {
           clock->shape().DebugString(), ".")));
     }
     const auto numbers = clock->vec<int64_t>();
-    return table->SetClock({numbers(0), numbers(1)});
+    if (!in_restore_) return table->SetClock({numbers(0), numbers(1)});
+    const absl::StatusOr<bool> is_believed =
+        table->RestoreClock({numbers(0), numbers(1)});
+    if (is_believed.ok() && !*is_believed) {
+      LOG(WARNING) << "Table '" << name() << "' on server "
+                   << context->device()->name()
+                   << ": the clock of the checkpoint, " << numbers(1)
+                   << ", is too far in the future (max_future_seconds). It is "
+                      "set by the rows with earlier times.";
+    }
+    return is_believed.status();
   }
+
+ private:
+  bool in_restore_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithReadClock").Device(DEVICE_CPU),

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "ops/cc/kernels/inputs.h"
+#include "ops/cc/kernels/stamped_time.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace monolith_tf {
@@ -61,7 +62,7 @@ class StepInputs {
   static absl::Status Get(tensorflow::OpKernelContext* context,
                           StepInputs* out) {
     TF_RETURN_IF_ERROR(GetScalar(context, "global_step", &out->global_step_));
-    TF_RETURN_IF_ERROR(GetScalar(context, "event_time", &out->event_time_));
+    TF_RETURN_IF_ERROR(StampedTime::Get(context, &out->time_));
     const tensorflow::Tensor* learning_rates = nullptr;
     TF_RETURN_IF_ERROR(GetVector(context, "learning_rates", &learning_rates));
     out->learning_rates_ = *learning_rates;
@@ -84,12 +85,13 @@ class StepInputs {
     }
     TF_RETURN_IF_ERROR(context->allocate_temp(
         tensorflow::DT_INT64,
-        tensorflow::TensorShape({2 + num_tables + 2 * total}), &out->packed));
+        tensorflow::TensorShape({time_.prefix() + num_tables + 2 * total}),
+        &out->packed));
     TF_RETURN_IF_ERROR(context->allocate_temp(
         tensorflow::DT_FLOAT, tensorflow::TensorShape({floats}), &out->values));
     int64_t* integers = out->packed.flat<int64_t>().data();
     *integers++ = global_step_;
-    *integers++ = event_time_;
+    integers = time_.Write(integers);
     out->sizes = integers;
     out->ids = std::copy(sizes.begin(), sizes.end(), integers);
     out->counts = out->ids + total;
@@ -100,7 +102,7 @@ class StepInputs {
 
  private:
   int64_t global_step_;
-  int64_t event_time_;
+  StampedTime time_;
   tensorflow::Tensor learning_rates_;
 };
 

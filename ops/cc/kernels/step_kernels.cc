@@ -7,16 +7,21 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/failpoints/failpoints.h"
+#include "ops/cc/kernels/inputs.h"
 #include "ops/cc/kernels/many_tables_op.h"
 #include "ops/cc/kernels/packed_ids.h"
 #include "ops/cc/kernels/parallel.h"
 #include "ops/cc/kernels/server_counters.h"
+#include "ops/cc/kernels/stamped_time.h"
 #include "ops/cc/kernels/table_set_resource.h"
 #include "ops/cc/memory/copy_floats.h"
+#include "ops/cc/table/request_log.h"
 #include "ops/cc/table/table.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/platform/logging.h"
 
 namespace monolith_tf {
 namespace {
@@ -86,8 +91,9 @@ class ApplyOp : public ManyTablesOp {
     TF_RETURN_IF_ERROR(context->input("packed", &input));
     TF_RETURN_IF_ERROR(context->input("values", &values));
     PackedIds packed;
-    TF_RETURN_IF_ERROR(PackedIds::Parse(*input, /*prefix=*/2, num_tables(),
-                                        /*columns=*/2, &packed));
+    const int64_t prefix = StampedTime::PrefixOf(*input);
+    TF_RETURN_IF_ERROR(
+        PackedIds::Parse(*input, prefix, num_tables(), /*columns=*/2, &packed));
     ServerCounters::Get().apply.Add(packed.total,
                                     input->TotalBytes() + values->TotalBytes());
     int64_t num_segments = 0;
@@ -102,7 +108,7 @@ class ApplyOp : public ManyTablesOp {
     }
     const float* learning_rates = values->flat<float>().data();
     const float* gradients = learning_rates + num_segments;
-    const StampedTime time(packed.prefix[1]);
+    const StampedTime time = StampedTime::Read(packed.prefix, prefix);
     std::vector<ApplyRequest> requests(num_tables());
     for (int64_t t = 0; t < num_tables(); ++t) {
       ApplyRequest& request = requests[t];
@@ -121,13 +127,41 @@ class ApplyOp : public ManyTablesOp {
     TF_RETURN_IF_ERROR(FailAt("apply.before"));
     // From here on only memory can run out. Then a part has been applied, and
     // a repeat must not apply it again.
-    if (!set->requests().Begin(time)) return absl::OkStatus();
+    bool is_repeat = false;
+    TF_RETURN_IF_ERROR(BeginRequest(context, set, time, &is_repeat));
+    if (is_repeat) return absl::OkStatus();
+    for (int64_t t = 0; t < num_tables(); ++t) {
+      requests[t].event_time = tables[t]->AcceptTime(time.event_time);
+    }
     CheckGradients(context, packed, &requests);
     TF_RETURN_IF_ERROR(ApplyAll(context, packed, tables, requests));
     return FailAt("apply.after");
   }
 
  private:
+  // Records the update. FailedPrecondition if it is too old to know.
+  absl::Status BeginRequest(OpKernelContext* context, TableSetResource* set,
+                            const StampedTime& time, bool* is_repeat) const {
+    if (!time.has_request) {
+      set->requests().CountUpdate();
+      return absl::OkStatus();
+    }
+    const absl::StatusOr<RequestLog::Answer> answer =
+        set->requests().Begin(time.client, time.sequence);
+    TF_RETURN_IF_ERROR(Of(absl::StrCat("Server ", context->device()->name()),
+                          answer.status()));
+    *is_repeat = *answer != RequestLog::Answer::kApply;
+    if (*answer == RequestLog::Answer::kSuspectRepeat) {
+      LOG(WARNING) << "Server " << context->device()->name() << " dropped "
+                   << RequestLog::kSuspectRepeats
+                   << " updates in a row, the last with request id "
+                   << time.sequence
+                   << ", because it had applied their request ids. A loop must "
+                      "not count its steps from 0 again (mt.request_id).";
+    }
+    return absl::OkStatus();
+  }
+
   // Finds the tables whose gradients are all finite and bounded.
   void CheckGradients(OpKernelContext* context, const PackedIds& packed,
                       std::vector<ApplyRequest>* requests) const {

@@ -149,6 +149,7 @@ class AssignOp : public OneTableOp {
     int64_t event_time = 0;
     TF_RETURN_IF_ERROR(GetIdsAndRows(context, table->dim(), &ids, &rows));
     TF_RETURN_IF_ERROR(Named(GetScalar(context, "event_time", &event_time)));
+    event_time = table->AcceptTime(event_time);
     const RunningUpdate update = table->BeginUpdate();
     const absl::Status status =
         InParts(context, ids->dim_size(0), [&](StripePart part) {

@@ -32,6 +32,7 @@ class TableSetOp : public tensorflow::OpKernel {
     OP_REQUIRES(context, use.is_allowed(),
                 set->tables().BeingRestored(context->device()->name()));
     OP_REQUIRES_OK(context, Run(context, set.get()));
+    set->tables().LimitLogs();
   }
 
  protected:

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "ops/cc/memory/free_ranges.h"
 #include "ops/cc/memory/memory_block.h"
 #include "ops/cc/memory/spin_lock.h"
 
@@ -55,6 +55,9 @@ void MemoryPool::Slab::Release() {
 MemoryPool::Slab MemoryPool::Allocate(size_t bytes) {
   Slab slab;
   if (bytes < kMinSharedBytes || bytes >= kPageBytes) {
+    if (bytes >= kPageBytes && !budget_->Allows(static_cast<int64_t>(bytes))) {
+      return slab;
+    }
     slab.memory_ = MemoryBlock::Allocate(bytes);
     slab.data_ = slab.memory_.data();
     return slab;
@@ -91,11 +94,14 @@ bool MemoryPool::IsResident(uint64_t position, size_t bytes) const {
 MemoryPool::Slab MemoryPool::AllocateBefore(const Slab& slab) {
   if (slab.pool_ == nullptr) return Slab();
   SpinLockHolder holder(&lock_);
-  for (const auto& [position, length] : free_) {
-    if (position >= slab.position_) break;
-    if (length >= slab.bytes_ && IsResident(position, slab.bytes_)) {
-      return MakeSlab(position, slab.bytes_);
+  uint64_t from = 0;
+  for (int look = 0; look < kMaxLooks; ++look) {
+    const FreeRanges::Range range = free_.Find(slab.bytes_, from);
+    if (range.empty() || range.begin >= slab.position_) break;
+    if (IsResident(range.begin, slab.bytes_)) {
+      return MakeSlab(range.begin, slab.bytes_);
     }
+    from = range.begin + 1;
   }
   return Slab();
 }
@@ -107,6 +113,7 @@ void MemoryPool::Deallocate(uint64_t position, size_t bytes) {
 }
 
 bool MemoryPool::AddExtent() {
+  if (!budget_->Allows(kExtentBytes)) return false;
   auto extent = std::make_unique<Extent>();
   extent->memory = MemoryBlock::Allocate(kExtentBytes);
   if (extent->memory.empty()) return false;
@@ -114,47 +121,42 @@ bool MemoryPool::AddExtent() {
   const uint64_t number = hole - extents_.begin();
   if (hole == extents_.end()) extents_.emplace_back();
   extents_[number] = std::move(extent);
-  free_[number * kExtentBytes] = kExtentBytes;
+  free_.Insert(number * kExtentBytes, kExtentBytes);
   ++num_empty_extents_;
   return true;
 }
 
 uint64_t MemoryPool::FindFree(size_t bytes) {
-  for (const auto& [position, length] : free_) {
-    if (length >= bytes) return position;
-  }
+  const FreeRanges::Range range = free_.Find(bytes);
+  if (!range.empty()) return range.begin;
   return AddExtent() ? FindFree(bytes) : kNoPosition;
 }
 
 void MemoryPool::Take(uint64_t position, size_t bytes) {
-  const auto range = std::prev(free_.upper_bound(position));
-  const uint64_t begin = range->first;
-  const uint64_t end = begin + range->second;
-  if (begin == position) {
-    free_.erase(range);
-  } else {
-    range->second = position - begin;
-  }
-  if (position + bytes < end) free_[position + bytes] = end - position - bytes;
+  const FreeRanges::Range range = free_.Before(position);
+  free_.Erase(range.begin);
+  if (range.begin < position) free_.Insert(range.begin, position - range.begin);
+  const uint64_t end = position + bytes;
+  if (end < range.end()) free_.Insert(end, range.end() - end);
   CountUse(position, bytes, true);
 }
 
 void MemoryPool::Give(uint64_t position, size_t bytes) {
   CountUse(position, bytes, false);
-  auto next = free_.lower_bound(position);
-  if (next != free_.end() && next->first == position + bytes &&
-      next->first % kExtentBytes != 0) {
-    bytes += next->second;
-    next = free_.erase(next);
+  FreeRanges::Range given = {position, bytes};
+  const FreeRanges::Range next = free_.Find(1, position);
+  if (!next.empty() && next.begin == given.end() &&
+      next.begin % kExtentBytes != 0) {
+    free_.Erase(next.begin);
+    given.length += next.length;
   }
-  if (next != free_.begin() && position % kExtentBytes != 0) {
-    const auto previous = std::prev(next);
-    if (previous->first + previous->second == position) {
-      previous->second += bytes;
-      return;
-    }
+  const FreeRanges::Range previous = free_.Before(position);
+  if (!previous.empty() && previous.end() == position &&
+      position % kExtentBytes != 0) {
+    free_.Erase(previous.begin);
+    given = {previous.begin, previous.length + given.length};
   }
-  free_.emplace_hint(next, position, bytes);
+  free_.Insert(given.begin, given.length);
 }
 
 void MemoryPool::CountUse(uint64_t position, size_t bytes, bool is_use) {
@@ -241,7 +243,7 @@ std::unique_ptr<MemoryPool::Extent> MemoryPool::TakeEmptyExtent() {
         extent->num_resident != 0) {
       continue;
     }
-    free_.erase(number * kExtentBytes);
+    free_.Erase(number * kExtentBytes);
     --num_empty_extents_;
     return std::move(extents_[number]);
   }

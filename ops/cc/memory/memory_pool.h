@@ -12,7 +12,8 @@
 //            | slab | slab | slab | free  ...
 //
 // A slab takes the lowest free range that is long enough, so used memory stays
-// together. A slab may cross the border of two pages.
+// together. A slab may cross the border of two pages. Finding it is O(log n)
+// for n free ranges (free_ranges.h).
 //
 // Allocation makes no system calls, because its callers hold locks: clearing a
 // page at its first touch takes 0.1 ms and more. Maintain() touches the next
@@ -27,13 +28,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "ops/cc/memory/free_ranges.h"
 #include "ops/cc/memory/huge_page_share.h"
 #include "ops/cc/memory/memory_block.h"
+#include "ops/cc/memory/memory_budget.h"
 #include "ops/cc/memory/spin_lock.h"
 
 namespace monolith_tf {
@@ -75,7 +77,9 @@ class MemoryPool {
     MemoryBlock memory_;
   };
 
-  MemoryPool() = default;
+  // Takes memory from the system as far as `budget` allows.
+  explicit MemoryPool(MemoryBudget* budget = &MemoryBudget::OfProcess())
+      : budget_(budget) {}
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
@@ -117,6 +121,8 @@ class MemoryPool {
   static constexpr int kPagesPerExtent = kExtentBytes / kPageBytes;
   // Free pages that stay resident, for the slabs to come.
   static constexpr int64_t kMaxFreePages = 2;
+  // Free places that AllocateBefore looks at.
+  static constexpr int kMaxLooks = 64;
   // Slabs are scattered if their pages have more free room than this plus an
   // eighth.
   static constexpr int64_t kMaxHolesBytes = 2 * kPageBytes;
@@ -166,11 +172,12 @@ class MemoryPool {
   void Deallocate(uint64_t position, size_t bytes);
   bool MaintainOnce();
 
+  MemoryBudget* const budget_;
   mutable SpinLock lock_;
   // Null where an extent was returned.
   std::vector<std::unique_ptr<Extent>> extents_ ABSL_GUARDED_BY(lock_);
-  // Free ranges, length by position; none spans two extents, no two touch.
-  std::map<uint64_t, size_t> free_ ABSL_GUARDED_BY(lock_);
+  // None spans two extents, no two touch.
+  FreeRanges free_ ABSL_GUARDED_BY(lock_);
   int64_t used_bytes_ ABSL_GUARDED_BY(lock_) = 0;
   int64_t num_resident_ ABSL_GUARDED_BY(lock_) = 0;
   // Pages that are not returned.

@@ -18,6 +18,7 @@ using ::tensorflow::shape_inference::InferenceContext;
 REGISTER_OP("MonolithStartDeltas")
     .Input("handle: resource")
     .Output("cut: int64")
+    .Attr("max_log_bytes: int = 268435456")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
@@ -27,10 +28,27 @@ REGISTER_OP("MonolithStartDeltas")
     .Doc(R"doc(
 Starts to log the ids that change, in every table of a table set.
 
-Mutates the logs. Calling it again changes nothing.
+Mutates the logs. Calling it again sets the limit of the log and nothing else.
+When the logged ids and those that were taken but not acknowledged take more
+memory, all of them are dropped: `MonolithTakeDelta` then fails with OutOfRange
+until its reader starts from a new export.
 
 handle: the table set.
 cut: the cut reached; deltas hold the changes after it.
+max_log_bytes: limit of the log on this server.
+)doc");
+
+REGISTER_OP("MonolithStopDeltas")
+    .Input("handle: resource")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) { return HandleShape(c); })
+    .Doc(R"doc(
+Stops to log the ids that change, and drops the log.
+
+Mutates the logs. Does nothing if changes are not logged. No delta can be taken
+until the log is started again, from a new export.
+
+handle: the table set.
 )doc");
 
 REGISTER_OP("MonolithTakeDelta")

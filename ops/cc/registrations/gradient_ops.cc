@@ -24,7 +24,14 @@ using ::tensorflow::shape_inference::ShapeHandle;
 // vectors.
 absl::Status StepShapes(InferenceContext* c) {
   TF_RETURN_IF_ERROR(InputOfRank(c, "global_step", 0));
-  TF_RETURN_IF_ERROR(InputOfRank(c, "event_time", 0));
+  ShapeHandle event_time;
+  TF_RETURN_IF_ERROR(InputShape(c, "event_time", &event_time));
+  // [3] with a request: client and sequence.
+  if (c->RankKnown(event_time) && c->Rank(event_time) != 0) {
+    TF_RETURN_IF_ERROR(c->WithRank(event_time, 1, &event_time));
+    DimensionHandle unused;
+    TF_RETURN_IF_ERROR(c->WithValue(c->Dim(event_time, 0), 3, &unused));
+  }
   TF_RETURN_IF_ERROR(InputOfRank(c, "learning_rates", 1));
   SetVectors(c);
   return absl::OkStatus();
@@ -178,7 +185,8 @@ the lowest threshold (the smallest min_count or the largest probability, a
 min_count before a probability) and the longest time to live hold.
 
 global_step: scalar, 1 for the first step.
-event_time: scalar, seconds since the epoch.
+event_time: scalar, seconds since the epoch; or `[3]` with the client and the
+  sequence of a request, -1 for none.
 learning_rates: `[r]`, the learning rates that `MonolithApply` takes.
 ids: per table `[n]`.
 gradients: per table `[n, dim]`.
@@ -270,7 +278,8 @@ the largest probability, a min_count before a probability) and the longest time
 to live hold.
 
 global_step: scalar, 1 for the first step.
-event_time: scalar, seconds since the epoch.
+event_time: scalar, seconds since the epoch; or `[3]` with the client and the
+  sequence of a request, -1 for none.
 learning_rates: `[r]`, the learning rates that `MonolithApply` takes.
 packed_ids: per shard the output of `MonolithPartition`, with all its num_tables
   tables.

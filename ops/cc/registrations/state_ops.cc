@@ -189,6 +189,7 @@ REGISTER_OP("MonolithSetClock")
     .Input("handle: resource")
     .Input("clock: int64")
     .Attr("table: string")
+    .Attr("in_restore: bool = false")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
@@ -198,13 +199,18 @@ REGISTER_OP("MonolithSetClock")
       return c->WithValue(c->Dim(clock, 0), 2, &unused);
     })
     .Doc(R"doc(
-Sets the clock that `MonolithReadClock` returns, as part of a restore.
+Sets the clock that `MonolithReadClock` returns.
 
-Mutates the table. The clock may go back.
+Mutates the table. The clock may go back. A time that is more than the table's
+`max_future_seconds` ahead of the server's fails with InvalidArgument. In a
+restore it is counted and logged instead, and the rows that are imported set the
+clock.
 
 handle: the table set.
-clock: `[2]`: step and event time, in seconds since the epoch.
+clock: `[2]`: step, or -1 to keep the present one, and event time, in seconds
+  since the epoch.
 table: name of the table.
+in_restore: true for the clock of a checkpoint.
 )doc");
 
 }  // namespace

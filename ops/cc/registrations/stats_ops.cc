@@ -39,16 +39,54 @@ REGISTER_OP("MonolithRequestCounts")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(HandleShape(c));
-      return SetOutput(c, "counts", c->Vector(2));
+      return SetOutput(c, "counts", c->Vector(3));
     })
     .Doc(R"doc(
-Counts the updates that this server has applied and dropped.
+Counts the updates that this server has applied, dropped and refused.
 
 Does not block and changes nothing. Counts start when the table set is created.
-An update is dropped if its request id is known.
+An update is dropped if its request id is known, and refused if that is too old
+to know.
 
 handle: the table set.
-counts: `[2]`: updates applied, updates dropped.
+counts: `[3]`: updates applied, updates dropped, updates refused.
+)doc");
+
+REGISTER_OP("MonolithExportRequests")
+    .Input("handle: resource")
+    .Output("marks: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      SetVectors(c);
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Reads which requests this server has applied.
+
+Changes nothing. The numbers take O(clients); docs/formats.md specifies them.
+
+handle: the table set.
+marks: `[n]`.
+)doc");
+
+REGISTER_OP("MonolithImportRequests")
+    .Input("handle: resource")
+    .Input("marks: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      TF_RETURN_IF_ERROR(HandleShape(c));
+      return InputOfRank(c, "marks", 1);
+    })
+    .Doc(R"doc(
+Sets which requests this server has applied, as part of a restore.
+
+Mutates the known requests, and replaces all of them. Fails with
+InvalidArgument, and changes nothing, for other numbers than those of
+`MonolithExportRequests`.
+
+handle: the table set.
+marks: `[n]`.
 )doc");
 
 REGISTER_OP("MonolithServerCounters")

@@ -66,10 +66,10 @@ are checked before the first row changes.
 handle: the table set.
 packed: `[global_step, event_time, n_0, ..., n_{T-1}, ids of table 0, ..., counts
   of table 0, ...]`. The first step has `global_step` 1. `event_time` is in
-  seconds since the epoch, in the low 32 bits. Bit 62 marks a request id in bits
-  32 to 61: of several calls with one request id the first changes the tables and
-  the others nothing, among the last 65,536 request ids of a generation. A count
-  has the occurrences of the id in the batch in its low 16 bits (65,535 for more),
+  seconds since the epoch, in the low 32 bits. Bit 62 tells that a request
+  follows it, `client, sequence`: of several calls with one request the first
+  changes the tables and the others nothing. A sequence that more than 1,024 of
+  its client overtook is refused with FailedPrecondition. A count has the occurrences of the id in the batch in its low 16 bits (65,535 for more),
   and the overrides of the id above them (packed_count.h).
 values: `[learning rate per segment of table 0, ..., gradients of table 0
   [n_0 * dim_0], ...]`.

@@ -60,6 +60,7 @@ REGISTER_OP("MonolithTableCreate")
     .Attr("window_seconds: int = 0")
     .Attr("reads_zeros: bool = false")
     .Attr("ttl_seconds: int = 0")
+    .Attr("max_future_seconds: int = 0")
     .Attr("max_rows: int = 0")
     .Attr("max_bytes: int = 0")
     .Attr("policy: string = 'lru'")
@@ -103,6 +104,8 @@ sketch_bytes: bytes of the sketch of all shards; 0 for exact counts.
 window_seconds: time that a count lasts; 0 for ever.
 reads_zeros: true if an id that is not admitted reads zeros.
 ttl_seconds: time to live of a row after its last update; 0 for ever.
+max_future_seconds: how far an event time may be ahead of both the server's
+  clock and the latest time that the table has seen; 0 for no limit.
 max_rows: capacity limit of this shard in rows; 0 for none.
 max_bytes: capacity limit of this shard in bytes; 0 for none.
 policy: the rows that a capacity limit evicts.

@@ -83,6 +83,11 @@ absl::Status CheckEviction(const TableConfig& config) {
     return refuse("ttl_seconds must be in [0, 2^32). Received: ",
                   eviction.ttl_seconds);
   }
+  if (eviction.max_future_seconds < 0 ||
+      eviction.max_future_seconds > UINT32_MAX) {
+    return refuse("max_future_seconds must be in [0, 2^32). Received: ",
+                  eviction.max_future_seconds);
+  }
   if (eviction.max_rows < 0 || eviction.max_bytes < 0) {
     return refuse("max_rows and max_bytes must be >= 0. Received: ",
                   eviction.max_rows, " and ", eviction.max_bytes);

@@ -63,7 +63,7 @@ Row* Stripe::Insert(uint64_t hash, int64_t id) {
     row->last_update = 0;
     row->cut = cut_;
     row->frequency = 0;
-    if (is_tracking_) touched_.Append(id);
+    if (is_tracking_) Log(id);
   }
   if (layout_->numbers_updates()) layout_->SetUpdate(row, 0);
   if (capture_ != nullptr) capture_->AfterInsert(row);
@@ -74,7 +74,7 @@ void Stripe::RemoveRow(uint64_t hash, uint32_t handle) {
   const Row* const row = RowAt(handle);
   if (capture_ != nullptr) capture_->BeforeChange(row);
   // An id that is in the log already need not come twice.
-  if (is_tracking_ && row->cut != cut_) touched_.Append(row->id);
+  if (is_tracking_ && row->cut != cut_) Log(row->id);
   index_.Erase(hash, handle, RowHash{this});
   rows_.Free(handle);
 }

@@ -11,6 +11,7 @@
 #ifndef MONOLITH_TF_OPS_CC_TABLE_STRIPE_H_
 #define MONOLITH_TF_OPS_CC_TABLE_STRIPE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
@@ -55,12 +56,14 @@ class alignas(64) Stripe {
 
   // The stripe with this number. The memory of its rows comes from `pool`,
   // which lives as long, as `layout` does, in slabs of up to
-  // `max_slab_bytes`.
+  // `max_slab_bytes`. Adds the memory of its log to `log_bytes`.
   Stripe(int number, const RowLayout* layout, KeyedHash hash, MemoryPool* pool,
+         std::atomic<int64_t>* log_bytes,
          int64_t max_slab_bytes = RowArena::kMaxSlabBytes)
       : layout_(layout),
         hash_(hash),
         pool_(pool),
+        log_bytes_(log_bytes),
         max_slab_bytes_(max_slab_bytes),
         index_(pool, number, CuckooIndex::MaxLoadOf(number)),
         rows_(layout->record_bytes(), pool, max_slab_bytes),
@@ -120,7 +123,7 @@ class alignas(64) Stripe {
     if (row->cut == cut_) return;
     if (capture_ != nullptr) capture_->BeforeChange(row);
     row->cut = cut_;
-    touched_.Append(row->id);
+    Log(row->id);
   }
   // Eviction. Every eviction is logged as a removal, and counted in stats().
 
@@ -201,11 +204,12 @@ class alignas(64) Stripe {
     return is_tracking_;
   }
   void LogRemoval(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
-    if (is_tracking_) touched_.Append(id);
+    if (is_tracking_) Log(id);
   }
   // Returns the log and starts a new one: later changes belong to `new_cut`.
   TouchedLog SwapTouched(int64_t new_cut) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
     cut_ = static_cast<uint32_t>(new_cut);
+    log_bytes_->fetch_sub(touched_.taken_bytes(), std::memory_order_relaxed);
     return std::exchange(touched_, TouchedLog());
   }
 
@@ -269,6 +273,10 @@ class alignas(64) Stripe {
   // there is no memory.
   Counter* CounterOf(uint64_t hash, int64_t id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
+  void Log(int64_t id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_) {
+    const int64_t taken = touched_.Append(id);
+    if (taken != 0) log_bytes_->fetch_add(taken, std::memory_order_relaxed);
+  }
   void RemoveRow(uint64_t hash, uint32_t handle)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(lock_);
   // Removes the lowest `num_rows` of `n` <= kNextHandles rows that are not
@@ -280,6 +288,7 @@ class alignas(64) Stripe {
   const RowLayout* const layout_;
   const KeyedHash hash_;
   MemoryPool* const pool_;
+  std::atomic<int64_t>* const log_bytes_;
   const int64_t max_slab_bytes_;
   mutable SpinLock lock_;
   bool is_tracking_ ABSL_GUARDED_BY(lock_) = false;

@@ -20,8 +20,8 @@ StripeSet::StripeSet(const RowLayout* layout, KeyedHash hash,
           kMaxRunRows))),
       pool_(std::make_unique<MemoryPool>()) {
   for (int number = 0; number < kNumStripes; ++number) {
-    stripes_[number] = std::make_unique<Stripe>(number, layout, hash,
-                                                pool_.get(), max_slab_bytes);
+    stripes_[number] = std::make_unique<Stripe>(
+        number, layout, hash, pool_.get(), &log_bytes_, max_slab_bytes);
   }
 }
 

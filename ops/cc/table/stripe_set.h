@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -54,6 +55,10 @@ class StripeSet {
 
   // Takes each lock once.
   int64_t num_rows() const;
+  // The memory of the logs of changed ids. Takes no lock.
+  int64_t log_bytes() const {
+    return log_bytes_.load(std::memory_order_relaxed);
+  }
 
   // Calls work(stripe, run) for the ids [n] whose stripes belong to `part`, one
   // run of at most kMaxRunRows rows and about kMaxRunBytes bytes at a time,
@@ -96,6 +101,7 @@ class StripeSet {
   const int run_rows_;
   // Outlives the stripes.
   const std::unique_ptr<MemoryPool> pool_;
+  std::atomic<int64_t> log_bytes_{0};
   std::array<std::unique_ptr<Stripe>, kNumStripes> stripes_;
 };
 

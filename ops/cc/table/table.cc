@@ -227,6 +227,7 @@ absl::Status Table::Apply(const ApplyRequest& request) {
   absl::Status status = Check(request);
   if (!status.ok()) return status;
   ApplyRequest checked = request;
+  checked.event_time = AcceptTime(request.event_time);
   checked.gradients_are_good =
       request.n == 0 || FiniteAndBounded(request.gradients, request.n * dim());
   const RunningUpdate update = BeginParts(checked);
@@ -316,7 +317,7 @@ absl::Status Table::Assign(const int64_t* ids, const float* rows, int64_t n,
                            int64_t event_time) {
   const RunningUpdate update = BeginUpdate();
   const absl::Status status =
-      AssignPart(ids, rows, n, event_time, update, StripePart());
+      AssignPart(ids, rows, n, AcceptTime(event_time), update, StripePart());
   EndUpdate(update);
   return status;
 }
@@ -368,6 +369,8 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
       "import", n, ids == nullptr || rows == nullptr || stamps == nullptr);
   if (!status.ok() || n == 0) return status;
   uint32_t latest = 0;
+  bool has_future = false;
+  const int64_t latest_accepted = LatestAccepted();
   for (int64_t i = 0; i < n; ++i) {
     if (stamps[i] < 0 || (stamps[i] >> 32) > Row::kMaxFrequency) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -376,11 +379,21 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
           Row::kMaxFrequency, "]. Received: ", stamps[i], " for id ", ids[i],
           " at position ", i));
     }
-    latest = std::max(latest, static_cast<uint32_t>(stamps[i]));
+    const auto time = static_cast<uint32_t>(stamps[i]);
+    if (time <= latest_accepted) {
+      latest = std::max(latest, time);
+    } else {
+      has_future = true;
+    }
   }
   SeeTime(latest);
-  // What was saved without times must not run out before it is updated.
-  const uint32_t now = clock_.load(std::memory_order_relaxed);
+  // What was saved without times, or with times that are not believed, must not
+  // run out before it is updated.
+  uint32_t now = clock_.load(std::memory_order_relaxed);
+  if (now == 0 && (lost_clock_ || has_future)) {
+    now = static_cast<uint32_t>(ServerTime());
+  }
+  int64_t num_future_times = 0;
   const int64_t width = row_width();
   int64_t num_written = 0;
   status = ChangeRows(
@@ -398,11 +411,14 @@ absl::Status Table::ImportPart(const int64_t* ids, const int64_t* stamps,
           layout_.WriteAll(targets[i], rows + position * width);
           if (!layout_.tracks_changes()) continue;
           const auto time = static_cast<uint32_t>(stamps[position]);
-          targets[i]->last_update = time == 0 ? now : time;
+          const bool is_future = time > latest_accepted;
+          num_future_times += is_future;
+          targets[i]->last_update = time == 0 || is_future ? now : time;
           targets[i]->frequency = static_cast<uint32_t>(stamps[position] >> 32);
         }
       });
   num_written_.fetch_add(num_written, std::memory_order_relaxed);
+  num_future_times_.fetch_add(num_future_times, std::memory_order_relaxed);
   return status;
 }
 

@@ -233,9 +233,22 @@ class Table {
 
   // The clock of lookups of annealed precisions, of expiry and of windows.
   Clock clock() const;
-  // Sets the clock, also backward, as a restore does. InvalidArgument if a
-  // number is out of range.
+  // Sets the clock, also backward. A global_step of -1 keeps the present one.
+  // InvalidArgument if a number is out of range, or the time is in the future
+  // (see AcceptTime).
   absl::Status SetClock(const Clock& clock);
+  // Sets the clock that a checkpoint has. A time in the future is not believed,
+  // but counted: then the rows that are imported set the time. Returns whether
+  // the time was believed.
+  absl::StatusOr<bool> RestoreClock(const Clock& clock);
+
+  // The time that an update with this event time counts at: the same, unless it
+  // is more than eviction.max_future_seconds ahead of both the server's clock
+  // and the latest time that the table has seen. Then that latest time, or the
+  // server's before the first one; and counted. Returns a time that is out of
+  // range unchanged. Call it before BeginParts and
+  // AssignPart; Apply, Assign and Sweep do.
+  int64_t AcceptTime(int64_t event_time);
 
   // The number of rows.
   int64_t size() const { return stripes_.num_rows(); }
@@ -311,6 +324,12 @@ class Table {
   // sets its cut under its lock, so an update is either in this log or in the
   // next. Only while changes are tracked.
   void SwapTouched(int64_t new_cut, std::vector<int64_t>* ids);
+  // The memory of the logs. Takes no lock.
+  int64_t log_bytes() const { return stripes_.log_bytes(); }
+  // Counts that the logs were dropped, because they reached their limit.
+  void CountDroppedLog() {
+    num_dropped_logs_.fetch_add(1, std::memory_order_relaxed);
+  }
   // Reads the present state of `ids`: fills exists [ids.size()] and appends the
   // values of those that exist to `rows`, in order.
   void ReadDelta(const std::vector<int64_t>& ids, bool* exists,
@@ -338,6 +357,10 @@ class Table {
                           const Fetch& fetch, const Decide& decide,
                           const Initialize& initialize, const Update& update);
 
+  // The clock of this server, in seconds since the epoch.
+  static int64_t ServerTime();
+  // The latest time that AcceptTime believes.
+  int64_t LatestAccepted() const;
   // Advance the clock.
   void SeeTime(uint32_t time);
   void SeeStep(int64_t global_step);
@@ -366,12 +389,16 @@ class Table {
   const RowExporter exporter_;
   // The latest event time of an update, and its number.
   std::atomic<uint32_t> clock_{0};
+  // RestoreClock did not believe the time.
+  std::atomic<bool> lost_clock_{false};
   std::atomic<int64_t> last_step_{0};
   std::atomic<int64_t> num_admitted_{0};
   std::atomic<int64_t> num_written_{0};
   std::atomic<int64_t> num_removed_{0};
   std::atomic<int64_t> num_rejected_{0};
   std::atomic<int64_t> num_bad_gradients_{0};
+  std::atomic<int64_t> num_future_times_{0};
+  std::atomic<int64_t> num_dropped_logs_{0};
   // The stripe that the next update sweeps.
   std::atomic<uint32_t> next_swept_{0};
 };

@@ -165,7 +165,7 @@ absl::Status TableSet::CheckTracks(const TableConfig& config) const {
       "deltas."));
 }
 
-absl::StatusOr<int64_t> TableSet::StartDeltas() {
+absl::StatusOr<int64_t> TableSet::StartDeltas(int64_t max_log_bytes) {
   std::lock_guard<std::mutex> delta_lock(delta_mutex_);
   if (generation_ == 0) return BeingRestored("");
   if (!tracking_) {
@@ -177,7 +177,37 @@ absl::StatusOr<int64_t> TableSet::StartDeltas() {
     oldest_cut_ = cut_;
     for (auto& [name, entry] : tables_) entry.table->StartTracking(cut_ + 1);
   }
+  max_log_bytes_ = max_log_bytes;
   return cut_;
+}
+
+int64_t TableSet::LogBytes() const {
+  std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+  int64_t bytes = pending_bytes_.load(std::memory_order_relaxed);
+  for (const auto& [name, entry] : tables_) bytes += entry.table->log_bytes();
+  return bytes;
+}
+
+void TableSet::CountPendingBytes() {
+  int64_t bytes = 0;
+  for (const auto& [name, entry] : tables_) {
+    bytes += entry.pending.capacity() * sizeof(entry.pending[0]) +
+             entry.unsaved.capacity() * sizeof(entry.unsaved[0]);
+  }
+  pending_bytes_ = bytes;
+}
+
+void TableSet::LimitLogs() {
+  const auto is_long = [this] {
+    return (tracking_.load(std::memory_order_relaxed) ||
+            tracks_unsaved_.load(std::memory_order_relaxed)) &&
+           LogBytes() > max_log_bytes_.load(std::memory_order_relaxed);
+  };
+  if (!is_long()) return;
+  const std::unique_lock<std::mutex> delta_lock(delta_mutex_, std::try_to_lock);
+  if (!delta_lock.owns_lock() || !is_long()) return;
+  DropLogs();
+  for (auto& [name, entry] : tables_) entry.table->CountDroppedLog();
 }
 
 void TableSet::StopDeltas() {
@@ -186,6 +216,7 @@ void TableSet::StopDeltas() {
   if (tracks_unsaved_) {
     oldest_cut_ = cut_;
     for (auto& [name, entry] : tables_) entry.pending = Pending();
+    CountPendingBytes();
     return;
   }
   for (auto& [name, entry] : tables_) entry.table->StopTracking();
@@ -215,7 +246,9 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
     return absl::OutOfRangeError(absl::StrCat(
         "Table set '", name_, "': shard ", shard_,
         " holds the changes after cut ", oldest_cut_,
-        " only. Received: acked_cut ", acked_cut, ". Resync from an export."));
+        " only. Received: acked_cut ", acked_cut,
+        ". Resync from an export. If changes outgrow their log, allow it more ",
+        "than max_log_bytes = ", max_log_bytes_.load(), "."));
   }
   if (cut_ + 1 >= kMaxCut) return NoCutLeft();
   const int64_t to_cut = cut_ + 1;
@@ -239,6 +272,7 @@ absl::StatusOr<ShardDelta> TableSet::TakeDelta(int64_t acked_cut) {
       entry.unsaved = Merge(entry.unsaved, touched, to_cut, /*acked_cut=*/-1);
     }
   }
+  CountPendingBytes();
   for (const auto& [name, entry] : tables_) {
     delta.tables.push_back(ReadDelta(*entry.table, entry.pending));
   }
@@ -315,6 +349,7 @@ absl::StatusOr<std::shared_ptr<TableSetSnapshot>> TableSet::BeginSnapshot(
       part.changed[part.rows->StripeOf(change.first)].push_back(change.first);
     }
   }
+  CountPendingBytes();
   snapshot_ = snapshot;
   return snapshot;
 }
@@ -340,6 +375,7 @@ void TableSet::BeginRestore(const std::vector<std::string>& tables) {
     entry.pending = Pending();
     entry.unsaved = Pending();
   }
+  pending_bytes_ = 0;
   tracks_unsaved_ = false;
   // Its moment is over: rows change without a cut from here on.
   if (const auto snapshot = snapshot_.lock()) snapshot->is_broken = true;
@@ -411,6 +447,7 @@ void TableSet::DropLogs() {
     entry.pending = Pending();
     entry.unsaved = Pending();
   }
+  pending_bytes_ = 0;
 }
 
 }  // namespace monolith_tf

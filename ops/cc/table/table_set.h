@@ -10,6 +10,10 @@
 // acknowledged, so a lost reply loses nothing. A pending id keeps only its last
 // cut, so pending memory is bounded by the distinct ids that changed.
 //
+// The log and the pending ids of all tables together have a limit. Beyond it
+// they are dropped (LimitLogs), so a consumer that is gone costs no more: one
+// that comes back asks for a cut that is forgotten, and resyncs.
+//
 // Restores. From BeginRestore() until every table that it names has been
 // restored (EndRestore), the set has generation 0: deltas can't be taken, and
 // who enters gate() before a lookup, an update or an export is refused. Then
@@ -24,6 +28,7 @@
 #ifndef MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
 #define MONOLITH_TF_OPS_CC_TABLE_TABLE_SET_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -94,16 +99,25 @@ class TableSet {
   absl::Status DropTable(absl::string_view table);
   // Sorted by name.
   std::vector<std::string> TableNames() const;
+  // The default limit of the logged and pending ids: 33 M logged, or 16 M
+  // pending ones.
+  static constexpr int64_t kMaxLogBytes = int64_t{256} << 20;
+
   // Resident bytes of all tables and of the pending ids.
   int64_t memory_bytes() const;
 
   // Starts to log changes and returns the cut that deltas start at: read it,
-  // then the rows of an export, then take deltas from it. A repeated call
-  // changes nothing and returns the present cut. FailedPrecondition if a table
-  // does not track changes; Aborted while the tables are being restored.
-  absl::StatusOr<int64_t> StartDeltas();
+  // then the rows of an export, then take deltas from it. A repeated call sets
+  // the limit of the log, `max_log_bytes`, and returns the present cut.
+  // FailedPrecondition if a table does not track changes; Aborted while the
+  // tables are being restored.
+  absl::StatusOr<int64_t> StartDeltas(int64_t max_log_bytes = kMaxLogBytes);
   // Stops logging and drops all logged and pending ids.
   void StopDeltas();
+  // Drops all logged and pending ids, and counts that, if their memory is above
+  // the limit. Call it after updates; not while ids are taken, which may be
+  // long. O(tables).
+  void LimitLogs();
   // Advances the cut and returns every id that changed in
   // (acked_cut, new cut], with its present state. Forgets the ids up to
   // acked_cut.
@@ -163,6 +177,8 @@ class TableSet {
   // OK unless a parent is given whose later changes are not known.
   absl::Status CheckParent(int64_t parent_cut) const;
   absl::Status NoCutLeft() const;
+  int64_t LogBytes() const;
+  void CountPendingBytes();
   // The rest of a restore whose tables are all there.
   void FinishRestore(int64_t generation);
   void SetGeneration(int64_t generation);
@@ -176,11 +192,13 @@ class TableSet {
   // Taken before tables_mutex_ by everything that changes the set or takes
   // deltas; guards pending, tracking_, oldest_cut_ and unrestored_.
   mutable std::mutex delta_mutex_;
-  bool tracking_ = false;
+  std::atomic<bool> tracking_{false};
+  std::atomic<int64_t> max_log_bytes_{kMaxLogBytes};
+  std::atomic<int64_t> pending_bytes_{0};
   // Changes up to this cut are forgotten.
   int64_t oldest_cut_ = 0;
   // The same for snapshots; `snapshot_` is the one that is being written.
-  bool tracks_unsaved_ = false;
+  std::atomic<bool> tracks_unsaved_{false};
   int64_t oldest_unsaved_cut_ = 0;
   std::weak_ptr<TableSetSnapshot> snapshot_;
   // Tables whose restore has begun and not ended.

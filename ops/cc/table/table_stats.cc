@@ -22,6 +22,8 @@ TableStats Table::stats() const {
   stats.num_removed = num_removed_.load(std::memory_order_relaxed);
   stats.num_rejected = num_rejected_.load(std::memory_order_relaxed);
   stats.num_bad_gradients = num_bad_gradients_.load(std::memory_order_relaxed);
+  stats.num_future_times = num_future_times_.load(std::memory_order_relaxed);
+  stats.num_dropped_logs = num_dropped_logs_.load(std::memory_order_relaxed);
   stats.sketch_bytes = filter_.sketch_bytes();
   stats.pretrained_bytes = layout_.pretrained_bytes();
   stats.pool_bytes = stripes_.pool()->resident_bytes();

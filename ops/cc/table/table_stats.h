@@ -26,6 +26,10 @@ namespace monolith_tf {
   /* not finite or too large (table.h). */                                    \
   FIELD(num_rejected)                                                         \
   FIELD(num_bad_gradients)                                                    \
+  /* Event times that were too far in the future, and not believed. */        \
+  FIELD(num_future_times)                                                     \
+  /* How often the log of changed ids was dropped at its limit. */            \
+  FIELD(num_dropped_logs)                                                     \
   /* Bytes: records of rows in use, all memory for rows, of the index, of */  \
   /* counters, of the sketch, of logs, of pretrained rows; of the pages of */ \
   /* the pool that rows, index and counters are cut from, of those that */    \

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <ctime>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/memory/memory_pool.h"
 #include "ops/cc/memory/spin_lock.h"
@@ -30,6 +32,10 @@ void RaiseTo(T value, std::atomic<T>* target) {
 
 }  // namespace
 
+int64_t Table::ServerTime() {
+  return std::min<int64_t>(std::time(nullptr), UINT32_MAX);
+}
+
 void Table::SeeTime(uint32_t time) { RaiseTo(time, &clock_); }
 
 void Table::SeeStep(int64_t global_step) { RaiseTo(global_step, &last_step_); }
@@ -39,15 +45,55 @@ Clock Table::clock() const {
           clock_.load(std::memory_order_relaxed)};
 }
 
+int64_t Table::LatestAccepted() const {
+  const int64_t ahead = config_.eviction.max_future_seconds;
+  if (ahead == 0) return UINT32_MAX;
+  return ahead + std::max<int64_t>(ServerTime(),
+                                   clock_.load(std::memory_order_relaxed));
+}
+
+int64_t Table::AcceptTime(int64_t event_time) {
+  const uint32_t latest = clock_.load(std::memory_order_relaxed);
+  // Mostly without a look at the server's clock.
+  if (event_time <= latest || event_time <= LatestAccepted() ||
+      event_time > UINT32_MAX) {
+    return event_time;
+  }
+  num_future_times_.fetch_add(1, std::memory_order_relaxed);
+  return latest == 0 ? ServerTime() : latest;
+}
+
+absl::StatusOr<bool> Table::RestoreClock(const Clock& clock) {
+  lost_clock_ = false;
+  clock_ = 0;
+  const bool is_believed = clock.event_time <= LatestAccepted();
+  const absl::Status status =
+      SetClock({clock.global_step, is_believed ? clock.event_time : 0});
+  if (!status.ok()) return status;
+  if (is_believed) return true;
+  num_future_times_.fetch_add(1, std::memory_order_relaxed);
+  lost_clock_ = true;
+  return false;
+}
+
 absl::Status Table::SetClock(const Clock& clock) {
   absl::Status status = CheckTime("event_time", clock.event_time);
   if (!status.ok()) return status;
-  if (clock.global_step < 0) {
+  if (clock.global_step < -1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "Table '", config_.name, "': the number of the latest update must be ",
-        ">= 0. Received: ", clock.global_step));
+        ">= 0, or -1 to keep it. Received: ", clock.global_step));
   }
-  last_step_.store(clock.global_step, std::memory_order_relaxed);
+  const int64_t ahead = config_.eviction.max_future_seconds;
+  if (ahead != 0 && clock.event_time > ServerTime() + ahead) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "Table '", config_.name, "': the clock must be at most ", ahead,
+        " seconds (max_future_seconds) ahead of the server's, ", ServerTime(),
+        ". Received: event_time ", clock.event_time, "."));
+  }
+  if (clock.global_step >= 0) {
+    last_step_.store(clock.global_step, std::memory_order_relaxed);
+  }
   clock_.store(static_cast<uint32_t>(clock.event_time),
                std::memory_order_relaxed);
   return absl::OkStatus();
@@ -106,7 +152,7 @@ void Table::GatherSlabs() {
 
 int64_t Table::Sweep(int64_t event_time) {
   SeeTime(static_cast<uint32_t>(
-      std::clamp<int64_t>(event_time, 0, int64_t{0xFFFFFFFF})));
+      AcceptTime(std::clamp<int64_t>(event_time, 0, int64_t{0xFFFFFFFF}))));
   const uint32_t clock = clock_.load(std::memory_order_relaxed);
   const auto ttl = static_cast<uint32_t>(config_.eviction.ttl_seconds);
   int64_t num_gone = cap_.EnforceIfIdle();

@@ -15,15 +15,24 @@ namespace monolith_tf {
 
 class TouchedLog {
  public:
-  void Append(int64_t id) {
+  // Returns how many bytes of memory it took for the id and those that follow,
+  // mostly 0.
+  int64_t Append(int64_t id) {
+    int64_t taken = 0;
     if (blocks_.empty() || blocks_.back().size() == block_ids_) {
       // Small tables have many stripes and short logs: blocks start small.
       if (!blocks_.empty() && block_ids_ < kMaxBlockIds) block_ids_ *= 2;
       blocks_.emplace_back();
       blocks_.back().reserve(block_ids_);
+      taken = static_cast<int64_t>(block_ids_ * sizeof(int64_t));
+      taken_ += taken;
     }
     blocks_.back().push_back(id);
+    return taken;
   }
+
+  // What all calls of Append returned.
+  int64_t taken_bytes() const { return taken_; }
 
   // Appends the ids to `ids`, in order.
   void CopyTo(std::vector<int64_t>* ids) const {
@@ -47,6 +56,7 @@ class TouchedLog {
   std::vector<std::vector<int64_t>> blocks_;
   // Capacity of the last block.
   size_t block_ids_ = kMinBlockIds;
+  int64_t taken_ = 0;
 };
 
 }  // namespace monolith_tf
