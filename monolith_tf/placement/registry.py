@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.placement import graph_scope
+from monolith_tf.placement.strategies import current_strategy
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import active_sets
 from monolith_tf.placement.table_set import belongs_to
-from monolith_tf.placement.table_set import current_strategy
 from monolith_tf.placement.table_set import live_table
 from monolith_tf.placement.table_set import lock
 

@@ -29,6 +29,7 @@ from monolith_tf.placement import sharding
 from monolith_tf.placement.deltas import ShardDelta
 from monolith_tf.placement.deltas import TableDelta
 from monolith_tf.placement.server_calls import ServerCalls
+from monolith_tf.placement.strategies import current_strategy
 from monolith_tf.placement.table_handle import TableHandle
 
 _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
@@ -458,23 +459,6 @@ def active_sets() -> tuple[TableSet, ...]:
 def new_generation() -> int:
     """Draws a generation: 1 to 2^63 - 1."""
     return secrets.randbits(63) or 1
-
-
-def current_strategy():
-    """Returns the open ParameterServerStrategy, or None for one process."""
-    if not tf.distribute.has_strategy():
-        return None
-    strategy = tf.distribute.get_strategy()
-    if isinstance(strategy, tf.distribute.ParameterServerStrategy):
-        return strategy
-    if strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            f"Tables can't be used under {type(strategy).__name__} with "
-            f"{strategy.num_replicas_in_sync} replicas: each replica would "
-            "make its own optimizer step. Use "
-            "tf.distribute.ParameterServerStrategy, or one replica."
-        )
-    return None
 
 
 def _local_devices(num_shards: int) -> tuple[str, ...]:
