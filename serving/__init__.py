@@ -1,7 +1,8 @@
 """Exports, deltas and a model server, installed as `monolith_tf.serving`.
 
-Imports `ids`, `step` and below. Start with `export.py`, then `pusher.py`. The
-public names load on first use, so a process loads only what it uses.
+Imports `ids`, `step` and below. Start with `export.py`, then `pusher.py`;
+`delta_log.py` keeps what was pushed. The public names load on first use, so a
+process loads only what it uses.
 """
 
 from __future__ import annotations

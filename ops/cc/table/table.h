@@ -185,7 +185,8 @@ class Table {
   absl::Status Check(const ApplyRequest& request) const;
 
   // Makes one optimizer step per admitted id; a new id gets its initial row
-  // first. Sets the row's time to event_time, unless it is later already.
+  // first. Sets the row's time to event_time, or earlier by the difference of
+  // the ttls if its count carries a shorter one, unless it is later already.
   // InvalidArgument before the first row changes; ResourceExhausted if memory
   // ends, after a part of the batch was applied.
   absl::Status Apply(const ApplyRequest& request);
