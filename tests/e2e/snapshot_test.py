@@ -29,6 +29,7 @@ def start(tmp_path):
         job.close()
 
 
+@pytest.mark.soak
 def test_rows_and_dense_weights_are_of_one_step_after_every_kill(
     start, tmp_path
 ):
