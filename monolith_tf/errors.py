@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointError",
     "DeliveryError",
     "ExportError",
+    "FencedError",
     "FormatError",
     "MonolithError",
     "ReadAheadError",
@@ -51,6 +52,10 @@ class ExportError(MonolithError):
 
 class RestoredMeanwhileError(ExportError):
     """Tables were restored or restarted while an export read them."""
+
+
+class FencedError(MonolithError):
+    """A newer process writes in place of this one."""
 
 
 class DeliveryError(MonolithError):

@@ -81,6 +81,8 @@ from monolith_tf.ops.table_ops import table_drop
 from monolith_tf.ops.table_ops import table_set_handle
 from monolith_tf.ops.wire_ops import narrow
 from monolith_tf.ops.wire_ops import widen
+from monolith_tf.ops.writer_ops import adopt_table_set
+from monolith_tf.ops.writer_ops import fence_writers
 
 __all__ = [
     "Columns",
@@ -88,6 +90,7 @@ __all__ = [
     "MAX_LOG_BYTES",
     "SnapshotMoment",
     "abandon_restore",
+    "adopt_table_set",
     "apply",
     "assign",
     "attach",
@@ -101,6 +104,7 @@ __all__ = [
     "export_filter",
     "export_groups",
     "export_requests",
+    "fence_writers",
     "fill_missing",
     "import_filter",
     "import_requests",

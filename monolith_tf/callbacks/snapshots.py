@@ -15,8 +15,9 @@ import tensorflow as tf
 import tf_keras
 
 from monolith_tf.errors import CheckpointError
+from monolith_tf.errors import FencedError
 from monolith_tf.errors import in_one_line
-from monolith_tf.snapshots import restoring
+from monolith_tf.snapshots import recovery
 from monolith_tf.snapshots.manifest import Manifest
 from monolith_tf.snapshots.snapshot_writer import Moment
 from monolith_tf.snapshots.snapshot_writer import SnapshotWriter
@@ -107,15 +108,24 @@ class Snapshots(tf_keras.callbacks.Callback):
         self._step = 0
         self._queued: collections.deque[Any] = collections.deque()
         self._inner: Callable[..., Any] | None = None
+        self._fenced: FencedError | None = None
         self.latest: Manifest | None = None
+        self.recovery: recovery.Recovery | None = None
         self.num_failed = 0
         self.last_stall_seconds = 0.0
 
-    def restore(self, model, *, allow_fresh: bool = False) -> Manifest | None:
-        """Restores a model from the newest whole snapshot.
+    def restore(
+        self, model, *, partial: bool = False, allow_fresh: bool = False
+    ) -> Manifest | None:
+        """Restores a model from the newest whole snapshot, as the one writer.
+
+        From then on a chief that was started earlier is fenced, and parameter
+        servers free its tables (`mt.snapshots.recover`).
 
         Args:
             model: A compiled Keras model.
+            partial: Parameter servers that still have their rows keep them;
+                only the others are read. The attribute `recovery` says which.
             allow_fresh: As in `mt.snapshots.restore`.
 
         Returns:
@@ -125,12 +135,13 @@ class Snapshots(tf_keras.callbacks.Callback):
         Raises:
             CheckpointError: As `mt.snapshots.restore`.
         """
-        manifest = restoring.restore(
-            model, self._directory, allow_fresh=allow_fresh
+        self.recovery = recovery.recover(
+            model, self._directory, partial=partial, allow_fresh=allow_fresh
         )
-        if manifest is not None:
-            self._step = manifest.step
-        return manifest
+        if self.recovery is None:
+            return None
+        self._step = self.recovery.manifest.step
+        return self.recovery.manifest
 
     def on_train_begin(self, logs=None):
         """Begins to take snapshots between the steps of `fit`."""
@@ -154,6 +165,7 @@ class Snapshots(tf_keras.callbacks.Callback):
 
         Raises:
             CheckpointError: It could not be written.
+            FencedError: A newer chief writes in place of this one.
         """
         self._put_back()
         self._wait()
@@ -163,6 +175,7 @@ class Snapshots(tf_keras.callbacks.Callback):
         moment = self._begin()
         if moment is not None:
             self._finish(moment)
+        self._raise_if_fenced()
         if self._error is not None:
             raise CheckpointError(
                 f"The last snapshot in {self._directory!r} could not be "
@@ -172,6 +185,7 @@ class Snapshots(tf_keras.callbacks.Callback):
 
     def _train_step(self, iterator):
         """Runs in place of the model's train_function."""
+        self._raise_if_fenced()
         self._take_if_due()
         result = self._inner(iterator)
         self._step += 1
@@ -219,6 +233,8 @@ class Snapshots(tf_keras.callbacks.Callback):
             self._error = None
         except (tf.errors.OpError, OSError) as error:
             self._failed(error)
+        except FencedError as error:
+            self._fenced = error
 
     def _failed(self, error: Exception) -> None:
         self._error = error
@@ -229,6 +245,10 @@ class Snapshots(tf_keras.callbacks.Callback):
             self._every_seconds,
             in_one_line(error),
         )
+
+    def _raise_if_fenced(self) -> None:
+        if self._fenced is not None:
+            raise self._fenced
 
     def _make_writer(self) -> bool:
         """Returns False before the first step has built the model."""

@@ -22,12 +22,12 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from monolith_tf import ops
-from monolith_tf.config.initializers import Pretrained
 from monolith_tf.config.table_config import TableConfig
 from monolith_tf.placement import graph_scope
 from monolith_tf.placement import sharding
 from monolith_tf.placement.deltas import ShardDelta
 from monolith_tf.placement.deltas import TableDelta
+from monolith_tf.placement.pretrained import send_pretrained
 from monolith_tf.placement.server_calls import ServerCalls
 from monolith_tf.placement.strategies import current_strategy
 from monolith_tf.placement.table_handle import TableHandle
@@ -36,6 +36,7 @@ _active: contextvars.ContextVar[tuple] = contextvars.ContextVar(
     "monolith_tf_table_sets", default=()
 )
 lock = threading.RLock()
+_live: weakref.WeakSet[TableSet] = weakref.WeakSet()
 _MAX_SHARDS = sharding.NUM_PARTITIONS
 _WIRE_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
@@ -161,6 +162,13 @@ class TableSet:
         self._servers = tuple(servers)
         if strategy is None and self.graph is None:
             weakref.finalize(self, _destroy, self._servers).atexit = False
+        with lock:
+            _live.add(self)
+
+    @property
+    def name(self) -> str:
+        """Name on the servers, where "/" and the shard follow."""
+        return self._name
 
     @property
     def num_shards(self) -> int:
@@ -418,37 +426,17 @@ def _create_on_servers(table_set: TableSet, config: TableConfig) -> list:
             )
             after = [create] if in_graph else []
             with tf.control_dependencies(after):
-                after += _send_pretrained(table_set, config, shard)
+                after += send_pretrained(
+                    handle, config, shard, table_set.num_shards
+                )
             created.append(tf.group(after) if in_graph else None)
     return created
 
 
-def _send_pretrained(
-    table_set: TableSet, config: TableConfig, shard: int
-) -> list:
-    """Sends a server the pretrained rows of the ids that it owns."""
-    sent = []
-    for number, segment in enumerate(config.segments):
-        if not isinstance(segment.initializer, Pretrained):
-            continue
-        ids = segment.initializer.ids
-        with context.eager_mode():
-            owners = sharding.owners_of(
-                tf.constant(ids, tf.int64), table_set.num_shards
-            ).numpy()
-        mine = owners == shard
-        if not mine.any():
-            continue
-        sent.append(
-            ops.set_pretrained(
-                table_set._servers[shard].handle,
-                tf.constant(ids[mine], tf.int64),
-                tf.constant(segment.initializer.rows[mine], tf.float32),
-                table=config.name,
-                segment=number,
-            )
-        )
-    return sent
+def live_sets() -> list[TableSet]:
+    """Returns the table sets of this process."""
+    with lock:
+        return list(_live)
 
 
 def active_sets() -> tuple[TableSet, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,12 +77,21 @@ def restore(
             middle of a restore: restore again.
     """
     store = SnapshotStore(directory)
-    restorer = _Restorer(store, SavedObjects(model), tables)
+    restorer = Restorer(store, SavedObjects(model), tables)
     if number is not None:
         return restorer.restore(store.check(number))
+    return from_newest(store, restorer.restore, allow_fresh)
+
+
+def from_newest(
+    store: SnapshotStore,
+    read: Callable[[list[Manifest]], Any],
+    allow_fresh: bool,
+) -> Any:
+    """Returns read(chain) of the newest whole snapshot, or None."""
     for manifest in store.whole():
         try:
-            return restorer.restore(store.chain(manifest.number))
+            return read(store.chain(manifest.number))
         except (FormatError, tf.errors.DataLossError) as error:
             _log.error(
                 "Passing over snapshot %d: %s",
@@ -97,8 +108,14 @@ def restore(
     return None
 
 
-class _Restorer:
-    """Reads chains of snapshots into one model."""
+class Restorer:
+    """Reads chains of snapshots into one model.
+
+    Args:
+        store: The snapshots.
+        objects: The objects of the model.
+        tables: Names of the tables to restore; None for everything.
+    """
 
     def __init__(
         self,
@@ -106,6 +123,7 @@ class _Restorer:
         objects: SavedObjects,
         tables: Sequence[str] | None,
     ):
+        """Reads nothing yet."""
         self._store = store
         self._objects = objects
         self._only = None if tables is None else set(tables)
@@ -113,7 +131,7 @@ class _Restorer:
     def restore(self, chain: list[Manifest]) -> Manifest:
         """Reads a chain; the full snapshot is first."""
         manifest = chain[-1]
-        chosen = self._chosen(manifest)
+        chosen = self.chosen(manifest)
         # Rows are checked block by block as they are read.
         for file in manifest.dense:
             self._store.check_file(manifest, file, contents=True)
@@ -124,7 +142,7 @@ class _Restorer:
             for table in chosen:
                 table.clear()
             for snapshot in chain:
-                self._read_rows(snapshot, chosen, is_last=snapshot is manifest)
+                self.read_rows(snapshot, chosen, is_last=snapshot is manifest)
             if self._only is None:
                 path = self._store.path(manifest.number, DENSE)
                 self._objects.read_dense(path)
@@ -139,7 +157,7 @@ class _Restorer:
         )
         return manifest
 
-    def _chosen(self, manifest: Manifest) -> list[Table]:
+    def chosen(self, manifest: Manifest) -> list[Table]:
         """Returns the tables to restore, which fit what was saved."""
         saved = {table.name: table for table in manifest.tables}
         live = {table.name: table for table in self._objects.tables()}
@@ -159,13 +177,24 @@ class _Restorer:
             check_fits(live[name], saved[name].layout, saved[name].filter)
         return [live[name] for name in sorted(wanted)]
 
-    def _read_rows(
-        self, snapshot: Manifest, chosen: list[Table], is_last: bool
+    def read_rows(
+        self,
+        snapshot: Manifest,
+        chosen: list[Table],
+        is_last: bool,
+        only: Collection[tuple[int, int]] | None = None,
     ) -> None:
-        """Reads the parts of one snapshot, on all servers at once."""
+        """Reads the parts of one snapshot, on all servers at once.
+
+        Args:
+            snapshot: The snapshot.
+            chosen: The tables to read.
+            is_last: Reads the state of the tables too.
+            only: The shards to read, as (table set, shard); None for all.
+        """
         saved = {table.name: table for table in snapshot.tables}
         calls = []
-        for table_set in self._objects.table_sets():
+        for own, table_set in enumerate(self._objects.table_sets()):
             for number in sorted({t.table_set for t in snapshot.tables}):
                 names = tuple(
                     table.name
@@ -180,6 +209,8 @@ class _Restorer:
                     continue
                 op = _reader(names, is_last)
                 for shard in range(table_set.num_shards):
+                    if only is not None and (own, shard) not in only:
+                        continue
                     parts = [
                         part
                         for part in snapshot.parts

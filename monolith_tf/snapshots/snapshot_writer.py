@@ -20,6 +20,7 @@ from monolith_tf.checkpoint.layout import named_layout
 from monolith_tf.errors import in_one_line
 from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import call_server
+from monolith_tf.placement.writers import fence_older
 from monolith_tf.snapshots import files
 from monolith_tf.snapshots import saved_objects
 from monolith_tf.snapshots.manifest import File
@@ -30,6 +31,7 @@ from monolith_tf.snapshots.parallel import in_parallel
 from monolith_tf.snapshots.saved_objects import SavedObjects
 from monolith_tf.snapshots.store import DENSE
 from monolith_tf.snapshots.store import SnapshotStore
+from monolith_tf.snapshots.writer_epoch import WriterEpoch
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,9 @@ class SnapshotWriter:
 
     The first snapshot of a writer is full. Later ones hold what changed since
     the one before, up to `full_every - 1` in a row. A writer whose snapshots
-    fail continues with the next: nothing is lost but that snapshot.
+    fail continues with the next: nothing is lost but that snapshot. A new
+    writer fences an older one of the directory (`WriterEpoch`), unless both are
+    of one process.
 
     Args:
         model: A Keras model, a `tf.train.Checkpoint`, or another object that
@@ -115,6 +119,8 @@ class SnapshotWriter:
                 )
         self.store = SnapshotStore(directory)
         self._objects = SavedObjects(model)
+        self._epoch = WriterEpoch(directory)
+        fence_older(self._objects.table_sets(), self._epoch.number)
         self._keep = keep
         self._full_every = full_every
         self._last: Manifest | None = None
@@ -202,12 +208,14 @@ class SnapshotWriter:
             The manifest.
 
         Raises:
+            FencedError: A newer writer took the directory.
             tf.errors.OpError: As in `save`.
             OSError: As in `save`.
         """
         try:
             parts = self._write_parts(moment)
             manifest = self._manifest(moment, parts, self._dense_files(moment))
+            self._epoch.check()
             self.store.publish(manifest)
         except BaseException:
             self._abort()

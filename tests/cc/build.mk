@@ -1,5 +1,6 @@
 # Objects and programs of tests/cc/run.sh and benchmarks/cc/run.sh, which pass
-# CXX, FLAGS, LIBRARIES, OUT (where they go) and GOALS (the programs).
+# CXX, FLAGS, TEST_FLAGS (after FLAGS, for tests), LIBRARIES, OUT (where they go)
+# and GOALS (the programs).
 
 # The core: every folder that includes nothing of TensorFlow.
 core := $(patsubst ops/cc/%.cc,$(OUT)/core/%.o,$(filter-out \
@@ -13,7 +14,7 @@ $(OUT)/core/%.o: ops/cc/%.cc
 
 $(OUT)/%.o: tests/cc/%.cc
 	@mkdir -p $(@D)
-	$(CXX) $(FLAGS) -MMD -MP -c $< -o $@
+	$(CXX) $(FLAGS) $(TEST_FLAGS) -MMD -MP -c $< -o $@
 
 $(OUT)/%.o: benchmarks/cc/%.cc
 	@mkdir -p $(@D)

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -141,6 +143,41 @@ TEST_F(TableSetTest, CutsThatWereNotTakenOrAreForgottenAskForAResync) {
   Take(1);
   ExpectError(tables_.TakeDelta(0).status(), absl::StatusCode::kOutOfRange,
               {"after cut 1", "Received: acked_cut 0", "Resync"});
+}
+
+TEST_F(TableSetTest, SetsWithEqualTablesHaveTheSameTables) {
+  TableSet other("other", 1, 3, 78);
+  EXPECT_FALSE(tables_.HasTablesOf(other));
+  EXPECT_TRUE(other.CreateTable(SgdConfig(1, "movie")).ok());
+  EXPECT_FALSE(tables_.HasTablesOf(other));
+  EXPECT_TRUE(other.CreateTable(SgdConfig(2, "genre")).ok());
+  EXPECT_TRUE(tables_.HasTablesOf(other));
+  EXPECT_TRUE(other.DropTable("genre").ok());
+  EXPECT_TRUE(other.CreateTable(SgdConfig(3, "genre")).ok());
+  EXPECT_FALSE(tables_.HasTablesOf(other));
+}
+
+TEST_F(TableSetTest, WaitingForUsesWaitsForTheOneThatRuns) {
+  std::atomic<bool> is_done{false};
+  ASSERT_TRUE(tables_.gate().Enter());
+  std::thread user([&] {
+    // Once the waiting thread has closed the gate.
+    while (!tables_.gate().is_closed()) std::this_thread::yield();
+    is_done = true;
+    tables_.gate().Leave();
+  });
+  EXPECT_TRUE(tables_.WaitForUses().ok());
+  EXPECT_TRUE(is_done);
+  user.join();
+  EXPECT_TRUE(tables_.gate().Enter());
+  tables_.gate().Leave();
+}
+
+TEST_F(TableSetTest, NobodyWaitsForUsesOfTablesThatAreBeingRestored) {
+  tables_.BeginRestore({"movie"});
+  ExpectError(tables_.WaitForUses(), absl::StatusCode::kAborted,
+              {"is being restored"});
+  EXPECT_TRUE(tables_.gate().is_closed());
 }
 
 TEST(TableSetCutTest, CutsCountToTheLastThatARowCanHold) {

@@ -63,6 +63,9 @@ CALLS = {
         **name,
     ),
     "abandon_restore": lambda h, **name: ops.abandon_restore(h, **name),
+    "adopt_table_set": lambda h, **name: ops.adopt_table_set(
+        h, ids(), ids(), ids(), **name
+    ),
     "begin_restore": lambda h, **name: ops.begin_restore(h, **name),
     "end_restore": lambda h, **name: ops.end_restore(h, **name),
     "export_chunk": lambda h, **name: ops.export_chunk(
@@ -76,6 +79,9 @@ CALLS = {
     ),
     "export_requests": lambda h, **name: ops.export_requests(h, **name),
     "import_requests": lambda h, **name: ops.import_requests(h, ids(2), **name),
+    "fence_writers": lambda h, **name: ops.fence_writers(
+        ids(), ids(), tf.constant(["s"]), **name
+    ),
     "fill_missing": lambda h, **name: ops.fill_missing(
         [feature(default_id=7, padding_id=0)], **name
     ),

@@ -56,13 +56,16 @@ class TableCreateOp : public OpKernel {
     OP_REQUIRES_OK(context, GetHandle(context, &handle));
     TableSetPtr set;
     OP_REQUIRES_OK(
-        context, tensorflow::LookupOrCreateResource<TableSetResource>(
-                     context, *handle, &set, [&](TableSetResource** made) {
-                       *made = new TableSetResource(handle->name(), shard_,
-                                                    num_shards_,
-                                                    GenerationOf(generation_));
-                       return absl::OkStatus();
-                     }));
+        context,
+        tensorflow::LookupOrCreateResource<TableSetResource>(
+            context, *handle, &set, [&](TableSetResource** made) {
+              tensorflow::core::RefCountPtr<TableSetRegistry> registry;
+              TF_RETURN_IF_ERROR(TableSetRegistry::Find(context, &registry));
+              *made = new TableSetResource(*handle, shard_, num_shards_,
+                                           GenerationOf(generation_),
+                                           std::move(registry));
+              return absl::OkStatus();
+            }));
     OP_REQUIRES(
         context, set->shard() == shard_ && set->num_shards() == num_shards_,
         absl::InvalidArgumentError(absl::StrCat(

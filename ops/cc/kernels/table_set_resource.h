@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "ops/cc/kernels/snapshot_slot.h"
+#include "ops/cc/kernels/table_set_registry.h"
 #include "ops/cc/table/request_log.h"
 #include "ops/cc/table/table_set.h"
 #include "tensorflow/core/framework/op_kernel.h"
@@ -21,11 +22,16 @@ namespace monolith_tf {
 
 class TableSetResource : public tensorflow::ResourceBase {
  public:
-  TableSetResource(std::string name, int shard, int num_shards,
-                   int64_t generation)
+  TableSetResource(const tensorflow::ResourceHandle& handle, int shard,
+                   int num_shards, int64_t generation,
+                   tensorflow::core::RefCountPtr<TableSetRegistry> registry)
       : shard_(shard),
         num_shards_(num_shards),
-        tables_(std::move(name), shard, num_shards, generation) {}
+        tables_(handle.name(), shard, num_shards, generation),
+        registry_(std::move(registry)) {
+    registry_->Enter(this, {handle.container(), handle.name()});
+  }
+  ~TableSetResource() override { registry_->Leave(this); }
 
   std::string DebugString() const override {
     return absl::StrCat("monolith_tf table set, shard ", shard_, " of ",
@@ -37,6 +43,7 @@ class TableSetResource : public tensorflow::ResourceBase {
   TableSet& tables() { return tables_; }
   RequestLog& requests() { return requests_; }
   SnapshotSlot& snapshot() { return snapshot_; }
+  TableSetRegistry& registry() { return *registry_; }
 
  private:
   const int shard_;
@@ -44,6 +51,7 @@ class TableSetResource : public tensorflow::ResourceBase {
   TableSet tables_;
   RequestLog requests_;
   SnapshotSlot snapshot_;
+  const tensorflow::core::RefCountPtr<TableSetRegistry> registry_;
 };
 
 // The generation that an op gives: its attribute, or, if that is 0, a random

@@ -421,6 +421,27 @@ void TableSet::SetGeneration(int64_t generation) {
   generation_ = generation;
 }
 
+absl::Status TableSet::WaitForUses() {
+  std::lock_guard<std::mutex> delta_lock(delta_mutex_);
+  if (generation_ == 0) return BeingRestored("");
+  gate_.Close();
+  gate_.Open();
+  return absl::OkStatus();
+}
+
+std::vector<TableConfig> TableSet::Configs() const {
+  std::shared_lock<std::shared_mutex> lock(tables_mutex_);
+  std::vector<TableConfig> configs;
+  for (const auto& entry : tables_) {
+    configs.push_back(entry.second.table->config());
+  }
+  return configs;
+}
+
+bool TableSet::HasTablesOf(const TableSet& other) const {
+  return Configs() == other.Configs();
+}
+
 absl::Status TableSet::BeingRestored(absl::string_view server) const {
   return absl::AbortedError(absl::StrCat(
       "Table set '", name_, "' is being restored on shard ", shard_, " of ",

@@ -157,6 +157,11 @@ class TableSet {
   // Ends a restore that can't be finished: removes every row of every table.
   // Sets the new generation in any case.
   void AbandonRestore(int64_t generation);
+  // Waits for the uses that have begun, of a set that nobody can find any more.
+  // Aborted while the tables are being restored.
+  absl::Status WaitForUses();
+  // True if both sets have the same tables, with equal configs.
+  bool HasTablesOf(const TableSet& other) const;
   // Aborted, "... is being restored". `server` names the server in it.
   absl::Status BeingRestored(absl::string_view server) const;
   // Closed while the tables are being restored.
@@ -177,6 +182,8 @@ class TableSet {
   // OK unless a parent is given whose later changes are not known.
   absl::Status CheckParent(int64_t parent_cut) const;
   absl::Status NoCutLeft() const;
+  // The configs of all tables, ordered by name.
+  std::vector<TableConfig> Configs() const;
   int64_t LogBytes() const;
   void CountPendingBytes();
   // The rest of a restore whose tables are all there.
