@@ -82,6 +82,7 @@ from monolith_tf.ops.table_ops import table_set_handle
 from monolith_tf.ops.wire_ops import narrow
 from monolith_tf.ops.wire_ops import widen
 from monolith_tf.ops.writer_ops import adopt_table_set
+from monolith_tf.ops.writer_ops import drain
 from monolith_tf.ops.writer_ops import fence_writers
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "clear",
     "combine",
     "combine_gradients",
+    "drain",
     "end_restore",
     "export_chunk",
     "export_filter",

@@ -1,4 +1,4 @@
-"""Ops by which a chief takes a server over from an older one."""
+"""Ops by which a chief takes a server over, and by which a server leaves."""
 
 from __future__ import annotations
 
@@ -62,3 +62,21 @@ def adopt_table_set(
     return library.monolith_adopt_table_set(
         handle, generation, epoch, writer, name=name
     )
+
+
+def drain(wanted: tf.Tensor, *, name: str | None = None) -> tf.Tensor:
+    """Reads whether this server's process drains, after raising it to a state.
+
+    Mutates the process, unless it has reached the state. Does not block. A
+    process serves at first (0). One that is to stop drains (1) until its state
+    is saved (2), then it leaves. Without a writer (`fence_writers`) it does not
+    wait.
+
+    Args:
+        wanted: The least state, an int64 scalar, 0 to 2.
+        name: Name of the op.
+
+    Returns:
+        The state, an int64 scalar.
+    """
+    return library.monolith_drain(wanted, name=name)

@@ -14,15 +14,22 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from monolith_tf import ops
+from monolith_tf.cluster import drain
+from monolith_tf.cluster.leaving import leave_for_restart
 from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import FencedError
 from monolith_tf.errors import in_one_line
+from monolith_tf.placement.table_set import TableSet
+from monolith_tf.placement.table_set import call_server
 from monolith_tf.snapshots import recovery
 from monolith_tf.snapshots.manifest import Manifest
 from monolith_tf.snapshots.snapshot_writer import Moment
 from monolith_tf.snapshots.snapshot_writer import SnapshotWriter
 
 _log = logging.getLogger(__name__)
+# From one look at whether a server drains to the next.
+_LOOK_SECONDS = 1.0
 
 
 class Snapshots(tf_keras.callbacks.Callback):
@@ -32,6 +39,10 @@ class Snapshots(tf_keras.callbacks.Callback):
     of all servers belong together. Training waits for the moment only; rows are
     written by the servers while it continues. A snapshot is durable when it
     counts, and a restarted program continues from the newest whole one.
+
+    On SIGTERM, of this process or of a parameter server, it takes a snapshot
+    after the step that runs and ends the process with the exit code that asks
+    for a restart (75).
 
     Under `ParameterServerStrategy` the callback lets a bounded number of steps
     wait in the coordinator's queue, `max_queued_steps`, because all of them
@@ -109,6 +120,8 @@ class Snapshots(tf_keras.callbacks.Callback):
         self._queued: collections.deque[Any] = collections.deque()
         self._inner: Callable[..., Any] | None = None
         self._fenced: FencedError | None = None
+        self._term: drain.TerminationSignal | None = None
+        self._last_look = 0.0
         self.latest: Manifest | None = None
         self.recovery: recovery.Recovery | None = None
         self.num_failed = 0
@@ -148,6 +161,8 @@ class Snapshots(tf_keras.callbacks.Callback):
         self._last_begin = time.monotonic()
         self._error = None
         self._queued.clear()
+        self._put_back()
+        self._term = drain.TerminationSignal()
         inner = self.model.train_function
         # A `fit` that failed has not put it back.
         if isinstance(getattr(inner, "__self__", None), Snapshots):
@@ -186,6 +201,7 @@ class Snapshots(tf_keras.callbacks.Callback):
     def _train_step(self, iterator):
         """Runs in place of the model's train_function."""
         self._raise_if_fenced()
+        self._leave_if_asked()
         self._take_if_due()
         result = self._inner(iterator)
         self._step += 1
@@ -204,10 +220,7 @@ class Snapshots(tf_keras.callbacks.Callback):
         self._wait()
         if self._writer is None and not self._make_writer():
             return
-        coordinator = self._coordinator()
-        if coordinator is not None:
-            coordinator.join()
-            self._queued.clear()
+        self._join()
         moment = self._begin()
         if moment is None:
             return
@@ -246,6 +259,57 @@ class Snapshots(tf_keras.callbacks.Callback):
             in_one_line(error),
         )
 
+    def _leave_if_asked(self) -> None:
+        """Takes a snapshot and ends the process, if it or a server drains."""
+        draining = self._draining_servers()
+        if not draining and not self._term.is_received:
+            return
+        self._wait()
+        if self._writer is not None or self._make_writer():
+            self._join()
+            moment = self._begin()
+            if moment is not None:
+                self._finish(moment)
+        self._raise_if_fenced()
+        number = None if self.latest is None else self.latest.number
+        saved = self._error is None and number is not None
+        if saved:
+            for table_set, shard in draining:
+                call_server(table_set, shard, _drain, drain.DRAINED)
+        leave_for_restart(
+            ("a parameter server drains" if draining else "SIGTERM")
+            + (
+                f"; snapshot {number} has everything"
+                if saved
+                else f"; the latest snapshot is {number}, and a new one could "
+                "not be written"
+            )
+        )
+
+    def _draining_servers(self) -> list[tuple[TableSet, int]]:
+        if self._coordinator() is None or self._writer is None:
+            return []
+        now = time.monotonic()
+        if now - self._last_look < _LOOK_SECONDS:
+            return []
+        self._last_look = now
+        try:
+            return [
+                (table_set, shard)
+                for table_set in self._writer.table_sets()
+                for shard in range(table_set.num_shards)
+                if int(call_server(table_set, shard, _drain, drain.SERVING))
+                == drain.DRAINING
+            ]
+        except tf.errors.OpError:
+            return []  # The step meets the lost server, and says so.
+
+    def _join(self) -> None:
+        coordinator = self._coordinator()
+        if coordinator is not None:
+            coordinator.join()
+            self._queued.clear()
+
     def _raise_if_fenced(self) -> None:
         if self._fenced is not None:
             raise self._fenced
@@ -277,6 +341,14 @@ class Snapshots(tf_keras.callbacks.Callback):
             self._thread = None
 
     def _put_back(self) -> None:
+        if self._term is not None:
+            self._term.close()
+            self._term = None
         if self._inner is not None:
             self.model.train_function = self._inner
             self._inner = None
+
+
+def _drain(handle, wanted):
+    del handle
+    return ops.drain(wanted)

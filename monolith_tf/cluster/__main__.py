@@ -10,12 +10,10 @@ import importlib
 import os
 import sys
 
+from monolith_tf.cluster import drain
 from monolith_tf.cluster import roles
 
-_ROLES = {
-    roles.PARAMETER_SERVER: roles.run_parameter_server,
-    roles.WORKER: roles.run_worker,
-}
+_ROLES = (roles.PARAMETER_SERVER, roles.WORKER)
 
 
 def main() -> int:
@@ -36,6 +34,13 @@ def main() -> int:
         help="module to import first, such as one that loads custom ops; "
         "repeatable",
     )
+    parser.add_argument(
+        "--drain_seconds",
+        type=float,
+        default=drain.GRACE_SECONDS,
+        help="longest time that a parameter server waits for a snapshot after "
+        "SIGTERM (default: %(default)g)",
+    )
     arguments = parser.parse_args()
     try:
         _, role, _ = roles.parse_tf_config(os.environ.get("TF_CONFIG"))
@@ -51,7 +56,9 @@ def main() -> int:
         return 2
     for module in arguments.import_module:
         importlib.import_module(module)
-    _ROLES[role]()
+    if role == roles.PARAMETER_SERVER:
+        roles.run_parameter_server(drain_seconds=arguments.drain_seconds)
+    roles.run_worker()
     return 0
 
 

@@ -15,6 +15,7 @@ import threading
 import tensorflow as tf
 
 from monolith_tf import ops  # noqa: F401  A server only runs ops it has loaded.
+from monolith_tf.cluster import drain
 from monolith_tf.cluster import role_metrics
 
 PARAMETER_SERVER = "ps"
@@ -26,18 +27,25 @@ EXAMPLE = (
 )
 
 
-def run_parameter_server(tf_config: str | None = None) -> None:
+def run_parameter_server(
+    tf_config: str | None = None,
+    drain_seconds: float = drain.GRACE_SECONDS,
+) -> None:
     """Serves as the parameter server that `TF_CONFIG` names; never returns.
+
+    In the main thread, SIGTERM drains the server: it leaves when the chief has
+    taken a snapshot (`mt.callbacks.Snapshots`), or when time is up.
 
     Args:
         tf_config: The configuration as JSON; the environment variable
             `TF_CONFIG` when None.
+        drain_seconds: Longest time from SIGTERM to the exit.
 
     Raises:
         ValueError: The configuration is missing or malformed, or names
             another role.
     """
-    _serve(PARAMETER_SERVER, tf_config)
+    _serve(PARAMETER_SERVER, tf_config, drain_seconds)
 
 
 def run_worker(tf_config: str | None = None) -> None:
@@ -101,7 +109,11 @@ def parse_tf_config(
     return cluster, role, index
 
 
-def _serve(expected_role: str, tf_config: str | None) -> None:
+def _serve(
+    expected_role: str,
+    tf_config: str | None,
+    drain_seconds: float = drain.GRACE_SECONDS,
+) -> None:
     cluster, role, index = parse_tf_config(
         os.environ.get("TF_CONFIG") if tf_config is None else tf_config
     )
@@ -113,7 +125,8 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
         )
     # Lets the coordinator detect lost workers and servers.
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
-    if threading.current_thread() is threading.main_thread():
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if is_main_thread:
         # join() blocks outside of Python, where Python's handler never runs.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # First, so that a reachable server has reachable metrics.
@@ -125,4 +138,6 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
         protocol="grpc",
         start=True,
     )
+    if role == PARAMETER_SERVER and is_main_thread:
+        drain.serve_until_drained(drain_seconds)
     server.join()

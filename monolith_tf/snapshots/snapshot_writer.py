@@ -126,6 +126,10 @@ class SnapshotWriter:
         self._last: Manifest | None = None
         self._num_increments = 0
 
+    def table_sets(self) -> list[TableSet]:
+        """Returns the table sets of the model."""
+        return self._objects.table_sets()
+
     def save(
         self,
         step: int = 0,

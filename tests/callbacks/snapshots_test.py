@@ -1,5 +1,7 @@
 """Snapshots while `fit` continues."""
 
+import os
+import signal
 import threading
 import unittest.mock
 
@@ -125,3 +127,83 @@ def test_numbers_that_make_no_sense_are_refused(tmp_path):
     for name in ("full_every", "keep", "max_queued_steps"):
         with pytest.raises(ValueError, match=f"{name}=0"):
             mt.callbacks.Snapshots(tmp_path, **{name: 0})
+
+
+def test_sigterm_takes_a_snapshot_after_the_step_and_leaves(
+    make_row_model, fit, tmp_path, monkeypatch
+):
+    model, _ = make_row_model()
+
+    class Terminate(tf_keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def leave(reason):
+        raise SystemExit(reason)
+
+    monkeypatch.setattr(
+        "monolith_tf.callbacks.snapshots.leave_for_restart", leave
+    )
+    former = signal.getsignal(signal.SIGTERM)
+    snapshots = mt.callbacks.Snapshots(tmp_path, every_seconds=1000)
+    with pytest.raises(SystemExit, match="SIGTERM; snapshot 1 has everything"):
+        fit(model, 9, snapshots, Terminate())
+    steps = int(model.optimizer.iterations)
+    assert steps == 6
+    assert snapshots.latest.step == steps
+    # A fit that follows in this process sets the handler anew.
+    fit(model, 1, snapshots)
+    assert signal.getsignal(signal.SIGTERM) == former
+
+
+def test_a_chief_without_its_last_snapshot_says_so(
+    make_row_model, fit, tmp_path, monkeypatch
+):
+    model, _ = make_row_model()
+
+    class Terminate(tf_keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def leave(reason):
+        raise SystemExit(reason)
+
+    monkeypatch.setattr(
+        "monolith_tf.callbacks.snapshots.leave_for_restart", leave
+    )
+    monkeypatch.setattr(
+        files, "write_durably", unittest.mock.Mock(side_effect=OSError("full"))
+    )
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit, match="a new one could not be written"):
+            fit(
+                model,
+                9,
+                mt.callbacks.Snapshots(tmp_path, every_seconds=1000),
+                Terminate(),
+            )
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def test_a_newer_chief_ends_the_training_of_an_older_one(
+    make_row_model, fit, tmp_path, monkeypatch
+):
+    model, _ = make_row_model()
+    snapshots = mt.callbacks.Snapshots(tmp_path, every_seconds=0)
+
+    class StartAnother(tf_keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 3:
+                processes.wait_until(lambda: not running())
+                monkeypatch.setattr(
+                    "monolith_tf.snapshots.writer_epoch.WRITER", 7
+                )
+                mt.snapshots.WriterEpoch(tmp_path)
+                monkeypatch.undo()
+
+    with pytest.raises(mt.errors.FencedError, match="Stop this one"):
+        fit(model, 50, snapshots, StartAnother())
+    assert mt.snapshots.latest(tmp_path).step <= 10

@@ -67,6 +67,7 @@ CALLS = {
         h, ids(), ids(), ids(), **name
     ),
     "begin_restore": lambda h, **name: ops.begin_restore(h, **name),
+    "drain": lambda h, **name: ops.drain(ids(), **name),
     "end_restore": lambda h, **name: ops.end_restore(h, **name),
     "export_chunk": lambda h, **name: ops.export_chunk(
         h, ids(), table="t", max_rows=1, **name

@@ -120,7 +120,8 @@ def test_a_fenced_chief_adopts_nothing():
 
 
 def test_a_generation_is_positive():
-    device, handle = servers_of(make_table().table_set)[0]
+    table = make_table()
+    device, handle = servers_of(table.table_set)[0]
     with (
         tf.device(device),
         pytest.raises(tf.errors.InvalidArgumentError, match="Received: 0"),

@@ -50,6 +50,7 @@ def test_a_process_keeps_its_number(tmp_path):
     again.check()
 
 
+@pytest.mark.e2e
 def test_another_process_takes_a_number_of_its_own(tmp_path):
     mine = WriterEpoch(tmp_path)
     done = run([*PYTHON, "-c", TAKE, tmp_path])

@@ -54,18 +54,18 @@ class TableCreateOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const tensorflow::ResourceHandle* handle = nullptr;
     OP_REQUIRES_OK(context, GetHandle(context, &handle));
+    // Before the set: the resource manager is locked while that is created.
+    tensorflow::core::RefCountPtr<TableSetRegistry> registry;
+    OP_REQUIRES_OK(context, TableSetRegistry::Find(context, &registry));
     TableSetPtr set;
-    OP_REQUIRES_OK(
-        context,
-        tensorflow::LookupOrCreateResource<TableSetResource>(
-            context, *handle, &set, [&](TableSetResource** made) {
-              tensorflow::core::RefCountPtr<TableSetRegistry> registry;
-              TF_RETURN_IF_ERROR(TableSetRegistry::Find(context, &registry));
-              *made = new TableSetResource(*handle, shard_, num_shards_,
-                                           GenerationOf(generation_),
-                                           std::move(registry));
-              return absl::OkStatus();
-            }));
+    OP_REQUIRES_OK(context,
+                   tensorflow::LookupOrCreateResource<TableSetResource>(
+                       context, *handle, &set, [&](TableSetResource** made) {
+                         *made = new TableSetResource(
+                             *handle, shard_, num_shards_,
+                             GenerationOf(generation_), std::move(registry));
+                         return absl::OkStatus();
+                       }));
     OP_REQUIRES(
         context, set->shard() == shard_ && set->num_shards() == num_shards_,
         absl::InvalidArgumentError(absl::StrCat(

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "ops/cc/kernels/drain_state.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
 
@@ -76,6 +77,7 @@ class TableSetRegistry : public tensorflow::ResourceBase {
     }
     epoch_ = std::max(epoch, epoch_);
     writer_ = writer;
+    DrainState::OfProcess().SetHasWriter();
     return absl::OkStatus();
   }
 
