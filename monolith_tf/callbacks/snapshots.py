@@ -277,13 +277,10 @@ class Snapshots(tf_keras.callbacks.Callback):
             for table_set, shard in draining:
                 call_server(table_set, shard, _drain, drain.DRAINED)
         leave_for_restart(
-            ("a parameter server drains" if draining else "SIGTERM")
-            + (
-                f"; snapshot {number} has everything"
-                if saved
-                else f"; the latest snapshot is {number}, and a new one could "
-                "not be written"
-            )
+            "a parameter server drains" if draining else "SIGTERM came",
+            f"snapshot {number} has every step"
+            if saved
+            else f"no snapshot could be written, and the latest is {number}",
         )
 
     def _draining_servers(self) -> list[tuple[TableSet, int]]:

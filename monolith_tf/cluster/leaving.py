@@ -10,18 +10,19 @@ from typing import NoReturn
 EXIT_RESTART = 75
 
 
-def leave_for_restart(reason: str) -> NoReturn:
-    """Ends the process at once with exit code 75, and says why.
+def leave_for_restart(event: str, details: str) -> NoReturn:
+    """Ends the chief at once with exit code 75, and says why in one line.
 
     It closes nothing else, because threads of a coordinator may wait for a dead
     server without a limit.
 
     Args:
-        reason: What happened, in one line.
+        event: What happened, such as "the cluster failed".
+        details: More about it.
     """
     print(
-        f"monolith-tf: {reason}: the process exits with code {EXIT_RESTART} to "
-        "be restarted",
+        f"monolith-tf: {event}, so the chief exits with code {EXIT_RESTART} to "
+        f"be restarted: {details}",
         file=sys.stderr,
         flush=True,
     )
