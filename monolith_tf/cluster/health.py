@@ -30,7 +30,7 @@ _DOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class Health:
-    """What is known of a role.
+    """State of a role, as far as it is known.
 
     Attributes:
         role: Name, such as "ps 0".

@@ -1,4 +1,4 @@
-"""What a growing log got since the last look."""
+"""New text at the end of a growing log."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ server.join()
 
 
 class Reports:
-    """What a monitor reported."""
+    """Reports of a monitor."""
 
     def __init__(self):
         self._queue = queue.Queue()

@@ -1,4 +1,4 @@
-"""What a question to a server finds out about it."""
+"""Answers of a server to a probe."""
 
 import threading
 import time
