@@ -24,6 +24,7 @@ def run(repository_root):
     return call
 
 
+@pytest.mark.soak
 def test_a_cluster_beside_one_process(run, tmp_path):
     path = tmp_path / "record.json"
     done = run(

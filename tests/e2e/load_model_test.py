@@ -23,7 +23,9 @@ def saved(request, tmp_path_factory):
     return request.param, folder, run("save", request.param, "library", folder)
 
 
-@pytest.mark.parametrize("first", ["library", "keras"])
+@pytest.mark.parametrize(
+    "first", ["library", pytest.param("keras", marks=pytest.mark.soak)]
+)
 def test_a_saved_model_loads_and_trains_on_in_a_new_process(saved, first):
     keras, folder, models = saved
     assert set(models) == {"functional", "sequential", "Subclassed"}

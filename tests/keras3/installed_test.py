@@ -87,7 +87,9 @@ def test_the_library_without_keras_3_says_so_when_it_is_asked_for(tmp_path):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("legacy", ["0", "1"])
+@pytest.mark.parametrize(
+    "legacy", ["1", pytest.param("0", marks=pytest.mark.soak)]
+)
 def test_both_keras_train_in_one_process(tmp_path, legacy):
     done = run(
         "import keras, tf_keras\n"

@@ -119,8 +119,13 @@ FEW, MANY = 8, 16
 @pytest.mark.parametrize(
     ("kind", "own_tables", "few", "many"),
     [
-        *((kind, True, FEW, MANY) for kind in KINDS),
+        *((kind, True, FEW, MANY) for kind in ("single", "ragged mean")),
         ("padded mean", False, 26, 52),
+        *(
+            pytest.param(kind, True, FEW, MANY, marks=pytest.mark.soak)
+            for kind in KINDS
+            if kind not in ("single", "ragged mean")
+        ),
     ],
 )
 def test_a_feature_more_is_at_most_one_node_more(
@@ -226,7 +231,13 @@ def test_min_counts_of_features_are_no_node_more(executed, kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", ["single", "padded mean", "ragged mean", "sparse sum"]
+    "kind",
+    [
+        "padded mean",
+        "ragged mean",
+        pytest.param("single", marks=pytest.mark.soak),
+        pytest.param("sparse sum", marks=pytest.mark.soak),
+    ],
 )
 def test_default_ids_are_one_node_for_all_features(executed, kind):
     make_ids, _, feature = KINDS[kind]

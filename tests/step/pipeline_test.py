@@ -85,7 +85,9 @@ def delayed_training(num_steps, steps_per_execution, staleness):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_steps", [20, 23])
+@pytest.mark.parametrize(
+    "num_steps", [23, pytest.param(20, marks=pytest.mark.soak)]
+)
 def test_staleness_0_is_training_as_ever_bit_for_bit(num_steps):
     plain, pipelined = make_model(5), make_model(5, staleness=0)
     for model in (plain, pipelined):
