@@ -30,7 +30,7 @@ _DOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class Health:
-    """State of a role, as far as it is known.
+    """State of a role, and what it follows from.
 
     Attributes:
         role: Name, such as "ps 0".

@@ -1,4 +1,4 @@
-"""New text at the end of a growing log."""
+"""The text that a log got since the last look."""
 
 from __future__ import annotations
 

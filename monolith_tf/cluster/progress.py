@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """Last report of a chief.
+    """The last report of a chief.
 
     Attributes:
         step: The step that the program reported, or None.

@@ -29,7 +29,7 @@ server.join()
 
 
 class Reports:
-    """Reports of a monitor."""
+    """Reports of a monitor, in order."""
 
     def __init__(self):
         self._queue = queue.Queue()

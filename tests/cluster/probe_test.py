@@ -1,4 +1,4 @@
-"""Answers of a server to a probe."""
+"""Answers of servers that work, hang, or are not there."""
 
 import threading
 import time
