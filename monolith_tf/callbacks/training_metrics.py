@@ -7,7 +7,9 @@ import time
 import tf_keras
 
 from monolith_tf.callbacks.coordinator_metrics import CoordinatorCollector
+from monolith_tf.cluster.heartbeat_metrics import HeartbeatCollector
 from monolith_tf.cluster.metrics_port import metrics_port
+from monolith_tf.cluster.progress import report_step
 from monolith_tf.metrics.request_counts import request_counts
 from monolith_tf.metrics.table_stats import StatsCollector
 from monolith_tf.placement.registry import tables_of
@@ -21,7 +23,8 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
     `_steps` and `_loss`, and `monolith_updates_partial` and `_repeated` of the
     servers (see `mt.metrics.request_counts`). A scrape reads the statistics of
     tables, the numbers of steps queued (`monolith_training_steps_queued`) and
-    running (`_running`), and of lost workers (`monolith_worker_failures`).
+    running (`_running`), of lost workers (`monolith_worker_failures`), and the
+    heartbeats of servers that `mt.cluster.exit_for_restart` watches.
 
     Args:
         examples_per_step: Batch size.
@@ -59,6 +62,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
         self.registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self.registry)
         self.registry.register(CoordinatorCollector())
+        self.registry.register(HeartbeatCollector())
         self._gauges = {
             name: prometheus_client.Gauge(
                 f"monolith_{name}", text, registry=self.registry
@@ -99,6 +103,7 @@ class TrainingMetrics(tf_keras.callbacks.Callback):
         """Sets the gauges."""
         seconds = time.monotonic() - self._epoch_began
         steps = int(self.model.optimizer.iterations)
+        report_step(steps)
         num_steps = max(1, steps - self._steps_before)
         values = {
             "training_examples_per_second": num_steps

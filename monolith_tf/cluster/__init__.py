@@ -10,9 +10,13 @@ from monolith_tf.cluster.death_watch import DeathWatch
 from monolith_tf.cluster.failures import EXIT_RESTART
 from monolith_tf.cluster.failures import exit_for_restart
 from monolith_tf.cluster.failures import is_cluster_failure
+from monolith_tf.cluster.health import Health
+from monolith_tf.cluster.heartbeat_metrics import HeartbeatCollector
+from monolith_tf.cluster.heartbeats import HeartbeatMonitor
 from monolith_tf.cluster.job import Job
 from monolith_tf.cluster.local_cluster import LocalCluster
 from monolith_tf.cluster.ports import pick_free_ports
+from monolith_tf.cluster.progress import report_step
 from monolith_tf.cluster.role_metrics import ServerCollector
 from monolith_tf.cluster.role_metrics import WorkerCollector
 from monolith_tf.cluster.roles import parse_tf_config
@@ -24,6 +28,9 @@ __all__ = [
     "ChildProcess",
     "DeathWatch",
     "EXIT_RESTART",
+    "Health",
+    "HeartbeatCollector",
+    "HeartbeatMonitor",
     "Job",
     "LocalCluster",
     "ProcessError",
@@ -34,6 +41,7 @@ __all__ = [
     "parameter_server_strategy",
     "parse_tf_config",
     "pick_free_ports",
+    "report_step",
     "run_parameter_server",
     "run_worker",
     "stop_all",

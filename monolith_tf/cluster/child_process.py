@@ -123,6 +123,31 @@ class ChildProcess:
             f"{self._last_lines()}"
         )
 
+    @property
+    def age_seconds(self) -> float:
+        """Time since its start."""
+        return time.monotonic() - self._started
+
+    def refusal(self, port: int) -> ProcessError | None:
+        """Tries to connect to a port of this machine, once.
+
+        Args:
+            port: TCP port that the command will listen on.
+
+        Returns:
+            None if it listens; else an error with the end of the log.
+        """
+        try:
+            socket.create_connection(("localhost", port), 1.0).close()
+        except OSError as error:
+            return ProcessError(
+                f"{self.name} (process {self.pid}) does not answer on port "
+                f"{port} {self.age_seconds:.1f} s after its start: {error}. "
+                "Give it more time, or read its log. "
+                f"{self._last_lines()}"
+            )
+        return None
+
     def wait_until_reachable(self, port: int, timeout_seconds: float) -> None:
         """Waits until the command listens on a port of this machine.
 
@@ -136,19 +161,11 @@ class ChildProcess:
         deadline = time.monotonic() + timeout_seconds
         while True:
             self.check()
-            try:
-                socket.create_connection(("localhost", port), 1.0).close()
+            refusal = self.refusal(port)
+            if refusal is None:
                 return
-            except OSError as error:
-                refusal = error
             if time.monotonic() > deadline:
-                age_seconds = time.monotonic() - self._started
-                raise ProcessError(
-                    f"{self.name} (process {self.pid}) does not answer on port "
-                    f"{port} {age_seconds:.1f} s after its start: {refusal}. "
-                    "Give it more time, or read its log. "
-                    f"{self._last_lines()}"
-                )
+                raise refusal
             try:
                 self._process.wait(0.05)
             except subprocess.TimeoutExpired:
@@ -161,6 +178,17 @@ class ChildProcess:
             grace_seconds: Time to end after SIGTERM before it is killed.
         """
         stop_all([self], grace_seconds)
+
+    def terminate(self) -> None:
+        """Asks the command and its process group to end, if it runs."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the command and its process group at once, if it runs.
+
+        A stopped process ends too.
+        """
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.poll() is None:

@@ -6,9 +6,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.cluster import roles
+from monolith_tf.cluster.health import HUNG
+from monolith_tf.cluster.health import PARTITIONED
+from monolith_tf.cluster.health import Health
+from monolith_tf.cluster.heartbeats import HeartbeatMonitor
+from monolith_tf.cluster.progress import ProgressReporter
+from monolith_tf.cluster.progress import is_launched
 from monolith_tf.errors import in_one_line
 
 # sysexits.h: a temporary failure, try again.
@@ -74,7 +82,10 @@ def _means_a_lost_process(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def exit_for_restart() -> Iterator[None]:
+def exit_for_restart(
+    strategy: tf.distribute.Strategy | Sequence[str] | None = None,
+    heartbeat_timeout_seconds: float = 5.0,
+) -> Iterator[None]:
     """A block that ends the process for a restart when the cluster fails.
 
     Put it around the training of the chief, including the creation of the
@@ -84,6 +95,22 @@ def exit_for_restart() -> Iterator[None]:
     limit. The launcher (`monolith-tf launch`, Kubernetes) restarts the process,
     and `mt.callbacks.Checkpoints` continues from its last checkpoint. Other
     errors pass.
+
+    Calls to a parameter server that hangs, or whose machine is cut off, would
+    wait forever. So the block also asks each server for heartbeats, and ends
+    the process in the same way, with a line that names the server, when one has
+    not answered for `heartbeat_timeout_seconds`. Under `monolith-tf launch` the
+    launcher does that, and restarts the server too.
+
+    Args:
+        strategy: A `tf.distribute.ParameterServerStrategy`, or the addresses
+            "host:port" of the parameter servers. None for those of `TF_CONFIG`
+            if this process is its chief and no launcher watches them.
+        heartbeat_timeout_seconds: Time without an answer; 0 for no heartbeats.
+
+    Raises:
+        ValueError: The time is negative, or the strategy has no parameter
+            servers.
 
     Example:
     ```python
@@ -96,16 +123,71 @@ def exit_for_restart() -> Iterator[None]:
                   callbacks=[checkpoints])
     ```
     """
-    try:
-        yield
-    except Exception as error:
-        if not is_cluster_failure(error):
-            raise
-        print(
-            "monolith-tf: the cluster failed, so the chief exits with code "
-            f"{EXIT_RESTART} to be restarted: {in_one_line(error)}",
-            file=sys.stderr,
-            flush=True,
+    if heartbeat_timeout_seconds < 0:
+        raise ValueError(
+            "exit_for_restart needs heartbeat_timeout_seconds of at least 0. "
+            f"Received: heartbeat_timeout_seconds={heartbeat_timeout_seconds}."
         )
-        sys.stdout.flush()
-        os._exit(EXIT_RESTART)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(ProgressReporter())
+        addresses = _parameter_servers(strategy)
+        if addresses and heartbeat_timeout_seconds:
+            monitor = HeartbeatMonitor(
+                heartbeat_timeout_seconds, on_change=_exit_if_silent
+            )
+            stack.enter_context(monitor)
+            for index, address in enumerate(addresses):
+                monitor.watch(f"{roles.PARAMETER_SERVER} {index}", address)
+        try:
+            yield
+        except Exception as error:
+            if not is_cluster_failure(error):
+                raise
+            _exit(in_one_line(error))
+
+
+def _exit(reason: str) -> None:
+    print(
+        "monolith-tf: the cluster failed, so the chief exits with code "
+        f"{EXIT_RESTART} to be restarted: {reason}",
+        file=sys.stderr,
+        flush=True,
+    )
+    sys.stdout.flush()
+    os._exit(EXIT_RESTART)
+
+
+def _exit_if_silent(health: Health) -> None:
+    """Ends the process for what TensorFlow's calls do not notice."""
+    if health.state in (HUNG, PARTITIONED):
+        _exit(str(health))
+
+
+def _parameter_servers(
+    strategy: tf.distribute.Strategy | Sequence[str] | None,
+) -> list[str]:
+    """Returns the addresses of the parameter servers to watch."""
+    if strategy is None:
+        text = os.environ.get("TF_CONFIG")
+        if not text or is_launched():
+            return []
+        try:
+            addresses, role, _ = roles.parse_tf_config(text)
+        except ValueError:
+            # Such as that of an evaluator, which is not in the cluster. Who
+            # needs the cluster reports the error.
+            return []
+        if role != roles.CHIEF:
+            return []
+        return addresses.get(roles.PARAMETER_SERVER, [])
+    if not isinstance(strategy, tf.distribute.Strategy):
+        return list(strategy)
+    resolver = strategy.cluster_resolver
+    addresses = {} if resolver is None else resolver.cluster_spec().as_dict()
+    if not addresses.get(roles.PARAMETER_SERVER):
+        raise ValueError(
+            "exit_for_restart needs a strategy with parameter servers, or "
+            f"their addresses. Received: {strategy!r}. Pass None to watch "
+            "those of TF_CONFIG."
+        )
+    return addresses[roles.PARAMETER_SERVER]

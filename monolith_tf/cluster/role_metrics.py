@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from monolith_tf import ops
+from monolith_tf.cluster.heartbeat_metrics import HeartbeatCollector
 from monolith_tf.cluster.metrics_port import metrics_port
 
 _NUMBERS = (
@@ -92,8 +93,8 @@ class WorkerCollector:
 def serve_role_metrics() -> int | None:
     """Serves metrics on the port that MONOLITH_TF_METRICS_PORT names.
 
-    The metrics are those of `ServerCollector` and `WorkerCollector`, and
-    memory, CPU time and files of the process.
+    The metrics are those of `ServerCollector`, `WorkerCollector` and
+    `HeartbeatCollector`, and memory, CPU time and files of the process.
 
     Returns:
         The port, or None if the variable is not set.
@@ -111,5 +112,6 @@ def serve_role_metrics() -> int | None:
     prometheus_client.ProcessCollector(registry=registry)
     registry.register(ServerCollector())
     registry.register(WorkerCollector())
+    registry.register(HeartbeatCollector())
     prometheus_client.start_http_server(port, registry=registry)
     return port

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
+import time
 
 import tensorflow as tf
 
@@ -20,6 +22,8 @@ from monolith_tf.cluster import role_metrics
 PARAMETER_SERVER = "ps"
 WORKER = "worker"
 CHIEF = "chief"
+_PORT_SECONDS = 30.0
+_PORT_RETRY_SECONDS = 0.5
 EXAMPLE = (
     '{"cluster": {"chief": ["host0:2222"], "worker": ["host1:2222"], '
     '"ps": ["host2:2222"]}, "task": {"type": "ps", "index": 0}}'
@@ -118,11 +122,35 @@ def _serve(expected_role: str, tf_config: str | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # First, so that a reachable server has reachable metrics.
     role_metrics.serve_role_metrics()
-    server = tf.distribute.Server(
-        tf.train.ClusterSpec(cluster),
-        job_name=role,
-        task_index=index,
-        protocol="grpc",
-        start=True,
-    )
-    server.join()
+    _start_server(cluster, role, index).join()
+
+
+def _start_server(
+    cluster: dict[str, list[str]], role: str, index: int
+) -> tf.distribute.Server:
+    """Starts the server; waits for a port that its last process still holds.
+
+    A process that was killed may keep its port until the kernel has freed its
+    memory, which takes seconds for a large server.
+    """
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return tf.distribute.Server(
+                tf.train.ClusterSpec(cluster),
+                job_name=role,
+                task_index=index,
+                protocol="grpc",
+                start=True,
+            )
+        except tf.errors.UnknownError as error:
+            # "Could not start gRPC server".
+            if time.monotonic() > deadline:
+                raise
+            print(
+                f"{role} {index}: {cluster[role][index]} is in use; trying "
+                f"again: {error.message}",
+                file=sys.stderr,
+                flush=True,
+            )
+            time.sleep(_PORT_RETRY_SECONDS)

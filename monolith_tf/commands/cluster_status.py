@@ -1,4 +1,4 @@
-"""`monolith-tf cluster-status`: reachability and work of each process."""
+"""`monolith-tf cluster-status`: state and work of each process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,29 @@ import collections
 import json
 import os
 import pathlib
-import socket
+import time
 import urllib.request
+from concurrent import futures
+
+from monolith_tf.cluster import health
+from monolith_tf.cluster import probe as probe_lib
+from monolith_tf.cluster import process_state
+from monolith_tf.cluster import roles
+from monolith_tf.cluster.probe import Probe
+from monolith_tf.cluster.process_state import read_process_state
+from monolith_tf.cluster.progress import FILE_NAME
+from monolith_tf.cluster.progress import read_progress
 
 _TIMEOUT_SECONDS = 2.0
+_MAX_THREADS = 32
+_THIS_MACHINE = "localhost"
+_STATES = {
+    probe_lib.ANSWERS: health.ALIVE,
+    probe_lib.GREETS: health.SLOW,
+    probe_lib.SILENT: health.HUNG,
+    probe_lib.REFUSES: health.DEAD,
+    probe_lib.UNREACHABLE: health.PARTITIONED,
+}
 # Metrics that are shown if a process has them: name, unit, scale.
 _SHOWN = (
     ("process_resident_memory_bytes", "MB", 1e-6),
@@ -31,10 +50,12 @@ def add(commands) -> None:
     """Adds the subcommand to the parser's `commands`."""
     parser = commands.add_parser(
         "cluster-status",
-        help="show which processes of a cluster answer, and their work",
-        description="Connects to every process of a cluster, and reads the "
-        "metrics of those that serve them. Exits with 1 if a process does not "
-        "answer.",
+        help="show the state of the processes of a cluster, and their work",
+        description="Asks every process of a cluster for a sign of life, and "
+        "reads the metrics of those that serve them. A process is alive, slow, "
+        "starting, dead, hung (it takes connections and is silent) or "
+        "partitioned (its machine takes none). Exits with 1 if one is not "
+        "alive.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -49,22 +70,62 @@ def add(commands) -> None:
 
 def _run(arguments) -> int:
     processes = _processes(arguments.log_dir)
+    step = _step(arguments.log_dir)
     all_answer = True
-    for process in processes:
-        host, _, port = process["address"].rpartition(":")
-        line = f"{process['name']} {process['address']}: "
-        try:
-            socket.create_connection(
-                (host, int(port)), _TIMEOUT_SECONDS
-            ).close()
-            line += "answers"
-        except OSError as error:
-            all_answer = False
-            line += f"does not answer ({error})"
+    # At once, so that those that do not answer do not add up.
+    with futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
+        states = list(pool.map(_state, processes))
+    for process, (state, reason) in zip(processes, states, strict=True):
+        line = " ".join(filter(None, (process["name"], process["address"])))
+        line += f": {state}" + (f" ({reason})" if reason else "")
+        all_answer &= state == health.ALIVE
+        if step and process["name"].startswith(roles.CHIEF):
+            line += step
         if process.get("metrics_port"):
-            line += _metrics(host, process["metrics_port"])
+            line += _metrics(_host(process), process["metrics_port"])
         print(line)
     return 0 if all_answer else 1
+
+
+def _state(process: dict) -> tuple[str, str]:
+    """Asks one process once; returns its state, and the reason if it is bad."""
+    pid = process.get("pid")
+    of_process = None
+    if pid and _host(process) == _THIS_MACHINE:
+        of_process = read_process_state(pid)
+        if of_process and of_process.state == process_state.GONE:
+            return health.DEAD, f"process {pid} has ended"
+        if of_process and of_process.state == process_state.STOPPED:
+            return health.HUNG, f"process {pid} is stopped"
+    if process["address"] is None:
+        return (health.ALIVE, "") if of_process else (health.STARTING, "")
+    probe = Probe(process["address"])
+    try:
+        answer = probe.ask(_TIMEOUT_SECONDS)
+    finally:
+        probe.close()
+    if answer.kind == probe_lib.REFUSES and of_process:
+        return health.STARTING, "its process runs, its port is not open"
+    return _STATES[answer.kind], answer.detail
+
+
+def _host(process: dict) -> str:
+    return (process["address"] or _THIS_MACHINE).rpartition(":")[0] or (
+        _THIS_MACHINE
+    )
+
+
+def _step(log_dir: str | None) -> str:
+    """Returns the progress of the chief of a launched job, or ""."""
+    if log_dir is None:
+        return ""
+    progress = read_progress(pathlib.Path(log_dir) / FILE_NAME)
+    if progress is None:
+        return ""
+    age_seconds = max(0.0, time.time() - progress.time)
+    text = "" if progress.step is None else f", step {progress.step}"
+    text += f", {progress.calls} calls of workers"
+    return f"{text}, {age_seconds:.0f} s ago"
 
 
 def _processes(log_dir: str | None) -> list[dict]:
@@ -76,8 +137,6 @@ def _processes(log_dir: str | None) -> list[dict]:
                 "`monolith-tf launch`."
             )
         return json.loads(path.read_text())
-    from monolith_tf.cluster import roles
-
     addresses, _, _ = roles.parse_tf_config(os.environ.get("TF_CONFIG"))
     return [
         {"name": f"{role} {index}", "address": address}

@@ -13,7 +13,8 @@ def add(commands) -> None:
         "launch",
         help="train a program on a cluster of local processes",
         description="Starts a chief, workers and parameter servers, each with "
-        "its TF_CONFIG, a free port and a log. Restarts processes that die. "
+        "its TF_CONFIG, a free port and a log. Restarts processes that die or "
+        "hang. "
         "Exits with the exit code of the chief. Ctrl-C stops all processes.",
         allow_abbrev=False,
     )
@@ -46,7 +47,28 @@ def add(commands) -> None:
         "--max_restarts",
         type=int,
         default=10,
-        help="restarts allowed per process (%(default)s)",
+        help="restarts allowed per process and hour (%(default)s)",
+    )
+    parser.add_argument(
+        "--heartbeat_timeout_seconds",
+        type=float,
+        default=5.0,
+        help="a process that does not answer for this time counts as hung and "
+        "is restarted (%(default)s); 0 turns heartbeats off",
+    )
+    parser.add_argument(
+        "--progress_timeout_seconds",
+        type=float,
+        default=0.0,
+        help="a chief that finishes no step for this time counts as hung, once "
+        "it has begun to report (%(default)s); 0 for no limit",
+    )
+    parser.add_argument(
+        "--drain_seconds",
+        type=float,
+        default=25.0,
+        help="after SIGTERM, time of the chief to leave while the others still "
+        "serve it (%(default)s)",
     )
     parser.add_argument(
         "--log_dir",
@@ -91,6 +113,9 @@ def _run(arguments) -> int:
         mode=arguments.mode,
         evaluator=arguments.evaluator,
         max_restarts=arguments.max_restarts,
+        heartbeat_timeout_seconds=arguments.heartbeat_timeout_seconds,
+        progress_timeout_seconds=arguments.progress_timeout_seconds,
+        drain_seconds=arguments.drain_seconds,
         log_directory=arguments.log_dir,
         metrics=arguments.metrics,
         modules=arguments.import_module,

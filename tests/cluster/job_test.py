@@ -4,11 +4,15 @@ import json
 import logging
 import pathlib
 import signal
+import threading
+import time
 
+import process_faults
 import pytest
 
 import monolith_tf as mt
 import processes
+from processes import wait_until
 
 PROGRAM = str(pathlib.Path(__file__).with_name("job_program.py"))
 
@@ -100,7 +104,7 @@ def test_restarts_end_at_the_limit(tmp_path, log):
     )
     assert code == 75
     assert said.count("of chief-0") == 3
-    assert "chief 0 died after 2 restarts (--max_restarts)" in log.text
+    assert "chief 0 died after 2 restarts per hour (--max_re" in log.text
 
 
 def test_a_worker_that_dies_too_often_is_left_out(tmp_path, log, monkeypatch):
@@ -194,11 +198,10 @@ def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
     )
     assert job.run() == 0
     assert "".join(said) == "start\n" * num_starts
-    assert ("died: restarting all processes" in log.text) == (num_starts > 1)
-    # Both ended; the launcher may come to see the chief first.
-    assert ("chief 0 exited with code 75" in log.text) == (
-        "ps 0 died: restarting all processes" in log.text
-    )
+    if num_starts > 1:
+        assert "restarting ps 0 and the chief: restart 1 of" in log.text
+        # A chief needs all workers that it was told.
+        assert "restarting worker" not in log.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -223,11 +226,188 @@ def test_a_signal_stops_all_processes(tmp_path, number):
         assert not pathlib.Path(f"/proc/{pid}").exists()
 
 
+def start_job(directory, *flags_and_actions):
+    """Launches the program; flags begin with --, the rest are actions."""
+    state = directory / "state"
+    state.mkdir()
+    flags = [one for one in flags_and_actions if one.startswith("--")]
+    actions = [one for one in flags_and_actions if not one.startswith("--")]
+    return processes.LaunchedJob(
+        directory, "--mode=estimator", *flags, PROGRAM, state, *actions
+    )
+
+
+def test_after_sigterm_the_chief_leaves_before_the_others(tmp_path):
+    job = start_job(tmp_path, "chief-0:drain", "worker-0:serve", "ps-0:outlive")
+    try:
+        job.read_until("start 1 of chief-0: drain")
+        job.process.terminate()
+        job.finish(code=128 + signal.SIGTERM)
+    finally:
+        job.close()
+    assert "SIGTERM: chief 0 has 25 s to leave (--drain_seconds)" in job.text()
+    assert "has not left" not in job.text()
+    log = (tmp_path / "logs" / "ps-0.log").read_text()
+    assert "the chief left first: True" in log
+
+
+def test_a_chief_that_does_not_leave_is_killed_after_its_time(tmp_path):
+    job = start_job(
+        tmp_path, "--drain_seconds=0.2", "chief-0:deaf", "worker-0:serve"
+    )
+    try:
+        job.read_until("start 1 of chief-0: deaf")
+        job.process.terminate()
+        job.finish(code=128 + signal.SIGTERM)
+    finally:
+        job.close()
+    assert "chief 0 has not left" in job.text()
+
+
+def test_a_second_signal_ends_the_time_of_the_chief(tmp_path):
+    job = start_job(
+        tmp_path, "--drain_seconds=10000", "chief-0:deaf", "worker-0:serve"
+    )
+    try:
+        job.read_until("start 1 of chief-0: deaf")
+        job.process.terminate()
+        job.read_until("chief 0 has 10000 s to leave")
+        job.process.send_signal(signal.SIGINT)
+        job.finish(code=128 + signal.SIGTERM)
+    finally:
+        job.close()
+
+
+def test_sigterm_is_answered_while_the_chief_waits_for_the_servers(tmp_path):
+    # It never serves, so the wait would take two minutes.
+    (tmp_path / "never.py").write_text("import signal\nsignal.pause()\n")
+    program = tmp_path / "chief.py"
+    program.write_text("print('the chief runs')\n")
+    job = processes.LaunchedJob(
+        tmp_path,
+        "--import_module=never",
+        program,
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        job.read_until("worker 0 started")
+        begin = time.monotonic()
+        job.process.terminate()
+        job.finish(code=128 + signal.SIGTERM)
+        assert time.monotonic() - begin < 60.0
+    finally:
+        job.close()
+    assert "the chief runs" not in job.text()
+
+
+@pytest.mark.parametrize("role", ["worker 0", "ps 0", "chief 0"])
+def test_a_stopped_role_is_named_killed_and_started_again(tmp_path, role):
+    name = role.replace(" ", "-")
+    job = start_job(
+        tmp_path,
+        "--heartbeat_timeout_seconds=1",
+        *("chief-0:serve", "worker-0:serve"),
+    )
+    try:
+        job.read_until("start 1 of chief-0: serve")
+        wait_until((tmp_path / "state" / name).exists)
+        pid = job.pid(role)
+        process_faults.stop(pid)
+        line = job.read_until("is hung")
+        assert f"{role} " in line
+        assert f"(process {pid}) is hung, its process is stopped" in line
+        job.read_until(f"killing {role}: it is hung, and has to answer within")
+        job.read_until(f"restarting {role}: restart 1 of at most 10 per hour")
+        job.read_until(f"{role} started: process")
+        assert job.pid(role) != pid
+        # It is gone: nothing is left that could be resumed.
+        assert not pathlib.Path(f"/proc/{pid}").exists()
+    finally:
+        job.close()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, set()),
+        (
+            5.0,
+            {
+                "heartbeats of chief 0",
+                "heartbeats of ps 0",
+                "heartbeats of worker 0",
+            },
+        ),
+    ],
+)
+def test_heartbeats_of_all_roles_run_unless_they_are_off(
+    tmp_path, monkeypatch, seconds, expected
+):
+    monkeypatch.setattr(mt.cluster.job, "_FINISH_SECONDS", 0.0)
+    threads = set()
+
+    def look(text):
+        threads.update(one.name for one in threading.enumerate())
+
+    state = tmp_path / "state"
+    state.mkdir()
+    job = mt.cluster.Job(
+        [PROGRAM, str(state), "worker-0:serve"],
+        mode="estimator",
+        heartbeat_timeout_seconds=seconds,
+        log_directory=tmp_path / "logs",
+        on_output=look,
+    )
+    assert job.run() == 0
+    assert {one for one in threads if one.startswith("heart")} == expected
+    left = {one.name for one in threading.enumerate()}
+    assert not {one for one in left if one.startswith("heart")}
+
+
+def test_a_chief_whose_step_does_not_move_is_started_again(tmp_path):
+    program = tmp_path / "chief.py"
+    program.write_text(
+        "import json, os, signal\n"
+        "if json.loads(os.environ['TF_CONFIG'])['task']['type'] == 'ps':\n"
+        "    signal.pause()\n"
+        "from monolith_tf.cluster import report_step\n"
+        "report_step(41)\n"
+        "print('reported', flush=True)\n"
+        f"if os.path.exists({str(tmp_path / 'once')!r}):\n"
+        "    raise SystemExit(0)\n"
+        f"open({str(tmp_path / 'once')!r}, 'w').close()\n"
+        "signal.pause()\n"
+    )
+    job = processes.LaunchedJob(
+        tmp_path,
+        *("--mode=estimator", "--num_workers=0"),
+        *("--progress_timeout_seconds=1", program),
+    )
+    try:
+        job.read_until("reported")
+        line = job.read_until("killing chief 0: it is hung: no step in")
+        assert "last known step 41" in line
+        assert "(--progress_timeout_seconds)" in line
+        job.read_until("restarting chief 0: restart 1")
+        job.finish()
+    finally:
+        job.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"num_ps": 0}, "num_ps of at least 1. Received: num_ps=0"),
         ({"num_workers": 0}, "num_workers of at least 1. Received: num_wo"),
+        (
+            {"heartbeat_timeout_seconds": -1.0},
+            "heartbeat_timeout_seconds of at least 0. Received: heartbeat_",
+        ),
+        (
+            {"progress_timeout_seconds": -1.0},
+            "progress_timeout_seconds of at least 0. Received: progress_",
+        ),
+        ({"drain_seconds": -1.0}, "drain_seconds of at least 0. Received: dr"),
         ({"max_restarts": -1}, "max_restarts of at least 0. Received: max_"),
         ({"mode": "jax"}, "mode 'keras' or 'estimator'. Received: 'jax'"),
         ({"evaluator": True}, "runs an evaluator in mode 'estimator' only"),

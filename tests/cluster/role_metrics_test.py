@@ -118,4 +118,4 @@ def test_a_server_tells_while_it_serves(tmp_path):
     assert "monolith_server_apply_calls_total 0.0" in told["worker 0"]
     assert "monolith_worker_steps_total 0.0" in told["worker 0"]
     assert "process_resident_memory_bytes" in told["worker 0"]
-    assert re.search(r"ps 0 \S+: answers, .* MB, 3 updates", shown.stdout)
+    assert re.search(r"ps 0 \S+: alive, .* MB, 3 updates", shown.stdout)

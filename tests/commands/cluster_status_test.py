@@ -1,8 +1,12 @@
-"""Who of a cluster answers, and what it did."""
+"""States of the processes of a cluster, and what they did."""
 
 import json
-import socket
+import os
+import subprocess
+import time
 
+import fake_roles
+import process_faults
 import prometheus_client
 import pytest
 
@@ -11,10 +15,8 @@ from monolith_tf.commands import main
 
 @pytest.fixture
 def listener():
-    with socket.socket() as listening:
-        listening.bind(("localhost", 0))
-        listening.listen()
-        yield f"localhost:{listening.getsockname()[1]}"
+    with fake_roles.StatusServer() as server:
+        yield server.address
 
 
 def write(folder, *processes):
@@ -50,7 +52,7 @@ def test_who_answers_is_shown_with_what_it_did(tmp_path, listener, capsys):
         server.server_close()
         thread.join()
     said = capsys.readouterr().out
-    assert said == f"ps 0 {listener}: answers, 7 updates, 7 rows\n"
+    assert said == f"ps 0 {listener}: alive, 7 updates, 7 rows\n"
 
 
 def test_who_does_not_answer_is_an_exit_code(tmp_path, listener, capsys):
@@ -61,9 +63,87 @@ def test_who_does_not_answer_is_an_exit_code(tmp_path, listener, capsys):
     )
     assert main.main(["cluster-status", str(tmp_path)]) == 1
     first, second = capsys.readouterr().out.splitlines()
-    assert first == f"ps 0 {listener}: answers"
-    assert second.startswith("ps 1 localhost:9: does not answer")
+    assert first == f"ps 0 {listener}: alive"
+    assert second.startswith("ps 1 localhost:9: dead (")
     assert second.endswith("no metrics")
+
+
+def test_who_takes_connections_and_is_silent_is_hung(tmp_path, capsys):
+    with (
+        fake_roles.silent_listener() as silent,
+        fake_roles.full_listener() as unreachable,
+    ):
+        write(
+            tmp_path,
+            {"name": "ps 0", "address": silent},
+            {"name": "ps 1", "address": unreachable},
+        )
+        assert main.main(["cluster-status", str(tmp_path)]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"ps 0 {silent}: hung (")
+    assert second.startswith(f"ps 1 {unreachable}: partitioned (")
+
+
+def test_who_has_no_free_thread_is_slow(tmp_path, capsys):
+    with fake_roles.StatusServer() as server:
+        server.may_answer.clear()
+        write(tmp_path, {"name": "ps 0", "address": server.address})
+        assert main.main(["cluster-status", str(tmp_path)]) == 1
+    assert f"ps 0 {server.address}: slow" in capsys.readouterr().out
+
+
+@pytest.mark.e2e
+def test_the_process_itself_tells_who_is_stopped_or_starts(tmp_path, capsys):
+    with (
+        subprocess.Popen(["sleep", "1000"]) as stopped,
+        subprocess.Popen(["sleep", "1000"]) as starting,
+        subprocess.Popen(["true"]) as ended,
+    ):
+        ended.wait()
+        pids = (stopped.pid, starting.pid, os.getpid(), ended.pid)
+        write(
+            tmp_path,
+            *(
+                {"name": name, "address": address, "pid": pid}
+                for name, address, pid in zip(
+                    ("ps 0", "ps 1", "evaluator 0", "ps 2", "ps 3"),
+                    ("localhost:9", "localhost:9", None, "localhost:9", None),
+                    (*pids, None),
+                    strict=True,
+                )
+            ),
+        )
+        with process_faults.stopped(stopped.pid):
+            assert main.main(["cluster-status", str(tmp_path)]) == 1
+        stopped.kill()
+        starting.kill()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("ps 0 localhost:9: hung (process")
+    assert said[1].startswith("ps 1 localhost:9: starting (")
+    assert said[2] == "evaluator 0: alive"
+    assert said[3].startswith("ps 2 localhost:9: dead (process")
+    assert said[4] == "ps 3: starting"
+
+
+@pytest.mark.parametrize(
+    ("step", "shown"),
+    [(120, ", step 120, 30 calls of workers, "), (None, ", 30 calls of wo")],
+)
+def test_the_chief_is_shown_with_its_step(
+    tmp_path, listener, capsys, step, shown
+):
+    write(
+        tmp_path,
+        {"name": "ps 0", "address": listener},
+        {"name": "chief 0", "address": listener},
+    )
+    record = {"step": step, "calls": 30, "time": time.time()}
+    (tmp_path / "progress.json").write_text(json.dumps(record))
+    assert main.main(["cluster-status", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"ps 0 {listener}: alive"
+    assert second.startswith(f"chief 0 {listener}: alive{shown}")
+    assert second.endswith(" s ago")
 
 
 def test_tf_config_names_the_cluster_too(listener, capsys, monkeypatch):
@@ -73,7 +153,7 @@ def test_tf_config_names_the_cluster_too(listener, capsys, monkeypatch):
     }
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     assert main.main(["cluster-status"]) == 0
-    assert capsys.readouterr().out == f"ps 0 {listener}: answers\n"
+    assert capsys.readouterr().out == f"ps 0 {listener}: alive\n"
 
 
 def test_a_folder_of_no_job_is_an_error(tmp_path, capsys):

@@ -67,13 +67,14 @@ class LaunchedJob:
         directory: Working directory of the job; logs go to its `logs/`.
         *flags_and_program: Flags of `monolith-tf launch`, then the program
             of the roles with its arguments.
+        environment: Variables to add to those of this process.
 
     Attributes:
         process: The launcher.
         lines: What it and the chief said so far.
     """
 
-    def __init__(self, directory, *flags_and_program):
+    def __init__(self, directory, *flags_and_program, environment=None):
         self.process = subprocess.Popen(
             [
                 *(*MONOLITH_TF, "launch"),
@@ -84,6 +85,7 @@ class LaunchedJob:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=directory,
+            env={**os.environ, **(environment or {})},
         )
         self.lines = []
 
