@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from monolith_tf.checkpoint import durable_files
 from monolith_tf.checkpoint.layout import named_layout
 from monolith_tf.errors import in_one_line
 from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import call_server
 from monolith_tf.placement.writers import fence_older
-from monolith_tf.snapshots import files
 from monolith_tf.snapshots import saved_objects
 from monolith_tf.snapshots.manifest import File
 from monolith_tf.snapshots.manifest import Manifest
@@ -336,8 +336,8 @@ class SnapshotWriter:
             if not re.match(rf"{DENSE}\.(index|data-\d+-of-\d+)$", name):
                 continue
             path = os.path.join(folder, name)
-            files.sync_file(path)
-            found.append(File(name, *files.checksum(path)))
+            durable_files.sync_file(path)
+            found.append(File(name, *durable_files.checksum(path)))
         return found
 
     def _manifest(self, moment: Moment, parts, dense) -> Manifest:

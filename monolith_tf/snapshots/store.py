@@ -22,9 +22,9 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from monolith_tf import failpoints
+from monolith_tf.checkpoint import durable_files
 from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import FormatError
-from monolith_tf.snapshots import files
 from monolith_tf.snapshots.manifest import File
 from monolith_tf.snapshots.manifest import Manifest
 
@@ -81,7 +81,7 @@ class SnapshotStore:
         """
         path = self.path(number, MANIFEST)
         try:
-            manifest = Manifest.from_bytes(files.read(path), path)
+            manifest = Manifest.from_bytes(durable_files.read(path), path)
         except tf.errors.NotFoundError as error:
             raise CheckpointError(
                 f"{self.directory!r} has no snapshot {number}: {path} does not "
@@ -165,11 +165,13 @@ class SnapshotStore:
         """Makes a folder a snapshot, whose files are durable."""
         folder = self.folder(manifest.number)
         failpoints.hit("snapshot_store.before_publish")
-        files.sync_directory(folder)
-        files.sync_directory(self.directory)
-        files.write_durably(os.path.join(folder, MANIFEST), manifest.to_bytes())
+        durable_files.sync_directory(folder)
+        durable_files.sync_directory(self.directory)
+        durable_files.write_durably(
+            os.path.join(folder, MANIFEST), manifest.to_bytes()
+        )
         failpoints.hit("snapshot_store.before_current")
-        files.write_durably(
+        durable_files.write_durably(
             os.path.join(self.directory, CURRENT),
             f"{os.path.basename(folder)}\n".encode(),
         )
@@ -183,7 +185,7 @@ class SnapshotStore:
         failpoints.hit("snapshot_store.before_remove")
         if tf.io.gfile.exists(manifest):
             tf.io.gfile.remove(manifest)
-            files.sync_directory(self.folder(number))
+            durable_files.sync_directory(self.folder(number))
         failpoints.hit("snapshot_store.before_remove_parts")
         if tf.io.gfile.exists(self.folder(number)):
             tf.io.gfile.rmtree(self.folder(number))
@@ -285,7 +287,7 @@ class SnapshotStore:
             )
         if not contents:
             return
-        _, crc = files.checksum(path)
+        _, crc = durable_files.checksum(path)
         if crc != file.crc32c:
             raise FormatError(
                 f"{path} has CRC32C {crc:#010x}. Expected {file.crc32c:#010x}. "
@@ -295,7 +297,7 @@ class SnapshotStore:
     def _warn_of_current(self, manifest: Manifest) -> None:
         path = os.path.join(self.directory, CURRENT)
         try:
-            name = files.read(path).decode(errors="replace").strip()
+            name = durable_files.read(path).decode(errors="replace").strip()
         except tf.errors.NotFoundError:
             name = "no file"
         if name != os.path.basename(self.folder(manifest.number)):

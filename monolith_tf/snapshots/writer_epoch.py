@@ -8,9 +8,9 @@ import re
 import tensorflow as tf
 
 from monolith_tf import failpoints
+from monolith_tf.checkpoint import durable_files
 from monolith_tf.errors import FencedError
 from monolith_tf.placement.writers import WRITER
-from monolith_tf.snapshots import files
 
 _FILE = re.compile(r"^EPOCH-(\d{8})$")
 
@@ -85,7 +85,7 @@ class WriterEpoch:
 
     def _writer_of(self, number: int) -> bytes:
         try:
-            return files.read(self._path(number))
+            return durable_files.read(self._path(number))
         except tf.errors.NotFoundError:
             return b""
 
@@ -93,22 +93,22 @@ class WriterEpoch:
         """Returns False if another process has created the file."""
         path = self._path(self.number)
         failpoints.hit("writer_epoch.before_create")
-        if not files.is_local(path):
-            files.write_durably(path, _writer())
+        if not durable_files.is_local(path):
+            durable_files.write_durably(path, _writer())
             return True
         # Whole before it has its name: a link to an existing name fails.
-        temporary = files.local_path(f"{path}.{WRITER:016x}")
+        temporary = durable_files.local_path(f"{path}.{WRITER:016x}")
         with open(temporary, "wb") as file:
             file.write(_writer())
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(temporary, files.local_path(path))
+            os.link(temporary, durable_files.local_path(path))
         except FileExistsError:
             return False
         finally:
             os.unlink(temporary)
-        files.sync_directory(self._directory)
+        durable_files.sync_directory(self._directory)
         return True
 
 

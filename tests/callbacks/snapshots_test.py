@@ -10,8 +10,8 @@ import tf_keras
 
 import monolith_tf as mt
 import processes
+from monolith_tf.checkpoint import durable_files
 from monolith_tf.errors import CheckpointError
-from monolith_tf.snapshots import files
 
 
 def test_a_new_process_goes_on_where_the_last_snapshot_was(
@@ -82,7 +82,7 @@ def test_a_snapshot_that_fails_is_counted_and_training_goes_on(
     snapshots = mt.callbacks.Snapshots(tmp_path, every_seconds=0)
     with (
         unittest.mock.patch.object(
-            files, "write_durably", side_effect=OSError(28, "disk full")
+            durable_files, "write_durably", side_effect=OSError(28, "disk full")
         ),
         pytest.raises(
             CheckpointError, match="could not be written: .*disk full"
@@ -173,7 +173,9 @@ def test_a_chief_without_its_last_snapshot_says_so(
         "monolith_tf.callbacks.snapshots.leave_for_restart", leave
     )
     monkeypatch.setattr(
-        files, "write_durably", unittest.mock.Mock(side_effect=OSError("full"))
+        durable_files,
+        "write_durably",
+        unittest.mock.Mock(side_effect=OSError("full")),
     )
     former = signal.getsignal(signal.SIGTERM)
     try:

@@ -17,7 +17,7 @@ _HIT = re.compile(r'(?:failpoints\.hit|\bFailAt)\(\s*"([^"]+)"')
 WHILE_IT_RUNS = (
     *("delta_log.", "delivery.", "pusher.", "take_delta."),
     *("checkpoints.", "traced_checkpoint.", "export_groups."),
-    *("snapshot_files.", "snapshot_store.", "snapshot_begin."),
+    *("durable_files.", "snapshot_store.", "snapshot_begin."),
     *("snapshot_write.", "local_file."),
 )
 # What it reaches when it starts: restores and exports.

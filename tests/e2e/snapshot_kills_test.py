@@ -17,12 +17,12 @@ POINTS = [
     "local_file.before_write",
     "local_file.before_fsync",
     "snapshot_write.after",
-    "snapshot_files.before_file_fsync",
-    "snapshot_files.before_directory_fsync",
-    "snapshot_files.before_write",
-    "snapshot_files.before_fsync",
-    "snapshot_files.before_rename",
-    "snapshot_files.after_rename",
+    "durable_files.before_file_fsync",
+    "durable_files.before_directory_fsync",
+    "durable_files.before_write",
+    "durable_files.before_fsync",
+    "durable_files.before_rename",
+    "durable_files.after_rename",
     "snapshot_store.before_publish",
     "snapshot_store.before_current",
     "snapshot_store.before_remove",
@@ -30,7 +30,7 @@ POINTS = [
 ]
 OFTEN = {
     "local_file.before_fsync",
-    "snapshot_files.before_rename",
+    "durable_files.before_rename",
     "snapshot_store.before_current",
     "snapshot_store.before_remove_parts",
 }
@@ -79,7 +79,7 @@ def test_a_disk_that_fails_costs_the_snapshots_that_met_it(tmp_path, action):
         tmp_path,
         5,
         fail_at=f"local_file.before_fsync:3:{action},"
-        f"snapshot_files.before_fsync:4:{action}",
+        f"durable_files.before_fsync:4:{action}",
     )
     assert done.returncode == 0, done.stderr
     words = [word for word, _ in steps]

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import monolith_tf as mt
-from monolith_tf.snapshots import files
+from monolith_tf.checkpoint import durable_files
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
@@ -118,7 +118,7 @@ def test_a_failed_snapshot_leaves_the_last_and_loses_nothing(
     model.train()
     with (
         unittest.mock.patch.object(
-            files, "write_durably", side_effect=OSError(28, "disk full")
+            durable_files, "write_durably", side_effect=OSError(28, "disk full")
         ),
         pytest.raises(OSError, match="disk full"),
     ):

@@ -35,7 +35,7 @@ def write_durably(path: str, content: bytes) -> None:
             systems). The old file is unchanged.
     """
     temporary = path + ".tmp"
-    failpoints.hit("snapshot_files.before_write")
+    failpoints.hit("durable_files.before_write")
     if not is_local(path):
         with tf.io.gfile.GFile(temporary, "wb") as file:
             file.write(content)
@@ -44,11 +44,11 @@ def write_durably(path: str, content: bytes) -> None:
     with open(local_path(temporary), "wb") as file:
         file.write(content)
         file.flush()
-        failpoints.hit("snapshot_files.before_fsync")
+        failpoints.hit("durable_files.before_fsync")
         os.fsync(file.fileno())
-    failpoints.hit("snapshot_files.before_rename")
+    failpoints.hit("durable_files.before_rename")
     os.replace(local_path(temporary), local_path(path))
-    failpoints.hit("snapshot_files.after_rename")
+    failpoints.hit("durable_files.after_rename")
     sync_directory(os.path.dirname(path))
 
 
@@ -58,7 +58,7 @@ def sync_directory(path: str) -> None:
         return
     descriptor = os.open(local_path(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        failpoints.hit("snapshot_files.before_directory_fsync")
+        failpoints.hit("durable_files.before_directory_fsync")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -70,7 +70,7 @@ def sync_file(path: str) -> None:
         return
     descriptor = os.open(local_path(path), os.O_RDONLY)
     try:
-        failpoints.hit("snapshot_files.before_file_fsync")
+        failpoints.hit("durable_files.before_file_fsync")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
