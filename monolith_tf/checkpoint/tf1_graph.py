@@ -21,6 +21,7 @@ from monolith_tf import ops
 from monolith_tf.checkpoint import table_state
 from monolith_tf.checkpoint.saved_tables import ATTRIBUTES
 from monolith_tf.checkpoint.step_counter import keep_step_counter
+from monolith_tf.checkpoint.step_counter import step_counter
 from monolith_tf.placement.graph_scope import building_graph
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import servers_of
@@ -165,3 +166,35 @@ def saved_variables(graph: tf.Graph) -> list:
         for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
         if id(variable) not in of_tables
     ] + graph.get_collection(keys.SAVEABLE_OBJECTS)
+
+
+def dense_variables(graph: tf.Graph) -> list:
+    """Returns the objects that a saver of everything but rows saves.
+
+    The step counter of a table is among them. It is also the ready variable of
+    its first server.
+    """
+    of_tables = {id(variable) for variable in graph.get_collection(READY)}
+    keys = tf.compat.v1.GraphKeys
+    return [
+        *(
+            variable
+            for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
+            if id(variable) not in of_tables
+        ),
+        *(
+            saveable
+            for saveable in graph.get_collection(keys.SAVEABLE_OBJECTS)
+            if not isinstance(saveable, _ServerSaveable)
+        ),
+        *(step_counter(table) for table in tables_in(graph)),
+    ]
+
+
+def creators_in(graph: tf.Graph) -> list[tf.Operation]:
+    """Returns the operations that create the tables, one per server of each.
+
+    They leave tables as they are that exist already.
+    """
+    saveables = graph.get_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS)
+    return [x.op for x in saveables if isinstance(x, _ServerSaveable)]
