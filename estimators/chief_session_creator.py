@@ -7,6 +7,8 @@ import contextlib
 import tensorflow as tf
 
 from monolith_tf import ops
+from monolith_tf.errors import in_one_line
+from monolith_tf.estimators.snapshot_hook import SnapshotHook
 from monolith_tf.estimators.table_generations import TableGenerations
 from monolith_tf.estimators.table_generations import servers_in
 from monolith_tf.serving.trainer_state import is_restore
@@ -29,12 +31,15 @@ class ChiefSessionCreator(v1.train.ChiefSessionCreator):
     variable on rows that are not restored yet.
 
     Args:
+        snapshots: Restores the newest snapshot in place of the last checkpoint,
+            unless the checkpoint is of a later step. None for checkpoints only.
         **arguments: Those of `tf.compat.v1.train.ChiefSessionCreator`.
     """
 
-    def __init__(self, **arguments):
+    def __init__(self, snapshots: SnapshotHook | None = None, **arguments):
         """Builds its operations in the current graph."""
         super().__init__(**arguments)
+        self._snapshots = snapshots
         self._generations = TableGenerations()
         self._restored: tuple[int, ...] | None = None
         self._refuse = []
@@ -61,15 +66,38 @@ class ChiefSessionCreator(v1.train.ChiefSessionCreator):
         self._scaffold.finalize()
         self._run_on_servers(self._refuse)
         try:
-            session = super().create_session()
+            session = self._restore_snapshot() or super().create_session()
         except (tf.errors.AbortedError, tf.errors.UnavailableError):
             raise
         except BaseException:
             self._run_on_servers(self._accept)
             raise
         self._run_on_servers(self._accept)
+        if self._snapshots is not None:
+            self._snapshots.accept(session)
         self._restored = self._generations.read(session)
         return session
+
+    def _restore_snapshot(self):
+        """Returns a session with a restored snapshot, None without one."""
+        if self._snapshots is None or not self._snapshots.has_later_than(
+            step_of_checkpoint(self._checkpoint_dir)
+        ):
+            return None
+        restored = []
+
+        def restore(session):
+            restored.append(self._snapshots.restore(session))
+
+        try:
+            return self._get_session_manager().prepare_session(
+                self._master, config=self._config, init_fn=restore
+            )
+        except RuntimeError:
+            # Nothing made the variables, so the session is not ready.
+            if restored == [None]:
+                return None
+            raise
 
     def _run_on_servers(self, operations: list) -> None:
         """Runs an operation on each server where it applies."""
@@ -119,6 +147,20 @@ class ChiefSessionCreator(v1.train.ChiefSessionCreator):
             "The session continues: every server has its variables and tables."
         )
         return session
+
+
+def step_of_checkpoint(directory: str | None) -> int:
+    """Returns the global step of the last checkpoint, -1 if there is none."""
+    path = tf.train.latest_checkpoint(directory) if directory else None
+    if path is None:
+        return -1
+    try:
+        return int(tf.train.load_variable(path, v1.GraphKeys.GLOBAL_STEP))
+    except (tf.errors.OpError, ValueError) as error:
+        v1.logging.error(
+            f"The checkpoint {path} cannot be read: {in_one_line(error)}"
+        )
+        return -1
 
 
 def _restore(reason: str) -> None:

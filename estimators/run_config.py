@@ -45,6 +45,8 @@ class RunConfig:
             delay.
         session_creation_timeout_secs: Longest wait of a worker for the chief.
         checkpoint_save_graph_def: True to save graphs with checkpoints.
+        snapshots: `SnapshotConfig` of the snapshots that training takes and
+            starts from; None for none.
 
     Raises:
         ValueError: An argument or `TF_CONFIG` is not valid.
@@ -69,6 +71,7 @@ class RunConfig:
         experimental_max_worker_delay_secs=None,
         session_creation_timeout_secs=7200,
         checkpoint_save_graph_def=True,
+        snapshots=None,
     ):
         """Reads `TF_CONFIG` and checks the arguments."""
         for name, value in (
@@ -122,6 +125,7 @@ class RunConfig:
         )
         self.session_creation_timeout_secs = session_creation_timeout_secs
         self.checkpoint_save_graph_def = checkpoint_save_graph_def
+        self.snapshots = snapshots
         self._read_tf_config(model_dir)
         self.session_config = session_config or self._default_session_config()
 

@@ -6,8 +6,13 @@ import time
 
 import tensorflow as tf
 
+from monolith_tf import snapshots as snapshots_lib
 from monolith_tf.estimators.chief_session_creator import ChiefSessionCreator
+from monolith_tf.estimators.chief_session_creator import step_of_checkpoint
 from monolith_tf.estimators.delta_push_hook import DeltaPushHook
+from monolith_tf.estimators.snapshot_hook import SnapshotHook
+from monolith_tf.estimators.step_barrier import StepBarrier
+from monolith_tf.estimators.step_barrier import StepBarrierHook
 from monolith_tf.estimators.table_generations import TableGenerations
 from monolith_tf.serving.trainer_state import is_restore
 
@@ -17,13 +22,27 @@ v1 = tf.compat.v1
 _RECOVERY_WAIT_SECONDS = 1.0
 
 
+def last_step(config) -> int:
+    """Returns the global step that a training continues from, -1 for none.
+
+    Args:
+        config: `RunConfig`.
+    """
+    step = step_of_checkpoint(config.model_dir)
+    if config.snapshots is None:
+        return step
+    newest = snapshots_lib.latest(config.snapshots.directory)
+    return step if newest is None else max(step, newest.step)
+
+
 def training_session(config, scaffold, hooks: list, chief_hooks: list):
     """Makes the session of a chief or a worker.
 
     Hooks that push deltas precede the one that saves checkpoints. So the last
     delta is acknowledged before the last checkpoint is written, and a restart
     after it has nothing to do. If the last push fails, its error is raised
-    after the checkpoint.
+    after the checkpoint. Snapshots are taken behind all hooks, because the
+    step of a worker ends with its last hook.
 
     Args:
         config: `RunConfig`.
@@ -31,7 +50,13 @@ def training_session(config, scaffold, hooks: list, chief_hooks: list):
         hooks: Hooks of every worker.
         chief_hooks: Hooks of the chief alone; they run first.
     """
+    barrier = None
+    if config.snapshots is not None and config.num_worker_replicas > 1:
+        barrier = StepBarrier(config.ps_devices[0], config.num_worker_replicas)
     if not config.is_chief:
+        if barrier is not None:
+            worker = config.global_id_in_cluster
+            hooks = [*hooks, StepBarrierHook(barrier, worker)]
         return v1.train.MonitoredSession(
             session_creator=_WorkerSessionCreator(
                 TableGenerations(),
@@ -43,13 +68,18 @@ def training_session(config, scaffold, hooks: list, chief_hooks: list):
             hooks=hooks,
         )
     pushing = [hook for hook in hooks if isinstance(hook, DeltaPushHook)]
+    snapshots = None
+    if config.snapshots is not None:
+        snapshots = SnapshotHook(config.snapshots, barrier)
     hooks = [
         *(*pushing, *chief_hooks, *_summary_hooks(config, scaffold)),
         *(hook for hook in hooks if hook not in pushing),
+        *([] if snapshots is None else [snapshots]),
         _RaisePushErrors(pushing),
     ]
     return v1.train.MonitoredSession(
         session_creator=ChiefSessionCreator(
+            snapshots,
             scaffold=scaffold,
             master=config.master,
             config=config.session_config,

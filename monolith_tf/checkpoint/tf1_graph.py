@@ -90,7 +90,7 @@ class _TableSaver:
     def __init__(self, table: TableHandle, created):
         """Builds the ops that read the table."""
         self._table = table
-        self._created = created
+        self.created = created
         by_server: dict[str, dict[str, tf.Tensor]] = {}
         for part, tensor in table_state.serialize(table).items():
             by_server.setdefault(tensor.device, {})[part] = tensor
@@ -118,7 +118,7 @@ class _TableSaver:
         if len(self._asked) < len(self.saveables):
             return tf.no_op()
         tensors, self._restored, self._asked = self._restored, {}, set()
-        with tf.control_dependencies(self._created):
+        with tf.control_dependencies(self.created):
             for part, tensor in tensors.items():
                 with tf.device(tensor.device):
                     tensors[part] = tf.identity(tensor)
@@ -131,6 +131,8 @@ class _ServerSaveable(saveable_object.SaveableObject):
     def __init__(self, saved: _TableSaver, number, op, device, parts):
         """Names the tensors as in a checkpoint."""
         self._saved = saved
+        # Of all servers: those on one device share a saveable.
+        self.created = saved.created
         self._number = number
         self._parts = list(parts)
         specs = []
@@ -196,5 +198,12 @@ def creators_in(graph: tf.Graph) -> list[tf.Operation]:
 
     They leave tables as they are that exist already.
     """
-    saveables = graph.get_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS)
-    return [x.op for x in saveables if isinstance(x, _ServerSaveable)]
+    created = {
+        operation.name: operation
+        for saveable in graph.get_collection(
+            tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS
+        )
+        if isinstance(saveable, _ServerSaveable)
+        for operation in saveable.created
+    }
+    return list(created.values())
