@@ -16,7 +16,7 @@ from monolith_tf.estimators.exporters import LatestExporter
 from monolith_tf.estimators.model_to_estimator import KerasEstimator
 from monolith_tf.estimators.model_to_estimator import model_to_estimator
 from monolith_tf.estimators.run_config import RunConfig
-from monolith_tf.estimators.snapshot_hook import SnapshotConfig
+from monolith_tf.estimators.snapshot_config import SnapshotConfig
 from monolith_tf.estimators.snapshot_hook import SnapshotHook
 from monolith_tf.estimators.step_barrier import StepBarrier
 from monolith_tf.estimators.step_barrier import StepBarrierHook

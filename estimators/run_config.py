@@ -8,6 +8,8 @@ import os
 
 import tensorflow as tf
 
+from monolith_tf.estimators.snapshot_config import SnapshotConfig
+
 _DEFAULT_SAVE_SECONDS = 600
 _UNSET = object()
 CHIEF = "chief"
@@ -49,6 +51,7 @@ class RunConfig:
             starts from; None for none.
 
     Raises:
+        TypeError: `snapshots` is no `SnapshotConfig`.
         ValueError: An argument or `TF_CONFIG` is not valid.
     """
 
@@ -109,6 +112,13 @@ class RunConfig:
                 raise ValueError(
                     f"RunConfig: {name} must be 0 or more. Received: {value}."
                 )
+        if snapshots is not None and not isinstance(snapshots, SnapshotConfig):
+            raise TypeError(
+                "RunConfig: snapshots must be a "
+                "monolith_tf.estimators.SnapshotConfig. Received: "
+                f"{snapshots!r} (of type {type(snapshots).__name__}). Use "
+                "SnapshotConfig(directory)."
+            )
         self.tf_random_seed = tf_random_seed
         self.save_summary_steps = save_summary_steps
         self.save_checkpoints_steps = save_checkpoints_steps

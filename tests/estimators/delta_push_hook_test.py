@@ -12,6 +12,7 @@ import monolith_tf as mt
 from monolith_tf import estimators
 from monolith_tf.errors import DeliveryError
 from monolith_tf.estimators import delta_push_hook
+from monolith_tf.estimators.session_tables import SessionTableSet
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.server import ModelServer
 
@@ -83,6 +84,16 @@ def hook_of(estimator, port, tmp_path):
     )
 
 
+def served_equals(estimator, server):
+    with PredictionClient(f"127.0.0.1:{server.port}") as client:
+        served = client.predict("ranker", {"item": IDS}).outputs["logits"]
+    predicted = estimator.predict(
+        lambda: tf.data.Dataset.from_tensors({"item": IDS})
+    )
+    expected = [prediction["logits"] for prediction in predicted]
+    return np.allclose(served, expected, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_after_training_the_server_equals_the_estimator(server, tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path / "model")
@@ -90,13 +101,37 @@ def test_after_training_the_server_equals_the_estimator(server, tmp_path):
     estimator.train(input_fn, hooks=[hook])
     assert hook.metrics.rows > 0
     assert not any(t.name == "delta pusher" for t in threading.enumerate())
-    with PredictionClient(f"127.0.0.1:{server.port}") as client:
-        served = client.predict("ranker", {"item": IDS}).outputs["logits"]
-    predicted = estimator.predict(
-        lambda: tf.data.Dataset.from_tensors({"item": IDS})
-    )
-    expected = [prediction["logits"] for prediction in predicted]
-    np.testing.assert_allclose(served, expected, rtol=1e-6)
+    assert served_equals(estimator, server)
+
+
+@pytest.mark.slow
+def test_a_read_that_fails_while_training_costs_neither_steps_nor_an_export(
+    server, tmp_path, monkeypatch
+):
+    estimator = estimators.Estimator(model_fn, tmp_path / "model")
+    hook = hook_of(estimator, server.port, tmp_path)
+    monkeypatch.setattr(delta_push_hook, "_RESTART_SECONDS", 0.0)
+    failures = [lost()]
+    take_delta = SessionTableSet.take_delta
+
+    def take(self, shard, acked_cut):
+        if failures:
+            raise failures.pop()
+        return take_delta(self, shard, acked_cut)
+
+    monkeypatch.setattr(SessionTableSet, "take_delta", take)
+    created = []
+
+    class Watch(v1.train.SessionRunHook):
+        def after_create_session(self, session, coord):
+            created.append(session)
+
+    estimator.train(input_fn, hooks=[hook, Watch()])
+    assert not failures
+    assert len(created) == 1
+    # That of the server, and one of the hook.
+    assert len(list((tmp_path / "models").iterdir())) == 2
+    assert served_equals(estimator, server)
 
 
 class Pusher:
