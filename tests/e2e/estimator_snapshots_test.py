@@ -63,7 +63,7 @@ class Snapshots:
         return 0 if newest is None else newest.step
 
     def counts(self, number):
-        """Returns the step of a snapshot, and all that counts the steps in it."""
+        """Returns the step of a snapshot, and what counts the steps in it."""
         manifest = mt.snapshots.restore(
             tf.train.Checkpoint(table=self._table),
             self.store.directory,
