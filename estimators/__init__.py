@@ -16,6 +16,10 @@ from monolith_tf.estimators.exporters import LatestExporter
 from monolith_tf.estimators.model_to_estimator import KerasEstimator
 from monolith_tf.estimators.model_to_estimator import model_to_estimator
 from monolith_tf.estimators.run_config import RunConfig
+from monolith_tf.estimators.snapshot_config import SnapshotConfig
+from monolith_tf.estimators.snapshot_hook import SnapshotHook
+from monolith_tf.estimators.step_barrier import StepBarrier
+from monolith_tf.estimators.step_barrier import StepBarrierHook
 from monolith_tf.estimators.train_and_evaluate import train_and_evaluate
 from monolith_tf.estimators.train_spec import EvalSpec
 from monolith_tf.estimators.train_spec import TrainSpec
@@ -34,6 +38,10 @@ __all__ = [
     "LatestExporter",
     "ModeKeys",
     "RunConfig",
+    "SnapshotConfig",
+    "SnapshotHook",
+    "StepBarrier",
+    "StepBarrierHook",
     "TrainSpec",
     "WarmStartSettings",
     "export",

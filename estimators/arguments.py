@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.estimators.snapshot_hook import SnapshotHook
+
 
 def checked_hooks(hooks: Sequence | None) -> list:
     """Returns the hooks as a list; rejects other objects."""
@@ -15,6 +17,12 @@ def checked_hooks(hooks: Sequence | None) -> list:
             raise TypeError(
                 "hooks must be SessionRunHooks of tf.compat.v1.train. "
                 f"Received: {hook!r}."
+            )
+        if isinstance(hook, SnapshotHook):
+            raise ValueError(
+                "An Estimator makes its SnapshotHook itself. Received: "
+                "hooks=[..., SnapshotHook(...)]. Use RunConfig(snapshots="
+                "SnapshotConfig(...)) instead."
             )
     return hooks
 

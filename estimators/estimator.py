@@ -25,6 +25,7 @@ from monolith_tf.estimators.estimator_spec import ModeKeys
 from monolith_tf.estimators.keras_classes import kept_keras_classes
 from monolith_tf.estimators.repeatable_step import RepeatableStep
 from monolith_tf.estimators.run_config import RunConfig
+from monolith_tf.estimators.training_session import last_step
 from monolith_tf.estimators.training_session import training_session
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.placement.graph_scope import graph_servers
@@ -160,8 +161,7 @@ class Estimator:
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, max_steps)
         if max_steps is not None:
-            latest = self.latest_checkpoint()
-            if latest is not None and _step_of(latest) >= max_steps:
+            if last_step(self._config) >= max_steps:
                 v1.logging.info("Skipping training: max_steps was reached.")
                 return self
         if steps is not None or max_steps is not None:
@@ -491,7 +491,3 @@ class Estimator:
 
 
 _LOCAL = "/device:CPU:0"
-
-
-def _step_of(checkpoint: str) -> int:
-    return int(tf.train.load_variable(checkpoint, v1.GraphKeys.GLOBAL_STEP))

@@ -6,9 +6,7 @@ import secrets
 
 import tensorflow as tf
 
-from monolith_tf import ops
-from monolith_tf.checkpoint.tf1_graph import tables_in
-from monolith_tf.placement.table_set import servers_of
+from monolith_tf.estimators.table_generations import TableGenerations
 
 v1 = tf.compat.v1
 
@@ -17,10 +15,10 @@ class RepeatableStep(v1.train.SessionRunHook):
     """Keeps a batch in the worker's process until its step is done.
 
     A session that lost a parameter server is recreated, and runs its step
-    again. If the servers still have their tables, the step has the same batch
+    again. If all servers still have their tables, the step has the same batch
     and number as before, and the input continues after it: a server that has
     already applied the step drops it (`mt.request_id`). If the tables were
-    created or restored meanwhile, the input starts over.
+    created or restored meanwhile on any server, the input starts over.
 
     The worker counts its steps, under a random name that differs between
     workers and between restarts of one.
@@ -96,8 +94,8 @@ class RepeatableStep(v1.train.SessionRunHook):
         )
         self._name = secrets.randbits(63)
         self._worker = worker
-        self._generation = None
-        self._of_generation: int | None = None
+        self._generations: TableGenerations | None = None
+        self._started: tuple[int, ...] | None = None
         self._num_runs = 0
 
     def done(self, *operations) -> tf.Operation:
@@ -113,29 +111,23 @@ class RepeatableStep(v1.train.SessionRunHook):
             return tf.group(self._unstage())
 
     def begin(self):
-        """Builds the operation that reads the generation of the tables."""
-        tables = tables_in(v1.get_default_graph())
-        if not tables:
-            return
-        table_set = tables[0].table_set
-        device, handle = servers_of(table_set)[0]
-        with tf.device(device):
-            self._generation, _ = ops.table_set_status(handle)
+        """Builds the operations that read the generations of the tables."""
+        self._generations = TableGenerations()
 
     def after_create_session(self, session, coord):
         """Starts the input, unless the previous step continues."""
         del coord
-        if self._generation is not None:
-            generation = int(session.run(self._generation))
-            if generation == self._of_generation:
+        if self._generations:
+            found = self._generations.read(session)
+            if found == self._started:
                 return
-            self._of_generation = generation
+            self._started = found
         session.run(self._begin)
 
     def before_run(self, run_context):
         """Feeds a number, which is used if the step draws a batch."""
         del run_context
-        if self._generation is None:
+        if not self._generations:
             return None
         self._num_runs += 1
         return v1.train.SessionRunArgs(

@@ -8,6 +8,8 @@ import os
 
 import tensorflow as tf
 
+from monolith_tf.estimators.snapshot_config import SnapshotConfig
+
 _DEFAULT_SAVE_SECONDS = 600
 _UNSET = object()
 CHIEF = "chief"
@@ -45,8 +47,11 @@ class RunConfig:
             delay.
         session_creation_timeout_secs: Longest wait of a worker for the chief.
         checkpoint_save_graph_def: True to save graphs with checkpoints.
+        snapshots: `SnapshotConfig` of the snapshots that training takes and
+            starts from; None for none.
 
     Raises:
+        TypeError: `snapshots` is no `SnapshotConfig`.
         ValueError: An argument or `TF_CONFIG` is not valid.
     """
 
@@ -69,6 +74,7 @@ class RunConfig:
         experimental_max_worker_delay_secs=None,
         session_creation_timeout_secs=7200,
         checkpoint_save_graph_def=True,
+        snapshots=None,
     ):
         """Reads `TF_CONFIG` and checks the arguments."""
         for name, value in (
@@ -106,6 +112,13 @@ class RunConfig:
                 raise ValueError(
                     f"RunConfig: {name} must be 0 or more. Received: {value}."
                 )
+        if snapshots is not None and not isinstance(snapshots, SnapshotConfig):
+            raise TypeError(
+                "RunConfig: snapshots must be a "
+                "monolith_tf.estimators.SnapshotConfig. Received: "
+                f"{snapshots!r} (of type {type(snapshots).__name__}). Use "
+                "SnapshotConfig(directory)."
+            )
         self.tf_random_seed = tf_random_seed
         self.save_summary_steps = save_summary_steps
         self.save_checkpoints_steps = save_checkpoints_steps
@@ -122,6 +135,7 @@ class RunConfig:
         )
         self.session_creation_timeout_secs = session_creation_timeout_secs
         self.checkpoint_save_graph_def = checkpoint_save_graph_def
+        self.snapshots = snapshots
         self._read_tf_config(model_dir)
         self.session_config = session_config or self._default_session_config()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import collections
-import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -18,16 +16,15 @@ from monolith_tf import ops
 from monolith_tf.cluster import drain
 from monolith_tf.cluster.leaving import leave_for_restart
 from monolith_tf.errors import CheckpointError
-from monolith_tf.errors import FencedError
 from monolith_tf.errors import in_one_line
+from monolith_tf.placement.registry import tables_of
 from monolith_tf.placement.table_set import TableSet
 from monolith_tf.placement.table_set import call_server
 from monolith_tf.snapshots import recovery
 from monolith_tf.snapshots.manifest import Manifest
-from monolith_tf.snapshots.snapshot_writer import Moment
-from monolith_tf.snapshots.snapshot_writer import SnapshotWriter
+from monolith_tf.snapshots.schedule import SnapshotOptions
+from monolith_tf.snapshots.schedule import SnapshotSchedule
 
-_log = logging.getLogger(__name__)
 # From one look at whether a server drains to the next.
 _LOOK_SECONDS = 1.0
 
@@ -90,42 +87,42 @@ class Snapshots(tf_keras.callbacks.Callback):
     ):
         """Writes nothing yet."""
         super().__init__()
-        if every_seconds < 0:
+        if max_queued_steps is not None and max_queued_steps < 1:
             raise ValueError(
-                "Snapshots needs every_seconds of at least 0. Received: "
-                f"every_seconds={every_seconds}."
+                "Snapshots needs max_queued_steps of at least 1. Received: "
+                f"max_queued_steps={max_queued_steps}."
             )
-        for name, value in (
-            ("full_every", full_every),
-            ("keep", keep),
-            ("max_queued_steps", max_queued_steps),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(
-                    f"Snapshots needs {name} of at least 1. Received: "
-                    f"{name}={value}."
-                )
-        self._directory = os.fspath(directory)
-        self._every_seconds = every_seconds
-        self._full_every = full_every
-        self._keep = keep
-        self._positions = positions
+        self._schedule = SnapshotSchedule(
+            SnapshotOptions(
+                directory,
+                every_seconds=every_seconds,
+                full_every=full_every,
+                keep=keep,
+                positions=positions,
+            )
+        )
         self._max_queued_steps = max_queued_steps
-        self._writer: SnapshotWriter | None = None
-        self._of_model = None
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
-        self._last_begin = 0.0
         self._step = 0
         self._queued: collections.deque[Any] = collections.deque()
         self._inner: Callable[..., Any] | None = None
-        self._fenced: FencedError | None = None
         self._term: drain.TerminationSignal | None = None
         self._last_look = 0.0
-        self.latest: Manifest | None = None
         self.recovery: recovery.Recovery | None = None
-        self.num_failed = 0
-        self.last_stall_seconds = 0.0
+
+    @property
+    def latest(self) -> Manifest | None:
+        """Manifest of the latest snapshot, or None."""
+        return self._schedule.latest
+
+    @property
+    def num_failed(self) -> int:
+        """Number of snapshots that failed."""
+        return self._schedule.num_failed
+
+    @property
+    def last_stall_seconds(self) -> float:
+        """Duration of the latest moment, in seconds."""
+        return self._schedule.last_stall_seconds
 
     def restore(
         self, model, *, partial: bool = False, allow_fresh: bool = False
@@ -149,7 +146,10 @@ class Snapshots(tf_keras.callbacks.Callback):
             CheckpointError: As `mt.snapshots.restore`.
         """
         self.recovery = recovery.recover(
-            model, self._directory, partial=partial, allow_fresh=allow_fresh
+            model,
+            self._schedule.options.directory,
+            partial=partial,
+            allow_fresh=allow_fresh,
         )
         if self.recovery is None:
             return None
@@ -158,8 +158,7 @@ class Snapshots(tf_keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Begins to take snapshots between the steps of `fit`."""
-        self._last_begin = time.monotonic()
-        self._error = None
+        self._schedule.start()
         self._queued.clear()
         self._put_back()
         self._term = drain.TerminationSignal()
@@ -183,24 +182,13 @@ class Snapshots(tf_keras.callbacks.Callback):
             FencedError: A newer chief writes in place of this one.
         """
         self._put_back()
-        self._wait()
+        self._schedule.wait()
         self._queued.clear()
-        if self._writer is None and not self._make_writer():
-            return
-        moment = self._begin()
-        if moment is not None:
-            self._finish(moment)
-        self._raise_if_fenced()
-        if self._error is not None:
-            raise CheckpointError(
-                f"The last snapshot in {self._directory!r} could not be "
-                f"written: {in_one_line(self._error)}. The latest whole one is "
-                f"{None if self.latest is None else self.latest.number}."
-            ) from self._error
+        if self._is_built():
+            self._schedule.take_last(self.model, self._step)
 
     def _train_step(self, iterator):
         """Runs in place of the model's train_function."""
-        self._raise_if_fenced()
         self._leave_if_asked()
         self._take_if_due()
         result = self._inner(iterator)
@@ -213,93 +201,10 @@ class Snapshots(tf_keras.callbacks.Callback):
         return result
 
     def _take_if_due(self) -> None:
-        if time.monotonic() - self._last_begin < self._every_seconds:
-            return
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._wait()
-        if self._writer is None and not self._make_writer():
+        if not self._schedule.is_due() or not self._is_built():
             return
         self._join()
-        moment = self._begin()
-        if moment is None:
-            return
-        self._thread = threading.Thread(
-            target=self._finish, args=(moment,), name="snapshot"
-        )
-        self._thread.start()
-
-    def _begin(self) -> Moment | None:
-        self._last_begin = time.monotonic()
-        positions = {} if self._positions is None else self._positions()
-        try:
-            moment = self._writer.begin(self._step, positions)
-        except (tf.errors.OpError, OSError) as error:
-            self._failed(error)
-            return None
-        self.last_stall_seconds = time.monotonic() - self._last_begin
-        return moment
-
-    def _finish(self, moment: Moment) -> None:
-        try:
-            self.latest = self._writer.finish(moment)
-            self._error = None
-        except (tf.errors.OpError, OSError) as error:
-            self._failed(error)
-        except FencedError as error:
-            self._fenced = error
-
-    def _failed(self, error: Exception) -> None:
-        self._error = error
-        self.num_failed += 1
-        _log.error(
-            "A snapshot in %s failed, and the next comes in %s s: %s",
-            self._directory,
-            self._every_seconds,
-            in_one_line(error),
-        )
-
-    def _leave_if_asked(self) -> None:
-        """Takes a snapshot and ends the process, if it or a server drains."""
-        draining = self._draining_servers()
-        if not draining and not self._term.is_received:
-            return
-        self._wait()
-        if self._writer is not None or self._make_writer():
-            self._join()
-            moment = self._begin()
-            if moment is not None:
-                self._finish(moment)
-        self._raise_if_fenced()
-        number = None if self.latest is None else self.latest.number
-        saved = self._error is None and number is not None
-        if saved:
-            for table_set, shard in draining:
-                call_server(table_set, shard, _drain, drain.DRAINED)
-        leave_for_restart(
-            "a parameter server drains" if draining else "SIGTERM came",
-            f"snapshot {number} has every step"
-            if saved
-            else f"no snapshot could be written, and the latest is {number}",
-        )
-
-    def _draining_servers(self) -> list[tuple[TableSet, int]]:
-        if self._coordinator() is None or self._writer is None:
-            return []
-        now = time.monotonic()
-        if now - self._last_look < _LOOK_SECONDS:
-            return []
-        self._last_look = now
-        try:
-            return [
-                (table_set, shard)
-                for table_set in self._writer.table_sets()
-                for shard in range(table_set.num_shards)
-                if int(call_server(table_set, shard, _drain, drain.SERVING))
-                == drain.DRAINING
-            ]
-        except tf.errors.OpError:
-            return []  # The step meets the lost server, and says so.
+        self._schedule.take(self.model, self._step)
 
     def _join(self) -> None:
         coordinator = self._coordinator()
@@ -307,21 +212,48 @@ class Snapshots(tf_keras.callbacks.Callback):
             coordinator.join()
             self._queued.clear()
 
-    def _raise_if_fenced(self) -> None:
-        if self._fenced is not None:
-            raise self._fenced
-
-    def _make_writer(self) -> bool:
-        """Returns False before the first step has built the model."""
-        if not self.model.built or self._step == 0:
-            return False
-        self._writer = SnapshotWriter(
-            self.model,
-            self._directory,
-            keep=self._keep,
-            full_every=self._full_every,
+    def _leave_if_asked(self) -> None:
+        """Takes a snapshot and ends the process, if it or a server drains."""
+        draining = self._draining_servers()
+        if not draining and not self._term.is_received:
+            return
+        details = "no step had run"
+        if self._is_built():
+            self._join()
+            try:
+                self._schedule.take_last(self.model, self._step)
+                details = f"snapshot {self.latest.number} has every step"
+                for table_set, shard in draining:
+                    call_server(table_set, shard, _drain, drain.DRAINED)
+            except (CheckpointError, tf.errors.OpError) as error:
+                details = in_one_line(error)
+        leave_for_restart(
+            "a parameter server drains" if draining else "SIGTERM came",
+            details,
         )
-        return True
+
+    def _draining_servers(self) -> list[tuple[TableSet, int]]:
+        now = time.monotonic()
+        if now - self._last_look < _LOOK_SECONDS:
+            return []
+        self._last_look = now
+        if self._coordinator() is None or not self._is_built():
+            return []
+        table_sets = {table.table_set for table in tables_of(self.model)}
+        try:
+            return [
+                (table_set, shard)
+                for table_set in table_sets
+                for shard in range(table_set.num_shards)
+                if int(call_server(table_set, shard, _drain, drain.SERVING))
+                == drain.DRAINING
+            ]
+        except tf.errors.OpError:
+            return []  # The step meets the lost server, and says so.
+
+    def _is_built(self) -> bool:
+        """Returns False before the first step has built the model."""
+        return self.model.built and self._step > 0
 
     def _coordinator(self):
         return getattr(self.model, "_cluster_coordinator", None)
@@ -331,11 +263,6 @@ class Snapshots(tf_keras.callbacks.Callback):
             return self._max_queued_steps
         strategy = self.model.distribute_strategy
         return 4 * max(1, getattr(strategy.extended, "_num_workers", 1))
-
-    def _wait(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
     def _put_back(self) -> None:
         if self._term is not None:

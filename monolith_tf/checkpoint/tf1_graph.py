@@ -21,6 +21,7 @@ from monolith_tf import ops
 from monolith_tf.checkpoint import table_state
 from monolith_tf.checkpoint.saved_tables import ATTRIBUTES
 from monolith_tf.checkpoint.step_counter import keep_step_counter
+from monolith_tf.checkpoint.step_counter import step_counter
 from monolith_tf.placement.graph_scope import building_graph
 from monolith_tf.placement.table_handle import TableHandle
 from monolith_tf.placement.table_set import servers_of
@@ -89,7 +90,7 @@ class _TableSaver:
     def __init__(self, table: TableHandle, created):
         """Builds the ops that read the table."""
         self._table = table
-        self._created = created
+        self.created = created
         by_server: dict[str, dict[str, tf.Tensor]] = {}
         for part, tensor in table_state.serialize(table).items():
             by_server.setdefault(tensor.device, {})[part] = tensor
@@ -117,7 +118,7 @@ class _TableSaver:
         if len(self._asked) < len(self.saveables):
             return tf.no_op()
         tensors, self._restored, self._asked = self._restored, {}, set()
-        with tf.control_dependencies(self._created):
+        with tf.control_dependencies(self.created):
             for part, tensor in tensors.items():
                 with tf.device(tensor.device):
                     tensors[part] = tf.identity(tensor)
@@ -130,6 +131,8 @@ class _ServerSaveable(saveable_object.SaveableObject):
     def __init__(self, saved: _TableSaver, number, op, device, parts):
         """Names the tensors as in a checkpoint."""
         self._saved = saved
+        # Of all servers: those on one device share a saveable.
+        self.created = saved.created
         self._number = number
         self._parts = list(parts)
         specs = []
@@ -165,3 +168,42 @@ def saved_variables(graph: tf.Graph) -> list:
         for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
         if id(variable) not in of_tables
     ] + graph.get_collection(keys.SAVEABLE_OBJECTS)
+
+
+def dense_variables(graph: tf.Graph) -> list:
+    """Returns the objects that a saver of everything but rows saves.
+
+    The step counter of a table is among them. It is also the ready variable of
+    its first server.
+    """
+    of_tables = {id(variable) for variable in graph.get_collection(READY)}
+    keys = tf.compat.v1.GraphKeys
+    return [
+        *(
+            variable
+            for variable in graph.get_collection(keys.GLOBAL_VARIABLES)
+            if id(variable) not in of_tables
+        ),
+        *(
+            saveable
+            for saveable in graph.get_collection(keys.SAVEABLE_OBJECTS)
+            if not isinstance(saveable, _ServerSaveable)
+        ),
+        *(step_counter(table) for table in tables_in(graph)),
+    ]
+
+
+def creators_in(graph: tf.Graph) -> list[tf.Operation]:
+    """Returns the operations that create the tables, one per server of each.
+
+    They leave tables as they are that exist already.
+    """
+    created = {
+        operation.name: operation
+        for saveable in graph.get_collection(
+            tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS
+        )
+        if isinstance(saveable, _ServerSaveable)
+        for operation in saveable.created
+    }
+    return list(created.values())

@@ -82,7 +82,7 @@ def recover(
         tf.errors.OpError: As in `restore`.
     """
     store = SnapshotStore(directory)
-    objects = SavedObjects(model)
+    objects = SavedObjects.of(model)
     epoch = WriterEpoch(directory).number
     if not partial:
         # First, so that no server holds the rows twice.

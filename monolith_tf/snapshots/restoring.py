@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import Callable
@@ -10,17 +9,13 @@ from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from monolith_tf import ops
-from monolith_tf.checkpoint import restore_scope
 from monolith_tf.checkpoint.layout import check_fits
 from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import FormatError
 from monolith_tf.errors import in_one_line
 from monolith_tf.placement.sharding import NUM_PARTITIONS
-from monolith_tf.placement.table_set import call_server
 from monolith_tf.snapshots.manifest import Manifest
 from monolith_tf.snapshots.manifest import Part
 from monolith_tf.snapshots.parallel import in_parallel
@@ -77,7 +72,7 @@ def restore(
             middle of a restore: restore again.
     """
     store = SnapshotStore(directory)
-    restorer = Restorer(store, SavedObjects(model), tables)
+    restorer = Restorer(store, SavedObjects.of(model), tables)
     if number is not None:
         return restorer.restore(store.check(number))
     return from_newest(store, restorer.restore, allow_fresh)
@@ -135,19 +130,12 @@ class Restorer:
         # Rows are checked block by block as they are read.
         for file in manifest.dense:
             self._store.check_file(manifest, file, contents=True)
-        with restore_scope.restoring(chosen):
-            restores = [restore_scope.TableRestore(t) for t in chosen]
-            for table_restore in restores:
-                table_restore.begin()
-            for table in chosen:
-                table.clear()
+        with self._objects.restoring(chosen):
             for snapshot in chain:
                 self.read_rows(snapshot, chosen, is_last=snapshot is manifest)
             if self._only is None:
                 path = self._store.path(manifest.number, DENSE)
                 self._objects.read_dense(path)
-            for table_restore in restores:
-                table_restore.end()
         _log.info(
             "Restored snapshot %d of step %d: %d rows in %d files.",
             manifest.number,
@@ -207,7 +195,6 @@ class Restorer:
                 )
                 if not names:
                     continue
-                op = _reader(names, is_last)
                 for shard in range(table_set.num_shards):
                     if only is not None and (own, shard) not in only:
                         continue
@@ -217,14 +204,20 @@ class Restorer:
                         if part.table_set == number
                         and _overlap(part, shard, table_set.num_shards)
                     ]
-                    calls.append((snapshot, table_set, shard, op, parts))
+                    calls.append(
+                        (snapshot, table_set, shard, names, is_last, parts)
+                    )
         in_parallel(self._read_shard, calls)
 
-    def _read_shard(self, snapshot, table_set, shard, op, parts) -> None:
+    def _read_shard(
+        self, snapshot, table_set, shard, names, reads_state, parts
+    ) -> None:
         for part in parts:
             path = self._store.path(snapshot.number, part.name)
-            counts = call_server(table_set, shard, op, texts=(path,))
-            _log.debug("%s: %s rows and removed ids", path, np.asarray(counts))
+            counts = self._objects.read_part(
+                table_set, shard, path, names, reads_state
+            )
+            _log.debug("%s: %s rows and removed ids", path, counts)
 
 
 def _overlap(part: Part, shard: int, num_shards: int) -> bool:
@@ -240,14 +233,3 @@ def _partitions(shard: int, num_shards: int) -> tuple[int, int]:
         -(-shard * NUM_PARTITIONS // num_shards),
         -(-(shard + 1) * NUM_PARTITIONS // num_shards),
     )
-
-
-@functools.cache
-def _reader(tables: tuple[str, ...], reads_state: bool):
-    # One object per case, because functions are kept.
-    def read_part(handle, path):
-        return ops.snapshot_read(
-            handle, path, tables=tables, reads_state=reads_state
-        )
-
-    return read_part

@@ -13,22 +13,20 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from monolith_tf.checkpoint import durable_files
 from monolith_tf.checkpoint.layout import named_layout
 from monolith_tf.errors import in_one_line
 from monolith_tf.placement.table_set import TableSet
-from monolith_tf.placement.table_set import call_server
 from monolith_tf.placement.writers import fence_older
-from monolith_tf.snapshots import saved_objects
 from monolith_tf.snapshots.manifest import File
 from monolith_tf.snapshots.manifest import Manifest
 from monolith_tf.snapshots.manifest import Part
 from monolith_tf.snapshots.manifest import SavedTable
 from monolith_tf.snapshots.parallel import in_parallel
 from monolith_tf.snapshots.saved_objects import SavedObjects
+from monolith_tf.snapshots.saved_objects import part_name
 from monolith_tf.snapshots.store import DENSE
 from monolith_tf.snapshots.store import SnapshotStore
 from monolith_tf.snapshots.writer_epoch import WriterEpoch
@@ -77,7 +75,7 @@ class SnapshotWriter:
 
     Args:
         model: A Keras model, a `tf.train.Checkpoint`, or another object that
-            TensorFlow tracks, with tables.
+            TensorFlow tracks, with tables; or `SavedObjects`.
         directory: Where the snapshots go. Under a `ParameterServerStrategy` all
             processes must see it by this path.
         keep: Number of whole snapshots to keep, with those that they continue.
@@ -118,7 +116,7 @@ class SnapshotWriter:
                     f"{name}={value}."
                 )
         self.store = SnapshotStore(directory)
-        self._objects = SavedObjects(model)
+        self._objects = SavedObjects.of(model)
         self._epoch = WriterEpoch(directory)
         fence_older(self._objects.table_sets(), self._epoch.number)
         self._keep = keep
@@ -180,11 +178,7 @@ class SnapshotWriter:
             cuts = self._begin_parts(None)
         tf.io.gfile.makedirs(self.store.folder(number))
         try:
-            event_time = max(
-                clock[1]
-                for table in self._objects.tables()
-                for clock in table.table_set.clocks(table.name)
-            )
+            event_time = self._objects.event_time()
             self._objects.write_dense(self.store.path(number, DENSE))
         except BaseException:
             self._abort()
@@ -234,14 +228,9 @@ class SnapshotWriter:
     def _parent(self) -> Manifest | None:
         if self._last is None or self._num_increments + 1 >= self._full_every:
             return None
-        generations = [
-            generation
-            for table_set in self._objects.table_sets()
-            for generation in table_set.generations()
-        ]
         saved = [part.generation for part in self._last.parts]
         # After a restore, or a restart of a server, nobody knows what follows.
-        return self._last if generations == saved else None
+        return self._last if self._objects.generations() == saved else None
 
     def _begin_parts(self, parent: Manifest | None):
         """Begins on all servers.
@@ -258,9 +247,9 @@ class SnapshotWriter:
             calls = []
             for shard in range(table_set.num_shards):
                 cut = -1 if before is None else before[shard].to_cut
-                calls.append((table_set, shard, saved_objects.begin_part, cut))
+                calls.append((table_set, shard, cut))
             try:
-                found = in_parallel(_call, calls)
+                found = tuple(in_parallel(self._objects.begin_part, calls))
             except tf.errors.OutOfRangeError as error:
                 self._abort()
                 if parent is None:
@@ -270,9 +259,6 @@ class SnapshotWriter:
                     in_one_line(error),
                 )
                 return None
-            found = tuple(
-                tuple(int(x.numpy()) for x in moment) for moment in found
-            )
             if before is not None and any(
                 moment[0] != part.generation
                 for moment, part in zip(found, before, strict=True)
@@ -286,7 +272,7 @@ class SnapshotWriter:
         for table_set in self._objects.table_sets():
             for shard in range(table_set.num_shards):
                 try:
-                    call_server(table_set, shard, saved_objects.abort_part)
+                    self._objects.abort_part(table_set, shard)
                 except tf.errors.OpError as error:
                     # A server that is gone writes nothing.
                     _log.warning(
@@ -303,17 +289,13 @@ class SnapshotWriter:
     def _write_part(
         self, moment: Moment, number: int, table_set: TableSet, shard: int
     ) -> Part:
-        name = saved_objects.part_name(number, shard, table_set.num_shards)
-        summary = call_server(
+        name = part_name(number, shard, table_set.num_shards)
+        num_bytes, crc, num_rows, num_removed, _ = self._objects.write_part(
             table_set,
             shard,
-            saved_objects.write_part,
-            texts=(
-                self.store.path(moment.number, name),
-                bytes.fromhex(moment.snapshot_id),
-            ),
+            self.store.path(moment.number, name),
+            bytes.fromhex(moment.snapshot_id),
         )
-        num_bytes, crc, num_rows, num_removed, _ = map(int, np.asarray(summary))
         generation, from_cut, to_cut = moment.cuts[number][shard]
         return Part(
             name=name,
@@ -438,7 +420,3 @@ def _parts_of(
     if sorted(parts) != list(shards):
         return None
     return [parts[shard] for shard in shards]
-
-
-def _call(table_set: TableSet, shard: int, op, *numbers: int):
-    return call_server(table_set, shard, op, *numbers)

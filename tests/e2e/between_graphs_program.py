@@ -5,8 +5,8 @@ python between_graphs_program.py DIRECTORY STEPS [fail]
 Every worker trains on batches of its own that overlap with those of the others.
 With SGD and powers of two as gradients every row is a sum that floats hold, so
 each must equal its sum. What a worker finished is a line of
-DIRECTORY/steps-<worker>-<process>. With "fail" the workers other than the chief
-lose their session twice, when the servers have taken a step.
+DIRECTORY/steps-<worker>-<process>. With "fail" every worker loses its session
+twice, when the servers have taken a step.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def main(directory, steps, fail=""):
             ),
         )
 
-    fails = bool(fail) and not config.is_chief
+    params = {"fail": bool(fail)}
     estimators.train_and_evaluate(
-        estimators.Estimator(model_fn, config=config, params={"fail": fails}),
+        estimators.Estimator(model_fn, config=config, params=params),
         estimators.TrainSpec(input_fn, hooks=[Count(directory, config, steps)]),
         estimators.EvalSpec(input_fn),
     )

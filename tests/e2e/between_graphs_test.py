@@ -109,7 +109,7 @@ def test_every_row_is_its_sum_though_sessions_fail(program, tmp_path):
     )
     assert rows == {id_: [sum_, sum_] for id_, sum_ in expected.items()}
     # Dense variables know no request ids: a step that runs again moves them.
-    made = num_workers * steps + len(program.FAILURES)
+    made = num_workers * (steps + len(program.FAILURES))
     assert reader.get_variable_value("global_step") == made
     assert reader.get_variable_value("bias") == -made
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 import monolith_tf as mt
 from monolith_tf import estimators
 from monolith_tf.errors import DeliveryError
+from monolith_tf.estimators import delta_push_hook
+from monolith_tf.estimators.session_tables import SessionTableSet
 from monolith_tf.serving.client import PredictionClient
 from monolith_tf.serving.server import ModelServer
 
@@ -82,6 +84,16 @@ def hook_of(estimator, port, tmp_path):
     )
 
 
+def served_equals(estimator, server):
+    with PredictionClient(f"127.0.0.1:{server.port}") as client:
+        served = client.predict("ranker", {"item": IDS}).outputs["logits"]
+    predicted = estimator.predict(
+        lambda: tf.data.Dataset.from_tensors({"item": IDS})
+    )
+    expected = [prediction["logits"] for prediction in predicted]
+    return np.allclose(served, expected, rtol=1e-6)
+
+
 @pytest.mark.slow
 def test_after_training_the_server_equals_the_estimator(server, tmp_path):
     estimator = estimators.Estimator(model_fn, tmp_path / "model")
@@ -89,39 +101,166 @@ def test_after_training_the_server_equals_the_estimator(server, tmp_path):
     estimator.train(input_fn, hooks=[hook])
     assert hook.metrics.rows > 0
     assert not any(t.name == "delta pusher" for t in threading.enumerate())
-    with PredictionClient(f"127.0.0.1:{server.port}") as client:
-        served = client.predict("ranker", {"item": IDS}).outputs["logits"]
-    predicted = estimator.predict(
-        lambda: tf.data.Dataset.from_tensors({"item": IDS})
-    )
-    expected = [prediction["logits"] for prediction in predicted]
-    np.testing.assert_allclose(served, expected, rtol=1e-6)
+    assert served_equals(estimator, server)
 
 
-class StoppedPusher:
-    """A pusher that an error stopped."""
+@pytest.mark.slow
+def test_a_read_that_fails_while_training_costs_neither_steps_nor_an_export(
+    server, tmp_path, monkeypatch
+):
+    estimator = estimators.Estimator(model_fn, tmp_path / "model")
+    hook = hook_of(estimator, server.port, tmp_path)
+    monkeypatch.setattr(delta_push_hook, "_RESTART_SECONDS", 0.0)
+    failures = [lost()]
+    take_delta = SessionTableSet.take_delta
 
-    def __init__(self, cause):
-        self._cause = cause
+    def take(self, shard, acked_cut):
+        if failures:
+            raise failures.pop()
+        return take_delta(self, shard, acked_cut)
+
+    monkeypatch.setattr(SessionTableSet, "take_delta", take)
+    created = []
+
+    class Watch(v1.train.SessionRunHook):
+        def after_create_session(self, session, coord):
+            created.append(session)
+
+    estimator.train(input_fn, hooks=[hook, Watch()])
+    assert not failures
+    assert len(created) == 1
+    # That of the server, and one of the hook.
+    assert len(list((tmp_path / "models").iterdir())) == 2
+    assert served_equals(estimator, server)
+
+
+class Pusher:
+    """A pusher of which only the end is real."""
+
+    def __init__(self, cause=None):
+        self.cause = cause
+        self.record = "the export"
+        self.was_flushed = False
+
+    def start(self):
+        pass
 
     def check(self):
-        raise DeliveryError("It stopped.") from self._cause
+        if self.cause is not None:
+            raise DeliveryError("It stopped.") from self.cause
+
+    def close(self, flush=True):
+        self.was_flushed = flush
+        self.check()
 
 
-@pytest.mark.parametrize(
-    ("cause", "expected"),
-    [
-        # TensorFlow makes a session anew after this one.
-        (tf.errors.UnavailableError(None, None, ""), tf.errors.AbortedError),
-        (ValueError("of the user"), DeliveryError),
-        (None, DeliveryError),
-    ],
-)
-def test_a_server_that_is_gone_recovers_the_session(tmp_path, cause, expected):
-    estimator = estimators.Estimator(model_fn, tmp_path)
-    hook = hook_of(estimator, 1, tmp_path)
-    hook._pusher = StoppedPusher(cause)
-    with pytest.raises(expected, match="It stopped"):
+class Pushers:
+    """Makes the given pushers, one after the other; raises those errors."""
+
+    def __init__(self, hook, *pushers):
+        self._hook = hook
+        self._pushers = list(pushers)
+        self.records = []
+
+    def __call__(self):
+        self.records.append(self._hook.record)
+        pusher = self._pushers.pop(0)
+        if isinstance(pusher, Exception):
+            raise pusher
+        return pusher
+
+
+def lost():
+    return tf.errors.UnavailableError(None, None, "A read was lost.")
+
+
+@pytest.fixture
+def hook(tmp_path):
+    return hook_of(estimators.Estimator(model_fn, tmp_path), 1, tmp_path)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time of the hook, a list of one number."""
+    now = [100.0]
+    monkeypatch.setattr(delta_push_hook.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_read_that_fails_starts_the_pusher_again_with_the_same_export(
+    hook, clock
+):
+    failed, fresh = Pusher(lost()), Pusher()
+    hook._make_pusher = made = Pushers(hook, failed, lost(), fresh)
+    hook.record = "the export"
+    hook._start()
+    clock[0] += 5.0
+    # Nothing is raised: a step of the training goes on.
+    hook.after_run(None, None)
+    assert hook._pusher is None
+    hook.after_run(None, None)
+    assert len(made.records) == 2
+    clock[0] += 1.0
+    hook.after_run(None, None)
+    assert hook._pusher is fresh
+    assert made.records == ["the export"] * 3
+    hook.end(None)
+    assert fresh.was_flushed
+    hook.raise_error()
+
+
+def test_a_pusher_that_fails_at_once_is_not_started_with_every_step(
+    hook, clock
+):
+    hook._make_pusher = made = Pushers(hook, Pusher(lost()), Pusher())
+    hook._start()
+    for _ in range(3):
+        hook.after_run(None, None)
+    assert len(made.records) == 1
+    clock[0] += 1.0
+    hook.after_run(None, None)
+    assert len(made.records) == 2
+
+
+def test_a_read_that_fails_in_the_last_push_is_repeated(hook):
+    last = Pusher()
+    hook._make_pusher = Pushers(hook, Pusher(lost()), last)
+    hook._start()
+    hook.end(None)
+    assert last.was_flushed
+    hook.raise_error()
+
+
+def test_a_last_push_that_fails_twice_is_an_error_after_the_checkpoint(hook):
+    hook._make_pusher = Pushers(hook, Pusher(lost()), lost())
+    hook._start()
+    hook.end(None)
+    with pytest.raises(tf.errors.UnavailableError, match="A read was lost"):
+        hook.raise_error()
+
+
+@pytest.mark.parametrize("cause", [ValueError("of the user"), None])
+def test_another_error_of_the_pusher_ends_the_training(hook, cause):
+    hook._pusher = pusher = Pusher()
+    error = DeliveryError("It stopped.")
+    error.__cause__ = cause
+
+    def check():
+        raise error
+
+    pusher.check = check
+    with pytest.raises(DeliveryError, match="It stopped"):
+        hook.after_run(None, None)
+
+
+def test_an_error_of_the_start_that_is_not_a_lost_server_ends_the_training(
+    hook, clock
+):
+    error = tf.errors.InvalidArgumentError(None, None, "A bad argument.")
+    hook._make_pusher = Pushers(hook, Pusher(lost()), error)
+    hook._start()
+    clock[0] += 5.0
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bad argument"):
         hook.after_run(None, None)
 
 

@@ -52,6 +52,12 @@ class Training:
                 ops.request_counts(handle)
                 for _, handle in servers_of(table.table_set)
             ]
+            # Without a change of rows.
+            self.renewals = []
+            for _, handle in servers_of(table.table_set):
+                begin = ops.begin_restore(handle)
+                with tf.control_dependencies([begin]):
+                    self.renewals.append(ops.end_restore(handle))
             self.step.begin()
             self.initialize = v1.train.Scaffold().finalize().init_op
 
@@ -95,6 +101,21 @@ def test_a_step_that_runs_again_is_dropped_and_the_input_goes_on(
         run(session, training, training.done)
         rows = session.run(training.rows)
         assert rows.tolist() == [-1.0, 0, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("server", [0, 1])
+def test_the_input_begins_again_when_one_server_has_another_generation(
+    target, training, server
+):
+    with training.session(target) as session:
+        session.run(training.initialize)
+        training.step.after_create_session(session, None)
+        run(session, training, training.done)
+        session.run(training.renewals[server])
+    with training.session(target) as session:
+        training.step.after_create_session(session, None)
+        run(session, training, training.done)
+        assert session.run(training.rows).tolist() == [-2.0] + 7 * [0.0]
 
 
 def test_the_end_of_the_input_ends_the_steps(target, training):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from monolith_tf.estimators import RunConfig
+from monolith_tf.estimators import SnapshotConfig
 
 CLUSTER = {"chief": ["c:1"], "worker": ["w:1", "w:2"], "ps": ["p:1", "p:2"]}
 
@@ -95,3 +96,10 @@ def test_replace_leaves_the_original_alone(monkeypatch):
     assert config.save_checkpoints_secs == 7
     with pytest.raises(ValueError, match="there is no 'speed'"):
         config.replace(speed=3)
+
+
+def test_snapshots_are_a_config_and_no_path():
+    config = SnapshotConfig("snapshots", every_seconds=1.0)
+    assert RunConfig(snapshots=config).snapshots is config
+    with pytest.raises(TypeError, match="Received: 'snapshots'"):
+        RunConfig(snapshots="snapshots")

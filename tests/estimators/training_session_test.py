@@ -9,6 +9,7 @@ import monolith_tf as mt
 from monolith_tf import ops
 from monolith_tf.checkpoint import tf1_graph
 from monolith_tf.estimators import training_session
+from monolith_tf.estimators.table_generations import TableGenerations
 from monolith_tf.placement.table_set import servers_of
 from processes import DEADLINE_SECONDS
 
@@ -35,7 +36,7 @@ def worker():
             )
         )
         creator = training_session._WorkerSessionCreator(
-            training_session._status_of_tables(),
+            TableGenerations(),
             scaffold=scaffold,
             master=server.target,
             max_wait_secs=DEADLINE_SECONDS,
