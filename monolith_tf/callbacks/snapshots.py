@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections
+import logging
 import os
+import threading
+import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +14,14 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from monolith_tf.errors import CheckpointError
+from monolith_tf.errors import in_one_line
 from monolith_tf.snapshots import restoring
 from monolith_tf.snapshots.manifest import Manifest
-from monolith_tf.snapshots.schedule import SnapshotOptions
-from monolith_tf.snapshots.schedule import SnapshotSchedule
+from monolith_tf.snapshots.snapshot_writer import Moment
+from monolith_tf.snapshots.snapshot_writer import SnapshotWriter
+
+_log = logging.getLogger(__name__)
 
 
 class Snapshots(tf_keras.callbacks.Callback):
@@ -71,39 +78,38 @@ class Snapshots(tf_keras.callbacks.Callback):
     ):
         """Writes nothing yet."""
         super().__init__()
-        if max_queued_steps is not None and max_queued_steps < 1:
+        if every_seconds < 0:
             raise ValueError(
-                "Snapshots needs max_queued_steps of at least 1. Received: "
-                f"max_queued_steps={max_queued_steps}."
+                "Snapshots needs every_seconds of at least 0. Received: "
+                f"every_seconds={every_seconds}."
             )
-        self._schedule = SnapshotSchedule(
-            SnapshotOptions(
-                directory,
-                every_seconds=every_seconds,
-                full_every=full_every,
-                keep=keep,
-                positions=positions,
-            )
-        )
+        for name, value in (
+            ("full_every", full_every),
+            ("keep", keep),
+            ("max_queued_steps", max_queued_steps),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(
+                    f"Snapshots needs {name} of at least 1. Received: "
+                    f"{name}={value}."
+                )
+        self._directory = os.fspath(directory)
+        self._every_seconds = every_seconds
+        self._full_every = full_every
+        self._keep = keep
+        self._positions = positions
         self._max_queued_steps = max_queued_steps
+        self._writer: SnapshotWriter | None = None
+        self._of_model = None
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        self._last_begin = 0.0
         self._step = 0
         self._queued: collections.deque[Any] = collections.deque()
         self._inner: Callable[..., Any] | None = None
-
-    @property
-    def latest(self) -> Manifest | None:
-        """Manifest of the latest snapshot, or None."""
-        return self._schedule.latest
-
-    @property
-    def num_failed(self) -> int:
-        """Number of snapshots that failed."""
-        return self._schedule.num_failed
-
-    @property
-    def last_stall_seconds(self) -> float:
-        """Duration of the latest moment, in seconds."""
-        return self._schedule.last_stall_seconds
+        self.latest: Manifest | None = None
+        self.num_failed = 0
+        self.last_stall_seconds = 0.0
 
     def restore(self, model, *, allow_fresh: bool = False) -> Manifest | None:
         """Restores a model from the newest whole snapshot.
@@ -120,7 +126,7 @@ class Snapshots(tf_keras.callbacks.Callback):
             CheckpointError: As `mt.snapshots.restore`.
         """
         manifest = restoring.restore(
-            model, self._schedule.options.directory, allow_fresh=allow_fresh
+            model, self._directory, allow_fresh=allow_fresh
         )
         if manifest is not None:
             self._step = manifest.step
@@ -128,7 +134,8 @@ class Snapshots(tf_keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Begins to take snapshots between the steps of `fit`."""
-        self._schedule.start()
+        self._last_begin = time.monotonic()
+        self._error = None
         self._queued.clear()
         inner = self.model.train_function
         # A `fit` that failed has not put it back.
@@ -149,10 +156,19 @@ class Snapshots(tf_keras.callbacks.Callback):
             CheckpointError: It could not be written.
         """
         self._put_back()
-        self._schedule.wait()
+        self._wait()
         self._queued.clear()
-        if self._is_built():
-            self._schedule.take_last(self.model, self._step)
+        if self._writer is None and not self._make_writer():
+            return
+        moment = self._begin()
+        if moment is not None:
+            self._finish(moment)
+        if self._error is not None:
+            raise CheckpointError(
+                f"The last snapshot in {self._directory!r} could not be "
+                f"written: {in_one_line(self._error)}. The latest whole one is "
+                f"{None if self.latest is None else self.latest.number}."
+            ) from self._error
 
     def _train_step(self, iterator):
         """Runs in place of the model's train_function."""
@@ -167,17 +183,64 @@ class Snapshots(tf_keras.callbacks.Callback):
         return result
 
     def _take_if_due(self) -> None:
-        if not self._schedule.is_due() or not self._is_built():
+        if time.monotonic() - self._last_begin < self._every_seconds:
+            return
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._wait()
+        if self._writer is None and not self._make_writer():
             return
         coordinator = self._coordinator()
         if coordinator is not None:
             coordinator.join()
             self._queued.clear()
-        self._schedule.take(self.model, self._step)
+        moment = self._begin()
+        if moment is None:
+            return
+        self._thread = threading.Thread(
+            target=self._finish, args=(moment,), name="snapshot"
+        )
+        self._thread.start()
 
-    def _is_built(self) -> bool:
+    def _begin(self) -> Moment | None:
+        self._last_begin = time.monotonic()
+        positions = {} if self._positions is None else self._positions()
+        try:
+            moment = self._writer.begin(self._step, positions)
+        except (tf.errors.OpError, OSError) as error:
+            self._failed(error)
+            return None
+        self.last_stall_seconds = time.monotonic() - self._last_begin
+        return moment
+
+    def _finish(self, moment: Moment) -> None:
+        try:
+            self.latest = self._writer.finish(moment)
+            self._error = None
+        except (tf.errors.OpError, OSError) as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self._error = error
+        self.num_failed += 1
+        _log.error(
+            "A snapshot in %s failed, and the next comes in %s s: %s",
+            self._directory,
+            self._every_seconds,
+            in_one_line(error),
+        )
+
+    def _make_writer(self) -> bool:
         """Returns False before the first step has built the model."""
-        return self.model.built and self._step > 0
+        if not self.model.built or self._step == 0:
+            return False
+        self._writer = SnapshotWriter(
+            self.model,
+            self._directory,
+            keep=self._keep,
+            full_every=self._full_every,
+        )
+        return True
 
     def _coordinator(self):
         return getattr(self.model, "_cluster_coordinator", None)
@@ -187,6 +250,11 @@ class Snapshots(tf_keras.callbacks.Callback):
             return self._max_queued_steps
         strategy = self.model.distribute_strategy
         return 4 * max(1, getattr(strategy.extended, "_num_workers", 1))
+
+    def _wait(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def _put_back(self) -> None:
         if self._inner is not None:

@@ -85,6 +85,7 @@ class SnapshotSchedule:
         self._writer: SnapshotWriter | None = None
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
+        self._fatal: Exception | None = None
         self._last_begin = 0.0
 
     def start(self) -> None:
@@ -93,7 +94,14 @@ class SnapshotSchedule:
         self._error = None
 
     def is_due(self) -> bool:
-        """Returns True if it is time, and the last one is written."""
+        """Returns True if it is time, and the last one is written.
+
+        Raises:
+            Exception: An error that no later snapshot can mend, such as that
+                another process writes in place of this one, ended the last one.
+        """
+        if self._fatal is not None:
+            raise self._fatal
         if time.monotonic() - self._last_begin < self.options.every_seconds:
             return False
         return self._thread is None or not self._thread.is_alive()
@@ -113,7 +121,7 @@ class SnapshotSchedule:
         if moment is None:
             return
         self._thread = threading.Thread(
-            target=self._finish, args=(moment,), name="snapshot"
+            target=self._finish_on_thread, args=(moment,), name="snapshot"
         )
         self._thread.start()
 
@@ -147,22 +155,28 @@ class SnapshotSchedule:
 
     def _begin(self, model: Any, step: int) -> Moment | None:
         self._last_begin = time.monotonic()
-        if self._writer is None:
-            self._writer = SnapshotWriter(
-                model,
-                self.options.directory,
-                keep=self.options.keep,
-                full_every=self.options.full_every,
-            )
         positions = self.options.positions
         found = {} if positions is None else positions()
         try:
+            if self._writer is None:
+                self._writer = SnapshotWriter(
+                    model,
+                    self.options.directory,
+                    keep=self.options.keep,
+                    full_every=self.options.full_every,
+                )
             moment = self._writer.begin(step, found)
         except (tf.errors.OpError, OSError) as error:
             self.failed(error)
             return None
         self.last_stall_seconds = time.monotonic() - self._last_begin
         return moment
+
+    def _finish_on_thread(self, moment: Moment) -> None:
+        try:
+            self._finish(moment)
+        except Exception as error:
+            self._fatal = error
 
     def _finish(self, moment: Moment) -> None:
         try:
