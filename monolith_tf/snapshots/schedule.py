@@ -14,7 +14,6 @@ from typing import Any
 import tensorflow as tf
 
 from monolith_tf.errors import CheckpointError
-from monolith_tf.errors import FencedError
 from monolith_tf.errors import in_one_line
 from monolith_tf.snapshots.manifest import Manifest
 from monolith_tf.snapshots.snapshot_writer import Moment
@@ -86,7 +85,7 @@ class SnapshotSchedule:
         self._writer: SnapshotWriter | None = None
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
-        self._fenced: FencedError | None = None
+        self._fatal: Exception | None = None
         self._last_begin = 0.0
 
     def start(self) -> None:
@@ -95,7 +94,14 @@ class SnapshotSchedule:
         self._error = None
 
     def is_due(self) -> bool:
-        """Returns True if it is time, and the last one is written."""
+        """Returns True if it is time, and the last one is written.
+
+        Raises:
+            Exception: An error that no later snapshot can mend, such as that
+                another process writes in place of this one, ended the last one.
+        """
+        if self._fatal is not None:
+            raise self._fatal
         if time.monotonic() - self._last_begin < self.options.every_seconds:
             return False
         return self._thread is None or not self._thread.is_alive()
@@ -109,16 +115,13 @@ class SnapshotSchedule:
             model: As in `SnapshotWriter`; the same in each call.
             step: Number of training steps so far. No update may run until this
                 returns.
-
-        Raises:
-            FencedError: A newer writer took the directory.
         """
         self.wait()
         moment = self._begin(model, step)
         if moment is None:
             return
         self._thread = threading.Thread(
-            target=self._finish, args=(moment,), name="snapshot"
+            target=self._finish_on_thread, args=(moment,), name="snapshot"
         )
         self._thread.start()
 
@@ -134,10 +137,11 @@ class SnapshotSchedule:
             FencedError: A newer writer took the directory.
         """
         self.wait()
+        if self._fatal is not None:
+            raise self._fatal
         moment = self._begin(model, step)
         if moment is not None:
             self._finish(moment)
-        self._raise_if_fenced()
         if self._error is not None:
             raise CheckpointError(
                 f"The last snapshot in {os.fspath(self.options.directory)!r} "
@@ -147,32 +151,23 @@ class SnapshotSchedule:
             ) from self._error
 
     def wait(self) -> None:
-        """Waits until no snapshot is being written.
-
-        Raises:
-            FencedError: A newer writer took the directory.
-        """
+        """Waits until no snapshot is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        self._raise_if_fenced()
-
-    def _raise_if_fenced(self) -> None:
-        if self._fenced is not None:
-            raise self._fenced
 
     def _begin(self, model: Any, step: int) -> Moment | None:
         self._last_begin = time.monotonic()
-        if self._writer is None:
-            self._writer = SnapshotWriter(
-                model,
-                self.options.directory,
-                keep=self.options.keep,
-                full_every=self.options.full_every,
-            )
         positions = self.options.positions
         found = {} if positions is None else positions()
         try:
+            if self._writer is None:
+                self._writer = SnapshotWriter(
+                    model,
+                    self.options.directory,
+                    keep=self.options.keep,
+                    full_every=self.options.full_every,
+                )
             moment = self._writer.begin(step, found)
         except (tf.errors.OpError, OSError) as error:
             self.failed(error)
@@ -180,14 +175,18 @@ class SnapshotSchedule:
         self.last_stall_seconds = time.monotonic() - self._last_begin
         return moment
 
+    def _finish_on_thread(self, moment: Moment) -> None:
+        try:
+            self._finish(moment)
+        except Exception as error:
+            self._fatal = error
+
     def _finish(self, moment: Moment) -> None:
         try:
             self.latest = self._writer.finish(moment)
             self._error = None
         except (tf.errors.OpError, OSError) as error:
             self.failed(error)
-        except FencedError as error:
-            self._fenced = error
 
     def failed(self, error: Exception) -> None:
         """Logs and counts a snapshot that could not be taken."""
