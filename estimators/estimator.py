@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf import serving
+from monolith_tf.checkpoint.checkpoint_folder import CheckpointFolder
 from monolith_tf.estimators import arguments
 from monolith_tf.estimators import graph_scaffold
 from monolith_tf.estimators import inputs as inputs_lib
@@ -167,6 +168,8 @@ class Estimator:
         if steps is not None or max_steps is not None:
             hooks.append(v1.train.StopAtStepHook(steps, max_steps))
         config = self._config
+        if config.is_chief:
+            CheckpointFolder(config.model_dir).repair_state(verify=True)
         with (
             tf.Graph().as_default() as graph,
             graph.device(config.training_device_fn()),

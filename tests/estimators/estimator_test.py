@@ -155,6 +155,28 @@ def test_training_goes_on_where_it_stopped(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_training_goes_on_at_the_newest_whole_checkpoint(tmp_path):
+    estimator = estimators.Estimator(
+        model_fn,
+        str(tmp_path),
+        estimators.RunConfig(save_checkpoints_steps=2),
+        params={"rate": 0.5},
+    )
+    estimator.train(input_fn, max_steps=4)
+    (tmp_path / "checkpoint").write_bytes(b"")
+    torn = sorted(tmp_path.glob("model.ckpt-4.data-*"))[0]
+    torn.write_bytes(torn.read_bytes()[:-20])
+    steps = []
+
+    class See(v1.train.SessionRunHook):
+        def after_create_session(self, session, coord):
+            steps.append(session.run(v1.train.get_global_step()))
+
+    estimator.train(input_fn, max_steps=6, hooks=[See()])
+    assert steps == [2]
+    assert estimator.latest_checkpoint().endswith("model.ckpt-6")
+
+
 def test_rows_of_a_keras_checkpoint_start_an_estimator(tmp_path):
     with mt.TableSet():
         layer = mt.layers.DynamicEmbedding(config())
