@@ -161,6 +161,8 @@ class Estimator:
         """
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, max_steps)
+        if self._config.is_chief:
+            CheckpointFolder(self.model_dir).repair_state(verify=True)
         if max_steps is not None:
             if last_step(self._config) >= max_steps:
                 v1.logging.info("Skipping training: max_steps was reached.")
@@ -168,8 +170,6 @@ class Estimator:
         if steps is not None or max_steps is not None:
             hooks.append(v1.train.StopAtStepHook(steps, max_steps))
         config = self._config
-        if config.is_chief:
-            CheckpointFolder(config.model_dir).repair_state(verify=True)
         with (
             tf.Graph().as_default() as graph,
             graph.device(config.training_device_fn()),
