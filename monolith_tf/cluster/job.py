@@ -266,11 +266,10 @@ class Job:
             if code is not None:
                 return code
             time.sleep(_LOOK_SECONDS)
-        number = self._signals[0]
-        if number == signal.SIGTERM:
+        if self._signals[0] == signal.SIGTERM:
             self._drain()
-        _log.info("signal %d: stopping", number)
-        return 128 + number
+        _log.info("signal %d: stopping", self._signals[0])
+        return 128 + self._signals[0]
 
     def _interrupt(self, number, frame) -> None:
         del frame
@@ -377,7 +376,7 @@ class Job:
             _log.warning("%s", error)
         if role == _CHIEF and self._chief_deadline is not None:
             # Its server died, which counts as a restart of that.
-            _log.info("chief 0 exited with code %d", code)
+            _log.info("%s exited with code %d", child.name, code)
             self._await_servers()
             return None
         runs_program = self._mode == ESTIMATOR or name == roles.CHIEF
@@ -441,9 +440,11 @@ class Job:
         A chief whose own port is not open yet is not connected, and finds the
         new one.
         """
-        if _CHIEF not in self._children:
+        chief = self._children.get(_CHIEF)
+        if chief is None:
             return  # It waits for the servers already.
-        if self._processes.refusal(_CHIEF) is None:
+        # One that has ended noticed first.
+        if not chief.is_running() or self._processes.refusal(_CHIEF) is None:
             self._chief_deadline = time.monotonic() + _CHIEF_SECONDS
 
     def _await_servers(self) -> None:

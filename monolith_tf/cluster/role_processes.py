@@ -26,9 +26,7 @@ _log = logging.getLogger("monolith_tf.launch")
 class RoleProcesses:
     """Starts roles, and starts them again at the same addresses.
 
-    A role keeps its ports for the whole job: others know it by them. A role
-    that serves uses them with SO_REUSEPORT, so connections of its last process
-    that the kernel has not forgotten do not keep it from it.
+    A role keeps its ports for the whole job: others know it by them.
 
     Args:
         program: Command of the roles that run the program.

@@ -4,11 +4,14 @@ import json
 import os
 import pathlib
 import re
+import socket
 
 import pytest
+import tensorflow as tf
 
 import monolith_tf as mt
 import processes
+from monolith_tf.cluster import roles
 
 ADDRESSES = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 CHIEF = """
@@ -164,3 +167,37 @@ def test_a_cluster_serves_a_strategy_and_reports_a_dead_server(tmp_path):
     ]
     for pid in report["pids"]:
         assert not pathlib.Path(f"/proc/{pid}").exists()
+
+
+class BusyPort:
+    """Stands for `tf.distribute.Server` on a port that is held for a while."""
+
+    def __init__(self, attempts):
+        self.left = attempts
+
+    def __call__(self, cluster, **options):
+        if self.left:
+            self.left -= 1
+            raise tf.errors.UnknownError(
+                None, None, "Could not start gRPC server"
+            )
+        return options
+
+
+def test_a_server_waits_for_the_port_of_its_last_process(monkeypatch, capsys):
+    monkeypatch.setattr(tf.distribute, "Server", BusyPort(attempts=3))
+    monkeypatch.setattr(roles, "_PORT_RETRY_SECONDS", 0.0)
+    server = roles._start_server({"ps": ["localhost:2222"]}, "ps", 0)
+    assert server["job_name"] == "ps"
+    (line,) = set(capsys.readouterr().err.splitlines())
+    assert line.startswith("ps 0: localhost:2222 is in use; trying again: Co")
+
+
+def test_a_port_that_stays_in_use_is_an_error(monkeypatch):
+    monkeypatch.setattr(roles, "_PORT_SECONDS", 0.0)
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        address = f"localhost:{other.getsockname()[1]}"
+        with pytest.raises(tf.errors.UnknownError, match="Could not start"):
+            roles._start_server({"ps": [address]}, "ps", 0)

@@ -69,6 +69,8 @@ def test_training_is_exact_however_often_servers_and_the_chief_are_killed(
     for name in victims:
         kill(job, name, moments)
         job.read_until("restarting")
+        # The end of the old log, which is shown, has a beginning too.
+        job.read_until("chief 0 started")
         assert int(job.read_until("begins at epoch").split()[-1]) >= 1
     report = report_of(job, tmp_path)
     assert report["right"] == 1.0
