@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from processes import wait_until
+
 pytestmark = pytest.mark.e2e
 
 
@@ -26,14 +28,15 @@ def test_a_signal_stops_all_processes(start_job, number):
 
 
 def test_after_sigterm_the_chief_leaves_before_the_others(tmp_path, start_job):
-    job = start_job("chief-0:drain", "worker-0:serve", "ps-0:outlive")
+    job = start_job("chief-0:drain", "worker-0:outlive")
     job.read_until("start 1 of chief-0: drain")
+    log = tmp_path / "logs" / "worker-0.log"
+    wait_until(lambda: "outlive" in log.read_text())
     job.process.terminate()
     job.finish(code=128 + signal.SIGTERM)
     assert "SIGTERM: chief 0 has 25 s to leave (--drain_seconds)" in job.text()
     assert "has not left" not in job.text()
-    log = (tmp_path / "logs" / "ps-0.log").read_text()
-    assert "the chief left first: True" in log
+    assert "the chief left first: True" in log.read_text()
 
 
 def test_a_chief_that_does_not_leave_is_killed_after_its_time(start_job):
