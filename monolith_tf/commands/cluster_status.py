@@ -54,8 +54,8 @@ def add(commands) -> None:
         description="Asks every process of a cluster for a sign of life, and "
         "reads the metrics of those that serve them. A process is alive, slow, "
         "starting, dead, hung (it takes connections and is silent) or "
-        "partitioned (its machine takes none). Exits with 1 if one is not "
-        "alive.",
+        "partitioned (its machine takes none). Exits with 1 unless all are "
+        "alive or slow.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -78,7 +78,7 @@ def _run(arguments) -> int:
     for process, (state, reason) in zip(processes, states, strict=True):
         line = " ".join(filter(None, (process["name"], process["address"])))
         line += f": {state}" + (f" ({reason})" if reason else "")
-        all_answer &= state == health.ALIVE
+        all_answer &= state in (health.ALIVE, health.SLOW)
         if step and process["name"].startswith(roles.CHIEF):
             line += step
         if process.get("metrics_port"):

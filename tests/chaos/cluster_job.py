@@ -25,6 +25,8 @@ import processes
 ROLES = ("ps 0", "ps 1", "worker 0", "worker 1", "chief 0")
 # From the end of all faults to the end of two more rounds.
 SETTLE_SECONDS = 240.0
+# A role that is stopped for longer is killed and restarted.
+HEARTBEAT_SECONDS = 5.0
 
 _TRAINER = pathlib.Path(__file__).with_name("cluster_trainer.py")
 
@@ -58,6 +60,7 @@ class ClusterJob:
                 "launch",
                 f"--log_dir={folder / 'logs'}",
                 *("--num_ps=2", "--num_workers=2", "--max_restarts=1000"),
+                f"--heartbeat_timeout_seconds={HEARTBEAT_SECONDS}",
                 *(_TRAINER, folder, self.chance.randrange(2**31)),
             ],
             # What it says of its roles, it logs.
@@ -84,14 +87,17 @@ class ClusterJob:
             self._wait_for_rounds(1)
 
     def stop(self) -> None:
-        """Stops a role for a while."""
+        """Stops a role for a while, sometimes until the launcher kills it."""
         role = self.chance.choice(ROLES)
         self._pause.wait(self.chance.uniform(0.0, 1.5))
         with self._fault(f"{role.split()[0]} SIGSTOP"):
             # It may be gone already, by a fault before.
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 with process_faults.stopped(self._pid(role)):
-                    self._pause.wait(self.chance.uniform(0.1, 3.0))
+                    seconds = self.chance.uniform(0.1, 3.0)
+                    if self.chance.random() < 0.2:
+                        seconds += HEARTBEAT_SECONDS + 1.0
+                    self._pause.wait(seconds)
 
     def settle(self) -> list[str]:
         """Waits for two more rounds, then checks the whole history."""

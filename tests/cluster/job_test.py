@@ -3,16 +3,11 @@
 import json
 import logging
 import pathlib
-import signal
-import threading
-import time
 
-import process_faults
 import pytest
 
 import monolith_tf as mt
 import processes
-from processes import wait_until
 
 PROGRAM = str(pathlib.Path(__file__).with_name("job_program.py"))
 
@@ -204,194 +199,88 @@ def test_a_chief_that_ends_with_its_server_is_started_again_unless_it_is_done(
         assert "restarting worker" not in log.text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_processes(tmp_path, number):
-    state = tmp_path / "state"
-    state.mkdir()
-    arguments = [PROGRAM, state, "chief-0:serve", "worker-0:serve"]
-    job = processes.LaunchedJob(tmp_path, "--mode=estimator", *arguments)
-    try:
-        job.read_until("start 1 of chief-0: serve")
-        job.process.send_signal(number)
-        job.finish(code=128 + number)
-    finally:
-        job.close()
-    pids = [
-        int(line.rsplit(" ", 1)[1])
-        for line in job.lines
-        if "started: process" in line
-    ]
-    assert len(pids) == 3
-    for pid in pids:
-        assert not pathlib.Path(f"/proc/{pid}").exists()
+# A chief whose port is open, as that of a strategy, and that never ends; at its
+# second start it does.
+CONNECTED_CHIEF = """
+import json, os, pathlib, signal, socket, sys
+state = pathlib.Path(sys.argv[1])
+if state.exists():
+    raise SystemExit(0)
+state.touch()
+(address,) = json.loads(os.environ["TF_CONFIG"])["cluster"]["chief"]
+listener = socket.socket()
+listener.bind(("localhost", int(address.rpartition(":")[2])))
+listener.listen()
+print("connected", flush=True)
+signal.pause()
+"""
 
 
-def start_job(directory, *flags_and_actions):
-    """Launches the program; flags begin with --, the rest are actions."""
-    state = directory / "state"
-    state.mkdir()
-    flags = [one for one in flags_and_actions if one.startswith("--")]
-    actions = [one for one in flags_and_actions if not one.startswith("--")]
-    return processes.LaunchedJob(
-        directory, "--mode=estimator", *flags, PROGRAM, state, *actions
-    )
-
-
-def test_after_sigterm_the_chief_leaves_before_the_others(tmp_path):
-    job = start_job(tmp_path, "chief-0:drain", "worker-0:serve", "ps-0:outlive")
-    try:
-        job.read_until("start 1 of chief-0: drain")
-        job.process.terminate()
-        job.finish(code=128 + signal.SIGTERM)
-    finally:
-        job.close()
-    assert "SIGTERM: chief 0 has 25 s to leave (--drain_seconds)" in job.text()
-    assert "has not left" not in job.text()
-    log = (tmp_path / "logs" / "ps-0.log").read_text()
-    assert "the chief left first: True" in log
-
-
-def test_a_chief_that_does_not_leave_is_killed_after_its_time(tmp_path):
-    job = start_job(
-        tmp_path, "--drain_seconds=0.2", "chief-0:deaf", "worker-0:serve"
-    )
-    try:
-        job.read_until("start 1 of chief-0: deaf")
-        job.process.terminate()
-        job.finish(code=128 + signal.SIGTERM)
-    finally:
-        job.close()
-    assert "chief 0 has not left" in job.text()
-
-
-def test_a_second_signal_ends_the_time_of_the_chief(tmp_path):
-    job = start_job(
-        tmp_path, "--drain_seconds=10000", "chief-0:deaf", "worker-0:serve"
-    )
-    try:
-        job.read_until("start 1 of chief-0: deaf")
-        job.process.terminate()
-        job.read_until("chief 0 has 10000 s to leave")
-        job.process.send_signal(signal.SIGINT)
-        job.finish(code=128 + signal.SIGTERM)
-    finally:
-        job.close()
-
-
-def test_sigterm_is_answered_while_the_chief_waits_for_the_servers(tmp_path):
-    # It never serves, so the wait would take two minutes.
-    (tmp_path / "never.py").write_text("import signal\nsignal.pause()\n")
-    program = tmp_path / "chief.py"
-    program.write_text("print('the chief runs')\n")
-    job = processes.LaunchedJob(
-        tmp_path,
-        "--import_module=never",
-        program,
-        environment={"PYTHONPATH": str(tmp_path)},
-    )
-    try:
-        job.read_until("worker 0 started")
-        begin = time.monotonic()
-        job.process.terminate()
-        job.finish(code=128 + signal.SIGTERM)
-        assert time.monotonic() - begin < 60.0
-    finally:
-        job.close()
-    assert "the chief runs" not in job.text()
-
-
-@pytest.mark.parametrize("role", ["worker 0", "ps 0", "chief 0"])
-def test_a_stopped_role_is_named_killed_and_started_again(tmp_path, role):
-    name = role.replace(" ", "-")
-    job = start_job(
-        tmp_path,
-        "--heartbeat_timeout_seconds=1",
-        *("chief-0:serve", "worker-0:serve"),
-    )
-    try:
-        job.read_until("start 1 of chief-0: serve")
-        wait_until((tmp_path / "state" / name).exists)
-        pid = job.pid(role)
-        process_faults.stop(pid)
-        line = job.read_until("is hung")
-        assert f"{role} " in line
-        assert f"(process {pid}) is hung, its process is stopped" in line
-        job.read_until(f"killing {role}: it is hung, and has to answer within")
-        job.read_until(f"restarting {role}: restart 1 of at most 10 per hour")
-        job.read_until(f"{role} started: process")
-        assert job.pid(role) != pid
-        # It is gone: nothing is left that could be resumed.
-        assert not pathlib.Path(f"/proc/{pid}").exists()
-    finally:
-        job.close()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (0.0, set()),
-        (
-            5.0,
-            {
-                "heartbeats of chief 0",
-                "heartbeats of ps 0",
-                "heartbeats of worker 0",
-            },
-        ),
-    ],
-)
-def test_heartbeats_of_all_roles_run_unless_they_are_off(
-    tmp_path, monkeypatch, seconds, expected
+@pytest.mark.slow
+def test_a_chief_that_does_not_notice_its_dead_server_is_killed(
+    tmp_path, log, monkeypatch
 ):
-    monkeypatch.setattr(mt.cluster.job, "_FINISH_SECONDS", 0.0)
-    threads = set()
+    monkeypatch.setattr(mt.cluster.job, "_CHIEF_SECONDS", 0.5)
+    program = tmp_path / "chief.py"
+    program.write_text(CONNECTED_CHIEF)
 
-    def look(text):
-        threads.update(one.name for one in threading.enumerate())
+    def kill_server(text):
+        if "connected" in text:
+            job._children[("ps", 0)].kill()
 
-    state = tmp_path / "state"
-    state.mkdir()
     job = mt.cluster.Job(
-        [PROGRAM, str(state), "worker-0:serve"],
-        mode="estimator",
-        heartbeat_timeout_seconds=seconds,
+        [str(program), str(tmp_path / "state")],
+        # The listener of this chief answers none.
+        heartbeat_timeout_seconds=0,
         log_directory=tmp_path / "logs",
-        on_output=look,
+        # The end of the chief is not a restart of its own.
+        max_restarts=1,
+        on_output=kill_server,
     )
     assert job.run() == 0
-    assert {one for one in threads if one.startswith("heart")} == expected
-    left = {one.name for one in threading.enumerate()}
-    assert not {one for one in left if one.startswith("heart")}
+    assert "restarting ps 0 and the chief: restart 1 of at most 1" in log.text
+    assert "killing chief 0: it still runs 0.5 s after its server" in log.text
+    assert "restarting chief 0" not in log.text
+    assert log.text.count("chief 0 started") == 2
+    assert log.text.count("worker 0 started") == 1
 
 
-def test_a_chief_whose_step_does_not_move_is_started_again(tmp_path):
+@pytest.mark.slow
+def test_a_server_that_never_serves_is_killed_and_named(
+    tmp_path, log, monkeypatch
+):
+    monkeypatch.setattr(mt.cluster.job, "_START_SECONDS", 0.0)
+    program = tmp_path / "chief.py"
+    program.write_text("")
+    job = mt.cluster.Job(
+        [str(program)], log_directory=tmp_path / "logs", max_restarts=0
+    )
+    assert job.run() == 1
+    assert "ps 0 (process" in log.text
+    assert "does not answer on port" in log.text
+    assert "killing ps 0: it does not serve" in log.text
+    assert "ps 0 died after 0 restarts per hour (--max_restarts)" in log.text
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_left_out_is_back_when_the_chief_restarts(
+    tmp_path, launch
+):
     program = tmp_path / "chief.py"
     program.write_text(
-        "import json, os, signal\n"
-        "if json.loads(os.environ['TF_CONFIG'])['task']['type'] == 'ps':\n"
-        "    signal.pause()\n"
-        "from monolith_tf.cluster import report_step\n"
-        "report_step(41)\n"
-        "print('reported', flush=True)\n"
-        f"if os.path.exists({str(tmp_path / 'once')!r}):\n"
-        "    raise SystemExit(0)\n"
-        f"open({str(tmp_path / 'once')!r}, 'w').close()\n"
-        "signal.pause()\n"
+        "import signal\nprint('it runs', flush=True)\nsignal.pause()\n"
     )
-    job = processes.LaunchedJob(
-        tmp_path,
-        *("--mode=estimator", "--num_workers=0"),
-        *("--progress_timeout_seconds=1", program),
-    )
-    try:
-        job.read_until("reported")
-        line = job.read_until("killing chief 0: it is hung: no step in")
-        assert "last known step 41" in line
-        assert "(--progress_timeout_seconds)" in line
-        job.read_until("restarting chief 0: restart 1")
-        job.finish()
-    finally:
-        job.close()
+    job = launch("--num_workers=2", "--max_restarts=1", program)
+    job.read_until("it runs")
+    for last_words in ("restarting worker 0", "worker 0 is left out"):
+        job.kill("worker 0")
+        job.read_until(last_words)
+        if "left out" not in last_words:
+            job.read_until("worker 0 started")
+    job.kill("chief 0")
+    job.read_until("restarting chief 0: restart 1 of at most 1 per hour")
+    job.read_until("worker 0 started")
+    job.read_until("chief 0 started")
 
 
 @pytest.mark.parametrize(
