@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf import serving
+from monolith_tf.checkpoint.checkpoint_state import newest_whole
 from monolith_tf.estimators import arguments
 from monolith_tf.estimators import graph_scaffold
 from monolith_tf.estimators import inputs as inputs_lib
@@ -156,9 +157,13 @@ class Estimator:
         Raises:
             ValueError: `steps` and `max_steps` are given, or one is not
                 positive.
+            CheckpointError: `model_dir` has checkpoints, and none is whole.
         """
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, max_steps)
+        if self._config.is_chief:
+            # Names the newest whole one if the latest checkpoint is damaged.
+            newest_whole(self._model_dir)
         if max_steps is not None:
             latest = self.latest_checkpoint()
             if latest is not None and _step_of(latest) >= max_steps:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.checkpoint.durable_saver import DurableSaver
 from monolith_tf.checkpoint.tf1_graph import saved_variables
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.estimators.warm_start import warm_start
@@ -36,7 +37,7 @@ def complete(
     """
     saver = scaffold.saver
     if saver is None and not graph.get_collection(v1.GraphKeys.SAVERS):
-        saver = v1.train.Saver(
+        saver = DurableSaver(
             saved_variables(graph),
             sharded=True,
             max_to_keep=config.keep_checkpoint_max,

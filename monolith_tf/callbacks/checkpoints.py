@@ -8,6 +8,8 @@ import tensorflow as tf
 import tf_keras
 
 from monolith_tf import failpoints
+from monolith_tf.checkpoint import checkpoint_state
+from monolith_tf.checkpoint.durable_manager import DurableManager
 from monolith_tf.checkpoint.restore_scope import restoring
 from monolith_tf.checkpoint.traced_checkpoint import TracedCheckpoint
 
@@ -17,8 +19,8 @@ class Checkpoints(tf_keras.callbacks.Callback):
 
     A restarted program continues from its last checkpoint: `restore` reads it
     and returns its epoch. A checkpoint contains dense weights, rows with their
-    slots, the counts of admission and the optimizer. It is valid once all of it
-    is written. Under `ParameterServerStrategy` each server writes its own part,
+    slots, the counts of admission and the optimizer. It is named as the latest
+    once all of it is on disk, and only then older ones are deleted. Under `ParameterServerStrategy` each server writes its own part,
     so the directory must be on a file system that all servers share. A
     checkpoint of N servers restores on M.
 
@@ -79,26 +81,44 @@ class Checkpoints(tf_keras.callbacks.Callback):
             optimizer=model.optimizer,
             num_epochs=self._num_epochs,
         )
-        self._manager = tf.train.CheckpointManager(
-            self._checkpoint, os.fspath(directory), max_to_keep
-        )
+        self._directory = os.fspath(directory)
+        self._max_to_keep = max_to_keep
+        self._manager = None
 
     @property
     def latest(self) -> str | None:
-        """Path of the last checkpoint, or None."""
-        return self._manager.latest_checkpoint
+        """Path of the last checkpoint, or None.
 
-    def restore(self, path: str | None = None) -> int:
+        Raises:
+            CheckpointError: As in `restore`.
+        """
+        return self._managed().latest_checkpoint
+
+    def restore(
+        self, path: str | None = None, allow_fresh: bool = False
+    ) -> int:
         """Reads a checkpoint into the model.
+
+        The latest is the one that the file `checkpoint` of the directory names.
+        If that file or that checkpoint is damaged, a warning says so, and the
+        newest whole checkpoint is read. All of it is read twice, because its
+        checksums are verified before the model changes.
 
         Args:
             path: Path of the checkpoint; None for the latest.
+            allow_fresh: Whether to begin from nothing if there are checkpoints
+                and none is whole.
 
         Returns:
             The number of epochs trained before it was saved, for
             `initial_epoch` of `fit`; 0 if there is no checkpoint.
+
+        Raises:
+            CheckpointError: There are checkpoints, and none is whole.
         """
-        path = path or self.latest
+        if path is None:
+            self._manager = None
+            path = self._managed(allow_fresh).latest_checkpoint
         if path is None:
             return 0
         with restoring(self._of_model):
@@ -113,16 +133,37 @@ class Checkpoints(tf_keras.callbacks.Callback):
         """Writes a checkpoint.
 
         Args:
-            num_epochs: Number of finished epochs.
+            num_epochs: Number of finished epochs, which numbers the
+                checkpoint. If the directory has a checkpoint of that or a
+                higher number, it gets the next higher number.
 
         Returns:
             Its path.
+
+        Raises:
+            CheckpointError: `restore` was not called, there are checkpoints,
+                and none is whole.
+            OSError: The disk is full or fails. The latest checkpoint is the
+                one before.
         """
+        manager = self._managed()
         self._num_epochs.assign(num_epochs)
+        used = max(checkpoint_state.numbered(self._directory), default=0)
         failpoints.hit("checkpoints.before_save")
-        path = self._manager.save(checkpoint_number=num_epochs)
+        path = manager.save(checkpoint_number=max(num_epochs, used + 1))
         failpoints.hit("checkpoints.after_save")
         return path
+
+    def _managed(self, allow_fresh: bool = False) -> DurableManager:
+        """Returns the manager, made of whole checkpoints only."""
+        if self._manager is None:
+            latest = checkpoint_state.newest_whole(self._directory, allow_fresh)
+            if latest is None:
+                checkpoint_state.forget(self._directory)
+            self._manager = DurableManager(
+                self._checkpoint, self._directory, self._max_to_keep
+            )
+        return self._manager
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes a checkpoint every `every_epochs` epochs."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import tensorflow as tf
 from tensorflow.python.checkpoint import graph_view
 
 from monolith_tf import failpoints
+from monolith_tf.checkpoint import durable_files
 
 
 class TracedCheckpoint(tf.train.Checkpoint):
@@ -15,7 +17,8 @@ class TracedCheckpoint(tf.train.Checkpoint):
 
     With variables on several devices TensorFlow traces a new function per save,
     and the servers of a cluster retain its kernels. This class reuses the
-    function as long as it saves the same objects. Checkpoints with Python state
+    function as long as it saves the same objects. A checkpoint is on disk when
+    the call returns (`durable_files`). Checkpoints with Python state
     are written by TensorFlow unchanged, because a reused function would write
     the state at tracing.
 
@@ -46,10 +49,10 @@ class TracedCheckpoint(tf.train.Checkpoint):
         """
         callbacks = getattr(options, "experimental_write_callbacks", None)
         if not tf.executing_eagerly() or _is_special(options):
-            return super()._write(file_prefix, options)
+            return super()._write(file_prefix, _with_sync(options))
         found, _ = graph_view.ObjectGraphView(self).breadth_first_traversal()
         if any(isinstance(o, tf.train.experimental.PythonState) for o in found):
-            return super()._write(file_prefix, options)
+            return super()._write(file_prefix, _with_sync(options))
         # The function holds the objects, so their ids stay unique.
         saved = tuple(map(id, found))
         kept = self.__dict__.get("_kept_write")
@@ -67,11 +70,26 @@ class TracedCheckpoint(tf.train.Checkpoint):
         tf.io.gfile.makedirs(os.path.dirname(file_prefix) or ".")
         failpoints.hit("traced_checkpoint.before_write")
         path = kept[1](tf.constant(file_prefix)).numpy().decode()
+        _sync(path)
         # The file that names the latest checkpoint is not written yet.
         failpoints.hit("traced_checkpoint.after_write")
         for callback in callbacks or ():
             callback(path)
         return path
+
+
+def _sync(path) -> None:
+    """Makes a written checkpoint durable; in a function it has no path yet."""
+    if isinstance(path, (str, bytes)):
+        durable_files.sync_checkpoint(os.fsdecode(path))
+
+
+def _with_sync(options) -> tf.train.CheckpointOptions:
+    """Returns options whose first callback makes the checkpoint durable."""
+    options = copy.copy(options) if options else tf.train.CheckpointOptions()
+    callbacks = options.experimental_write_callbacks or ()
+    options.experimental_write_callbacks = [_sync, *callbacks]
+    return options
 
 
 def _is_special(options) -> bool:
