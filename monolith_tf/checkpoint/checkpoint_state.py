@@ -118,15 +118,15 @@ def damage_of(path: str) -> str | None:
         What is wrong with it, None if it is whole.
     """
     try:
-        reader = tf.train.load_checkpoint(path)
+        reader = tf.compat.v1.train.NewCheckpointReader(path)
         for name in reader.get_variable_to_shape_map():
             reader.get_tensor(name)
     except tf.errors.OpError as error:
-        # A flipped index is an error without a type.
-        if isinstance(error, _DAMAGE) or "is corrupt" in error.message:
+        # The reader raises the base class for what it cannot read.
+        if isinstance(error, _DAMAGE) or type(error) is tf.errors.OpError:
             return error.message
         raise
-    except (RuntimeError, ValueError) as error:
+    except (IndexError, RuntimeError, ValueError) as error:
         return str(error)
     return None
 

@@ -74,7 +74,7 @@ def test_a_state_file_that_names_nothing_is_damaged(folder):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["index", "data-00000-of-00001"])
+@pytest.mark.parametrize("name", ["index", "data-00000-of-00002"])
 def test_the_newest_whole_checkpoint_replaces_a_damaged_one(
     folder, name, damage
 ):
