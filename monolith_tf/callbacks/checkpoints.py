@@ -20,9 +20,10 @@ class Checkpoints(tf_keras.callbacks.Callback):
     A restarted program continues from its last checkpoint: `restore` reads it
     and returns its epoch. A checkpoint contains dense weights, rows with their
     slots, the counts of admission and the optimizer. It is named as the latest
-    once all of it is on disk, and only then older ones are deleted. Under `ParameterServerStrategy` each server writes its own part,
-    so the directory must be on a file system that all servers share. A
-    checkpoint of N servers restores on M.
+    once all of it is on disk, and only then older ones are deleted. Under
+    `ParameterServerStrategy` each server writes its own part, so the directory
+    must be on a file system that the chief and all servers share. A checkpoint
+    of N servers restores on M.
 
     Args:
         model: A Keras model, compiled.

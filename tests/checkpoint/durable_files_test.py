@@ -60,10 +60,10 @@ print("restored", int(reader.get_tensor(names[0])))
 POINTS = [
     "checkpoint_files.before_fsync:5",
     "checkpoint_files.before_directory_fsync:8",
-    "checkpoint_files.before_write:2",
-    "checkpoint_files.before_state_fsync:2",
-    "checkpoint_files.before_rename:2",
-    "checkpoint_files.after_rename:2",
+    "checkpoint_files.before_write:3",
+    "checkpoint_files.before_state_fsync:3",
+    "checkpoint_files.before_rename:3",
+    "checkpoint_files.after_rename:3",
     "checkpoint_files.before_lock:3",
 ]
 

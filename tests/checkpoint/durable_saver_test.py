@@ -1,4 +1,4 @@
-"""A saver names a checkpoint when it is on disk, and then deletes older ones."""
+"""A saver names a checkpoint that is on disk, then deletes older ones."""
 
 import pytest
 import tensorflow as tf

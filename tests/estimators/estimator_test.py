@@ -253,3 +253,22 @@ def test_a_warm_start_is_for_a_model_without_a_checkpoint(trained, tmp_path):
     # What it started from may be gone when it goes on.
     again = warm(tmp_path / "gone").train(input_fn, steps=1)
     assert again.get_variable_value("global_step") == 2
+
+
+def test_an_estimator_resumes_from_the_newest_whole_checkpoint(tmp_path):
+    def make():
+        run_config = estimators.RunConfig(save_checkpoints_steps=2)
+        return estimators.Estimator(
+            model_fn, str(tmp_path), run_config, params={"rate": 0.5}
+        )
+
+    make().train(input_fn, steps=4)
+    for path in tmp_path.glob("model.ckpt-4.data-*"):
+        path.write_bytes(b"")
+    with pytest.warns(RuntimeWarning, match=r"resumes from .*model\.ckpt-2\."):
+        make().train(input_fn, max_steps=3)
+    assert make().latest_checkpoint().endswith("model.ckpt-3")
+    for path in tmp_path.glob("*.index"):
+        path.unlink()
+    with pytest.raises(mt.errors.CheckpointError, match="is whole"):
+        make().train(input_fn, steps=1)
