@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from monolith_tf import serving
-from monolith_tf.checkpoint.checkpoint_state import newest_whole
 from monolith_tf.estimators import arguments
 from monolith_tf.estimators import graph_scaffold
 from monolith_tf.estimators import inputs as inputs_lib
@@ -161,9 +160,7 @@ class Estimator:
         """
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, max_steps)
-        if self._config.is_chief:
-            # Names the newest whole one if the latest checkpoint is damaged.
-            newest_whole(self._model_dir)
+        graph_scaffold.repair_checkpoints(self._config)
         if max_steps is not None:
             latest = self.latest_checkpoint()
             if latest is not None and _step_of(latest) >= max_steps:

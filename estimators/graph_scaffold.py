@@ -6,12 +6,28 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith_tf.checkpoint.checkpoint_state import newest_whole
 from monolith_tf.checkpoint.durable_saver import DurableSaver
 from monolith_tf.checkpoint.tf1_graph import saved_variables
 from monolith_tf.estimators.warm_start import WarmStartSettings
 from monolith_tf.estimators.warm_start import warm_start
 
 v1 = tf.compat.v1
+
+
+def repair_checkpoints(config) -> None:
+    """Names the newest whole checkpoint if the latest one is damaged.
+
+    Does nothing unless this process is the chief.
+
+    Args:
+        config: `RunConfig`.
+
+    Raises:
+        CheckpointError: There are checkpoints, and none is whole.
+    """
+    if config.is_chief:
+        newest_whole(config.model_dir)
 
 
 def complete(
