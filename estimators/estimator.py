@@ -158,11 +158,12 @@ class Estimator:
         Raises:
             ValueError: `steps` and `max_steps` are given, or one is not
                 positive.
+            CheckpointError: `model_dir` has checkpoints, and none is whole.
         """
         hooks = arguments.checked_hooks(hooks)
         arguments.check_steps(steps, max_steps)
         if self._config.is_chief:
-            CheckpointFolder(self.model_dir).repair_state(verify=True)
+            CheckpointFolder(self.model_dir).require_whole()
         if max_steps is not None:
             if last_step(self._config) >= max_steps:
                 v1.logging.info("Skipping training: max_steps was reached.")

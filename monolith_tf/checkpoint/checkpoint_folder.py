@@ -16,6 +16,7 @@ from tensorflow.python.checkpoint import checkpoint_management
 
 from monolith_tf import failpoints
 from monolith_tf.checkpoint import durable_files
+from monolith_tf.errors import CheckpointError
 from monolith_tf.errors import in_one_line
 
 STATE = "checkpoint"
@@ -119,7 +120,7 @@ class CheckpointFolder:
             return in_one_line(error)
         return None
 
-    def repair_state(self, verify: bool = False) -> None:
+    def repair_state(self, verify: bool = False) -> str | None:
         """Makes the file `checkpoint` name the newest checkpoint.
 
         Does nothing if it names one that exists. Logs an error otherwise.
@@ -127,14 +128,20 @@ class CheckpointFolder:
         Args:
             verify: Also reads the checkpoint that it names, and if that is
                 damaged, older ones: the newest whole one is the latest then.
+
+        Returns:
+            Path of the checkpoint that it names now; None if none exists, with
+            `verify` if none is whole.
         """
         found = self.prefixes()
         named = self._named()
         usable = named in found
         if usable and verify:
             usable = self.damage(named) is None
-        if usable or (not found and named is None):
-            return
+        if usable:
+            return named
+        if not found and named is None:
+            return None
         if verify:
             found = [prefix for prefix in found if self._is_whole(prefix)]
         path = os.path.join(self.directory, STATE)
@@ -146,7 +153,7 @@ class CheckpointFolder:
             found[0] if found else None,
         )
         if not found:
-            return
+            return None
         now = time.time()
         failpoints.hit("checkpoint_folder.before_state")
         checkpoint_management.update_checkpoint_state_internal(
@@ -159,6 +166,23 @@ class CheckpointFolder:
             save_relative_paths=True,
         )
         self.sync_state()
+        return found[0]
+
+    def require_whole(self) -> None:
+        """Repairs the state, and makes sure that it names a whole checkpoint.
+
+        All of the latest checkpoint is read.
+
+        Raises:
+            CheckpointError: Files of checkpoints exist, and none is whole.
+        """
+        latest = self.repair_state(verify=True)
+        if latest is None and self.has_been_used():
+            raise CheckpointError(
+                f"{self.directory!r} has files of checkpoints, and none is "
+                f"whole. Received: {self.prefixes()}. Restore a copy of the "
+                "directory, or move the files away to begin from nothing."
+            )
 
     def sync_state(self) -> None:
         """Makes the file `checkpoint` durable."""

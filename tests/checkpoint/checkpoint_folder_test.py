@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from monolith_tf.checkpoint.checkpoint_folder import CheckpointFolder
+from monolith_tf.errors import CheckpointError
 
 
 @pytest.fixture
@@ -111,3 +112,15 @@ def test_a_folder_without_a_whole_checkpoint_keeps_its_state(folder, caplog):
         CheckpointFolder(folder).repair_state(verify=True)
     assert "The newest whole checkpoint is None" in caplog.text
     assert (folder / "checkpoint").read_bytes() == before
+
+
+def test_a_whole_checkpoint_is_required_where_files_are(folder):
+    CheckpointFolder(folder).require_whole()
+    CheckpointFolder(folder / "none").require_whole()
+    for number in (9, 10):
+        spoil(folder / f"ckpt-{number}.index", "empty")
+    CheckpointFolder(folder).require_whole()
+    assert latest(folder) == 2
+    spoil(folder / "ckpt-2.index", "missing")
+    with pytest.raises(CheckpointError, match="none is whole. Received"):
+        CheckpointFolder(folder).require_whole()
