@@ -146,13 +146,14 @@ bazel: bazel-build
 	$(BAZEL) test //... $(BAZEL_FLAGS)
 	$(BAZEL) shutdown
 
-# Compiles the op library without optimization, and analyzes every other target.
+# Compiles the core without optimization, so that a wrong include fails, and
+# analyzes every other target.
 bazel-build: $(BIN)/.requirements gtest
 	@command -v $(BAZEL) >/dev/null || { echo \
 	'No Bazel found: apt-get install bazel-bootstrap'; exit 1; }
 	@mkdir -p .build
 	$(BAZEL) build --nobuild //... $(BAZEL_FLAGS)
-	$(BAZEL) build //:_monolith_ops.so --compilation_mode=fastbuild $(BAZEL_FLAGS)
+	$(BAZEL) build //:core --compilation_mode=fastbuild $(BAZEL_FLAGS)
 	$(BAZEL) shutdown
 
 # ARGS go to the op benchmark, FIT_ARGS to the one of Keras fit,
