@@ -9,12 +9,6 @@ import tensorflow as tf
 import monolith_tf as mt
 
 
-@pytest.fixture(params=[1, 2, 3])
-def shards(request):
-    with mt.TableSet(num_shards=request.param):
-        yield request.param
-
-
 def make(admission, name="table", **arguments):
     arguments.setdefault("optimizer", mt.optimizers.SGD(1.0))
     arguments.setdefault("initializer", mt.initializers.Constant(1.0))

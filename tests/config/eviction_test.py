@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evicting_table import ids_of
+from evicting_table import make
+from evicting_table import update
 
 import monolith_tf as mt
 from monolith_tf.checkpoint.table_rows import export_rows
-
-
-@pytest.fixture(params=[1, 2, 3])
-def shards(request):
-    with mt.TableSet(num_shards=request.param):
-        yield request.param
-
-
-def make(eviction, name="table", **arguments):
-    arguments.setdefault("optimizer", mt.optimizers.SGD(1.0))
-    arguments.setdefault("initializer", mt.initializers.Constant(1.0))
-    arguments.setdefault("dim", 1)
-    return mt.Table(mt.TableConfig(name, eviction=eviction, **arguments))
-
-
-def update(table, ids, event_time, gradient=1.0):
-    ids = np.array(ids, np.int64)
-    gradients = np.full([len(ids), table.dim], gradient, np.float32)
-    table.apply_gradients(ids, gradients, event_time=event_time)
-
-
-def ids_of(table):
-    return sorted(int(id) for ids, _ in table.export() for id in ids)
 
 
 def test_a_row_goes_when_its_last_update_is_older_than_the_ttl(shards):

@@ -7,34 +7,14 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from evicting_table import ids_of
+from evicting_table import make
+from evicting_table import update
 
 import monolith_tf as mt
 from monolith_tf.checkpoint import keras_file
 
 FAR_FUTURE = 2**32 - 1
-
-
-@pytest.fixture(params=[1, 2, 3])
-def shards(request):
-    with mt.TableSet(num_shards=request.param):
-        yield request.param
-
-
-def make(eviction, name="table", **arguments):
-    arguments.setdefault("optimizer", mt.optimizers.SGD(1.0))
-    arguments.setdefault("initializer", mt.initializers.Constant(1.0))
-    arguments.setdefault("dim", 1)
-    return mt.Table(mt.TableConfig(name, eviction=eviction, **arguments))
-
-
-def update(table, ids, event_time, gradient=1.0):
-    ids = np.array(ids, np.int64)
-    gradients = np.full([len(ids), table.dim], gradient, np.float32)
-    table.apply_gradients(ids, gradients, event_time=event_time)
-
-
-def ids_of(table):
-    return sorted(int(id) for ids, _ in table.export() for id in ids)
 
 
 def poisoned(**arguments):

@@ -17,12 +17,6 @@ from monolith_tf.stock_ops.initial_rows import initial_rows
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.fixture(params=[1, 2, 3])
-def shards(request):
-    with mt.TableSet(num_shards=request.param):
-        yield request.param
-
-
 def halving(step):
     return 0.5 ** tf.cast(step + 1, tf.float32)
 
