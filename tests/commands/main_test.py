@@ -107,7 +107,7 @@ def test_a_port_that_is_none_is_refused(capsys):
         ("status", "applied the deltas of an export"),
         ("parameter-server", "Serves as a parameter server"),
         ("worker", "Serves as a worker"),
-        ("cluster-status", "does not answer"),
+        ("cluster-status", "for a sign of life"),
         ("launch", "Restarts processes that die"),
     ],
 )

@@ -125,6 +125,7 @@ def test_no_kill_takes_back_more_than_the_steps_since_the_last_snapshot(
     assert len(newest.parts) == 3
 
 
+@pytest.mark.soak
 def test_all_workers_are_between_two_steps_when_a_snapshot_is_taken(
     program, start, tmp_path
 ):
@@ -140,6 +141,7 @@ def test_all_workers_are_between_two_steps_when_a_snapshot_is_taken(
     assert {m.is_full for m in snapshots.store.whole()} == {True, False}
 
 
+@pytest.mark.soak
 def test_workers_that_wait_for_a_chief_that_dies_go_on_with_the_next(
     program, start, tmp_path, monkeypatch
 ):

@@ -32,6 +32,7 @@ def test_an_example_is_short(repository_root, name):
     assert len(text.splitlines()) < 80
 
 
+@pytest.mark.soak
 def test_fit_learns_and_goes_on_where_it_was(launch, tmp_path):
     said = launch("pss_fit.py", tmp_path / "model", 4)
     assert "Epoch 1/4" in said

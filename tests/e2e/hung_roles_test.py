@@ -47,7 +47,7 @@ def stop(job, victim):
     ("victims", "restarts"),
     [
         (("ps 1", "chief 0"), {"ps 1": 1, "chief 0": 2}),
-        (("worker 0",), {"worker 0": 1}),
+        pytest.param(("worker 0",), {"worker 0": 1}, marks=pytest.mark.soak),
     ],
 )
 def test_training_is_exact_though_roles_are_stopped(
