@@ -85,6 +85,7 @@ class _Run:
         self.marks: list[tuple[str, float]] = []
         self._condition = threading.Condition()
         self._text = ""
+        self._has_ended = False
         command = [
             *(str(PROGRAM), str(folder / "snapshots"), str(flags.rows)),
             *(str(flags.dim), str(int(kind == "partial"))),
@@ -99,7 +100,9 @@ class _Run:
         )
         self.pids: dict[str, int] = {}
         self._handler = _Handler(self._say, self.pids)
-        logging.getLogger("monolith_tf.launch").addHandler(self._handler)
+        logger = logging.getLogger("monolith_tf.launch")
+        logger.addHandler(self._handler)
+        logger.setLevel(logging.INFO)
 
     def _read(self, text: str) -> None:
         self._text += text
@@ -128,14 +131,24 @@ class _Run:
             )
 
         with self._condition:
-            if not self._condition.wait_for(find, _LIMIT_SECONDS):
+            self._condition.wait_for(
+                lambda: find() or self._has_ended, _LIMIT_SECONDS
+            )
+            if find() is None:
                 raise RuntimeError(f"{name} was not reached: {self.marks}")
             return find()
+
+    def end(self) -> None:
+        """Wakes who waits: the job has ended."""
+        with self._condition:
+            self._has_ended = True
+            self._condition.notify_all()
 
     def close(self) -> None:
         """Stops the job."""
         logging.getLogger("monolith_tf.launch").removeHandler(self._handler)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if not self._has_ended:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Handler(logging.Handler):
@@ -172,7 +185,10 @@ def _measure(flags, num_ps: int, kind: str, folder: pathlib.Path) -> list[dict]:
     thread = threading.Thread(target=measure)
     thread.start()
     run.job.run()  # In the main thread, because it sets signal handlers.
+    run.end()
     thread.join()
+    if len(records) < flags.rounds * len(flags.roles):
+        raise RuntimeError("The job ended early; its chief's log says why.")
     return records
 
 

@@ -31,10 +31,13 @@ class _Marks(tf_keras.callbacks.Callback):
         super().__init__()
         self._snapshots = snapshots
         self._num_rows = num_rows
+        self._has_stepped = False
         self._filled = 0
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch == self.params["initial_epoch"]:
+        del epoch
+        if not self._has_stepped:
+            self._has_stepped = True
             mark("step")
         steps = int(self.model.optimizer.iterations)
         latest = self._snapshots.latest
