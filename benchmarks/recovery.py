@@ -29,11 +29,11 @@ import time
 from common import print_json
 from common import print_table
 
-from monolith_tf import snapshots
 from monolith_tf.cluster import Job
 
 PROGRAM = pathlib.Path(__file__).with_name("recovery_program.py")
 _LIMIT_SECONDS = 1800.0
+_BLOCK_BYTES = 8 << 20
 _MARKS = ("seen", "imported", "connected", "restored", "step")
 
 
@@ -161,7 +161,7 @@ class _Handler(logging.Handler):
 
     def emit(self, record):
         message = record.getMessage()
-        if "exited" in message:
+        if re.match(r"\w+ \d+ \(process", message):
             self._say("seen", record.created)
         if started := re.match(r"(\w+ \d+) started: process (\d+)", message):
             self._pids[started[1]] = int(started[2])
@@ -197,16 +197,7 @@ def _kill(run: _Run, folder, num_ps: int, kind: str, role: str) -> dict:
     killed = time.time()
     os.kill(run.pids[name], signal.SIGKILL)
     seconds = {mark: run.wait_for(mark, killed)[1] - killed for mark in _MARKS}
-    _, kept, lost = run.wait_for("kept", killed)[0].split(":")
-    store = snapshots.SnapshotStore(folder / "snapshots")
-    manifest = store.latest()
-    chain = store.chain(manifest.number)
-    num_bytes = sum(
-        part.num_bytes
-        for snapshot in chain
-        for part in snapshot.parts
-        if int(kept) == 0 or part.shard == num_ps - 1
-    )
+    _, kept, lost, num_bytes = run.wait_for("kept", killed)[0].split(":")
     return {
         "servers": num_ps,
         "role": role,
@@ -214,23 +205,27 @@ def _kill(run: _Run, folder, num_ps: int, kind: str, role: str) -> dict:
         "seconds": seconds,
         "kept": int(kept),
         "lost_steps": int(lost),
-        "bytes": 0 if int(kept) == num_ps else num_bytes,
-        "disk_seconds": _read_seconds(store, chain),
+        "bytes": int(num_bytes),
+        "disk_seconds": _read_seconds(folder / "disk", int(num_bytes)),
     }
 
 
-def _read_seconds(store, chain) -> float:
-    """Returns the median time to read the files of a chain, one by one."""
+def _read_seconds(path: pathlib.Path, num_bytes: int) -> float:
+    """Returns the median time to read one file of so many bytes."""
+    block = bytes(_BLOCK_BYTES)
+    with open(path, "wb") as file:
+        for begin in range(0, num_bytes, _BLOCK_BYTES):
+            file.write(block[: num_bytes - begin])
+        file.flush()
+        os.fsync(file.fileno())
     times = []
     for _ in range(3):
         begin = time.perf_counter()
-        for snapshot in chain:
-            for part in snapshot.parts:
-                path = store.path(snapshot.number, part.name)
-                with open(path, "rb", buffering=0) as file:
-                    while file.read(8 << 20):
-                        pass
+        with open(path, "rb", buffering=0) as file:
+            while file.read(_BLOCK_BYTES):
+                pass
         times.append(time.perf_counter() - begin)
+    path.unlink()
     return statistics.median(times)
 
 

@@ -67,16 +67,22 @@ def main() -> None:
             model = tf_keras.Model(inputs, outputs)
             model.compile(mt.optimizers.with_tables("adagrad"), "mse")
         snapshots = mt.callbacks.Snapshots(
-            directory, every_seconds=1.0, full_every=1000, keep=2
+            directory, every_seconds=1.0, full_every=10, keep=1
         )
         restored = snapshots.restore(model, partial=bool(int(partial)))
         first = 0 if restored is None else restored.step
         mark("restored")
         if snapshots.recovery is not None:
-            mark(
-                f"kept:{len(snapshots.recovery.kept)}"
-                f":{snapshots.recovery.lost_steps}"
+            recovery = snapshots.recovery
+            chain = mt.snapshots.SnapshotStore(directory).chain(restored.number)
+            shards = {shard for _, shard in recovery.read}
+            num_bytes = sum(
+                part.num_bytes
+                for snapshot in chain
+                for part in snapshot.parts
+                if part.shard in shards
             )
+            mark(f"kept:{len(recovery.kept)}:{recovery.lost_steps}:{num_bytes}")
 
         def make_dataset(context=None):
             del context
@@ -95,8 +101,10 @@ def main() -> None:
 
 
 def _batch(step: tf.Tensor, num_rows: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Ids in turn, so that some epochs create every row."""
-    ids = (step * _BATCH + tf.range(_BATCH, dtype=tf.int64)) % num_rows
+    """Ids in turn until every row exists, then a twentieth of them."""
+    is_filled = (step + 1) * _BATCH > num_rows
+    num_ids = tf.where(is_filled, tf.cast(num_rows // 20, tf.int64), num_rows)
+    ids = (step * _BATCH + tf.range(_BATCH, dtype=tf.int64)) % num_ids
     return ids, tf.ones([_BATCH, 1])
 
 
