@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "ops/cc/storage/file.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/file_system.h"
@@ -48,6 +49,21 @@ class RemoteFileWriter : public FileWriter {
   const std::unique_ptr<WritableFile> file_;
 };
 
+// TensorFlow's method of today, which the last argument prefers.
+template <typename File>
+auto ReadFrom(const File& file, int64_t offset, absl::string_view* read,
+              char* data, size_t size, int)
+    -> decltype(file.Read(offset, *read, absl::Span<char>(data, size))) {
+  return file.Read(offset, *read, absl::Span<char>(data, size));
+}
+
+// That of TensorFlow 2.16, where the other does not exist.
+template <typename File>
+absl::Status ReadFrom(const File& file, int64_t offset, absl::string_view* read,
+                      char* data, size_t size, long) {
+  return file.Read(offset, size, read, data);
+}
+
 class RemoteFileReader : public FileReader {
  public:
   RemoteFileReader(std::string path, std::unique_ptr<RandomAccessFile> file,
@@ -58,7 +74,7 @@ class RemoteFileReader : public FileReader {
   absl::Status Read(int64_t offset, size_t size, void* data) const override {
     absl::string_view read;
     const absl::Status status =
-        file_->Read(offset, size, &read, static_cast<char*>(data));
+        ReadFrom(*file_, offset, &read, static_cast<char*>(data), size, 0);
     if (read.size() == size) {
       // It may point to memory of the file system's own.
       if (read.data() != data) std::memmove(data, read.data(), size);
