@@ -150,7 +150,7 @@ class ChiefSessionCreator(v1.train.ChiefSessionCreator):
 
 
 def step_of_checkpoint(directory: str | None) -> int:
-    """Returns the global step of the last checkpoint, -1 if there is none."""
+    """Returns the global step of the last checkpoint, or -1."""
     path = tf.train.latest_checkpoint(directory) if directory else None
     if path is None:
         return -1

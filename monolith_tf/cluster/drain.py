@@ -29,6 +29,8 @@ _POLL_SECONDS = 0.1
 class TerminationSignal:
     """Remembers SIGTERM in place of the end of the process.
 
+    A second SIGTERM has its former effect.
+
     Outside of the main thread, where Python sets no handlers, it remembers
     nothing.
 
@@ -51,7 +53,10 @@ class TerminationSignal:
             self._is_set = False
 
     def _receive(self, number, frame) -> None:
-        del number, frame
+        del frame
+        if self.is_received:
+            self.close()
+            signal.raise_signal(number)
         self.is_received = True
 
 

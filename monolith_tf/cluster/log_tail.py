@@ -25,7 +25,7 @@ class LogTail:
             self._read_bytes = self._path.stat().st_size
 
     def read(self) -> str:
-        """Returns the text since the last call, empty if there is none."""
+        """Returns the text since the last call; it may be empty."""
         if not self._path.exists():
             return ""
         with open(self._path, "rb") as log:

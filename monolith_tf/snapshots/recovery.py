@@ -63,9 +63,9 @@ def recover(
 
     An exact recovery takes all servers back to the newest whole snapshot. A
     partial one reads only the shards whose server lost its rows. The others
-    keep theirs, so they are ahead of the snapshot by the steps since, as are
-    the rows of the dense variables, which are always read. A shard of which
-    nobody knows that it continues the snapshot is read too.
+    keep theirs, so they are ahead by the steps since the snapshot. Dense
+    variables are always read. A shard whose generation is not that of the
+    snapshot is read too.
 
     Args:
         model: As in `SnapshotWriter`. Its tables are new, not trained yet.

@@ -75,6 +75,10 @@ def test_the_former_handler_of_the_signal_comes_back():
         term = TerminationSignal()
         os.kill(os.getpid(), signal.SIGTERM)
         assert term.is_received
+        # A second one is no longer held back.
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received == [signal.SIGTERM]
+        received.clear()
         term.close()
         term.close()
         os.kill(os.getpid(), signal.SIGTERM)

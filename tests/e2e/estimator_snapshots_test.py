@@ -58,7 +58,7 @@ class Snapshots:
         self._num_ids = program.IDS
 
     def last_step(self):
-        """The step of the newest snapshot, 0 if there is none."""
+        """The step of the newest snapshot, or 0."""
         newest = self.store.latest()
         return 0 if newest is None else newest.step
 
